@@ -1,0 +1,129 @@
+"""The one way to make a Facet application: problems, identity, metrics, health and OpenAPI are the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.routing import APIRoute
+
+from shared.http.context import log_bindings
+from shared.http.errors import install_problem_handlers
+from shared.http.health import Check, health_router
+from shared.http.middleware import Telemetry
+from shared.http.uploads import BodyLimit
+from shared.problems import ProblemDetails
+from shared.settings import Settings
+from shared.telemetry.logs import configure_logging
+from shared.telemetry.metrics import CONTENT_TYPE, HttpMetrics
+
+VERSION = version("facet")
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def operation_id(route: APIRoute) -> str:
+    """Stable operation ids such as `low-dose-ct-reconstruct`, so that generated clients read well."""
+    tag = str(route.tags[0]).replace(" ", "-").lower() if route.tags else "facet"
+    return f"{tag}-{route.name.replace('_', '-')}"
+
+
+@asynccontextmanager
+async def _no_lifespan(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def create_application(
+    *,
+    process: str,
+    title: str,
+    description: str,
+    settings: Settings,
+    routers: Sequence[APIRouter] = (),
+    checks: Mapping[str, Check] | None = None,
+    lifespan: Lifespan = _no_lifespan,
+    own_openapi: bool = True,
+) -> FastAPI:
+    """Build an application.
+
+    Args:
+        process: name in logs and metrics, such as "gateway" or "medical".
+        title: title of its OpenAPI document.
+        description: what it is for, Markdown.
+        settings: settings of the process; also found at `app.state.settings`.
+        routers: its routes.
+        checks: what readiness depends on.
+        lifespan: opens what the routes need and closes it.
+        own_openapi: serve FastAPI's document of this application at /openapi.json.
+    """
+    configure_logging(process, level=settings.log_level, bindings=log_bindings)
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=VERSION,
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if own_openapi else None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+    )
+    app.state.settings = settings
+    metrics = HttpMetrics(process)
+    app.state.metrics = metrics
+    install_problem_handlers(app)
+    app.include_router(health_router(checks or {}))
+    app.include_router(_metrics_router(metrics))
+    for router in routers:
+        app.include_router(router)
+    app.add_middleware(BodyLimit, limit=settings.upload_limit_bytes)
+    app.add_middleware(Telemetry, metrics=metrics)
+    _document_problems(app)
+    return app
+
+
+def _metrics_router(metrics: HttpMetrics) -> APIRouter:
+    router = APIRouter(tags=["metrics"])
+
+    @router.get("/metrics", summary="Prometheus metrics", operation_id="metrics", response_class=Response)
+    async def expose() -> Response:
+        """The metrics of this process in Prometheus' text format."""
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Put ProblemDetails into the OpenAPI components and drop FastAPI's own validation error."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "ProblemDetails" not in schemas:
+            problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem.pop("$defs", {}))
+            schemas["ProblemDetails"] = problem
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            _replace_validation_answers(document)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _replace_validation_answers(document: dict[str, object]) -> None:
+    """Routes that FastAPI documents with its own 422 body answer a problem instead."""
+    paths = document.get("paths", {})
+    if not isinstance(paths, dict):
+        return
+    for operations in paths.values():
+        for operation in operations.values():
+            answer = operation.get("responses", {}).get("422", {})
+            if "HTTPValidationError" in str(answer):
+                schema = {"$ref": "#/components/schemas/ProblemDetails"}
+                operation["responses"]["422"] = {
+                    "description": "The request does not fit the schema",
+                    "content": {"application/problem+json": {"schema": schema}},
+                }

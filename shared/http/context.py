@@ -1,0 +1,84 @@
+"""Who a request is: its X-Request-ID and its W3C trace, carried in a context variable to logs, jobs and onward calls."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})")
+_TRACESTATE_LIMIT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Identity of one request or job attempt."""
+
+    request_id: str
+    """Echoed as X-Request-ID."""
+    trace_id: str
+    """32 hex digits shared by every hop (W3C Trace Context)."""
+    span_id: str
+    """16 hex digits of this hop."""
+    trace_flags: str = "00"
+    """Two hex digits; the sampled bit of strangers is passed on and not acted on."""
+    tracestate: str | None = None
+    """Vendor state, passed on unread."""
+
+    @property
+    def traceparent(self) -> str:
+        """The header for calls made on behalf of this request."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.trace_flags}"
+
+    def onward_headers(self) -> dict[str, str]:
+        """Headers that tie an onward call to this request."""
+        headers = {"X-Request-ID": self.request_id, "traceparent": self.traceparent}
+        if self.tracestate:
+            headers["tracestate"] = self.tracestate
+        return headers
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("facet_request", default=None)
+
+
+def new_context(
+    *, request_id: str | None = None, traceparent: str | None = None, tracestate: str | None = None
+) -> RequestContext:
+    """Identity for an incoming request.
+
+    A request id outside ``[A-Za-z0-9._-]{1,64}`` and an invalid or all-zero traceparent are replaced, not
+    refused: they are conveniences of the caller and no reason to fail.
+    """
+    if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+        request_id = secrets.token_hex(16)
+    span_id = secrets.token_hex(8)
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    if match is None or not int(match["trace"], 16) or not int(match["parent"], 16):
+        return RequestContext(request_id=request_id, trace_id=secrets.token_hex(16), span_id=span_id)
+    state = tracestate if tracestate and len(tracestate) <= _TRACESTATE_LIMIT else None
+    return RequestContext(request_id, match["trace"], span_id, match["flags"], state)
+
+
+def current_context() -> RequestContext | None:
+    """The request at hand, or None outside of one."""
+    return _current.get()
+
+
+@contextmanager
+def bound(context: RequestContext) -> Iterator[None]:
+    """Make `context` current for what runs inside."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def log_bindings() -> dict[str, str]:
+    """Members that every log line of the current request carries."""
+    context = current_context()
+    return {} if context is None else {"request_id": context.request_id, "trace_id": context.trace_id}

@@ -1,0 +1,76 @@
+"""Turns exceptions into application/problem+json answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.http.context import current_context
+from shared.problems import BY_STATUS, PROBLEM_MEDIA_TYPE, BadRequest, FieldError, Problem, UnprocessableContent
+
+
+def problem_response(problem: Problem, *, path: str) -> Response:
+    """The answer that tells of a problem."""
+    context = current_context()
+    details = problem.details(instance=path, request_id=context.request_id if context else None)
+    return Response(
+        details.model_dump_json(exclude_none=True),
+        status_code=problem.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers=problem.headers,
+    )
+
+
+def json_pointer(location: Sequence[str | int]) -> str:
+    """RFC 6901 pointer of a place that Pydantic names by its keys."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def validation_problem(errors: Sequence[Any]) -> Problem:
+    """The 422 (or 400, where the body is not JSON at all) that lists Pydantic's findings."""
+    found = [FieldError(pointer=json_pointer(error["loc"]), detail=error["msg"]) for error in errors]
+    if any(error["type"] == "json_invalid" for error in errors):
+        return BadRequest("The body is not valid JSON.", errors=found)
+    named = "; ".join(f"{error.pointer.rpartition('/')[2]}: {error.detail}" for error in found[:3])
+    return UnprocessableContent(f"The request does not fit the schema of this route. {named}", errors=found)
+
+
+def _problem(request: Request, exception: Exception) -> Response:
+    if not isinstance(exception, Problem):
+        raise exception
+    return problem_response(exception, path=request.url.path)
+
+
+def _validation(request: Request, exception: Exception) -> Response:
+    if not isinstance(exception, RequestValidationError):
+        raise exception
+    return problem_response(validation_problem(exception.errors()), path=request.url.path)
+
+
+_EXPLANATIONS = {
+    404: "There is nothing at {path}. The routes are listed at /docs.",
+    405: "{path} does not answer {method}. The Allow header and /docs name what it answers.",
+}
+
+
+def _http(request: Request, exception: Exception) -> Response:
+    if not isinstance(exception, HTTPException):
+        raise exception
+    kind = BY_STATUS.get(exception.status_code, BadRequest)
+    template = _EXPLANATIONS.get(exception.status_code)
+    detail = template.format(path=request.url.path, method=request.method) if template else str(exception.detail)
+    problem = Problem.__new__(kind)
+    Problem.__init__(problem, detail, headers=exception.headers)
+    return problem_response(problem, path=request.url.path)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make an application answer every error as a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)

@@ -1,0 +1,70 @@
+"""Liveness and readiness, kept apart: alive is "the process answers", ready is "everything it needs is there".
+
+A restart cures a process that is not alive; it does not cure a missing Redis, so readiness never asks for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+Check = Callable[[], Awaitable[str | None]]
+"""Returns None when all is well, else what is missing. Must not raise."""
+
+_CHECK_TIMEOUT_S = 2.0
+
+
+class Liveness(BaseModel):
+    """Answer of /health/live."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Answer of /health/ready."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str] = Field(description="'ok' or what is missing, by name", examples=[{"redis": "ok"}])
+
+
+async def _run(check: Check) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT_S):
+            return await check() or "ok"
+    except TimeoutError:
+        return f"no answer within {_CHECK_TIMEOUT_S:.0f} s"
+
+
+def health_router(checks: Mapping[str, Check]) -> APIRouter:
+    """Routes /health/live and /health/ready.
+
+    Args:
+        checks: what readiness depends on, by name; they run side by side.
+    """
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live", summary="Is the process alive?", operation_id="health-live")
+    async def live() -> Liveness:
+        """Answers as long as the event loop turns; depends on nothing else."""
+        return Liveness()
+
+    @router.get(
+        "/ready",
+        summary="Can it serve?",
+        operation_id="health-ready",
+        responses={503: {"model": Readiness, "description": "Something that is needed is missing"}},
+    )
+    async def ready(response: Response) -> Readiness:
+        """Ready when models are loaded, warmed up and match their digests, and Redis answers."""
+        found = dict(zip(checks, await asyncio.gather(*map(_run, checks.values())), strict=True))
+        well = all(state == "ok" for state in found.values())
+        if not well:
+            response.status_code = 503
+            response.headers["Retry-After"] = "2"
+        return Readiness(status="ready" if well else "not ready", checks=found)
+
+    return router

@@ -1,0 +1,44 @@
+"""The Prefer header (RFC 7240): `respond-async` and `wait=N` choose between waiting for an answer and a job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_QUOTED_OR_PLAIN = re.compile(r'[^,"]*(?:"(?:[^"\\]|\\.)*"[^,"]*)*')
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the caller prefers; unknown preferences are ignored, as the RFC asks."""
+
+    respond_async: bool = False
+    """Answer 202 with a job at once."""
+    wait_s: int | None = None
+    """Seconds the caller is ready to wait for the finished answer; None where it did not say."""
+
+    def applied(self) -> str | None:
+        """The value of Preference-Applied, if any preference was honoured."""
+        parts = ["respond-async"] * self.respond_async
+        if self.wait_s is not None:
+            parts.append(f"wait={self.wait_s}")
+        return ", ".join(parts) or None
+
+
+def parse_prefer(headers: Iterable[str], *, longest_wait_s: int) -> Preferences:
+    """Read all Prefer headers of a request; the first mention of a preference wins (RFC 7240, section 2).
+
+    Args:
+        headers: values of the Prefer header fields, in order.
+        longest_wait_s: upper end of `wait`; longer wishes are shortened, which Preference-Applied shows.
+    """
+    found: dict[str, str] = {}
+    for header in headers:
+        for item in _QUOTED_OR_PLAIN.findall(header):
+            name, _, value = item.split(";")[0].partition("=")
+            if name.strip():
+                found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    wait = found.get("wait", "")
+    wait_s = min(int(wait), longest_wait_s) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
+    return Preferences(respond_async="respond-async" in found, wait_s=wait_s)

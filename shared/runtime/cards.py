@@ -1,0 +1,154 @@
+"""The model card: what a released model is, what it was trained on, and what was measured of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+CARD_FILE = "card.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Paper(_Part):
+    """The publication a model implements."""
+
+    title: str
+    authors: str
+    url: str
+
+
+class TensorDescription(_Part):
+    """One input or output of the ONNX graph."""
+
+    name: str
+    dtype: str = Field(examples=["float32"])
+    shape: list[int | str] = Field(
+        description="Sizes; a name stands for any size", examples=[["batch", 1, "height", "width"]]
+    )
+    unit: str
+    range: tuple[float, float] | None = Field(default=None, description="Nominal lowest and highest value")
+    description: str
+
+
+class Weights(_Part):
+    """The released file."""
+
+    file: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+
+
+class TrainingRecord(_Part):
+    """How the weights came about."""
+
+    data: list[str]
+    procedure: str
+    seed: int
+    machine: str
+    hours: float = Field(ge=0)
+    command: str
+
+
+class Baseline(_Part):
+    """What a measured value is to be read beside."""
+
+    name: str
+    value: float
+
+
+class Quality(_Part):
+    """One measured value."""
+
+    metric: str
+    dataset: str
+    value: float
+    unit: str
+    interval: tuple[float, float] | None = Field(default=None, description="95 % interval, bootstrap")
+    baseline: Baseline | None = None
+
+
+class Parity(_Part):
+    """How closely the exported graph follows the network that was trained."""
+
+    reference: str
+    max_abs_difference: float = Field(ge=0)
+
+
+class Latency(_Part):
+    """Time of one forward pass."""
+
+    what: str
+    value_ms: float = Field(gt=0)
+    machine: str
+    threads: int = Field(ge=1)
+
+
+class ModelCard(_Part):
+    """Everything a user should know before relying on a model."""
+
+    name: str = Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    task: str
+    paper: Paper
+    licence: str
+    inputs: list[TensorDescription]
+    outputs: list[TensorDescription]
+    weights: Weights
+    training: TrainingRecord
+    quality: list[Quality]
+    parity: Parity
+    latency: Latency
+    limits: list[str]
+    choices: list[str] = Field(description="What the publication leaves open, and what was chosen")
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ModelReference(_Part):
+    """Which model gave an answer."""
+
+    name: str = Field(examples=["low-dose-ct"])
+    version: str = Field(examples=["1.0.0"])
+    weights_sha256: str
+
+
+class DigestMismatch(Exception):
+    """The weights file is not the one that the card describes."""
+
+
+def reference_of(card: ModelCard) -> ModelReference:
+    """The short form that every answer of a model carries."""
+    return ModelReference(name=card.name, version=card.version, weights_sha256=card.weights.sha256)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read and check the card of `folder`.
+
+    Raises:
+        FileNotFoundError: there is no card.
+        pydantic.ValidationError: the card lacks something or holds something unknown.
+    """
+    return ModelCard.model_validate_json((folder / CARD_FILE).read_bytes())
+
+
+def read_weights(folder: Path, card: ModelCard) -> bytes:
+    """Read the weights file and compare it with its card.
+
+    Raises:
+        DigestMismatch: the file is missing or has another sha256.
+    """
+    path = folder / card.weights.file
+    if not path.is_file():
+        raise DigestMismatch(f"{card.name} {card.version}: {card.weights.file} is missing")
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.weights.sha256:
+        raise DigestMismatch(
+            f"{card.name} {card.version}: {card.weights.file} has sha256 {found[:12]}..., "
+            f"its card says {card.weights.sha256[:12]}..."
+        )
+    return content

@@ -1,0 +1,78 @@
+"""One verified ONNX model, ready to run on the CPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from shared.runtime.cards import ModelCard, read_card, read_weights
+
+Tensors = Mapping[str, NDArray[np.generic]]
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Options for a process that shares its cores with others.
+
+    Threads are explicit because the default is the host's core count, whatever the container may use; they do
+    not spin, because a spinning pool takes a core from the sessions beside it; and the arena is off, because
+    it never gives back what one large image made it take.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+class OnnxModel:
+    """A card and the session made from the weights that it describes.
+
+    Sessions do not survive a fork: open models in the process that runs them. `run` is thread-safe.
+
+    Args:
+        card: the model's card.
+        weights: content of the ONNX file.
+        threads: threads that one run computes with.
+    """
+
+    def __init__(self, card: ModelCard, weights: bytes, *, threads: int) -> None:
+        self.card = card
+        self._session = onnxruntime.InferenceSession(
+            weights, sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+        )
+        self._output_names = [output.name for output in card.outputs]
+
+    @classmethod
+    def open(cls, folder: Path, *, threads: int) -> OnnxModel:
+        """Open the model of a folder, comparing its weights with the card first.
+
+        Raises:
+            DigestMismatch: the weights are not those of the card.
+        """
+        card = read_card(folder)
+        return cls(card, read_weights(folder, card), threads=threads)
+
+    def run(self, inputs: Tensors) -> list[NDArray[np.generic]]:
+        """Run the graph; outputs come in the order of the card."""
+        outputs: list[NDArray[np.generic]] = self._session.run(self._output_names, dict(inputs))
+        return outputs
+
+    def warm_up(self, *, size: int = 64) -> float:
+        """Run once on zeros, with `size` for every named dimension of images; returns the seconds it took."""
+        began = time.perf_counter()
+        self.run({tensor.name: _zeros(tensor.shape, tensor.dtype, size) for tensor in self.card.inputs})
+        return time.perf_counter() - began
+
+
+def _zeros(shape: list[int | str], dtype: str, size: int) -> NDArray[np.generic]:
+    sizes = [side if isinstance(side, int) else 1 if side == "batch" else size for side in shape]
+    return np.zeros(sizes, dtype=dtype)

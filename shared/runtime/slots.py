@@ -1,0 +1,79 @@
+"""A bounded number of computations at a time, with a bounded queue before them.
+
+Beyond the queue a request is refused at once with 503 and a Retry-After computed from how long the
+computations have taken lately, which beats letting it wait for longer than its caller will.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from shared.problems import ServiceUnavailable
+from shared.telemetry.timing import timed
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+_WEIGHT_OF_NEWEST = 0.2
+
+
+class Slots:
+    """Runs blocking functions in threads, `capacity` at a time.
+
+    Args:
+        capacity: computations at a time.
+        queue: requests that may wait for a slot.
+    """
+
+    def __init__(self, *, capacity: int = 1, queue: int) -> None:
+        self._limiter = anyio.CapacityLimiter(capacity)
+        self._capacity = capacity
+        self._queue = queue
+        self._waiting = 0
+        self._seconds = 1.0
+
+    @property
+    def expected_wait_s(self) -> float:
+        """Seconds until a newcomer would get a slot, from the recent mean duration."""
+        return self._seconds * (self._waiting + 1) / self._capacity
+
+    async def run(
+        self, function: Callable[Arguments, Answer], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Answer:
+        """Wait for a slot, run the function in a thread and return its answer.
+
+        Time spent waiting counts as phase `queue`.
+
+        Raises:
+            ServiceUnavailable: the queue is full.
+        """
+        if self._waiting >= self._queue:
+            wait = math.ceil(self.expected_wait_s)
+            raise ServiceUnavailable(
+                f"{self._waiting} requests wait already. Try again in about {wait} s, or send "
+                "Prefer: respond-async where the route makes jobs.",
+                retry_after_s=wait,
+            )
+        self._waiting += 1
+        try:
+            with timed("queue"):
+                await self._limiter.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            began = time.perf_counter()
+            answer = await anyio.to_thread.run_sync(partial(function, *arguments, **named))
+            self._learn(time.perf_counter() - began)
+            return answer
+        finally:
+            self._limiter.release()
+
+    def _learn(self, seconds: float) -> None:
+        self._seconds += _WEIGHT_OF_NEWEST * (seconds - self._seconds)

@@ -1,0 +1,129 @@
+"""Every knob of Facet, read from the environment (`FACET_` prefix) or a `.env` file, in one place."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Domain = Literal["medical", "generation", "security", "uncertainty", "perception"]
+
+DOMAINS: tuple[Domain, ...] = ("medical", "generation", "security", "uncertainty", "perception")
+"""The five services behind the gateway."""
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """Settings of one process. The same object configures gateway, services and workers."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FACET_", env_file=".env", extra="ignore", use_attribute_docstrings=True, frozen=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address that the gateway listens on."""
+
+    trusted_network: bool = False
+    """Set by an operator who publishes the ports on a private network only: allows listening beyond loopback
+    without API keys."""
+
+    gateway_port: int = Field(default=8000, ge=0, le=65535)
+    """Port of the gateway, the one public door."""
+
+    medical_port: int = Field(default=8101, ge=0, le=65535)
+    """Port of the medical service."""
+
+    generation_port: int = Field(default=8102, ge=0, le=65535)
+    """Port of the generation service."""
+
+    security_port: int = Field(default=8103, ge=0, le=65535)
+    """Port of the security service."""
+
+    uncertainty_port: int = Field(default=8104, ge=0, le=65535)
+    """Port of the uncertainty service."""
+
+    perception_port: int = Field(default=8105, ge=0, le=65535)
+    """Port of the perception service."""
+
+    medical_url: str = "http://127.0.0.1:8101"
+    """Where the gateway finds the medical service."""
+
+    generation_url: str = "http://127.0.0.1:8102"
+    """Where the gateway finds the generation service."""
+
+    security_url: str = "http://127.0.0.1:8103"
+    """Where the gateway finds the security service."""
+
+    uncertainty_url: str = "http://127.0.0.1:8104"
+    """Where the gateway finds the uncertainty service."""
+
+    perception_url: str = "http://127.0.0.1:8105"
+    """Where the gateway finds the perception service."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis that holds job records, event streams and Celery's queues. Must not evict keys."""
+
+    blob_url: str = ".facet/blobs"
+    """Folder or fsspec URL (s3://bucket/prefix) that holds uploads and results by their sha256."""
+
+    data: Path = Path("../shared/data")
+    """Folder of the training and evaluation data; only training commands and data-dependent tests read it."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe level that is logged."""
+
+    upload_limit_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """Largest request body in bytes; more is answered with 413 while it streams in."""
+
+    upload_files_limit: int = Field(default=256, gt=0)
+    """Most files in one request."""
+
+    pixel_limit: int = Field(default=16 * 1024 * 1024, gt=0)
+    """Most pixels (array elements) of one decoded image or array, checked on its header before decoding."""
+
+    inference_threads: int = Field(default=2, ge=1)
+    """Threads that one ONNX session or one back-projection computes with."""
+
+    inference_queue: int = Field(default=32, ge=1)
+    """Requests that may wait for one model; further ones are answered with 503 and Retry-After."""
+
+    proxy_connect_timeout_s: float = Field(default=2.0, gt=0)
+    """Seconds the gateway waits for a connection to a service."""
+
+    proxy_read_timeout_s: float = Field(default=120.0, gt=0)
+    """Seconds the gateway waits between two parts of a service's answer."""
+
+    job_retention_s: int = Field(default=24 * 3600, gt=0)
+    """Seconds that a finished job and its events can be read; afterwards it answers 410."""
+
+    tombstone_retention_s: int = Field(default=30 * 24 * 3600, gt=0)
+    """Seconds that an expired job is remembered as gone (410) before its id becomes unknown (404)."""
+
+    visibility_timeout_s: int = Field(default=3600, gt=0)
+    """Seconds after which Redis hands an unacknowledged message to another worker; above every job's time limit."""
+
+    longest_wait_s: int = Field(default=60, ge=0)
+    """Upper end of `Prefer: wait=N`."""
+
+    worker_heartbeat_s: float = Field(default=2.0, gt=0)
+    """Seconds between two signs of life of a worker; it counts as gone after four missed ones."""
+
+    def service_url(self, domain: Domain) -> str:
+        """Base URL of a domain's service."""
+        url: str = getattr(self, f"{domain}_url")
+        return url.rstrip("/")
+
+    def service_port(self, domain: Domain) -> int:
+        """Port of a domain's service."""
+        port: int = getattr(self, f"{domain}_port")
+        return port
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
