@@ -1,0 +1,96 @@
+# Facet: install, start, check. Needed beforehand: git, make and Python 3.11 or newer with its venv module.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+VENV ?= .venv
+WITHOUT_TORCH ?=
+# make run PORT=9000; further settings come from FACET_* variables
+PORT ?=
+# further options of a command, such as ARGS="--device cuda"
+ARGS ?=
+OUT ?= .facet/phantom
+
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+# What is installed is remembered by stamp files; a change of what they depend on installs again.
+INPUTS := pyproject.toml requirements.lock
+SERVING := $(VENV)/.installed-serving
+TORCH := $(VENV)/.installed-torch
+DEV := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
+TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
+
+.PHONY: help run test check format lock bench bench-fbp phantom train-low-dose-ct evaluate-low-dose-ct clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(if $(WITHOUT_TORCH),$(SERVING),$(TORCH)) ## Install what serving needs and start the fleet (PORT=8000, WITHOUT_TORCH=1)
+	@exec $(BIN)/python -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(WITHOUT_TORCH),--without-torch) $(ARGS)
+
+test: $(DEV) ## Unit, contract, integration and end-to-end tests (ARGS="tests/unit -k fbp")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## Lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH) ## All benchmarks; quiet machine wanted
+	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
+	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
+
+phantom: $(SERVING) ## Write a demo phantom as DICOM and as sinogram (OUT=.facet/phantom)
+	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
+
+train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--device cuda")
+	$(TRAINING) train $(ARGS)
+
+evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines
+	$(TRAINING) evaluate $(ARGS)
+
+lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fresh environment
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder/venv"; \
+	"$$folder/venv/bin/pip" install --quiet --upgrade --editable ".[bench,dev,torch,train]"; \
+	{ echo "# Constraints for pip, written by 'make lock'; libraries for CUDA are pinned by torch itself."; \
+	  "$$folder/venv/bin/pip" freeze --all --exclude-editable --exclude pip \
+	    | sed -E 's/\+[a-z0-9.]+$$//' | { grep -Ev '^(nvidia-|cuda-|triton==)' || true; }; } > "$$folder/lock"; \
+	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
+
+clean: ## Remove the environment, caches and the local fleet's data
+	rm -rf $(VENV) .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Facet needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." \
+	       "Install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(SERVING): $(BIN)/python $(INPUTS)
+	$(INSTALL) "."
+	@touch $@
+
+$(TORCH): $(BIN)/python $(INPUTS)
+	$(INSTALL) ".[torch]"
+	@touch $@ $(SERVING)
+
+$(DEV): $(BIN)/python $(INPUTS)
+	$(INSTALL) ".[dev,train]"
+	@touch $@ $(SERVING) $(TORCH)
+
+$(BENCH): $(BIN)/python $(INPUTS)
+	$(INSTALL) ".[bench,dev,train]"
+	@touch $@ $(SERVING) $(TORCH) $(DEV)
