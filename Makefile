@@ -79,18 +79,18 @@ $(BIN)/python:
 	  echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(SERVING): $(BIN)/python $(INPUTS)
+$(SERVING): $(INPUTS) | $(BIN)/python
 	$(INSTALL) "."
 	@touch $@
 
-$(TORCH): $(BIN)/python $(INPUTS)
+$(TORCH): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[torch]"
 	@touch $@ $(SERVING)
 
-$(DEV): $(BIN)/python $(INPUTS)
+$(DEV): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[dev,train]"
 	@touch $@ $(SERVING) $(TORCH)
 
-$(BENCH): $(BIN)/python $(INPUTS)
+$(BENCH): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[bench,dev,train]"
 	@touch $@ $(SERVING) $(TORCH) $(DEV)
