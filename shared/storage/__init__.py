@@ -1,0 +1,1 @@
+"""Where bytes that outlive a request are kept."""
