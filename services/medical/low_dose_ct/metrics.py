@@ -1,0 +1,108 @@
+"""Image quality against a reference: PSNR, SSIM, and the mean bias in Hounsfield units.
+
+Both PSNR and SSIM depend on what is called the range of values, and published figures use two definitions; quoting one
+beside the other fakes several decibels. `per-image` is DIVal's (maximum minus minimum of that reference), `full` is 1,
+since a normalised CT slice lies in [0, 1] (PSNR-FR and SSIM-FR of the LoDoPaB-CT paper).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter
+
+from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU
+
+ValueRange = Literal["per-image", "full"]
+
+WINDOW = 7
+"""Side of the square window of SSIM."""
+
+
+def _checked_pair(image: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = np.asarray(image, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"image of shape {first.shape} and reference of shape {second.shape} differ in shape")
+    for name, values in (("image", first), ("reference", second)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+    return first, second
+
+
+def data_range(reference: ArrayLike, value_range: ValueRange) -> float:
+    """Return R of a reference under the chosen definition.
+
+    Raises:
+        ValueError: unknown definition, or a constant reference, whose own range is zero.
+    """
+    if value_range == "full":
+        return 1.0
+    if value_range != "per-image":
+        raise ValueError(f"value_range must be per-image or full, got {value_range!r}")
+    spread = float(np.ptp(np.asarray(reference, dtype=np.float64)))
+    if spread == 0:
+        raise ValueError("reference is constant: its own range is zero, use the full range")
+    return spread
+
+
+def psnr(image: ArrayLike, reference: ArrayLike, *, value_range: ValueRange = "per-image") -> float:
+    """Return the peak signal-to-noise ratio 20 log10(R) - 10 log10(MSE), in dB; infinite for equal images.
+
+    Raises:
+        ValueError: shapes differ, NaN or infinite values, or no range (see `data_range`).
+    """
+    first, second = _checked_pair(image, reference)
+    spread = data_range(second, value_range)
+    error = float(np.mean((first - second) ** 2))
+    return math.inf if error == 0 else 20 * math.log10(spread) - 10 * math.log10(error)
+
+
+def ssim(image: ArrayLike, reference: ArrayLike, *, value_range: ValueRange = "per-image") -> float:
+    """Return the mean structural similarity, with the defaults of scikit-image.
+
+    Uniform 7 x 7 window, K1 = 0.01, K2 = 0.03, sample covariance, mean over windows that lie wholly in the image
+    (Wang et al. 2004, doi 10.1109/TIP.2003.819861).
+
+    Args:
+        image: (rows, columns), at least 7 x 7.
+        reference: same shape.
+        value_range: definition of R.
+
+    Raises:
+        ValueError: shapes differ or are too small, NaN or infinite values, or no range (see `data_range`).
+    """
+    first, second = _checked_pair(image, reference)
+    if first.ndim != 2 or min(first.shape) < WINDOW:
+        raise ValueError(f"ssim needs a two-dimensional image of at least {WINDOW} x {WINDOW}, got shape {first.shape}")
+    spread = data_range(second, value_range)
+    stabiliser_1, stabiliser_2 = (0.01 * spread) ** 2, (0.03 * spread) ** 2
+    mean_1, mean_2 = uniform_filter(first, WINDOW), uniform_filter(second, WINDOW)
+    sample = WINDOW**2 / (WINDOW**2 - 1)
+    variance_1 = sample * (uniform_filter(first * first, WINDOW) - mean_1 * mean_1)
+    variance_2 = sample * (uniform_filter(second * second, WINDOW) - mean_2 * mean_2)
+    covariance = sample * (uniform_filter(first * second, WINDOW) - mean_1 * mean_2)
+    luminance = (2 * mean_1 * mean_2 + stabiliser_1) / (mean_1**2 + mean_2**2 + stabiliser_1)
+    structure = (2 * covariance + stabiliser_2) / (variance_1 + variance_2 + stabiliser_2)
+    border = WINDOW // 2
+    return float(np.mean((luminance * structure)[border:-border, border:-border]))
+
+
+def mean_hu_bias(image: ArrayLike, reference: ArrayLike, *, mask: NDArray[np.bool_] | None = None) -> float:
+    """Return the mean of image minus reference in Hounsfield units.
+
+    Args:
+        image: normalised attenuation.
+        reference: normalised attenuation, same shape.
+        mask: pixels to take; all by default.
+
+    Raises:
+        ValueError: shapes differ, NaN or infinite values, or an empty mask.
+    """
+    first, second = _checked_pair(image, reference)
+    difference = (first - second) if mask is None else (first - second)[mask]
+    if difference.size == 0:
+        raise ValueError("mask selects no pixel")
+    return float(np.mean(difference)) * MU_MAX / MU_PER_HU
