@@ -1,0 +1,121 @@
+"""Command line of training, evaluation and export: `python -m services.medical.low_dose_ct.training --help`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from services.medical.low_dose_ct.training import recipes
+from services.medical.low_dose_ct.training.losses import LOSSES
+from services.medical.low_dose_ct.training.network import WIDTHS
+from services.medical.low_dose_ct.training.train import Budget
+from services.medical.low_dose_ct.training.weights import CHECKPOINTS
+from shared.settings import get_settings
+
+GAUSSIAN = CHECKPOINTS / "gaussian-slim.pt"
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    whole = argparse.ArgumentParser(prog="python -m services.medical.low_dose_ct.training", description=__doc__)
+    commands = whole.add_subparsers(dest="command", required=True)
+    _add_pretrain(commands)
+    _add_fine_tune(commands)
+    _add_ellipses(commands)
+    _add_evaluate(commands)
+    _add_export(commands)
+    return whole
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="noise-free sinograms")
+    command.add_argument("--threads", type=int, default=2, help="CPU threads")
+
+
+def _add_training(command: argparse.ArgumentParser, *, side: int, batch: int, steps: int, loss: str) -> None:
+    _add_folders(command)
+    command.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run is resumed")
+    command.add_argument("--width", choices=sorted(WIDTHS), default="slim")
+    command.add_argument("--steps", type=int, default=steps)
+    command.add_argument("--learning-rate", type=float, default=1e-3)
+    command.add_argument("--side", type=int, default=side, help="side of the training patches in pixels")
+    command.add_argument("--batch", type=int, default=batch)
+    command.add_argument("--loss", choices=sorted(LOSSES), default=loss)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--checkpoint-every", type=int, default=250, help="steps between checkpoints")
+    command.add_argument("--device", default="cpu", help="cpu or cuda")
+
+
+def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("pretrain", help="stage 1: Gaussian denoising on photographs")
+    _add_training(command, side=64, batch=16, steps=9000, loss="absolute")
+    command.set_defaults(act=lambda options: recipes.pretrain(_run(options, recipes.NO_INITIAL)))
+
+
+def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("fine-tune", help="stage 2: low-dose chest CT")
+    _add_training(command, side=96, batch=8, steps=2000, loss="squared")
+    command.add_argument("--initial", default=str(GAUSSIAN), help='weights to start from, or "none" for the control')
+    command.add_argument("--patients", type=int, help="use the slices of the first so many training patients only")
+    command.add_argument("--phantoms", type=int, default=0, help="synthetic chest phantoms added")
+    command.add_argument("--realisations", type=int, default=8, help="noise realisations per slice")
+
+    def act(options: argparse.Namespace) -> None:
+        recipes.fine_tune(
+            _run(options, options.initial),
+            patients=options.patients,
+            phantoms=options.phantoms,
+            realisations=options.realisations,
+        )
+
+    command.set_defaults(act=act)
+
+
+def _add_ellipses(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("ellipses", help="stage 2: DIVal's ellipses, sparse view")
+    _add_training(command, side=96, batch=8, steps=1000, loss="squared")
+    command.add_argument("--initial", default=str(GAUSSIAN), help='weights to start from, or "none" for the control')
+    command.add_argument("--phantoms", type=int, default=32, help="training phantoms")
+    command.add_argument("--realisations", type=int, default=8, help="noise realisations per phantom")
+
+    def act(options: argparse.Namespace) -> None:
+        recipes.ellipses(
+            _run(options, options.initial), phantoms=options.phantoms, realisations=options.realisations
+        )
+
+    command.set_defaults(act=act)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("evaluate", help="measure the released models beside their baselines")
+    _add_folders(command)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("export", help="write a released model: ONNX file and card")
+    _add_folders(command)
+
+
+def _run(options: argparse.Namespace, initial: str) -> recipes.Run:
+    budget = Budget(
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+    )
+    shared = {name: getattr(options, name) for name in ("data", "out", "cache", "width", "loss", "side", "batch", "device")}
+    return recipes.Run(**shared, initial=initial, budget=budget)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    options.act(options)
+
+
+if __name__ == "__main__":
+    main()
