@@ -1,0 +1,176 @@
+"""ZIP uploads, inflated in memory under limits that count real bytes.
+
+Sizes in a ZIP's headers are claims of whoever made it, so every limit is held against what comes out of the inflater.
+Names are labels for the answer and never become paths.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from shared.imaging.signatures import MediaType, describe, require_type, sniff
+from shared.problems import ContentTooLarge, FieldError, Problem, UnprocessableContent, field_problem
+
+_CHUNK: Final = 256 * 1024
+_NAME_LIMIT: Final = 200
+_CENTRAL_RECORD: Final = b"PK\x01\x02"
+_ENCRYPTED: Final = 0x1
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """How much an archive may hold.
+
+    Attributes:
+        entries: files.
+        entry_bytes: bytes of one file, inflated.
+        total_bytes: bytes of all files, inflated.
+        ratio: inflated by compressed size of a file; counts once the file exceeds `ratio_floor_bytes`, since small
+            slices of plain air compress better than this honestly.
+        ratio_floor_bytes: see `ratio`.
+    """
+
+    entries: int = 1024
+    entry_bytes: int = 64 * 1024 * 1024
+    total_bytes: int = 512 * 1024 * 1024
+    ratio: int = 200
+    ratio_floor_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of an archive.
+
+    Attributes:
+        name: a relative path without dots, drives or control characters; a label, not for use as a path.
+        data: the content.
+    """
+
+    name: str
+    data: bytes
+
+
+def read_archive(data: bytes, limits: ArchiveLimits | None = None, *, pointer: str = "/body/file") -> list[Entry]:
+    """All files of a ZIP archive in natural order of their names (slice 2 before slice 10).
+
+    Folders, hidden files, resource forks of macOS and DICOMDIR are skipped.
+
+    Args:
+        data: the archive.
+        limits: what it may hold; the defaults of ArchiveLimits otherwise.
+        pointer: the field to blame.
+
+    Raises:
+        UnsupportedMediaType: not a ZIP file.
+        ContentTooLarge: more entries or bytes than allowed, or a bomb.
+        UnprocessableContent: damaged, encrypted, empty, nested, or packed by a method other than store and deflate.
+    """
+    require_type(data, [MediaType.ZIP], pointer=pointer)
+    limits = limits or ArchiveLimits()
+    # Counted before zipfile makes an object of each of what may be a million records.
+    if data.count(_CENTRAL_RECORD) > 4 * limits.entries:
+        raise _too_large(pointer, f"The archive has more than {limits.entries} entries.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = _read_entries(archive, limits, pointer)
+    except Problem:
+        raise
+    except Exception:  # zipfile throws anything at damaged bytes; the caller is told the same
+        raise field_problem(pointer, "The archive is cut off or damaged: its directory cannot be read.") from None
+    if not entries:
+        raise field_problem(pointer, "The archive holds no files.")
+    return sorted(entries, key=lambda entry: natural_key(entry.name))
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which numbers inside a name count as numbers."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return tuple((1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts))
+
+
+def _too_large(pointer: str, detail: str) -> ContentTooLarge:
+    return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
+
+
+def _read_entries(archive: zipfile.ZipFile, limits: ArchiveLimits, pointer: str) -> list[Entry]:
+    members = [(_clean_name(info.filename), info) for info in archive.infolist() if not info.is_dir()]
+    members = [(name, info) for name, info in members if not _is_clutter(name)]
+    if len(members) > limits.entries:
+        raise _too_large(pointer, f"The archive has {len(members)} entries; at most {limits.entries} are accepted.")
+    names = [name for name, _ in members]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise field_problem(pointer, f"The archive holds the name {twice!r} twice.")
+    entries: list[Entry] = []
+    remaining = limits.total_bytes
+    for name, info in members:
+        _require_plain(name, info, pointer)
+        content = _inflate(archive, info, name, limits, remaining, pointer)
+        _require_not_nested(name, content, pointer)
+        remaining -= len(content)
+        entries.append(Entry(name, content))
+    return entries
+
+
+def _clean_name(name: str) -> str:
+    path = PurePosixPath(_CONTROL.sub("_", name.replace("\\", "/")))
+    parts = [part for part in path.parts if part not in {"/", "//", "..", "."} and not part.endswith(":")]
+    return "/".join(parts)[-_NAME_LIMIT:] or "unnamed"
+
+
+def _is_clutter(name: str) -> bool:
+    parts = name.split("/")
+    return "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1] in {"DICOMDIR", "Thumbs.db", "desktop.ini"}
+
+
+def _require_plain(name: str, info: zipfile.ZipInfo, pointer: str) -> None:
+    if info.flag_bits & _ENCRYPTED:
+        raise field_problem(pointer, f"The entry {name!r} is encrypted.")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise field_problem(pointer, f"The entry {name!r} is a symbolic link.")
+    if info.compress_type not in _METHODS:
+        raise field_problem(
+            pointer, f"The entry {name!r} is packed by method {info.compress_type}; use store or deflate."
+        )
+
+
+def _inflate(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limits: ArchiveLimits, remaining: int, pointer: str
+) -> bytes:
+    content = bytearray()
+    try:
+        with archive.open(info) as stream:
+            while chunk := stream.read(_CHUNK):
+                content += chunk
+                _require_within(len(content), info, name, limits, remaining, pointer)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError):
+        raise field_problem(pointer, f"The entry {name!r} is cut off or damaged.") from None
+    return bytes(content)
+
+
+def _require_within(
+    size: int, info: zipfile.ZipInfo, name: str, limits: ArchiveLimits, remaining: int, pointer: str
+) -> None:
+    if size > limits.entry_bytes:
+        raise _too_large(pointer, f"The entry {name!r} inflates to more than {limits.entry_bytes} bytes.")
+    if size > remaining:
+        raise _too_large(pointer, f"The archive inflates to more than {limits.total_bytes} bytes, at {name!r}.")
+    if size > limits.ratio_floor_bytes and size > limits.ratio * max(1, info.compress_size):
+        raise _too_large(pointer, f"The entry {name!r} inflates to more than {limits.ratio} times its size.")
+
+
+def _require_not_nested(name: str, content: bytes, pointer: str) -> None:
+    if sniff(content) is MediaType.ZIP or describe(content).endswith("archive"):
+        raise UnprocessableContent(
+            f"The entry {name!r} is itself an archive; send its files directly.",
+            errors=[FieldError(pointer=pointer, detail="nested archive")],
+        )
