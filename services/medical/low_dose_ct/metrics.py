@@ -1,14 +1,13 @@
 """Image quality against a reference: PSNR, SSIM, and the mean bias in Hounsfield units.
 
 Both PSNR and SSIM depend on what is called the range of values, and published figures use two definitions; quoting one
-beside the other fakes several decibels. `per-image` is DIVal's (maximum minus minimum of that reference), `full` is 1,
-since a normalised CT slice lies in [0, 1] (PSNR-FR and SSIM-FR of the LoDoPaB-CT paper).
+beside the other fakes several decibels. `data_range=None` is DIVal's: maximum minus minimum of that reference ("per-image
+range"). `data_range=1.0` is PSNR-FR and SSIM-FR of the LoDoPaB-CT paper ("full range"), whose images lie in [0, 1].
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +15,8 @@ from scipy.ndimage import uniform_filter
 
 from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU
 
-ValueRange = Literal["per-image", "full"]
+FULL_RANGE = 1.0
+"""Range of normalised attenuation."""
 
 WINDOW = 7
 """Side of the square window of SSIM."""
@@ -32,35 +32,34 @@ def _checked_pair(image: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.fl
     return first, second
 
 
-def data_range(reference: ArrayLike, value_range: ValueRange) -> float:
-    """Return R of a reference under the chosen definition.
-
-    Raises:
-        ValueError: unknown definition, or a constant reference, whose own range is zero.
-    """
-    if value_range == "full":
-        return 1.0
-    if value_range != "per-image":
-        raise ValueError(f"value_range must be per-image or full, got {value_range!r}")
-    spread = float(np.ptp(np.asarray(reference, dtype=np.float64)))
+def _resolved_range(reference: NDArray[np.float64], data_range: float | None) -> float:
+    """Return R: the given one, or that of the reference itself."""
+    spread = float(np.ptp(reference)) if data_range is None else float(data_range)
+    if not math.isfinite(spread) or spread < 0:
+        raise ValueError(f"data_range must be a positive finite number, got {data_range!r}")
     if spread == 0:
-        raise ValueError("reference is constant: its own range is zero, use the full range")
+        raise ValueError("the range is zero: the reference is constant, state a data_range")
     return spread
 
 
-def psnr(image: ArrayLike, reference: ArrayLike, *, value_range: ValueRange = "per-image") -> float:
+def psnr(image: ArrayLike, reference: ArrayLike, *, data_range: float | None = None) -> float:
     """Return the peak signal-to-noise ratio 20 log10(R) - 10 log10(MSE), in dB; infinite for equal images.
 
+    Args:
+        image: any shape.
+        reference: same shape.
+        data_range: R; maximum minus minimum of the reference by default.
+
     Raises:
-        ValueError: shapes differ, NaN or infinite values, or no range (see `data_range`).
+        ValueError: shapes differ, NaN or infinite values, or a range that is not positive.
     """
     first, second = _checked_pair(image, reference)
-    spread = data_range(second, value_range)
+    spread = _resolved_range(second, data_range)
     error = float(np.mean((first - second) ** 2))
     return math.inf if error == 0 else 20 * math.log10(spread) - 10 * math.log10(error)
 
 
-def ssim(image: ArrayLike, reference: ArrayLike, *, value_range: ValueRange = "per-image") -> float:
+def ssim(image: ArrayLike, reference: ArrayLike, *, data_range: float | None = None) -> float:
     """Return the mean structural similarity, with the defaults of scikit-image.
 
     Uniform 7 x 7 window, K1 = 0.01, K2 = 0.03, sample covariance, mean over windows that lie wholly in the image
@@ -69,15 +68,15 @@ def ssim(image: ArrayLike, reference: ArrayLike, *, value_range: ValueRange = "p
     Args:
         image: (rows, columns), at least 7 x 7.
         reference: same shape.
-        value_range: definition of R.
+        data_range: R; maximum minus minimum of the reference by default.
 
     Raises:
-        ValueError: shapes differ or are too small, NaN or infinite values, or no range (see `data_range`).
+        ValueError: shapes differ or are too small, NaN or infinite values, or a range that is not positive.
     """
     first, second = _checked_pair(image, reference)
     if first.ndim != 2 or min(first.shape) < WINDOW:
         raise ValueError(f"ssim needs a two-dimensional image of at least {WINDOW} x {WINDOW}, got shape {first.shape}")
-    spread = data_range(second, value_range)
+    spread = _resolved_range(second, data_range)
     stabiliser_1, stabiliser_2 = (0.01 * spread) ** 2, (0.03 * spread) ** 2
     mean_1, mean_2 = uniform_filter(first, WINDOW), uniform_filter(second, WINDOW)
     sample = WINDOW**2 / (WINDOW**2 - 1)

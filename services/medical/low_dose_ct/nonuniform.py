@@ -3,7 +3,8 @@
 By the projection-slice theorem the spectrum of each filtered projection is a line of the spectrum of the image. Summing
 these lines on the pixel grid is a non-uniform transform of type 1 (finufft), O(points + pixels log pixels) in place of
 O(angles * pixels). Projections are real, so half of their frequencies suffices, and those that the filter cuts off are
-left out. Between bins this interpolates by the band-limited (trigonometric) function instead of straight lines.
+left out. Between bins this interpolates by the band-limited function, weighted by sinc^2, the transfer function of linear
+interpolation: what the linear method has besides are the repetitions of the spectrum beyond the Nyquist frequency.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ class NonuniformBackProjector:
         cutoff: share of the Nyquist frequency beyond which the filter is zero, (0, 1].
         threads: threads of the transforms.
         tolerance: relative accuracy of the non-uniform transform.
-        linear: multiply the spectrum by sinc^2, the transfer function of linear interpolation between bins.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class NonuniformBackProjector:
         cutoff: float = 1.0,
         threads: int = 1,
         tolerance: float = TOLERANCE,
-        linear: bool = False,
     ) -> None:
         self._geometry = geometry
         self._threads = threads
@@ -55,7 +54,7 @@ class NonuniformBackProjector:
         angles = geometry.angles_rad
         x = np.outer(np.cos(angles), turns)
         y = np.outer(np.sin(angles), turns)
-        self._factors = self._prepare_factors(cycles, x, y, linear=linear)
+        self._factors = self._prepare_factors(cycles, x, y)
         self._plan = finufft.Plan(
             1, geometry.image_shape, n_trans=1, eps=tolerance, isign=1, dtype="complex64", nthreads=threads
         )
@@ -63,7 +62,7 @@ class NonuniformBackProjector:
         self._lock = threading.Lock()
 
     def _prepare_factors(
-        self, cycles: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], *, linear: bool
+        self, cycles: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
     ) -> NDArray[np.complex64]:
         """Gather in one factor per point: weight of the half spectrum, scale, and the phases of bins and pixels."""
         geometry = self._geometry
@@ -71,8 +70,7 @@ class NonuniformBackProjector:
         weight[0] = 1.0
         if self._period % 2 == 0 and self._kept == self._period // 2 + 1:
             weight[-1] = 1.0
-        if linear:
-            weight *= np.sinc(cycles) ** 2
+        weight *= np.sinc(cycles) ** 2
         centre = 2 * math.pi * cycles * (geometry.detectors - 1) / 2
         rows, columns = geometry.image_shape
         phase = centre + x * (0.5 * (rows % 2 == 0)) + y * (0.5 * (columns % 2 == 0))

@@ -156,7 +156,9 @@ def simulate_low_dose(
     return apply_photon_noise(integrals * MU_MAX, photons=photons, random=random) / np.float32(MU_MAX)
 
 
-def ellipses_pairs(split: Split, *, threads: int | None = None) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def ellipses_pairs(
+    split: Split, *, threads: int | None = None
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Yield the pairs of DIVal's "ellipses" benchmark for ever, in its order and with its seeds.
 
     Yields:
