@@ -1,0 +1,1 @@
+"""Starting Facet: the local supervisor behind `make run`, and the images for containers."""

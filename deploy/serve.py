@@ -1,0 +1,59 @@
+"""`python -m deploy.serve NAME`: one HTTP process, with the same server settings on a laptop and in a container."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+from pydantic import ValidationError
+
+from deploy.binding import UnsafeBinding, require_safe_binding
+from shared.settings import DOMAINS, Settings
+
+_GRACE_S = 5
+"""Seconds that answers in flight, event streams among them, get to end when the process is asked to stop."""
+
+
+def configuration(name: str, settings: Settings) -> uvicorn.Config:
+    """The server of one process.
+
+    Args:
+        name: "gateway" or a domain.
+        settings: where it listens.
+
+    Raises:
+        UnsafeBinding: the address would let strangers in.
+    """
+    require_safe_binding(settings)
+    domain = next((domain for domain in DOMAINS if domain == name), None)
+    return uvicorn.Config(
+        f"services.{domain}.app:create_app" if domain else "gateway.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.service_port(domain) if domain else settings.gateway_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until asked to stop; 2 if the settings are wrong, 3 if the application does not start."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.serve", description=__doc__)
+    parser.add_argument("name", choices=("gateway", *DOMAINS))
+    name = parser.parse_args(arguments).name
+    try:
+        server = uvicorn.Server(configuration(name, Settings()))
+    except (UnsafeBinding, ValidationError) as error:
+        print(f"facet: {error}", file=sys.stderr)
+        return 2
+    server.run()
+    return 0 if server.started else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.probes import always_well
+from deploy.local.processes import Process, Specification, Tier, describe_exit
+
+Start = Callable[[str], Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts Python code as a process of the fleet; ends it after the test."""
+    started: list[Process] = []
+
+    def run(code: str) -> Process:
+        specification = Specification(
+            name="stand-in",
+            command=(sys.executable, "-I", "-S", "-c", code),
+            tier=Tier.BACKEND,
+            ready=always_well,
+            alive=always_well,
+            environment={"FACET_TEST": "told"},
+        )
+        started.append(Process(specification, tmp_path / "stand-in.log"))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.01)
+
+
+def test_output_and_environment_reach_the_log(start: Start) -> None:
+    process = start("import os, sys; print(os.environ['FACET_TEST']); print('oh', file=sys.stderr); sys.exit(3)")
+    wait_for(lambda: process.exit_code() is not None)
+    assert process.exit_code() == 3
+    assert sorted(process.tail(10)) == ["oh", "told"]
+
+
+def test_the_tail_is_the_end_of_the_log(start: Start) -> None:
+    process = start("for line in range(10000): print(line)")
+    wait_for(lambda: process.exit_code() is not None)
+    assert process.tail(2) == ["9998", "9999"]
+
+
+def test_asked_to_stop_it_ends_by_sigterm(start: Start) -> None:
+    process = start("import time; print('up', flush=True); time.sleep(60)")
+    wait_for(lambda: process.tail(1) == ["up"])
+    process.ask_to_stop()
+    wait_for(lambda: process.exit_code() is not None)
+    assert describe_exit(process.exit_code() or 0) == "killed by SIGTERM"
+
+
+def test_killing_takes_the_grandchildren_along(start: Start) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    process = start(code)
+    wait_for(lambda: bool(process.tail(1)))
+    grandchild = int(process.tail(1)[0])
+    process.kill()
+    assert process.exit_code() == -9
+    wait_for(lambda: not _runs(grandchild))
+
+
+def test_killing_what_has_ended_is_no_error(start: Start) -> None:
+    process = start("pass")
+    wait_for(lambda: process.exit_code() is not None)
+    process.kill()
+    process.ask_to_stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(0, "exit code 0"), (2, "exit code 2"), (-9, "killed by SIGKILL"), (-99, "killed by signal 99")]
+)
+def test_exit_codes_in_words(code: int, words: str) -> None:
+    assert describe_exit(code) == words
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

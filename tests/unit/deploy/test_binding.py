@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from deploy.binding import UnsafeBinding, require_safe_binding
+from shared.settings import Settings
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_needs_nothing(host: str) -> None:
+    require_safe_binding(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7"])
+def test_other_addresses_are_refused_with_the_way_out(host: str) -> None:
+    with pytest.raises(UnsafeBinding, match=r"no API keys.*FACET_TRUSTED_NETWORK"):
+        require_safe_binding(Settings(host=host))
+
+
+def test_the_operators_word_opens_them() -> None:
+    require_safe_binding(Settings(host="0.0.0.0", trusted_network=True))
