@@ -184,7 +184,9 @@ def test_after_a_good_start_it_never_gives_up(start: Start, tmp_path: Path) -> N
 
 def test_dying_again_and_again_ends_the_start_with_the_last_words(start: Start, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-XX    run.join()
+    broken = script("broken", "raise SystemExit('no such model')", ready=lambda: "not loaded")
+    run = start(server(tmp_path, "steady", port), broken)
+    run.join()
     assert "broken died 3 times in a row (exit code 1)" in str(run.fault)
     assert "    no such model" in run.said
     assert http_probe(f"http://127.0.0.1:{port}/")() is not None
