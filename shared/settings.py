@@ -112,10 +112,24 @@ class Settings(BaseSettings):
     worker_heartbeat_s: float = Field(default=2.0, gt=0)
     """Seconds between two signs of life of a worker; it counts as gone after four missed ones."""
 
+    worker_shutdown_grace_s: float = Field(default=20.0, gt=0)
+    """Seconds that a worker which is told to stop gives its job to reach its next step; then it is cut off."""
+
+    job_queue_timeout_s: int = Field(default=24 * 3600, gt=0)
+    """Seconds that a job may wait for a worker; then it expires without having started."""
+
+    job_lost_workers_limit: int = Field(default=3, ge=1)
+    """A job that has lost so many workers (killed, out of memory) fails instead of being tried again."""
+
     def service_url(self, domain: Domain) -> str:
         """Base URL of a domain's service."""
         url: str = getattr(self, f"{domain}_url")
         return url.rstrip("/")
+
+    @property
+    def worker_gone_after_s(self) -> float:
+        """Seconds after which a silent worker, or a silent attempt of a job, counts as lost."""
+        return 4 * self.worker_heartbeat_s
 
     def service_port(self, domain: Domain) -> int:
         """Port of a domain's service."""

@@ -1,0 +1,255 @@
+"""The API side of jobs: create, read, list, cancel, wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from shared.http.context import RequestContext, current_context
+from shared.jobs.celery_app import CeleryPublisher, Publisher, create_celery
+from shared.jobs.connection import api_client, unavailable_without_redis
+from shared.jobs.cursors import decode_cursor, encode_cursor
+from shared.jobs.events import JobEvents
+from shared.jobs.identifiers import is_job_id, new_job_id
+from shared.jobs.kinds import JobKind
+from shared.jobs.records import JobRecord, JobStatus
+from shared.jobs.scripts import as_fields, source
+from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
+from shared.settings import Settings
+
+ANONYMOUS = "anonymous"
+"""Owner of jobs where authentication is off."""
+
+PAGE_LIMIT = 100
+"""Most jobs on one page of a listing."""
+
+_SCAN_LIMIT = 5000
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page of a listing, newest first."""
+
+    records: list[JobRecord]
+    next_cursor: str | None
+    """Continues the listing; None on the last page. With a filter a page may be short and yet not the last."""
+
+
+class JobStore:
+    """Jobs as a caller sees them.
+
+    Args:
+        redis: a client of `connection.api_client`.
+        publisher: tells the workers.
+        settings: retention and limits.
+    """
+
+    def __init__(self, redis: Redis, publisher: Publisher, settings: Settings) -> None:
+        self._redis = redis
+        self._publisher = publisher
+        self._settings = settings
+        self.events = JobEvents(redis)
+        self._scripts = {name: redis.register_script(source(name)) for name in ("cancel", "create", "page", "read")}
+
+    async def create(
+        self,
+        kind: JobKind,
+        arguments: Mapping[str, Any],
+        *,
+        owner: str = ANONYMOUS,
+        context: RequestContext | None = None,
+    ) -> JobRecord:
+        """Record a job, then tell the workers.
+
+        Args:
+            kind: what to do.
+            arguments: JSON for the function; large things by their blob digest.
+            owner: who may see it.
+            context: the request behind it, for logs and traces; the current one where not given.
+
+        Raises:
+            ServiceUnavailable: no worker reads the kind's queue, or Redis does not answer.
+        """
+        job_id = new_job_id()
+        fields = _fields_of(kind, arguments, context or current_context())
+        outcome = await self._run(
+            "create", job_id, kind.queue, owner, self._gone_after_ms, self._settings.job_queue_timeout_s * 1000, *fields
+        )
+        if outcome == "no worker":
+            raise no_worker(kind.queue)
+        await self._publish(job_id, kind)
+        return await self.get(job_id, owner=owner)
+
+    async def get(self, job_id: str, *, owner: str | None = None) -> JobRecord:
+        """One job.
+
+        Args:
+            job_id: its id.
+            owner: whose jobs to look among; None for everybody's.
+
+        Raises:
+            NotFound: there never was one, or it is another caller's.
+            Gone: it was kept for its retention time and is forgotten.
+        """
+        records = await self._read([job_id]) if is_job_id(job_id) else []
+        if records and owner in {None, records[0].owner}:
+            return records[0]
+        if not records and is_job_id(job_id):
+            with unavailable_without_redis():
+                former_owner = await self._redis.get(f"facet:gone:{job_id}")
+            if former_owner is not None and owner in {None, former_owner}:
+                raise Gone("This job finished and its retention time is over.")
+        raise NotFound("There is no job with this id.")
+
+    async def list_jobs(
+        self,
+        *,
+        owner: str | None = None,
+        status: JobStatus | None = None,
+        kind: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> JobPage:
+        """A page of jobs, newest first; jobs that are created while one pages neither repeat nor hide any.
+
+        Args:
+            owner: whose; None for everybody's.
+            status: only those.
+            kind: only those.
+            cursor: from the page before.
+            limit: most jobs on the page, 1 to `PAGE_LIMIT`.
+
+        Raises:
+            UnprocessableContent: the cursor is none of ours.
+        """
+        after = decode_cursor(cursor) if cursor else ""
+        limit = max(1, min(limit, PAGE_LIMIT))
+        following, *ids = await self._run("page", owner or "", after, limit, _SCAN_LIMIT, status or "", kind or "")
+        return JobPage(await self._read(ids), encode_cursor(following) if following else None)
+
+    async def request_cancel(self, job_id: str, *, owner: str | None = None) -> JobRecord:
+        """Cancel a queued job at once, or ask a running one to stop at its next step.
+
+        Returns:
+            The record afterwards: cancelled, or running with `cancel_requested`.
+
+        Raises:
+            NotFound: as for `get`.
+            Gone: as for `get`.
+            Conflict: it is finished.
+        """
+        record = await self.get(job_id, owner=owner)
+        outcome = await self._run("cancel", job_id, self._settings.job_retention_s * 1000)
+        if outcome == "finished":
+            record = await self.get(job_id, owner=owner)
+            raise Conflict(f"This job has already {_ENDED[record.status]}.")
+        return await self.get(job_id, owner=owner)
+
+    async def wait(self, job_id: str, *, seconds: float, owner: str | None = None) -> JobRecord:
+        """The job as soon as it is finished, or as it is after `seconds`. Woken by its events, never polling."""
+        # The id is read first: what happens between the two reads is then among the events that follow.
+        after = await self.events.last_id(job_id) if is_job_id(job_id) else ""
+        record = await self.get(job_id, owner=owner)
+        if record.status.is_final or seconds <= 0:
+            return record
+        try:
+            async with asyncio.timeout(seconds):
+                async for _ in self.events.follow(job_id, after=after):
+                    pass
+        except TimeoutError:
+            pass
+        return await self.get(job_id, owner=owner)
+
+    async def live_workers(self, queue: str) -> int:
+        """How many workers read this queue now."""
+        with unavailable_without_redis():
+            seconds, microseconds = await self._redis.time()
+            since = seconds * 1000 + microseconds // 1000 - self._gone_after_ms
+            return await self._redis.zcount(f"facet:queue:{queue}:workers", since, "+inf")
+
+    async def ping(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            ServiceUnavailable: it does not.
+        """
+        with unavailable_without_redis():
+            await self._redis.time()
+
+    @property
+    def _gone_after_ms(self) -> int:
+        return round(self._settings.worker_gone_after_s * 1000)
+
+    async def _run(self, script: str, *arguments: Any) -> Any:
+        with unavailable_without_redis():
+            return await self._scripts[script](args=arguments)
+
+    async def _read(self, ids: Sequence[str]) -> list[JobRecord]:
+        found = await self._run("read", *ids) if ids else []
+        return [JobRecord.from_hash(as_fields(flat)) for flat in found if flat]
+
+    async def _publish(self, job_id: str, kind: JobKind) -> None:
+        """Tell the workers. The record is safe, so a failure is the sweeper's business and not the caller's."""
+        try:
+            await asyncio.to_thread(self._publisher.publish, job_id, queue=kind.queue, time_limit_s=kind.time_limit_s)
+        except Exception:
+            _logger.warning("job recorded but not published; the sweeper will", extra={"job_id": job_id}, exc_info=True)
+
+
+_ENDED = {
+    JobStatus.SUCCEEDED: "succeeded",
+    JobStatus.FAILED: "failed",
+    JobStatus.CANCELLED: "been cancelled",
+    JobStatus.EXPIRED: "expired",
+}
+
+
+def _fields_of(kind: JobKind, arguments: Mapping[str, Any], context: RequestContext | None) -> list[str | int | float]:
+    """Fields and values of a new record, alternating."""
+    fields: dict[str, str | int | float] = {
+        "kind": kind.name,
+        "title": kind.title,
+        "time_limit_s": kind.time_limit_s,
+        "cancel_bound_s": kind.cancel_bound_s,
+        "step_unit": kind.step_unit,
+        "arguments": orjson.dumps(dict(arguments)).decode("utf-8"),
+    }
+    if context is not None:
+        fields |= {"request_id": context.request_id, "traceparent": context.traceparent}
+        fields |= {"tracestate": context.tracestate} if context.tracestate else {}
+    return [part for item in fields.items() for part in item]
+
+
+def no_worker(queue: str) -> ServiceUnavailable:
+    """The problem of a queue that nobody reads."""
+    if queue.endswith(".torch"):
+        return ServiceUnavailable(
+            "This job needs a worker with torch, and none is running. Start the fleet with `make run` without "
+            "WITHOUT_TORCH=1, or a worker with `python -m services.worker --weight torch`.",
+            retry_after_s=30,
+        )
+    return ServiceUnavailable(
+        f"No worker reads the queue {queue} at present. If none is being restarted, start one with "
+        "`python -m services.worker --weight onnx`.",
+        retry_after_s=5,
+    )
+
+
+@asynccontextmanager
+async def open_job_store(settings: Settings) -> AsyncIterator[JobStore]:
+    """A job store with its connections, closed at the end."""
+    redis = api_client(settings.redis_url)
+    try:
+        with closing(CeleryPublisher(create_celery(settings))) as publisher:
+            yield JobStore(redis, publisher, settings)
+    finally:
+        await redis.aclose()
