@@ -1,0 +1,227 @@
+"""Request bodies within limits: counted while they stream in, parsed as multipart under ceilings, read once.
+
+Starlette's multipart parser has no total limit and starts with 1000 files; here the bytes are counted below it, so
+that a chunked body without Content-Length stops at the same place as an honest one (OWASP File Upload Cheat Sheet).
+Nothing in here keeps or logs the name that a caller gave a file: it may be a patient's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.http.errors import problem_response
+from shared.imaging.signatures import MediaType, require_type
+from shared.problems import BadRequest, ContentTooLarge, FieldError, field_problem
+from shared.settings import get_settings
+from shared.storage.blobs import digest_of
+
+_FORM_TYPES: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+_DRAIN_BYTES: Final = 16 * 1024 * 1024
+_DRAIN_SECONDS: Final = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FormLimits:
+    """What one multipart body may hold.
+
+    Attributes:
+        files: parts with a file name.
+        fields: other parts.
+        field_bytes: bytes of one part that is no file.
+    """
+
+    files: int = 256
+    fields: int = 64
+    field_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was received, without the name that it came under.
+
+    Attributes:
+        data: the content.
+        digest: `sha256:` and hexadecimal digits, its address in the blob store.
+        media_type: by its first bytes.
+    """
+
+    data: bytes
+    digest: str
+    media_type: MediaType
+
+
+class _BodyTooLarge(Exception):
+    """Unwinds the application when the count passes the limit."""
+
+
+class BodyLimit:
+    """ASGI middleware that answers 413 as soon as a body is known to be too large.
+
+    A Content-Length above the limit is answered before a byte of the body is read; a body without one as soon as
+    the count passes the limit, whatever the application then makes of it. The answer goes out at once, and for
+    a moment (16 MiB or 2 s) the rest of the body is read and dropped, because a client that is cut off while
+    writing may lose the answer.
+
+    Args:
+        app: the application behind.
+        limit: most bytes of a body.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:
+            await self._refuse(scope, receive, send)
+            return
+        await self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+        exceeded = started = False
+
+        async def counted_receive() -> Message:
+            nonlocal received, exceeded
+            if exceeded:
+                raise _BodyTooLarge
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                exceeded = True
+                raise _BodyTooLarge
+            return message
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal started
+            # What the application says after the limit was passed (such as 400 for a body that broke off) is moot.
+            if not exceeded or started:
+                started = True
+                await send(message)
+
+        try:
+            await self._app(scope, counted_receive, guarded_send)
+        except Exception:
+            if not exceeded:
+                raise
+        if exceeded and not started:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = ContentTooLarge(
+            f"The request body is larger than {self._limit} bytes.", headers={"Connection": "close"}
+        )
+        response = problem_response(problem, path=scope["path"])
+        await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        with anyio.move_on_after(_DRAIN_SECONDS):
+            await _drain(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drain(receive: Receive) -> None:
+    dropped = 0
+    while dropped <= _DRAIN_BYTES:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return
+
+
+class UploadRoute(APIRoute):
+    """A FastAPI route that parses forms under FormLimits: `APIRouter(route_class=UploadRoute)`.
+
+    FastAPI parses a form before the function of the route runs, and answers what goes wrong with a bare 400. This
+    parses it first and names the fault; FastAPI finds the parsed form on the request.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI behind a parsed form."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type not in _FORM_TYPES:
+                return await handler(request)
+            await read_form(request)
+            try:
+                return await handler(request)
+            finally:
+                await request.close()
+
+        return handle
+
+
+async def read_form(request: Request, limits: FormLimits | None = None) -> FormData:
+    """Parse a multipart or urlencoded body. The files in it are on disk beyond 1 MB and closed with the request.
+
+    Args:
+        request: parsed at most once; later calls return the same form.
+        limits: what it may hold; files up to the setting `upload_files_limit` otherwise.
+
+    Raises:
+        BadRequest: malformed, or more parts than allowed.
+    """
+    limits = limits or FormLimits(files=get_settings().upload_files_limit)
+    try:
+        return await request.form(max_files=limits.files, max_fields=limits.fields, max_part_size=limits.field_bytes)
+    except MultiPartException as error:
+        raise BadRequest(f"The multipart body cannot be read. {error.message}") from None
+    except HTTPException as error:
+        raise BadRequest(f"The multipart body cannot be read. {error.detail}") from None
+    except ClientDisconnect:
+        raise BadRequest("The request broke off before its body was complete.") from None
+    except (ValueError, LookupError):
+        raise BadRequest("The form body cannot be read: it is malformed.") from None
+
+
+async def read_upload(file: UploadFile, *, limit: int, pointer: str = "/body/file") -> bytes:
+    """The content of one uploaded file.
+
+    Raises:
+        ContentTooLarge: more than `limit` bytes.
+        UnprocessableContent: empty.
+    """
+    data = await file.read(limit + 1)
+    if len(data) > limit:
+        detail = f"The file is larger than {limit} bytes."
+        raise ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
+    if not data:
+        raise field_problem(pointer, "The file is empty.")
+    return data
+
+
+async def receive_upload(
+    file: UploadFile, *, accepted: Collection[MediaType], limit: int, pointer: str = "/body/file"
+) -> Upload:
+    """Read one uploaded file, find out what it is, and log it by digest.
+
+    Raises:
+        ContentTooLarge: more than `limit` bytes.
+        UnsupportedMediaType: none of the accepted types, by content.
+        UnprocessableContent: empty.
+    """
+    data = await read_upload(file, limit=limit, pointer=pointer)
+    media_type = require_type(data, accepted, pointer=pointer)
+    digest = await anyio.to_thread.run_sync(digest_of, data)
+    logger.info("upload received", extra={"digest": digest, "media_type": media_type.value, "size": len(data)})
+    return Upload(data, digest, media_type)
