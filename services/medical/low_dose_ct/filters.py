@@ -20,11 +20,16 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from services.medical.low_dose_ct.compilation import share_range
+
 FilterName = Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"]
 Ramp = Literal["spatial", "half-bin-shifted", "sampled"]
 
 FILTER_NAMES: tuple[FilterName, ...] = get_args(FilterName)
 RAMPS: tuple[Ramp, ...] = get_args(Ramp)
+
+BLOCK = 125
+"""Projections filtered at once: their transforms stay in the second-level cache."""
 
 
 def window(relative_frequency: NDArray[np.float64], name: FilterName, frequency_scaling: float) -> NDArray[np.float64]:
@@ -99,6 +104,24 @@ def frequency_response(
     return response
 
 
+def _filter_block(
+    block: NDArray[np.float32], response: NDArray[np.float32], length: int, ramp: Ramp
+) -> NDArray[np.float32]:
+    """Filter a few projections (projections, detectors)."""
+    detectors = block.shape[-1]
+    if ramp == "half-bin-shifted":
+        shift = np.exp((1j * math.pi / length) * np.arange(detectors)).astype(np.complex64)
+        spectrum = scipy.fft.fft(block * shift.conj(), length)
+        spectrum *= response
+        shifted = scipy.fft.ifft(spectrum, overwrite_x=True)[:, :detectors]
+        real: NDArray[np.float32] = (shifted * shift).real
+        return real
+    spectrum = scipy.fft.rfft(block, length)
+    spectrum *= response
+    filtered: NDArray[np.float32] = scipy.fft.irfft(spectrum, length, overwrite_x=True)[:, :detectors]
+    return filtered
+
+
 def filter_projections(
     sinogram: NDArray[np.float32],
     pitch: float,
@@ -116,7 +139,7 @@ def filter_projections(
         filter_name: window of the ramp.
         frequency_scaling: cut-off as a fraction of the Nyquist frequency.
         ramp: discrete form of |f|.
-        threads: threads of the Fourier transform.
+        threads: threads to compute with.
 
     Returns:
         Filtered projections, same shape, float32, per unit of `pitch`.
@@ -124,12 +147,13 @@ def filter_projections(
     detectors = sinogram.shape[-1]
     response = frequency_response(detectors, pitch, filter_name, frequency_scaling, ramp)
     length = padded_length(detectors, ramp)
-    if ramp == "half-bin-shifted":
-        shift = np.exp((1j * math.pi / length) * np.arange(detectors)).astype(np.complex64)
-        spectrum = scipy.fft.fft(sinogram * shift.conj(), length, workers=threads) * response
-        shifted = scipy.fft.ifft(spectrum, workers=threads, overwrite_x=True)[..., :detectors]
-        return np.ascontiguousarray((shifted * shift).real, dtype=np.float32)
-    spectrum = scipy.fft.rfft(sinogram, length, workers=threads)
-    spectrum *= response
-    filtered: NDArray[np.float32] = scipy.fft.irfft(spectrum, length, workers=threads, overwrite_x=True)
-    return filtered[..., :detectors]
+    projections = sinogram.reshape(-1, detectors)
+    filtered = np.empty_like(projections)
+
+    def work(first: int, beyond: int) -> None:
+        for start in range(first, beyond, BLOCK):
+            block = slice(start, min(start + BLOCK, beyond))
+            filtered[block] = _filter_block(projections[block], response, length, ramp)
+
+    share_range(len(projections), threads, work)
+    return filtered.reshape(sinogram.shape)
