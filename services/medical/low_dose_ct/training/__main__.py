@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from services.medical.low_dose_ct.training import recipes
+from services.medical.low_dose_ct.training.cards import COMMAND
 from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS
+from services.medical.low_dose_ct.training.release import RELEASES, keep, release
 from services.medical.low_dose_ct.training.train import Budget
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS
 from shared.settings import get_settings
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 GAUSSIAN = CHECKPOINTS / "gaussian-slim.pt"
 
@@ -26,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _add_ellipses(commands)
     _add_evaluate(commands)
     _add_export(commands)
+    _add_keep(commands)
     return whole
 
 
@@ -49,13 +56,13 @@ def _add_training(command: argparse.ArgumentParser, *, side: int, batch: int, st
     command.add_argument("--device", default="cpu", help="cpu or cuda")
 
 
-def _add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_pretrain(commands: Commands) -> None:
     command = commands.add_parser("pretrain", help="stage 1: Gaussian denoising on photographs")
     _add_training(command, side=64, batch=16, steps=9000, loss="absolute")
     command.set_defaults(act=lambda options: recipes.pretrain(_run(options, recipes.NO_INITIAL)))
 
 
-def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_fine_tune(commands: Commands) -> None:
     command = commands.add_parser("fine-tune", help="stage 2: low-dose chest CT")
     _add_training(command, side=96, batch=8, steps=2000, loss="squared")
     command.add_argument("--initial", default=str(GAUSSIAN), help='weights to start from, or "none" for the control')
@@ -74,7 +81,7 @@ def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     command.set_defaults(act=act)
 
 
-def _add_ellipses(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_ellipses(commands: Commands) -> None:
     command = commands.add_parser("ellipses", help="stage 2: DIVal's ellipses, sparse view")
     _add_training(command, side=96, batch=8, steps=1000, loss="squared")
     command.add_argument("--initial", default=str(GAUSSIAN), help='weights to start from, or "none" for the control')
@@ -82,21 +89,41 @@ def _add_ellipses(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("--realisations", type=int, default=8, help="noise realisations per phantom")
 
     def act(options: argparse.Namespace) -> None:
-        recipes.ellipses(
-            _run(options, options.initial), phantoms=options.phantoms, realisations=options.realisations
-        )
+        recipes.ellipses(_run(options, options.initial), phantoms=options.phantoms, realisations=options.realisations)
 
     command.set_defaults(act=act)
 
 
-def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_evaluate(commands: Commands) -> None:
     command = commands.add_parser("evaluate", help="measure the released models beside their baselines")
     _add_folders(command)
+    command.add_argument("--ellipses", type=int, default=500, help="ellipses test phantoms, at most 3200")
+    command.add_argument("--table", type=Path, help="also write the tables to this Markdown file")
+
+    def act(options: argparse.Namespace) -> None:
+        from services.medical.low_dose_ct.training.evaluate import evaluate
+
+        tables = evaluate(options.data, options.cache, ellipses=options.ellipses)
+        print(tables)
+        if options.table:
+            options.table.write_text(tables + "\n", encoding="utf-8")
+
+    command.set_defaults(act=act)
 
 
-def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("export", help="write a released model: ONNX file and card")
-    _add_folders(command)
+def _add_export(commands: Commands) -> None:
+    command = commands.add_parser("export", help="make a released model (ONNX file, card) of a committed checkpoint")
+    command.add_argument("name", choices=sorted(RELEASES))
+    command.add_argument("--threads", type=int, default=2, help="CPU threads")
+    command.set_defaults(act=lambda options: print(release(options.name)))
+
+
+def _add_keep(commands: Commands) -> None:
+    command = commands.add_parser("keep", help="turn a finished run into a committed half-precision checkpoint")
+    command.add_argument("run", type=Path, help="folder of the run")
+    command.add_argument("name", help="name of the checkpoint")
+    command.add_argument("--threads", type=int, default=1, help="CPU threads")
+    command.set_defaults(act=lambda options: print(keep(options.run, options.name)))
 
 
 def _run(options: argparse.Namespace, initial: str) -> recipes.Run:
@@ -106,8 +133,18 @@ def _run(options: argparse.Namespace, initial: str) -> recipes.Run:
         seed=options.seed,
         checkpoint_every=options.checkpoint_every,
     )
-    shared = {name: getattr(options, name) for name in ("data", "out", "cache", "width", "loss", "side", "batch", "device")}
-    return recipes.Run(**shared, initial=initial, budget=budget)
+    shared = {
+        name: getattr(options, name) for name in ("data", "out", "cache", "width", "loss", "side", "batch", "device")
+    }
+    return recipes.Run(**shared, initial=initial, budget=budget, command=_command(options))
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that repeats a run, with every option that decides its result and no folder of this machine."""
+    left_out = ("command", "act", "data", "cache", "threads", "device", "checkpoint_every", "out")
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in vars(options).items() if name not in left_out]
+    shown = [word for word in words if not word.endswith(" None") and not word.startswith("--initial /")]
+    return " ".join([COMMAND, options.command, *shown, f"--out runs/{options.out.name}"])
 
 
 def main(arguments: list[str] | None = None) -> None:

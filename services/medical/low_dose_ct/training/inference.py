@@ -1,4 +1,4 @@
-"""Denoisers as plain functions on numpy images, for validation and evaluation: torch networks and released ONNX files."""
+"""Denoisers as plain functions on numpy images, for evaluation: torch networks and released ONNX files."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Add the residual; the shape stays."""
         residual: Tensor = self.second(functional.relu(self.first(features)))
         return features + residual
 

@@ -6,17 +6,16 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from services.medical.low_dose_ct.training.chest import chest_pairs, phantom_pairs
+from services.medical.low_dose_ct.training.chest import chest_pairs, chest_slices, phantom_pairs
 from services.medical.low_dose_ct.training.data import GaussianNoisePairs, Pair, ReconstructionPairs, mean_error_level
 from services.medical.low_dose_ct.training.ellipses import ellipses_pairs
 from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS, DRUNet
 from services.medical.low_dose_ct.training.photographs import read_grayscale, test_files, training_files
-from services.medical.low_dose_ct.training.train import Budget, Draw, Training
+from services.medical.low_dose_ct.training.train import Budget, Draw, Measure, Training
 from services.medical.low_dose_ct.training.validation import measure_denoising, measure_pairs
 from services.medical.low_dose_ct.training.weights import load_network
 
@@ -39,6 +38,7 @@ class Run:
         batch: patches per batch.
         device: where to train.
         budget: steps, learning rate, seed.
+        command: how to repeat the run.
     """
 
     data: Path
@@ -51,6 +51,7 @@ class Run:
     batch: int
     device: str
     budget: Budget
+    command: str
 
 
 def pretrain(run: Run) -> DRUNet:
@@ -72,9 +73,10 @@ def fine_tune(run: Run, *, patients: int | None, phantoms: int, realisations: in
     """
     pairs = chest_pairs(run.data, run.cache, "train", realisations=realisations, patients=patients)
     slices = len(pairs)
+    trained_on = len({each.patient for each in chest_slices(run.data, "train", patients=patients)})
     pairs += phantom_pairs(run.cache, phantoms, realisations=realisations)
     validation = chest_pairs(run.data, run.cache, "val", realisations=1)
-    described = {"slices": slices, "patients": patients, "phantoms": phantoms, "realisations": realisations}
+    described = {"slices": slices, "patients": trained_on, "phantoms": phantoms, "realisations": realisations}
     return _fine_tune(run, pairs, validation, described)
 
 
@@ -85,13 +87,13 @@ def ellipses(run: Run, *, phantoms: int, realisations: int) -> DRUNet:
     return _fine_tune(run, pairs, validation, {"phantoms": phantoms, "realisations": realisations})
 
 
-def _fine_tune(run: Run, pairs: list[Pair], validation: list[Pair], described: dict[str, Any]) -> DRUNet:
+def _fine_tune(run: Run, pairs: list[Pair], validation: list[Pair], described: dict[str, float | None]) -> DRUNet:
     level = mean_error_level(pairs)
     draw = ReconstructionPairs(pairs, level, side=run.side, batch=run.batch)
     return _train(run, draw, measure_pairs(validation, level), {"noise_level": level, **described})
 
 
-def _train(run: Run, draw: Draw, measure: Any, described: dict[str, Any]) -> DRUNet:
+def _train(run: Run, draw: Draw, measure: Measure, described: dict[str, float | None]) -> DRUNet:
     torch.manual_seed(run.budget.seed)
     started_fresh = run.initial == NO_INITIAL
     network = DRUNet(WIDTHS[run.width]) if started_fresh else load_network(Path(run.initial), run.width)
@@ -106,7 +108,8 @@ def _train(run: Run, draw: Draw, measure: Any, described: dict[str, Any]) -> DRU
         "side": run.side,
         "batch": run.batch,
         "device": run.device,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "command": run.command,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU threads, shared with other work",
         "hours": training.seconds / 3600,
         "budget": asdict(run.budget),
         **described,

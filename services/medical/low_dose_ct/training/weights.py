@@ -1,8 +1,10 @@
-"""Trained weights on disk: what a run's checkpoint holds, and the small half-precision file that is committed."""
+"""Trained weights on disk: what a run's checkpoint holds, and the small half-precision files that are committed."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from services.medical.low_dose_ct.training.network import WIDTHS, DRUNet
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-"""Committed starting points for fine-tuning."""
+"""Committed weights: the starting point of fine-tuning, and the networks that the released one is compared with."""
 
 
 def load_network(path: Path, width: str) -> DRUNet:
@@ -21,14 +23,24 @@ def load_network(path: Path, width: str) -> DRUNet:
         width: a key of `WIDTHS`; weights of another width are refused by torch with a RuntimeError.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
-    stored: dict[str, Tensor] = state["average"] if "average" in state else state
+    stored: dict[str, Tensor] = state["average"] if "average" in state else state["weights"]
     weights = {name.removeprefix("module."): value.float() for name, value in stored.items() if name != "n_averaged"}
     network = DRUNet(WIDTHS[width])
     network.load_state_dict(weights)
     return network.eval()
 
 
-def save_half(network: DRUNet, path: Path) -> None:
-    """Store the weights alone, in half precision (two bytes a parameter)."""
+def load_record(path: Path) -> dict[str, Any]:
+    """What the run was: the record beside a run's checkpoint, or the one inside a committed file."""
+    beside = path.with_name("run.json")
+    if beside.exists():
+        record: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+        return record
+    return dict(torch.load(path, map_location="cpu", weights_only=True)["record"])
+
+
+def save_half(network: DRUNet, record: dict[str, Any], path: Path) -> None:
+    """Store the weights in half precision (two bytes a parameter) with the record of their run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({name: value.half().contiguous() for name, value in network.state_dict().items()}, path)
+    weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    torch.save({"weights": weights, "record": record}, path)

@@ -1,0 +1,156 @@
+"""What the cards of the two released models say, apart from what is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.medical.low_dose_ct.training.export import image_tensors
+from shared.runtime.cards import Latency, ModelCard, Paper, Parity, Quality, TrainingRecord, Weights
+
+GAUSSIAN, LOW_DOSE_CT = "gaussian-denoiser", "low-dose-ct"
+VERSION = "1.0.0"
+LICENCE = "Apache-2.0 (these weights; the training data has terms of its own, see limits)"
+COMMAND = "python -m services.medical.low_dose_ct.training"
+
+PAPER = Paper(
+    title="Enhanced Low-Dose CT Image Reconstruction by Domain and Task Shifting Gaussian Denoisers",
+    authors="T. Selig, T. März, M. Storath, A. Weinmann",
+    url="https://arxiv.org/abs/2403.03551",
+)
+
+PHOTOGRAPHS = "BSDS500 train and test parts, 400 photographs (its val part, which contains BSD68, is left out)"
+SLICES = "TCGA-LUAD/LUSC chest CT: {slices} slices of {patients} patients, low dose simulated"
+PHANTOMS = "{phantoms} synthetic chest phantoms, low dose simulated"
+
+SHARED_LIMITS = [
+    "Research use only, not a medical device.",
+    "Trained on two CPU cores at a 1/30 of the published network's size; the published DRUNet is better.",
+    "BSDS500: research use, terms not verified; the authors ask for citation (Arbelaez et al. 2011).",
+]
+CT_LIMITS = [
+    "Low dose is simulated as in LoDoPaB-CT: parallel beam, 4,096 photons per bin; real low-dose scans look different.",
+    "The simulation knows no scatter, no electronic noise and no beam hardening.",
+    "Few patients, all with lung tumours, two manufacturers; other body parts were never seen.",
+    "The truth slices carry noise themselves (sharp kernels), so the network learns to keep some of it.",
+    "Simulated scans use a field of view of 26 cm whatever the true pixel spacing, as LoDoPaB-CT does.",
+    "Fine structures fainter than the noise can be removed or invented; never judge a finding by this image alone.",
+    "TCGA slices: TCIA, believed CC BY 3.0, not verified.",
+]
+
+ARCHITECTURE = "DRUNet (grayscale) with 16, 32, 64, 128 channels and 2 residual blocks per scale, 1,063,344 parameters"
+GAUSSIAN_CHOICES = [
+    ARCHITECTURE + " instead of the published 64-512 and 4 (32,638,656).",
+    "64 x 64 crops and batches of 16 instead of 128 x 128 and 64; cosine learning rate from 1e-3; averaged weights.",
+]
+CT_CHOICES = [
+    ARCHITECTURE + "; the publication uses full DRUNet, KBNet and Restormer.",
+    "FBP that the network sees: Hann window with cut-off 1 and spatial ramp (the paper's filter is not known to us).",
+    "The noise map holds one constant: the standard deviation of (FBP - truth) over the training set.",
+    "Padding to multiples of 8 repeats the edge and lies inside the graph.",
+]
+
+
+def gaussian_card(record: dict[str, Any], weights: Weights, parity: Parity, latency: Latency) -> ModelCard:
+    """The card of stage 1, without quality."""
+    level = "Standard deviation of the noise, in units of the image; trained on 0 to 50/255"
+    return ModelCard(
+        name=GAUSSIAN,
+        version=VERSION,
+        task="Removal of white Gaussian noise of known level from grayscale images",
+        paper=PAPER,
+        licence=LICENCE,
+        **image_tensors("grey value, 1 = white", "Noisy image", level=level),
+        weights=weights,
+        training=_training(record, [PHOTOGRAPHS], "Stage 1: L1 loss, noise level uniform in [0, 50]/255 per patch"),
+        quality=[],
+        parity=parity,
+        latency=latency,
+        limits=SHARED_LIMITS,
+        choices=GAUSSIAN_CHOICES,
+        parameters={"width": record["width"]},
+    )
+
+
+def low_dose_card(record: dict[str, Any], weights: Weights, parity: Parity, latency: Latency) -> ModelCard:
+    """The card of the fine-tuned network, without quality."""
+    data = [PHOTOGRAPHS, SLICES.format(**record)]
+    if record["phantoms"]:
+        data.append(PHANTOMS.format(**record))
+    level = f"Noise level told to the network; it was fine-tuned with {record['noise_level']:.5f} throughout"
+    loss = {"squared": "squared error", "structural": "(1 - SSIM) + 5 L1", "absolute": "L1"}[record["loss"]]
+    procedure = f"Stage 2: fine-tuning of {GAUSSIAN} {VERSION} on (FBP of simulated low dose, normal dose), loss {loss}"
+    return ModelCard(
+        name=LOW_DOSE_CT,
+        version=VERSION,
+        task="Enhancement of filtered back-projections of low-dose chest CT",
+        paper=PAPER,
+        licence=LICENCE,
+        **image_tensors("normalised attenuation, 1 = 3071 HU", "FBP of a low-dose scan", level=level),
+        weights=weights,
+        training=_training(record, data, procedure),
+        quality=[],
+        parity=parity,
+        latency=latency,
+        limits=SHARED_LIMITS + CT_LIMITS,
+        choices=[*CT_CHOICES, f"Loss: {loss}; the paper's is SSIM-based, its exact form is not known to us."],
+        parameters={"width": record["width"], "noise_level": record["noise_level"]},
+    )
+
+
+def _training(record: dict[str, Any], data: list[str], procedure: str) -> TrainingRecord:
+    budget = record["budget"]
+    details = (
+        f"{procedure}; {budget['steps']} steps of {record['batch']} patches of {record['side']} x {record['side']}, "
+        f"Adam, learning rate {budget['learning_rate']:g} falling along a cosine"
+    )
+    return TrainingRecord(
+        data=data,
+        procedure="; ".join(filter(None, [details, record.get("remark")])),
+        seed=budget["seed"],
+        machine=record["machine"],
+        hours=round(record["hours"], 2),
+        command=record["command"],
+    )
+
+
+def gaussian_quality(photographs: dict[str, Any], published: dict[int, float]) -> list[Quality]:
+    """PSNR on BSD68 beside a published denoiser of its kind (one network for all levels)."""
+    return [
+        Quality(
+            metric=f"PSNR (range 1), sigma {level}",
+            dataset=f"BSD68, {photographs['images']} photographs",
+            value=round(row["psnr_db"], 3),
+            unit="dB",
+            interval=(round(row["interval"][0], 3), round(row["interval"][1], 3)),
+            baseline={"name": "DnCNN-B, published", "value": published[int(level)]},
+        )
+        for level, row in photographs["levels"].items()
+    ]
+
+
+def low_dose_quality(chest: dict[str, Any], ours: str, baseline: str) -> list[Quality]:
+    """What was measured on held-out patients, beside a plain reconstruction."""
+    names = {
+        "psnr": ("PSNR (range of each image)", "dB"),
+        "ssim": ("SSIM (range of each image)", ""),
+        "psnr_full_range": ("PSNR (range 1)", "dB"),
+        "ssim_full_range": ("SSIM (range 1)", ""),
+        "bias_hu air": ("mean bias in air", "HU"),
+        "bias_hu lung": ("mean bias in lung", "HU"),
+        "bias_hu soft tissue": ("mean bias in soft tissue", "HU"),
+    }
+    mine, plain = chest["methods"][ours], chest["methods"][baseline]
+    dataset = (
+        f"TCGA chest CT with simulated low dose, {chest['slices']} slices of {chest['patients']} held-out patients"
+    )
+    return [
+        Quality(
+            metric=name,
+            dataset=dataset,
+            value=round(mine[key]["mean"], 4),
+            unit=unit,
+            interval=(round(mine[key]["low"], 4), round(mine[key]["high"], 4)),
+            baseline={"name": baseline, "value": round(plain[key]["mean"], 4)},
+        )
+        for key, (name, unit) in names.items()
+    ]

@@ -1,0 +1,56 @@
+"""Making the released folders: from a run to a committed checkpoint, from there to ONNX file and card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.medical.low_dose_ct.training import cards
+from services.medical.low_dose_ct.training.export import (
+    MODEL_FILE,
+    MODELS,
+    export_network,
+    measure_latency,
+    measure_parity,
+    weights_of,
+    write_card,
+)
+from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record, save_half
+
+RELEASES = {cards.GAUSSIAN: ("gaussian", cards.gaussian_card), cards.LOW_DOSE_CT: ("chest", cards.low_dose_card)}
+"""Released models: the committed checkpoint each is made of, and who writes its card."""
+
+
+def keep(run: Path, name: str) -> Path:
+    """Turn the end of a run into a committed half-precision checkpoint.
+
+    Args:
+        run: folder of a finished run.
+        name: of the file in `CHECKPOINTS`, without suffix.
+    """
+    source = run / "checkpoint.pt"
+    record = load_record(source)
+    target = CHECKPOINTS / f"{name}.pt"
+    save_half(load_network(source, record["width"]), record, target)
+    return target
+
+
+def release_folder(name: str) -> Path:
+    """Where a released model lies."""
+    return MODELS / name / cards.VERSION
+
+
+def release(name: str) -> Path:
+    """Export a committed checkpoint as a released model; its card has no quality until it is evaluated.
+
+    Args:
+        name: a key of `RELEASES`.
+    """
+    source, card = RELEASES[name]
+    checkpoint = CHECKPOINTS / f"{source}.pt"
+    record = load_record(checkpoint)
+    network = load_network(checkpoint, record["width"])
+    folder = release_folder(name)
+    file = folder / MODEL_FILE
+    export_network(network, file)
+    write_card(card(record, weights_of(file), measure_parity(network, file), measure_latency(file)), folder)
+    return folder
