@@ -194,13 +194,19 @@ async def read_form(request: Request, limits: FormLimits | None = None) -> FormD
         raise BadRequest("The form body cannot be read: it is malformed.") from None
 
 
-async def read_upload(file: UploadFile, *, limit: int, pointer: str = "/body/file") -> bytes:
+async def read_upload(file: UploadFile, *, limit: int | None = None, pointer: str = "/body/file") -> bytes:
     """The content of one uploaded file.
+
+    Args:
+        file: the part of the form.
+        limit: most bytes; the setting `upload_limit_bytes` otherwise.
+        pointer: the field to blame.
 
     Raises:
         ContentTooLarge: more than `limit` bytes.
         UnprocessableContent: empty.
     """
+    limit = get_settings().upload_limit_bytes if limit is None else limit
     data = await file.read(limit + 1)
     if len(data) > limit:
         detail = f"The file is larger than {limit} bytes."
@@ -211,7 +217,7 @@ async def read_upload(file: UploadFile, *, limit: int, pointer: str = "/body/fil
 
 
 async def receive_upload(
-    file: UploadFile, *, accepted: Collection[MediaType], limit: int, pointer: str = "/body/file"
+    file: UploadFile, *, accepted: Collection[MediaType], limit: int | None = None, pointer: str = "/body/file"
 ) -> Upload:
     """Read one uploaded file, find out what it is, and log it by digest.
 
