@@ -1,4 +1,4 @@
-"""Who a request is: its X-Request-ID and its W3C trace, carried in a context variable to logs, jobs and onward calls."""
+"""Who a request is: its X-Request-ID and its W3C trace, carried to logs, jobs and onward calls."""
 
 from __future__ import annotations
 

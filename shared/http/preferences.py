@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from starlette.requests import Request
+
+from shared.settings import Settings
+
 _QUOTED_OR_PLAIN = re.compile(r'[^,"]*(?:"(?:[^"\\]|\\.)*"[^,"]*)*')
 
 
@@ -42,3 +46,9 @@ def parse_prefer(headers: Iterable[str], *, longest_wait_s: int) -> Preferences:
     wait = found.get("wait", "")
     wait_s = min(int(wait), longest_wait_s) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
     return Preferences(respond_async="respond-async" in found, wait_s=wait_s)
+
+
+def preferences_of(request: Request) -> Preferences:
+    """The preferences of a request, within the limits of the application that got it."""
+    settings: Settings = request.app.state.settings
+    return parse_prefer(request.headers.getlist("prefer"), longest_wait_s=settings.longest_wait_s)

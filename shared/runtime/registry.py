@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
 
 from shared.problems import NotFound, ServiceUnavailable, problem_responses
-from shared.runtime.cards import CARD_FILE, DigestMismatch, ModelCard, read_card
+from shared.runtime.cards import CARD_FILE, DigestMismatch, ModelCard
 from shared.runtime.sessions import OnnxModel
 
 logger = logging.getLogger(__name__)
@@ -117,3 +117,17 @@ def models_router(registry: ModelRegistry) -> APIRouter:
         return registry.get(name).card
 
     return router
+
+
+def newest_folder(models: Path, name: str) -> Path:
+    """The folder of the newest version of a model.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+    """
+    versions = sorted(
+        (card.parent for card in models.glob(f"{name}/*/{CARD_FILE}")), key=lambda path: _by_number(path.name)
+    )
+    if not versions:
+        raise FileNotFoundError(f"there is no model {name}")
+    return versions[-1]

@@ -1,4 +1,4 @@
-"""JSON logs, one object a line, each with the request it belongs to. Never patient data, never file names of callers."""
+"""JSON logs, one object a line, each with its request. Never patient data, never file names of callers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The generation service: fashion design by diffusion and talking heads."""

@@ -1,0 +1,25 @@
+"""The medical service: low-dose CT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from services.medical.low_dose_ct.routes import router as low_dose_ct
+from shared.service import create_service
+from shared.settings import Settings
+
+DESCRIPTION = "Reconstructs and enhances medical images. Research use only, not a medical device."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; run it with `uvicorn --factory services.medical.app:create_app`."""
+    return create_service(
+        "medical",
+        title="Facet medical",
+        description=DESCRIPTION,
+        models=Path(__file__).parent / "models",
+        routers=[low_dose_ct],
+        settings=settings,
+    )

@@ -1,0 +1,170 @@
+"""Results become what the caller asked for: a description in JSON, a windowed PNG, a raw array or a DICOM object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.medical.low_dose_ct.attenuation import attenuation_to_hu
+from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
+from services.medical.low_dose_ct.inference import Enhanced, Image, noise_estimate
+from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr, ssim
+from services.medical.low_dose_ct.schemas import (
+    Comparison,
+    EnhancementAnswer,
+    FilteringUsed,
+    GeometryUsed,
+    ReconstructionAnswer,
+    ReconstructionOptions,
+    ReferenceComparison,
+    Statistics,
+    Unit,
+)
+from shared.http.negotiation import DICOM, NPY, PNG
+from shared.imaging.arrays import encode_npy
+from shared.imaging.dicom import CtSlice
+from shared.imaging.dicom_writing import derive_ct, new_ct
+from shared.imaging.windows import Window, render_png
+
+_TUNED_FOR = (
+    "The network was tuned on simulated LoDoPaB-like scans (4096 photons, 0.718 mm pixels, chest); elsewhere its "
+    "gain is not measured."
+)
+_UNTUNED = "This network was trained on photographs only; on CT it is the untuned baseline."
+_CHECK_BIAS = "Denoising can remove or invent fine structure: compare with `before`."
+
+
+def describe_geometry(geometry: ParallelBeam) -> GeometryUsed:
+    """The geometry as answers state it."""
+    return GeometryUsed(
+        angles=geometry.angles,
+        detectors=geometry.detectors,
+        detector_width_m=geometry.detector_width,
+        detector_pitch_m=geometry.detector_pitch,
+        image_shape=geometry.image_shape,
+        image_width_m=geometry.image_width,
+        pixel_size_m=geometry.pixel_size,
+    )
+
+
+def statistics(image: Image) -> Statistics:
+    """Values of a normalised attenuation image in Hounsfield units."""
+    hu = attenuation_to_hu(image)
+    return Statistics(
+        minimum_hu=float(hu.min()),
+        maximum_hu=float(hu.max()),
+        mean_hu=float(hu.mean(dtype=np.float64)),
+        noise_hu=noise_estimate(hu),
+    )
+
+
+def compare(image: Image, reference: Image) -> Comparison:
+    """Agreement of an image with its reference, both normalised attenuation."""
+    return Comparison(
+        psnr_db=psnr(image, reference),
+        ssim=ssim(image, reference),
+        psnr_full_range_db=psnr(image, reference, data_range=1.0),
+        ssim_full_range=ssim(image, reference, data_range=1.0),
+        mean_bias_hu=mean_hu_bias(image, reference),
+    )
+
+
+def _compare_both(result: Enhanced, reference: Image | None) -> ReferenceComparison | None:
+    if reference is None:
+        return None
+    return ReferenceComparison(before=compare(result.before, reference), after=compare(result.after, reference))
+
+
+def _caveats(result: Enhanced, geometry: ParallelBeam | None) -> list[str]:
+    if result.model is None:
+        return []
+    if result.model.name != "low-dose-ct":
+        return [_UNTUNED, _CHECK_BIAS]
+    return [_CHECK_BIAS] if geometry == LODOPAB else [_TUNED_FOR, _CHECK_BIAS]
+
+
+def describe_reconstruction(
+    result: Enhanced, options: ReconstructionOptions, reference: Image | None
+) -> ReconstructionAnswer:
+    """The JSON answer of a reconstruction."""
+    return ReconstructionAnswer(
+        shape=_shape(result.after),
+        before=statistics(result.before),
+        after=statistics(result.after),
+        mean_change_hu=mean_hu_bias(result.after, result.before),
+        comparison=_compare_both(result, reference),
+        model=result.model,
+        noise_level=result.noise_level,
+        caveats=_caveats(result, options.geometry),
+        geometry=describe_geometry(options.geometry),
+        filtering=FilteringUsed(filter=options.filter, frequency_scaling=options.frequency_scaling, ramp=options.ramp),
+    )
+
+
+def describe_enhancement(result: Enhanced, padding_pixels: int, reference: Image | None) -> EnhancementAnswer:
+    """The JSON answer of an enhancement."""
+    return EnhancementAnswer(
+        shape=_shape(result.after),
+        before=statistics(result.before),
+        after=statistics(result.after),
+        mean_change_hu=mean_hu_bias(result.after, result.before),
+        comparison=_compare_both(result, reference),
+        model=result.model,
+        noise_level=result.noise_level,
+        caveats=_caveats(result, None),
+        padding_pixels=padding_pixels,
+    )
+
+
+def _shape(image: Image) -> tuple[int, int]:
+    rows, columns = image.shape
+    return rows, columns
+
+
+def _derivation(result: Enhanced) -> str:
+    if result.model is None:
+        return "Filtered back-projection"
+    model = result.model
+    return f"Denoised by {model.name} {model.version} (weights sha256 {model.weights_sha256[:16]})"
+
+
+def encode(
+    result: Enhanced,
+    media_type: str,
+    *,
+    unit: Unit,
+    window: Window,
+    source: CtSlice | None = None,
+    pixel_size_mm: float | None = None,
+    series_uid: str | None = None,
+) -> bytes:
+    """The enhanced image as a file.
+
+    Args:
+        result: what was computed.
+        media_type: image/png (8 bit, windowed), application/x-npy (float32 in `unit`) or application/dicom.
+        unit: unit of NPY values.
+        window: HU window of the PNG.
+        source: object that a DICOM answer is derived from; without one a new object is made.
+        pixel_size_mm: pixel size of a new DICOM object; 1 mm where nobody knows.
+        series_uid: series that a DICOM answer joins, a new one by default.
+    """
+    hu = attenuation_to_hu(result.after)
+    if media_type == PNG:
+        return render_png(hu, window)
+    if media_type == NPY:
+        return encode_npy(hu if unit == "hu" else result.after)
+    if media_type != DICOM:
+        raise ValueError(f"cannot encode {media_type}")
+    description = "Facet low-dose CT"
+    if source is not None:
+        return derive_ct(
+            source, hu, series_description=description, derivation=_derivation(result), series_uid=series_uid
+        )
+    size = pixel_size_mm or 1.0
+    return new_ct(
+        hu,
+        spacing_mm=(size, size),
+        series_description=description,
+        derivation=_derivation(result),
+        series_uid=series_uid,
+    )

@@ -1,0 +1,91 @@
+"""From sinogram or noisy slice to enhanced slice: filtered back-projection, then one pass of the network.
+
+Source: Selig, März, Storath, Weinmann, "Low-Dose CT Image Reconstruction by Fine-Tuning a UNet Pretrained for Gaussian
+Denoising for the Downstream Task of Image Enhancement" (arXiv 2403.03551). Images are normalised attenuation throughout
+(`attenuation.py`), never windowed or clipped on their way into the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.medical.low_dose_ct.fbp import filtered_back_projection
+from services.medical.low_dose_ct.schemas import ReconstructionOptions
+from shared.runtime.cards import ModelReference, reference_of
+from shared.runtime.sessions import OnnxModel
+from shared.telemetry.timing import timed
+
+Image = NDArray[np.float32]
+
+DEFAULT_NOISE_LEVEL = 25 / 255
+"""Fed to a model whose card names no level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enhanced:
+    """An image before and after the network, normalised attenuation, float32 (rows, columns)."""
+
+    before: Image
+    after: Image
+    model: ModelReference | None
+    noise_level: float | None
+
+
+def denoise(image: Image, model: OnnxModel, noise_level: float | None = None) -> Enhanced:
+    """Run the network on one slice.
+
+    Args:
+        image: normalised attenuation, (rows, columns), any size.
+        model: a released denoiser.
+        noise_level: standard deviation of the noise in normalised attenuation; by default that of the card.
+    """
+    tuned_for = cast("float", model.card.parameters.get("noise_level", DEFAULT_NOISE_LEVEL))
+    level = noise_level or float(tuned_for)
+    inputs = {"image": image[None, None], "noise_level": np.array([level], dtype=np.float32)}
+    with timed("infer"):
+        clean = cast("Image", model.run(inputs)[0])[0, 0]
+    return Enhanced(before=image, after=clean, model=reference_of(model.card), noise_level=level)
+
+
+def reconstruct(
+    sinogram: Image, options: ReconstructionOptions, model: OnnxModel | None, *, threads: int | None = None
+) -> Enhanced:
+    """Reconstruct a slice from its sinogram.
+
+    Args:
+        sinogram: line integrals of normalised attenuation times metres, (angles, detectors), finite.
+        options: geometry, filter and network.
+        model: the denoiser, or None to stop after filtered back-projection.
+        threads: threads of the back-projection.
+    """
+    with timed("infer"):
+        image = filtered_back_projection(
+            sinogram,
+            options.geometry,
+            filter_name=options.filter,
+            frequency_scaling=options.frequency_scaling,
+            ramp=options.ramp,
+            threads=threads,
+        )
+    if model is None:
+        return Enhanced(before=image, after=image, model=None, noise_level=None)
+    return denoise(image, model, options.noise_level)
+
+
+def noise_estimate(image: Image) -> float:
+    """Robust standard deviation of the noise: median absolute diagonal Haar detail / 0.6745.
+
+    Source: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994). For white
+    noise it is the standard deviation; the noise of filtered back-projection is correlated, so read it as a
+    comparison between two images of one slice. Zero for images of less than 2x2 pixels.
+    """
+    rows, columns = (side - side % 2 for side in image.shape)
+    if not rows or not columns:
+        return 0.0
+    even = image[:rows, :columns]
+    detail = (even[::2, ::2] - even[::2, 1::2] - even[1::2, ::2] + even[1::2, 1::2]) / 2
+    return float(np.median(np.abs(detail)) / 0.6745)

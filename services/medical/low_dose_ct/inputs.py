@@ -1,0 +1,147 @@
+"""Posted files become slices in Hounsfield units and sinograms of normalised attenuation, or a problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
+from services.medical.low_dose_ct.geometry import ParallelBeam
+from services.medical.low_dose_ct.schemas import SinogramUnit, Unit
+from shared.imaging.arrays import decode_npy, require_finite
+from shared.imaging.dicom import CtSlice, read_ct
+from shared.imaging.pictures import decode_picture
+from shared.imaging.signatures import MediaType, require_type
+from shared.imaging.windows import Window
+from shared.problems import FieldError, UnprocessableContent, field_problem
+
+Image = NDArray[np.float32]
+
+_SMALLEST_SIDE = 8
+_HU_LIMIT = 1e5
+_NORMALISED_LINE_INTEGRAL_LIMIT = 0.5
+"""No object absorbs this much: 0.5 * 81.36 = 41 mean free paths. Larger values are line integrals in another unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A CT slice as it was posted.
+
+    Attributes:
+        hu: float32 (rows, columns).
+        media_type: what it was posted as, which is also what a series of such is answered as.
+        source: the DICOM object, where it came as one.
+        padding_pixels: pixels outside the scanner's field of view that were set to -1024 HU.
+    """
+
+    hu: Image
+    media_type: MediaType
+    source: CtSlice | None = None
+    padding_pixels: int = 0
+
+    @property
+    def attenuation(self) -> Image:
+        """Normalised attenuation, the range that the network works in."""
+        return hu_to_attenuation(self.hu, clip=False)
+
+
+def read_slice(data: bytes, *, unit: Unit, window: Window, pixel_limit: int, pointer: str = "/body/file") -> Slice:
+    """Read a CT slice from DICOM, NPY or PNG.
+
+    Args:
+        data: the file.
+        unit: what NPY values mean.
+        window: what a PNG was drawn with: black and white are its two ends.
+        pixel_limit: most pixels, checked before decoding.
+        pointer: where the file stands in the request, for problems.
+
+    Raises:
+        UnsupportedMediaType: another kind of file, or a transfer syntax that cannot be decoded.
+        UnprocessableContent: truncated, not finite, not two-dimensional, no CT.
+        ContentTooLarge: more pixels than allowed.
+    """
+    kind = require_type(data, (MediaType.DICOM, MediaType.NPY, MediaType.PNG), pointer=pointer)
+    if kind is MediaType.DICOM:
+        ct = read_ct(data, limit_pixels=pixel_limit, pointer=pointer)
+        read = Slice(ct.hu, kind, ct, int(ct.padding.sum()) + ct.clamped)
+    elif kind is MediaType.NPY:
+        read = Slice(_hu_array(data, unit, pixel_limit, pointer), kind)
+    else:
+        picture = decode_picture(data, limit_pixels=pixel_limit, accepted=(MediaType.PNG,), pointer=pointer)
+        if picture.pixels.ndim != 2:
+            raise field_problem(pointer, "A CT slice is grey, and this PNG has colours. Post a grey PNG, NPY or DICOM.")
+        darkest = window.center - window.width / 2
+        read = Slice((darkest + picture.scaled() * window.width).astype(np.float32), kind)
+    if min(read.hu.shape) < _SMALLEST_SIDE:
+        raise field_problem(
+            pointer, f"The slice is {read.hu.shape}; both sides must be at least {_SMALLEST_SIDE} pixels."
+        )
+    return read
+
+
+def _hu_array(data: bytes, unit: Unit, pixel_limit: int, pointer: str) -> Image:
+    array = decode_npy(data, limit_elements=pixel_limit, dimensions=(2,), pointer=pointer).astype(np.float32)
+    require_finite(array, pointer=pointer)
+    hu = array if unit == "hu" else attenuation_to_hu(array)
+    extreme = float(np.abs(hu).max())
+    if extreme > _HU_LIMIT:
+        raise field_problem(
+            pointer, f"Values reach {extreme:.3g} HU, which no CT holds. Does `unit` say what they mean?"
+        )
+    return hu
+
+
+def read_sinogram(
+    data: bytes, geometry: ParallelBeam, *, unit: SinogramUnit, pixel_limit: int, pointer: str = "/body/file"
+) -> Image:
+    """Read a sinogram, as line integrals of normalised attenuation times metres, float32 (angles, detectors).
+
+    Raises:
+        UnsupportedMediaType: not an NPY file.
+        UnprocessableContent: truncated, not finite, not two-dimensional, or not of the stated geometry or unit.
+        ContentTooLarge: more elements than allowed.
+    """
+    require_type(data, (MediaType.NPY,), pointer=pointer)
+    sinogram = decode_npy(data, limit_elements=pixel_limit, dimensions=(2,), pointer=pointer).astype(np.float32)
+    require_finite(sinogram, pointer=pointer)
+    _require_shape(sinogram, geometry, pointer)
+    if unit == "line-integral":
+        return (sinogram / MU_MAX).astype(np.float32)
+    largest = float(sinogram.max())
+    if largest > _NORMALISED_LINE_INTEGRAL_LIMIT:
+        raise UnprocessableContent(
+            f"The sinogram reaches {largest:.3g}, far above what normalised line integrals can be (about 0.13).",
+            errors=[
+                FieldError(pointer="/body/sinogram_unit", detail="Send `line-integral` if the values are -ln(I/I0).")
+            ],
+        )
+    return sinogram
+
+
+def _require_shape(sinogram: Image, geometry: ParallelBeam, pointer: str) -> None:
+    angles, detectors = sinogram.shape
+    if (angles, detectors) == geometry.sinogram_shape:
+        return
+    turned = (
+        " It is the transpose of that: post it with angles as rows."
+        if ((detectors, angles) == geometry.sinogram_shape)
+        else " Set `angles`, `detectors` and `detector_width_m` to those of the scan."
+    )
+    raise field_problem(
+        pointer,
+        f"The sinogram has {angles} rows and {detectors} columns; the stated geometry has {geometry.angles} angles "
+        f"and {geometry.detectors} detectors.{turned}",
+    )
+
+
+def read_reference(data: bytes, *, unit: Unit, shape: tuple[int, int], window: Window, pixel_limit: int) -> Image:
+    """Read the normal-dose image that an answer is compared with, as normalised attenuation of the given shape."""
+    pointer = "/body/reference"
+    reference = read_slice(data, unit=unit, window=window, pixel_limit=pixel_limit, pointer=pointer)
+    if reference.hu.shape != shape:
+        raise field_problem(pointer, f"The reference is {reference.hu.shape}; the answer is {shape}.")
+    if float(np.ptp(reference.hu)) <= 0:
+        raise field_problem(pointer, "The reference is constant, so PSNR and SSIM are not defined.")
+    return reference.attenuation

@@ -1,0 +1,170 @@
+"""Low-dose CT over HTTP: reconstruct sinograms, enhance slices, simulate low-dose scans.
+
+One file is answered at once; several files, or a ZIP of them, or `Prefer: respond-async`, make a job.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Header, Request, Response
+
+from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
+from services.medical.low_dose_ct import answers
+from services.medical.low_dose_ct.inference import denoise, reconstruct
+from services.medical.low_dose_ct.inputs import read_reference, read_sinogram, read_slice
+from services.medical.low_dose_ct.schemas import (
+    EnhancementAnswer,
+    EnhancementForm,
+    ReconstructionAnswer,
+    ReconstructionForm,
+    SimulationAnswer,
+    SimulationForm,
+)
+from services.medical.low_dose_ct.series import create_series_job, wants_job
+from services.medical.low_dose_ct.simulating import simulate
+from shared.http.files import file_response
+from shared.http.negotiation import DICOM, JSON, NPY, PNG, choose_media_type
+from shared.http.uploads import UploadRoute, read_upload
+from shared.imaging.windows import parse_window
+from shared.jobs.answers import JobView
+from shared.problems import (
+    BadRequest,
+    ContentTooLarge,
+    NotAcceptable,
+    ServiceUnavailable,
+    UnprocessableContent,
+    UnsupportedMediaType,
+    problem_responses,
+)
+from shared.service import Service
+from shared.telemetry.timing import timed
+
+router = APIRouter(prefix="/v1/medical/ct", tags=["low-dose CT"], route_class=UploadRoute)
+
+IMAGE_TYPES = (JSON, PNG, NPY, DICOM)
+SINOGRAM_TYPES = (JSON, NPY, PNG)
+
+_PROBLEMS = problem_responses(
+    BadRequest, NotAcceptable, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, ServiceUnavailable
+)
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_IMAGE_ANSWERS = {"content": {PNG: _BINARY, NPY: _BINARY, DICOM: _BINARY}, "description": "The slice"}
+_SINOGRAM_ANSWERS = {"content": {NPY: _BINARY, PNG: _BINARY}, "description": "The scan"}
+_JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobView, "description": "A series was taken as a job; Location says where to follow it"}
+}
+
+Accept = Annotated[
+    str | None, Header(description="application/json describes the answer; the other types are the image")
+]
+
+
+@router.post(
+    "/reconstructions",
+    summary="Reconstruct a low-dose sinogram",
+    response_model=ReconstructionAnswer,
+    responses={200: _IMAGE_ANSWERS, **_JOB_ANSWERS, **_PROBLEMS},
+)
+async def reconstruct_sinogram(
+    request: Request,
+    form: Annotated[ReconstructionForm, Form(media_type="multipart/form-data")],
+    service: Service,
+    accept: Accept = None,
+) -> Response | ReconstructionAnswer:
+    """Filtered back-projection, then the network: one pass, no iterations.
+
+    Post the sinogram as NPY of shape (angles, detectors). The defaults are LoDoPaB-CT's geometry. Several files or a
+    ZIP become a job with progress per slice.
+    """
+    media_type = choose_media_type(accept, IMAGE_TYPES)
+    window = parse_window(form.window, pointer="/body/window")
+    if await wants_job(request, form.file):
+        return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, form.options, media_type)
+    limit = service.settings.pixel_limit
+    model = service.models.get(form.model) if form.denoise else None
+    with timed("pre"):
+        data = await read_upload(form.file[0], pointer="/body/file")
+        sinogram = read_sinogram(data, form.geometry, unit=form.sinogram_unit, pixel_limit=limit)
+        reference = None
+        if form.reference is not None:
+            posted = await read_upload(form.reference, pointer="/body/reference")
+            reference = read_reference(
+                posted, unit=form.unit, shape=form.geometry.image_shape, window=window, pixel_limit=limit
+            )
+    threads = service.settings.inference_threads
+    result = await service.slots.run(reconstruct, sinogram, form, model, threads=threads)
+    with timed("post"):
+        if media_type == JSON:
+            return answers.describe_reconstruction(result, form, reference)
+        pixel_size_mm = form.geometry.pixel_size * 1000
+        content = answers.encode(result, media_type, unit=form.unit, window=window, pixel_size_mm=pixel_size_mm)
+        return file_response(content, media_type, name="reconstruction", model=result.model)
+
+
+@router.post(
+    "/enhancements",
+    summary="Enhance a low-dose CT slice",
+    response_model=EnhancementAnswer,
+    responses={200: _IMAGE_ANSWERS, **_JOB_ANSWERS, **_PROBLEMS},
+)
+async def enhance_slice(
+    request: Request,
+    form: Annotated[EnhancementForm, Form(media_type="multipart/form-data")],
+    service: Service,
+    accept: Accept = None,
+) -> Response | EnhancementAnswer:
+    """Denoise a slice that was reconstructed elsewhere: DICOM, NPY or PNG, of any size.
+
+    A DICOM answer is a derived object with new UIDs that keeps the rescale of the original. Several files or a ZIP
+    become a job with progress per slice.
+    """
+    media_type = choose_media_type(accept, IMAGE_TYPES)
+    window = parse_window(form.window, pointer="/body/window")
+    if await wants_job(request, form.file):
+        return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, form.options, media_type)
+    limit = service.settings.pixel_limit
+    model = service.models.get(form.model)
+    with timed("pre"):
+        data = await read_upload(form.file[0], pointer="/body/file")
+        posted = read_slice(data, unit=form.unit, window=window, pixel_limit=limit)
+        reference = None
+        if form.reference is not None:
+            other = await read_upload(form.reference, pointer="/body/reference")
+            shape = (posted.hu.shape[0], posted.hu.shape[1])
+            reference = read_reference(other, unit=form.unit, shape=shape, window=window, pixel_limit=limit)
+    result = await service.slots.run(denoise, posted.attenuation, model, form.noise_level)
+    with timed("post"):
+        if media_type == JSON:
+            return answers.describe_enhancement(result, posted.padding_pixels, reference)
+        content = answers.encode(result, media_type, unit=form.unit, window=window, source=posted.source)
+        return file_response(content, media_type, name="enhancement", model=result.model)
+
+
+@router.post(
+    "/simulations",
+    summary="Simulate a low-dose scan",
+    response_model=SimulationAnswer,
+    responses={200: _SINOGRAM_ANSWERS, **_PROBLEMS},
+)
+async def simulate_scan(
+    form: Annotated[SimulationForm, Form(media_type="multipart/form-data")], service: Service, accept: Accept = None
+) -> Response | SimulationAnswer:
+    """Scan a normal-dose slice, or a generated phantom, with LoDoPaB-CT's physics.
+
+    The slice is upsampled to 1000x1000, projected along 1000 x 513 rays, and Poisson counts of the stated photons
+    are drawn before the logarithm. A slice of 512x512 is cut to its middle 362x362, as LoDoPaB-CT does; rows and
+    columns are kept (LoDoPaB-CT transposes), so that a reconstruction comes back the way up that the slice was.
+    """
+    media_type = choose_media_type(accept, SINOGRAM_TYPES)
+    window = parse_window(form.window, pointer="/body/window")
+    with timed("pre"):
+        posted = None
+        if form.file is not None:
+            data = await read_upload(form.file, pointer="/body/file")
+            posted = read_slice(data, unit=form.unit, window=window, pixel_limit=service.settings.pixel_limit).hu
+    simulation = await service.slots.run(simulate, posted, form)
+    with timed("post"):
+        if media_type == JSON:
+            return simulation.answer(form)
+        return file_response(simulation.encode(media_type, form), media_type, name="sinogram")

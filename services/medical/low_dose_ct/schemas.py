@@ -1,0 +1,252 @@
+"""What the CT routes take and give. Every answer says how the image was made, so that a number can be checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from services.medical.low_dose_ct.attenuation import HU_MAX, MU_AIR, MU_MAX, MU_WATER
+from services.medical.low_dose_ct.filters import FilterName, Ramp
+from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
+from shared.runtime.cards import ModelReference
+
+DISCLAIMER = "Research use only, not a medical device."
+
+Unit = Literal["hu", "normalised"]
+SinogramUnit = Literal["normalised", "line-integral"]
+ModelName = Literal["low-dose-ct", "gaussian-denoiser"]
+
+File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
+"""A multipart file, in the form that Swagger UI draws a file chooser for."""
+
+WINDOW_HELP = (
+    "HU window that PNG answers and previews are drawn with: lung, mediastinum, soft-tissue, bone, full, or "
+    "`center,width` in HU"
+)
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _DenoisingOptions(_Options):
+    model: ModelName = Field(
+        default="low-dose-ct",
+        description="`low-dose-ct` was fine-tuned on CT; `gaussian-denoiser` knows photographs only (untuned baseline)",
+    )
+    noise_level: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.5,
+        description="Noise level fed to the network, standard deviation in normalised attenuation (1 HU = 0.000246). "
+        "By default the level that the model was tuned with",
+    )
+    window: str = Field(default="lung", description=WINDOW_HELP, examples=["lung", "40,400"])
+    unit: Unit = Field(
+        default="hu", description="Unit of NPY answers: Hounsfield units, or attenuation divided by 81.35858/m"
+    )
+
+
+class ReconstructionOptions(_DenoisingOptions):
+    """How to reconstruct a sinogram. The defaults are LoDoPaB-CT's geometry."""
+
+    filter: FilterName = Field(default="hann", description="Window on the ramp filter")
+    frequency_scaling: float = Field(
+        default=1.0, gt=0, le=1, description="Cut-off as a fraction of the detector's Nyquist frequency"
+    )
+    ramp: Ramp = Field(
+        default="spatial",
+        description="`spatial` keeps values quantitative; `half-bin-shifted` is what published LoDoPaB and DIVal "
+        "baselines used; `sampled` is the plain discrete ramp, which loses the mean",
+    )
+    denoise: bool = Field(default=True, description="Run the network after filtered back-projection")
+    angles: int = Field(
+        default=LODOPAB.angles,
+        ge=1,
+        le=8192,
+        description="Rows of the sinogram: angles over [0, 180) degrees, at cell mid-points",
+    )
+    detectors: int = Field(default=LODOPAB.detectors, ge=2, le=8192, description="Columns of the sinogram")
+    detector_width_m: float = Field(
+        default=LODOPAB.detector_width, gt=0, le=10, description="Length of the detector in metres"
+    )
+    image_size: int = Field(default=362, ge=8, le=2048, description="Rows and columns of the image")
+    image_width_m: float = Field(default=0.26, gt=0, le=10, description="Side of the image in metres")
+    sinogram_unit: SinogramUnit = Field(
+        default="normalised",
+        description="`line-integral` is -ln(I/I0); `normalised` is that divided by 81.35858/m, as LoDoPaB-CT stores it",
+    )
+
+    @property
+    def geometry(self) -> ParallelBeam:
+        """The scanner that the options describe."""
+        return ParallelBeam(
+            angles=self.angles,
+            detectors=self.detectors,
+            detector_width=self.detector_width_m,
+            image_shape=(self.image_size, self.image_size),
+            image_width=self.image_width_m,
+        )
+
+
+class ReconstructionForm(ReconstructionOptions):
+    """Multipart form of POST /v1/medical/ct/reconstructions."""
+
+    file: list[File] = Field(
+        min_length=1, description="Post-log sinogram, NPY, shape (angles, detectors); several files or a ZIP make a job"
+    )
+    reference: File | None = Field(
+        default=None, description="Normal-dose image (NPY in `unit`, or DICOM) to compare the answer with"
+    )
+
+    @property
+    def options(self) -> ReconstructionOptions:
+        """The form without its files."""
+        return ReconstructionOptions.model_validate(self.model_dump(exclude={"file", "reference"}))
+
+
+class EnhancementOptions(_DenoisingOptions):
+    """How to enhance a CT slice."""
+
+
+class EnhancementForm(EnhancementOptions):
+    """Multipart form of POST /v1/medical/ct/enhancements."""
+
+    file: list[File] = Field(
+        min_length=1,
+        description="CT slice: DICOM, NPY in `unit`, or PNG (drawn with `window`); several files or a ZIP make a job",
+    )
+    reference: File | None = Field(
+        default=None, description="Normal-dose slice (DICOM, or NPY in `unit`) to compare the answer with"
+    )
+
+    @property
+    def options(self) -> EnhancementOptions:
+        """The form without its files."""
+        return EnhancementOptions.model_validate(self.model_dump(exclude={"file", "reference"}))
+
+
+class SimulationOptions(_Options):
+    """How to simulate a low-dose scan (the physics of LoDoPaB-CT)."""
+
+    phantom: Literal["chest"] | None = Field(
+        default=None, description="Scan a generated chest phantom instead of a file", examples=["chest"]
+    )
+    photons: int = Field(default=4096, ge=1, le=10**9, description="Photons per detector bin before attenuation")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the phantom and of the Poisson noise")
+    noise: bool = Field(default=True, description="Draw Poisson counts; without, the noise-free projection is answered")
+    unit: Unit = Field(default="hu", description="Unit of a posted NPY slice")
+    window: str = Field(default="lung", description=WINDOW_HELP + "; read back from a posted PNG")
+    sinogram_unit: SinogramUnit = Field(default="normalised", description="Unit of the answered sinogram")
+
+
+class SimulationForm(SimulationOptions):
+    """Multipart form of POST /v1/medical/ct/simulations."""
+
+    file: File | None = Field(default=None, description="Normal-dose slice: DICOM, NPY in `unit`, or PNG")
+
+
+class GeometryUsed(BaseModel):
+    """The parallel-beam scanner that was assumed."""
+
+    angles: int
+    detectors: int
+    detector_width_m: float
+    detector_pitch_m: float
+    angle_positions: str = Field(default="(k + 1/2) * pi / angles, k = 0 .. angles - 1")
+    image_shape: tuple[int, int]
+    image_width_m: float
+    pixel_size_m: float
+
+
+class FilteringUsed(BaseModel):
+    """How filtered back-projection was done."""
+
+    filter: FilterName
+    frequency_scaling: float
+    ramp: Ramp
+    scaling: str = Field(
+        default="pi / angles * sum over angles; an exact scan of a uniform disc returns the value of the disc"
+    )
+
+
+class PhysicalConstants(BaseModel):
+    """Constants between Hounsfield units, attenuation and the network's range."""
+
+    mu_water_per_m: float = MU_WATER
+    mu_air_per_m: float = MU_AIR
+    mu_max_per_m: float = MU_MAX
+    hu_max: float = HU_MAX
+    hu_conversion: str = "HU = (x * mu_max - mu_water) / (mu_water - mu_air) * 1000, x being normalised attenuation"
+
+
+class Statistics(BaseModel):
+    """Values of an image in Hounsfield units."""
+
+    minimum_hu: float
+    maximum_hu: float
+    mean_hu: float
+    noise_hu: float = Field(
+        description="Noise estimate: median absolute diagonal Haar detail / 0.6745 (Donoho and Johnstone 1994)"
+    )
+
+
+class Comparison(BaseModel):
+    """Agreement with the posted reference."""
+
+    psnr_db: float = Field(description="20 log10(R) - 10 log10(MSE), R = range of the reference (DIVal)")
+    ssim: float = Field(description="7x7 uniform window, K1 0.01, K2 0.03, sample covariance, same R")
+    psnr_full_range_db: float = Field(description="The same with R = 1 in normalised attenuation (PSNR-FR)")
+    ssim_full_range: float = Field(description="The same with R = 1 (SSIM-FR)")
+    mean_bias_hu: float = Field(description="Mean of answer minus reference, HU")
+
+
+class ReferenceComparison(BaseModel):
+    """The image before and after the network, each against the reference."""
+
+    before: Comparison
+    after: Comparison
+
+
+class _ImageAnswer(BaseModel):
+    shape: tuple[int, int]
+    before: Statistics = Field(description="The image that the network was given")
+    after: Statistics = Field(description="The image that is answered")
+    mean_change_hu: float = Field(description="Mean of after minus before: the HU bias that the network brought in")
+    comparison: ReferenceComparison | None = Field(default=None, description="Present where a reference was posted")
+    model: ModelReference | None = Field(description="The network that was run, if any")
+    noise_level: float | None = Field(description="Noise level that the network was fed, normalised attenuation")
+    constants: PhysicalConstants = PhysicalConstants()
+    caveats: list[str] = Field(description="What to keep in mind about this answer")
+    disclaimer: str = DISCLAIMER
+
+
+class ReconstructionAnswer(_ImageAnswer):
+    """A reconstructed slice, described. Ask for image/png, application/x-npy or application/dicom to get the image."""
+
+    geometry: GeometryUsed
+    filtering: FilteringUsed
+
+
+class EnhancementAnswer(_ImageAnswer):
+    """An enhanced slice, described. Ask for image/png, application/x-npy or application/dicom to get the image."""
+
+    padding_pixels: int = Field(description="Pixels that the scanner did not see (below -1024 HU), set to -1024")
+
+
+class SimulationAnswer(BaseModel):
+    """A simulated scan, described. Ask for application/x-npy to get the sinogram, image/png to see it."""
+
+    shape: tuple[int, int]
+    geometry: GeometryUsed
+    photons: int
+    seed: int
+    noise: bool
+    sinogram_unit: SinogramUnit
+    minimum: float
+    maximum: float
+    starved_fraction: float = Field(description="Share of detector readings in which no photon arrived")
+    constants: PhysicalConstants = PhysicalConstants()
+    disclaimer: str = DISCLAIMER

@@ -1,0 +1,107 @@
+"""A series of slices becomes a job: the files go to the blob store, their digests into the job's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Generic, TypeVar
+
+import anyio.to_thread
+from fastapi import Request, Response, UploadFile
+from pydantic import BaseModel, Field
+from shared.http.uploads import read_upload
+from shared.jobs.answers import answer_job
+
+from services.medical.low_dose_ct.schemas import EnhancementOptions, ReconstructionOptions
+from shared.http.negotiation import DICOM, JSON, NPY
+from shared.http.preferences import preferences_of
+from shared.imaging.archive import ArchiveLimits, read_archive
+from shared.imaging.signatures import MediaType, require_type, sniff
+from shared.jobs.kinds import JobKind
+from shared.problems import field_problem
+from shared.service import ServiceState
+from shared.telemetry.timing import timed
+
+SLICE_TYPES = (MediaType.DICOM, MediaType.NPY, MediaType.PNG)
+SINOGRAM_TYPES = (MediaType.NPY,)
+
+_POINTER = "/body/file"
+_ZIP_START = b"PK\x03\x04"
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+class Series(BaseModel, Generic[Options]):
+    """Arguments of a job that works on a series."""
+
+    options: Options
+    inputs: list[str] = Field(description="Digests of the posted files, in order")
+    media_type: str = Field(description="What each slice is answered as")
+
+
+EnhancementSeries = Series[EnhancementOptions]
+ReconstructionSeries = Series[ReconstructionOptions]
+
+
+async def wants_job(request: Request, files: Sequence[UploadFile]) -> bool:
+    """Whether these files are worked on as a job: several, a ZIP, or because the caller prefers it."""
+    if len(files) > 1 or preferences_of(request).respond_async:
+        return True
+    start = await files[0].read(len(_ZIP_START))
+    await files[0].seek(0)
+    return start == _ZIP_START
+
+
+async def create_series_job(
+    request: Request,
+    service: ServiceState,
+    kind: JobKind,
+    files: Sequence[UploadFile],
+    options: Options,
+    media_type: str,
+) -> Response:
+    """Store the files, create the job and answer 202 (or 200, where `Prefer: wait` was long enough).
+
+    Args:
+        request: the request, for its preferences.
+        service: stores of the service.
+        kind: which job.
+        files: the posted files; a ZIP stands for the files in it.
+        options: checked options of the route.
+        media_type: what the caller accepts; JSON leaves the choice to the type of the first file.
+
+    Raises:
+        UnsupportedMediaType: one of the files is of a type that the job cannot read.
+        UnprocessableContent: a file is empty, or there are too many.
+        ContentTooLarge: a ZIP inflates to too much.
+        ServiceUnavailable: no worker is there, or Redis does not answer.
+    """
+    accepted = SLICE_TYPES if isinstance(options, EnhancementOptions) else SINOGRAM_TYPES
+    with timed("pre"):
+        contents = await _contents(files, limit=service.settings.upload_files_limit)
+        types = [require_type(data, accepted, pointer=f"{_POINTER}/{i}") for i, data in enumerate(contents)]
+        digests = await anyio.to_thread.run_sync(_store, service, contents, types)
+    chosen = media_type if media_type != JSON else DICOM if types[0] is MediaType.DICOM else NPY
+    # Options are validated already; a form's files have no place in a job's arguments.
+    arguments = Series(options=options, inputs=digests, media_type=chosen).model_dump(mode="json")
+    record = await service.jobs.create(kind, arguments)
+    return await answer_job(service.jobs, record, preferences_of(request))
+
+
+async def _contents(files: Sequence[UploadFile], *, limit: int) -> list[bytes]:
+    contents: list[bytes] = []
+    for index, file in enumerate(files):
+        pointer = f"{_POINTER}/{index}"
+        data = await read_upload(file, pointer=pointer)
+        if sniff(data) is MediaType.ZIP:
+            limits = ArchiveLimits(entries=limit)
+            entries = await anyio.to_thread.run_sync(lambda: read_archive(data, limits, pointer=pointer))  # noqa: B023
+            contents += [entry.data for entry in entries]
+        else:
+            contents.append(data)
+    if len(contents) > limit:
+        raise field_problem(_POINTER, f"A series may have {limit} slices; these are {len(contents)}.")
+    return contents
+
+
+def _store(service: ServiceState, contents: Sequence[bytes], types: Collection[MediaType]) -> list[str]:
+    return [service.blobs.put(data, str(kind)).digest for data, kind in zip(contents, types, strict=True)]

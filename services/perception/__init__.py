@@ -1,0 +1,1 @@
+"""The perception service: the models that others attack, protect and explain."""

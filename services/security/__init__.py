@@ -1,0 +1,1 @@
+"""The security service: attacks on the fleet's own models, and defences."""

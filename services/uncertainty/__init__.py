@@ -1,0 +1,1 @@
+"""The uncertainty service: conformal prediction and explanations."""

@@ -1,0 +1,30 @@
+"""Answers that are files: an image, an array, a DICOM object."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from shared.http.negotiation import DICOM, NPY, PNG, ZIP
+from shared.runtime.cards import ModelReference
+
+EXTENSIONS = {PNG: "png", NPY: "npy", DICOM: "dcm", ZIP: "zip"}
+
+
+def file_response(content: bytes, media_type: str, *, name: str, model: ModelReference | None = None) -> Response:
+    """A file, named after what it is and never after what the caller posted.
+
+    Args:
+        content: the file.
+        media_type: its type.
+        name: stem of the file name.
+        model: the model that made it; named in the headers, since a picture has no room for it.
+    """
+    disposition = "inline" if media_type == PNG else "attachment"
+    headers = {
+        "Content-Disposition": f'{disposition}; filename="{name}.{EXTENSIONS[media_type]}"',
+        "Cache-Control": "private, no-store",
+        "Vary": "Accept",
+    }
+    if model is not None:
+        headers["Facet-Model"] = f'{model.name};version="{model.version}";sha256="{model.weights_sha256}"'
+    return Response(content, media_type=media_type, headers=headers)

@@ -1,0 +1,105 @@
+"""The frame of a domain service: what each `services/<domain>/app.py` has in common with its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Depends, FastAPI, Request
+
+from shared.http.application import create_application
+from shared.http.health import Check
+from shared.jobs.store import JobStore, open_job_store
+from shared.problems import ServiceUnavailable
+from shared.runtime.registry import ModelRegistry, models_router
+from shared.runtime.slots import Slots
+from shared.settings import Domain, Settings, get_settings
+from shared.storage.blobs import BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What the routes of a service work with; found at `app.state.service`."""
+
+    settings: Settings
+    models: ModelRegistry
+    slots: Slots
+    jobs: JobStore
+    blobs: BlobStore
+
+
+def service_state(request: Request) -> ServiceState:
+    """The state of the service that got this request."""
+    state: ServiceState = request.app.state.service
+    return state
+
+
+Service = Annotated[ServiceState, Depends(service_state)]
+"""Annotate a route's parameter with this to get the service's state."""
+
+
+def jobs_check(app: FastAPI) -> Check:
+    """Readiness: does the job store answer?"""
+
+    async def check() -> str | None:
+        try:
+            await app.state.service.jobs.ping()
+        except ServiceUnavailable as problem:
+            return problem.detail
+        return None
+
+    return check
+
+
+def create_service(
+    domain: Domain,
+    *,
+    title: str,
+    description: str,
+    models: Path,
+    routers: Sequence[APIRouter] = (),
+    settings: Settings | None = None,
+) -> FastAPI:
+    """Build the application of a domain.
+
+    Args:
+        domain: which of the five services this is.
+        title: title of its OpenAPI document.
+        description: what it is for, Markdown.
+        models: folder of its released models.
+        routers: the routes of its capabilities.
+        settings: settings of the process, read from the environment by default.
+    """
+    settings = settings or get_settings()
+    registry = ModelRegistry(models, threads=settings.inference_threads)
+    checks: dict[str, Check] = {"models": registry.check}
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_job_store(settings) as jobs, anyio.create_task_group() as tasks:
+            app.state.service = ServiceState(
+                settings=settings,
+                models=registry,
+                slots=Slots(queue=settings.inference_queue),
+                jobs=jobs,
+                blobs=BlobStore(settings.blob_url),
+            )
+            tasks.start_soon(registry.open_in_background)
+            yield
+            tasks.cancel_scope.cancel()
+
+    app = create_application(
+        process=domain,
+        title=title,
+        description=description,
+        settings=settings,
+        routers=[models_router(registry), *routers],
+        checks=checks,
+        lifespan=lifespan,
+    )
+    checks["redis"] = jobs_check(app)
+    return app
