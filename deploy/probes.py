@@ -6,22 +6,22 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.processes import Probe
+from shared.jobs.kinds import Weight, queues_of
+from shared.settings import Settings
+
+Probe = Callable[[], str | None]
+"""Returns None when all is well, else what is missing. Must not raise nor take more than a few seconds."""
 
 _TIMEOUT_S = 3.0
 
 # A proxy of the environment must not stand between the supervisor and its own machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def always_well() -> str | None:
-    """For processes that can only be seen to run."""
-    return None
 
 
 def http_probe(url: str) -> Probe:
@@ -43,18 +43,42 @@ def redis_probe(url: str) -> Probe:
     """Well when Redis answers PING, which it does not while it still loads its data."""
 
     def ask() -> str | None:
-        client = redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
         try:
-            client.ping()
+            with _client(url) as client:
+                client.ping()
         except redis.RedisError as error:
             return str(error)
-        finally:
-            client.close()
         return None
 
     return ask
+
+
+def worker_probe(settings: Settings, weight: Weight) -> Probe:
+    """Well when a worker of this weight left a sign of life lately. Without Redis nobody can tell, so it is not asked.
+
+    Args:
+        settings: where Redis is, and how often workers leave signs of life.
+        weight: class of the worker.
+    """
+    key = f"facet:queue:{queues_of(weight)[0]}:workers"
+
+    def ask() -> str | None:
+        try:
+            with _client(settings.redis_url) as client:
+                seconds, _ = client.time()
+                beats = client.zcount(key, (seconds - settings.worker_gone_after_s) * 1000, "+inf")
+        except redis.RedisError:
+            return None
+        return None if beats else "no sign of life yet"
+
+    return ask
+
+
+def _client(url: str) -> redis.Redis:
+    """A connection that says at once what is wrong instead of trying again."""
+    return redis.Redis.from_url(
+        url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+    )
 
 
 def _missing(body: bytes) -> str:

@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from deploy.binding import UnsafeBinding, require_safe_binding
+from deploy.commands import HTTP_PROCESSES
 from shared.settings import DOMAINS, Settings
 
 _GRACE_S = 5
@@ -44,7 +45,7 @@ def configuration(name: str, settings: Settings) -> uvicorn.Config:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until asked to stop; 2 if the settings are wrong, 3 if the application does not start."""
     parser = argparse.ArgumentParser(prog="python -m deploy.serve", description=__doc__)
-    parser.add_argument("name", choices=("gateway", *DOMAINS))
+    parser.add_argument("name", choices=HTTP_PROCESSES)
     name = parser.parse_args(arguments).name
     try:
         server = uvicorn.Server(configuration(name, Settings()))

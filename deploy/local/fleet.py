@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.commands import command_of, worker_name
 from deploy.local.ports import free_ports, require_free
-from deploy.local.probes import always_well, http_probe, redis_probe
 from deploy.local.processes import Specification, Tier
 from deploy.local.redis_server import local_redis, without_password
+from deploy.probes import http_probe, redis_probe, worker_probe
+from shared.jobs.kinds import WEIGHTS, Weight
 from shared.settings import DOMAINS, LOOPBACK_HOSTS, Settings
 
 _LOOPBACK = "127.0.0.1"
-_WORKER_GRACE_S = 40.0
-"""Above the worker's own soft shutdown, in which running jobs are handed back to the queue."""
+_WORKER_MARGIN_S = 15.0
+"""Seconds that a worker gets to end beyond its own grace, in which it hands its job back to the queue."""
 
 
 class RedisMissing(Exception):
@@ -61,12 +62,13 @@ def build_fleet(settings: Settings, options: Options) -> Fleet:
     services: dict[str, str] = {domain: f"http://{_LOOPBACK}:{ports[domain]}" for domain in DOMAINS}
     door = settings.host if settings.host in LOOPBACK_HOSTS else _LOOPBACK
     gateway = f"http://{f'[{door}]' if ':' in door else door}:{ports['gateway']}"
-    weights = ("onnx", "torch") if options.with_torch else ("onnx",)
+    weights = [weight for weight in WEIGHTS if weight != "torch" or options.with_torch]
+    told = settings.model_copy(update={"redis_url": redis_url})
     return Fleet(
         specifications=(
             *store,
             *(_http_process(name, url, environment, host=_LOOPBACK) for name, url in services.items()),
-            *(_worker(weight, environment) for weight in weights),
+            *(_worker(weight, told, environment) for weight in weights),
             _http_process("gateway", gateway, environment, host=settings.host, tier=Tier.DOOR),
         ),
         url=gateway,
@@ -114,7 +116,7 @@ def _http_process(
 ) -> Specification:
     return Specification(
         name=name,
-        command=(sys.executable, "-m", "deploy.serve", name),
+        command=command_of(name),
         tier=tier,
         ready=http_probe(f"{url}/health/ready"),
         alive=http_probe(f"{url}/health/live"),
@@ -123,13 +125,14 @@ def _http_process(
     )
 
 
-def _worker(weight: str, environment: Mapping[str, str]) -> Specification:
+def _worker(weight: Weight, settings: Settings, environment: Mapping[str, str]) -> Specification:
+    probe = worker_probe(settings, weight)
     return Specification(
-        name=f"worker-{weight}",
-        command=(sys.executable, "-m", "services.worker", "--weight", weight),
+        name=worker_name(weight),
+        command=command_of(worker_name(weight)),
         tier=Tier.BACKEND,
-        ready=always_well,
-        alive=always_well,
+        ready=probe,
+        alive=probe,
         environment=environment,
-        grace_s=_WORKER_GRACE_S,
+        grace_s=settings.worker_shutdown_grace_s + _WORKER_MARGIN_S,
     )

@@ -10,14 +10,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-Probe = Callable[[], str | None]
-"""Returns None when all is well, else what is missing. Must not raise nor take more than a few seconds."""
+from deploy.probes import Probe
 
 _TAIL_BYTES = 16 * 1024
 

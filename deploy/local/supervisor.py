@@ -30,10 +30,10 @@ class Policy:
     start_attempts: int = 4
     """Deaths in a row before the first readiness of all that end the whole start."""
     start_timeout_s: float = 180.0
-    """Until everything must have been ready once."""
+    """Until everything must have been ready once, and a process started again must have answered."""
     alive_every_s: float = 5.0
     silent_limit: int = 6
-    """Times in a row that a process may not answer before it is killed and started again."""
+    """Times in a row that a process which has answered before may not answer; then it is killed and started again."""
 
 
 class StartFailed(Exception):
@@ -50,6 +50,7 @@ class _Member:
         self.deaths = 0
         self.start_at = 0.0
         self.ready = False
+        self.answered = False
         self.silent = 0
         self.missing = "not started"
 
@@ -132,7 +133,7 @@ class Supervisor:
 
     def _start(self, member: _Member) -> None:
         member.process = Process(member.specification, member.log)
-        member.silent = 0
+        member.answered, member.silent = False, 0
         self._lifeline.hold(member.process.pid)
 
     def _ask_if_ready(self, members: Iterable[_Member]) -> None:
@@ -141,7 +142,7 @@ class Supervisor:
                 continue
             member.missing = member.specification.ready() or ""
             if not member.missing and member.process.exit_code() is None:
-                member.ready = True
+                member.ready = member.answered = True
                 self._introduce(member, member.process)
 
     def _introduce(self, member: _Member, process: Process) -> None:
@@ -186,13 +187,17 @@ class Supervisor:
             return
         self._looked_at = time.monotonic()
         for member in self._members:
-            if member.process is None or self._stopping.is_set():
-                continue
-            fault = member.specification.alive()
-            member.silent = member.silent + 1 if fault else 0
-            if member.silent >= self._policy.silent_limit:
-                self._say(f"{member.name} runs but does not answer ({fault}): killed")
-                member.process.kill()
+            if member.process is not None and not self._stopping.is_set():
+                self._listen(member, member.process)
+
+    def _listen(self, member: _Member, process: Process) -> None:
+        fault = member.specification.alive()
+        starting = not member.answered and process.age_s < self._policy.start_timeout_s
+        member.answered = member.answered or fault is None
+        member.silent = member.silent + 1 if fault and not starting else 0
+        if member.silent >= self._policy.silent_limit:
+            self._say(f"{member.name} runs but does not answer ({fault}): killed")
+            process.kill()
 
     def _changed(self) -> None:
         self._on_change({member.name: member.process.pid for member in self._members if member.process})

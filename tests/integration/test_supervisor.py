@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from deploy.local.ports import free_ports
-from deploy.local.probes import http_probe
-from deploy.local.processes import Probe, Specification, Tier
+from deploy.local.processes import Specification, Tier
 from deploy.local.redis_server import local_redis
 from deploy.local.supervisor import Policy, StartFailed, Supervisor
+from deploy.probes import Probe, http_probe
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,10 +42,10 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {port}), http.server.SimpleHTTPReq
 ORPHANS = """
 import sys
 from pathlib import Path
-from deploy.local.probes import always_well
 from deploy.local.processes import Specification, Tier
 from deploy.local.supervisor import Supervisor
 child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-I', '-S', '-c', {nap!r}]); {nap}"
+always_well = lambda: None
 specification = Specification(name="child", command=(sys.executable, "-I", "-S", "-c", child), tier=Tier.BACKEND,
                               ready=always_well, alive=always_well)
 tell = lambda pids: print(pids["child"], flush=True)
@@ -226,6 +227,25 @@ def stubborn(tmp_path: Path, *, grace_s: float) -> Specification:
         f"open({str(mark)!r}, 'w').close(); time.sleep(600)"
     )
     return script("stubborn", code, ready=lambda: None if mark.exists() else "starting", grace_s=grace_s)
+
+
+def test_a_process_that_never_answers_after_its_restart_is_replaced(start: Start, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    run = start(
+        Specification(
+            name="mute",
+            command=(sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"),
+            tier=Tier.BACKEND,
+            ready=lambda: None,
+            alive=lambda: "does not answer yet" if once.exists() else None,
+        ),
+        policy=replace(QUICK, start_timeout_s=0.5),
+    )
+    run.until_said("all ready")
+    once.touch()
+    os.kill(run.pids["mute"], signal.SIGKILL)
+    run.until_said("mute ended")
+    run.until_said("mute runs but does not answer")
 
 
 def test_who_ignores_the_request_to_stop_is_killed(start: Start, tmp_path: Path) -> None:

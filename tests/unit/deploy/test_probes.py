@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from deploy.local.ports import free_ports
-from deploy.local.probes import always_well, http_probe, redis_probe
+from deploy.probes import http_probe, redis_probe
 
 ANSWERS = {
     "/well": (200, b'{"status": "ready"}'),
@@ -58,7 +58,3 @@ def test_silence_is_a_fault_and_no_exception() -> None:
 
 def test_an_http_server_is_no_redis(server: str) -> None:
     assert redis_probe(server.replace("http", "redis") + "/0")() is not None
-
-
-def test_some_can_only_be_seen_to_run() -> None:
-    assert always_well() is None

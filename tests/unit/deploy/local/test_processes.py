@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.probes import always_well
 from deploy.local.processes import Process, Specification, Tier, describe_exit
 
 Start = Callable[[str], Process]
@@ -23,8 +22,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
             name="stand-in",
             command=(sys.executable, "-I", "-S", "-c", code),
             tier=Tier.BACKEND,
-            ready=always_well,
-            alive=always_well,
+            ready=lambda: None,
+            alive=lambda: None,
             environment={"FACET_TEST": "told"},
         )
         started.append(Process(specification, tmp_path / "stand-in.log"))
