@@ -83,6 +83,20 @@ class JobView(BaseModel):
         )
 
 
+JOB_RESPONSES: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": JobView,
+        "description": "The job is recorded; follow it at Location",
+        "headers": {
+            "Location": {"description": "Path of the job", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds until another look makes sense", "schema": {"type": "integer"}},
+            "Preference-Applied": {"description": "Preferences that were honoured", "schema": {"type": "string"}},
+        },
+    }
+}
+"""OpenAPI `responses` of a route that may answer with a job."""
+
+
 def job_path(job_id: str) -> str:
     """Where the gateway serves a job."""
     return f"/v1/jobs/{job_id}"

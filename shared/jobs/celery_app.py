@@ -26,6 +26,11 @@ _CONNECTION: dict[str, Any] = {
 }
 
 
+def _queue(name: str) -> Queue:
+    """A queue on the default exchange: a list in Redis and nothing that would have to be declared before."""
+    return Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
+
+
 class Publisher(Protocol):
     """Tells the workers of a queue to look at a job."""
 
@@ -43,7 +48,7 @@ def create_celery(settings: Settings, *, queues: Iterable[str] = ()) -> Celery:
     app = Celery("facet", broker=settings.redis_url, set_as_current=False)
     names = [*(name for weight in WEIGHTS for name in queues_of(weight)), *queues]
     app.conf.update(
-        task_queues=[Queue(name) for name in dict.fromkeys(names)],
+        task_queues=[_queue(name) for name in dict.fromkeys(names)],
         # A misspelt queue must fail and not be filled for ever with nobody reading it.
         task_create_missing_queues=False,
         # Only text that cannot run code goes through the broker.
@@ -100,7 +105,8 @@ class CeleryPublisher:
         self._app.send_task(
             TASK_NAME,
             args=[job_id],
-            queue=queue,
+            # As an object: a sweeper also publishes to queues that its own worker does not read.
+            queue=_queue(queue),
             soft_time_limit=time_limit_s,
             time_limit=time_limit_s + HARD_LIMIT_MARGIN_S,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from shared.jobs.connection import api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
 from shared.jobs.events import JobEvents
 from shared.jobs.identifiers import is_job_id, new_job_id
-from shared.jobs.kinds import JobKind
+from shared.jobs.kinds import JobKind, JobKinds
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.scripts import as_fields, source
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
@@ -49,13 +49,20 @@ class JobStore:
 
     Args:
         redis: a client of `connection.api_client`.
-        publisher: tells the workers.
+        kinds: the kinds that this process creates; none where it only reads.
         settings: retention and limits.
+        publisher: tells the workers; through Celery where not given.
+
+    Raises:
+        ValueError: a kind's time limit is not below the visibility timeout.
     """
 
-    def __init__(self, redis: Redis, publisher: Publisher, settings: Settings) -> None:
+    def __init__(
+        self, redis: Redis, kinds: JobKinds, settings: Settings, *, publisher: Publisher | None = None
+    ) -> None:
+        kinds.check_time_limits(settings.visibility_timeout_s)
         self._redis = redis
-        self._publisher = publisher
+        self._publisher = publisher or CeleryPublisher(create_celery(settings))
         self._settings = settings
         self.events = JobEvents(redis)
         self._scripts = {name: redis.register_script(source(name)) for name in ("cancel", "create", "page", "read")}
@@ -245,11 +252,10 @@ def no_worker(queue: str) -> ServiceUnavailable:
 
 
 @asynccontextmanager
-async def open_job_store(settings: Settings) -> AsyncIterator[JobStore]:
-    """A job store with its connections, closed at the end."""
+async def open_job_store(settings: Settings, kinds: JobKinds | None = None) -> AsyncIterator[JobStore]:
+    """A job store with a connection of its own, closed at the end."""
     redis = api_client(settings.redis_url)
     try:
-        with closing(CeleryPublisher(create_celery(settings))) as publisher:
-            yield JobStore(redis, publisher, settings)
+        yield JobStore(redis, kinds or JobKinds(()), settings)
     finally:
         await redis.aclose()

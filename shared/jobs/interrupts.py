@@ -1,0 +1,25 @@
+"""How a running job is stopped from outside. Not of `Exception`, so that no `except Exception` of a job swallows them.
+
+JobInterrupted
+├── JobCancelled   somebody asked for the end
+├── GivenBack      this worker shuts down; the job goes back to its queue
+└── FencedOut      another attempt has taken over; nothing more may be written
+"""
+
+from __future__ import annotations
+
+
+class JobInterrupted(BaseException):
+    """Leaves the function of a job at its next step."""
+
+
+class JobCancelled(JobInterrupted):
+    """Somebody asked for the end of the job."""
+
+
+class GivenBack(JobInterrupted):
+    """The worker shuts down; another one resumes from the last checkpoint."""
+
+
+class FencedOut(JobInterrupted):
+    """Another attempt has taken over."""
