@@ -1,7 +1,7 @@
 """Hounsfield units and normalised attenuation, with the constants of LoDoPaB-CT.
 
-`mu = HU * (mu_water - mu_air) / 1000 + mu_water`, and an image of the pipeline is `x = mu / mu_max`, so that 0 is vacuum
-and 1 is the largest value that 12-bit CT can state (3071 HU). Source: Leuschner et al. 2021, doi 10.1038/s41597-021-00893-z.
+`mu = HU * (mu_water - mu_air) / 1000 + mu_water`, and an image of the pipeline is `x = mu / mu_max`: 0 is vacuum, 1 is
+the largest value that 12-bit CT can state (3071 HU). Source: Leuschner et al. 2021, doi 10.1038/s41597-021-00893-z.
 """
 
 from __future__ import annotations

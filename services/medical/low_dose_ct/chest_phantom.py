@@ -1,8 +1,8 @@
 """A random chest made of ellipses, in Hounsfield units: for demonstrations and for training without patient data.
 
-Lengths are shares of half the drawing's side, x to the right and y down as DICOM orders rows: the breastbone is at the top,
-the spine at the bottom. Tissue values are textbook ranges; texture and vessels keep the lungs and soft tissue from being
-piecewise constant. It looks like a chest and is nobody's.
+Lengths are shares of half the drawing's side, x to the right and y down as DICOM orders rows: the breastbone is at the
+top, the spine at the bottom. Tissue values are textbook ranges; texture and vessels keep the lungs and soft tissue from
+being piecewise constant. It looks like a chest and is nobody's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class _Canvas:
     """A picture in Hounsfield units on which later ellipses cover earlier ones."""
 
     def __init__(self, size: int) -> None:
-        self.axis = (np.arange(size) - (size - 1) / 2) * (2 / (size * BODY_SHARE))
+        self.axis: NDArray[np.float64] = (np.arange(size, dtype=np.float64) - (size - 1) / 2) * (
+            2 / (size * BODY_SHARE)
+        )
         self.hu = np.full((size, size), AIR_HU, dtype=np.float32)
 
     def mask(self, ellipse: Ellipse) -> NDArray[np.bool_]:

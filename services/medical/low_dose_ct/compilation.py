@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from itertools import pairwise
+from typing import TypeVar, cast
 
 import numba
 
@@ -23,14 +24,18 @@ _FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
 def compiled(loop: Loop) -> Loop:
     """Compile a loop with numba at its first call, keeping the machine code on disk where that is possible.
 
-    In a read-only installation numba finds no place for the cache beside the source and raises; the loop is then compiled
-    once per process (about a second; call it at warm-up). Set NUMBA_CACHE_DIR to give the cache a place.
+    Where neither the source folder nor the user's cache folder can be written, numba raises; the loop is then compiled
+    once per process (about a second; call it at warm-up). NUMBA_CACHE_DIR gives the cache a place.
     """
     try:
-        compiled_loop: Loop = numba.njit(nogil=True, fastmath=_FAST_MATH, cache=True)(loop)
+        return _compile(loop, cache=True)
     except RuntimeError:
-        compiled_loop = numba.njit(nogil=True, fastmath=_FAST_MATH, cache=False)(loop)
-    return compiled_loop
+        return _compile(loop, cache=False)
+
+
+def _compile(loop: Loop, *, cache: bool) -> Loop:
+    # To a caller the compiled loop is the loop; numba's own type hides its arguments.
+    return cast("Loop", numba.njit(nogil=True, fastmath=_FAST_MATH, cache=cache)(loop))
 
 
 def available_threads() -> int:
@@ -57,7 +62,7 @@ def share_range(count: int, threads: int, work: Callable[[int, int], None]) -> N
     An exception of any part is raised here.
     """
     bounds = [count * part // threads for part in range(threads + 1)]
-    parts = [(first, beyond) for first, beyond in zip(bounds[:-1], bounds[1:], strict=True) if first < beyond]
+    parts = [(first, beyond) for first, beyond in pairwise(bounds) if first < beyond]
     if len(parts) <= 1:
         for first, beyond in parts:
             work(first, beyond)

@@ -1,9 +1,9 @@
 """Filtered back-projection of parallel-beam sinograms.
 
-`f(x) = (pi / angles) * sum_k (p_k * h)(x . theta_k)`, the filter h being the ramp times a window (`filters.py`), the sum
-by one of two methods: `nonuniform`, a non-uniform fast Fourier transform, or `linear`, pixel by pixel with
-linear interpolation, which is the reference. Source: ODL and DIVal as described in the LoDoPaB-CT data paper
-(doi 10.1038/s41597-021-00893-z).
+`f(x) = (pi / angles) * sum_k (p_k * h)(x . theta_k)`, the filter h being the ramp times a window (`filters.py`), the
+sum by one of two methods: `nonuniform`, a non-uniform fast Fourier transform, or `linear`, pixel by pixel with linear
+interpolation, which is the reference. Filters and constants are those of ODL and DIVal, with which the reference
+results of LoDoPaB-CT were made (doi 10.1038/s41597-021-00893-z).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def checked_sinogram(sinogram: ArrayLike, geometry: ParallelBeam) -> NDArray[np.
     """Return the sinogram as float32 after checking that it can be reconstructed.
 
     Raises:
-        ValueError: not real numbers, not two or three dimensions, not the shape of the geometry, or NaN or infinite values.
+        ValueError: not real, not two or three dimensions, not the shape of the geometry, or NaN or infinite values.
     """
     given = np.asarray(sinogram)
     if given.dtype.kind not in "fiub":

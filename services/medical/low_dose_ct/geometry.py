@@ -6,8 +6,8 @@ Every room of low-dose CT shares this one convention (that of ODL, and so of LoD
   `y = (j - (columns - 1) / 2) * pixel_size`: the first axis is x, the second is y, both increasing.
 - The projection at angle `theta` and detector coordinate `s` integrates along the line
   `x * cos(theta) + y * sin(theta) = s`.
-- Angles and detector bins sit at the middle of their cells: `theta_k = (k + 1/2) * pi / angles`, and the detector covers
-  `[-detector_width / 2, detector_width / 2]` without gaps.
+- Angles and detector bins sit at the middle of their cells: `theta_k = (k + 1/2) * pi / angles`, and the detector
+  covers `[-detector_width / 2, detector_width / 2]` without gaps.
 
 scikit-image measures from the other axis: its `radon` at `theta - 90` degrees is this projection at `theta`.
 """
@@ -80,17 +80,22 @@ class ParallelBeam:
     @property
     def angles_rad(self) -> NDArray[np.float64]:
         """Projection angles in radians, (angles,), the mid-points of equal cells of [0, pi)."""
-        return (np.arange(self.angles) + 0.5) * (math.pi / self.angles)
+        cells = np.arange(self.angles, dtype=np.float64)
+        return (cells + 0.5) * (math.pi / self.angles)
 
     @property
     def detector_positions(self) -> NDArray[np.float64]:
         """Coordinates s of the bin centres, (detectors,), symmetric about zero."""
-        return (np.arange(self.detectors) - (self.detectors - 1) / 2) * self.detector_pitch
+        return _centred(self.detectors) * self.detector_pitch
 
     def pixel_positions(self, axis: int) -> NDArray[np.float64]:
         """Coordinates of the pixel centres along axis 0 (x) or 1 (y), symmetric about zero."""
-        count = self.image_shape[axis]
-        return (np.arange(count) - (count - 1) / 2) * self.pixel_size
+        return _centred(self.image_shape[axis]) * self.pixel_size
+
+
+def _centred(count: int) -> NDArray[np.float64]:
+    """Return 0, 1, 2, ... less their mean."""
+    return np.arange(count, dtype=np.float64) - (count - 1) / 2
 
 
 LODOPAB = ParallelBeam()

@@ -15,11 +15,11 @@ def first_inside(first: float, step: float, count: int, end: float) -> tuple[int
     """Return the range [lower, upper) of k in range(count) whose positions first + k * step lie in [0, end)."""
     lower, upper = 0, count
     if step > 1e-12:
-        lower = max(0, int(math.ceil(max(-first / step, 0.0))))
-        upper = min(count, int(math.ceil(max((end - first) / step, 0.0))))
+        lower = max(0, math.ceil(max(-first / step, 0.0)))
+        upper = min(count, math.ceil(max((end - first) / step, 0.0)))
     elif step < -1e-12:
-        lower = max(0, int(math.floor(max((end - first) / step, -1.0))) + 1)
-        upper = min(count, int(math.floor(max(-first / step, -1.0))) + 1)
+        lower = max(0, math.floor(max((end - first) / step, -1.0)) + 1)
+        upper = min(count, math.floor(max(-first / step, -1.0)) + 1)
     while lower < upper and not 0.0 <= first + lower * step < end:
         lower += 1
     while upper > lower and not 0.0 <= first + (upper - 1) * step < end:

@@ -1,8 +1,8 @@
 """Image quality against a reference: PSNR, SSIM, and the mean bias in Hounsfield units.
 
 Both PSNR and SSIM depend on what is called the range of values, and published figures use two definitions; quoting one
-beside the other fakes several decibels. `data_range=None` is DIVal's: maximum minus minimum of that reference ("per-image
-range"). `data_range=1.0` is PSNR-FR and SSIM-FR of the LoDoPaB-CT paper ("full range"), whose images lie in [0, 1].
+beside the other fakes several decibels. `data_range=None` is DIVal's: maximum minus minimum of that reference
+("per-image range"). `data_range=1.0` is PSNR-FR and SSIM-FR of the LoDoPaB-CT paper ("full range"): x lies in [0, 1].
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def _random_ellipses(random: np.random.RandomState) -> list[Ellipse]:
 def ellipses_phantoms(split: Split) -> Iterator[NDArray[np.float32]]:
     """Yield the phantoms of DIVal's "ellipses" benchmark for ever: the first 32,000 / 3,200 / 3,200 are its sets.
 
-    Drawn in coordinates where the outermost pixel centres are at -1 and 1; the foreground (pixels not zero) is shifted by
-    the minimum of the image, and all is divided by the maximum.
+    Drawn in coordinates where the outermost pixel centres are at -1 and 1; the foreground (pixels not zero) is shifted
+    by the minimum of the image, and all is divided by the maximum.
 
     Yields:
         Image (128, 128), float32, in [0, 1].

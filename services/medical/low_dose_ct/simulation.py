@@ -1,4 +1,4 @@
-"""Low-dose scans made from normal-dose slices, with the physics of LoDoPaB-CT, and the noisy scans of DIVal's "ellipses".
+"""Low-dose scans made from normal-dose slices by the physics of LoDoPaB-CT, and the noisy scans of DIVal's "ellipses".
 
 LoDoPaB-CT (doi 10.1038/s41597-021-00893-z): the slice is enlarged before projection, so that reconstruction does not
 invert the very matrix that made the data; photon counts are Poisson-distributed before the logarithm; a count of zero
@@ -90,8 +90,8 @@ def project_attenuation(
         threads: threads to compute with; all cores by default.
 
     Returns:
-        Line integrals (angles, detectors), float32, in units of x times the geometry's unit of length. Multiply by MU_MAX
-        for physical ones.
+        Line integrals (angles, detectors), float32, in units of x times the geometry's unit of length. Multiply by
+        MU_MAX for physical ones.
 
     Raises:
         ValueError: the image does not fit the geometry, or holds NaN or infinite values.
@@ -147,7 +147,7 @@ def simulate_low_dose(
         threads: threads to compute with; all cores by default.
 
     Returns:
-        Post-log sinogram divided by mu_max, (angles, detectors), float32: `filtered_back_projection` of it is in units of x.
+        Post-log sinogram divided by mu_max, (angles, detectors), float32: its reconstruction is in units of x.
 
     Raises:
         ValueError: as `project_attenuation` and `apply_photon_noise`.
