@@ -101,13 +101,12 @@ def _document_problems(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "ProblemDetails" not in schemas:
-            problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(problem.pop("$defs", {}))
-            schemas["ProblemDetails"] = problem
-            schemas.pop("HTTPValidationError", None)
-            schemas.pop("ValidationError", None)
-            _replace_validation_answers(document)
+        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        for name, schema in {**problem.pop("$defs", {}), "ProblemDetails": problem}.items():
+            schemas.setdefault(name, schema)
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        _replace_validation_answers(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

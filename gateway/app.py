@@ -1,0 +1,104 @@
+"""The gateway: the application behind the one public port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from gateway import catalogue, documentation, events, files, home, jobs, models
+from gateway.catalogue import Catalogue
+from gateway.readiness import readiness_checks
+from gateway.routing import service_routes, unknown_address
+from gateway.state import GatewayState
+from gateway.upstreams import Upstreams
+from shared.http.application import create_application
+from shared.jobs.connection import api_client
+from shared.jobs.kinds import JobKinds
+from shared.jobs.store import JobStore
+from shared.settings import LOOPBACK_HOSTS, Settings, get_settings
+from shared.storage.blobs import BlobStore
+
+DESCRIPTION = """\
+Inference microservices for ten vision research systems behind one door.
+
+- **Long work**: send `Prefer: respond-async` (or `wait=N`); the answer is `202 Accepted`, and `Location` names the job.
+- **Errors** are `application/problem+json` (RFC 9457); `request_id` is what to name when you report one.
+- **Every answer** carries `X-Request-ID`, `traceparent` and `Server-Timing`: `queue`, `pre`, `infer` and `post` are the
+  service's phases, `gateway` is the time from the request's arrival until the service's answer began.
+- Research use only; nothing here is a medical device.
+"""
+
+
+class OpenToStrangers(Exception):
+    """The settings would let anybody on the network in."""
+
+
+class _NothingToPublish:
+    """The gateway reads and cancels jobs; only services create them."""
+
+    def publish(self, job_id: str, *, queue: str, time_limit_s: int) -> None:
+        raise NotImplementedError("the gateway creates no jobs")
+
+
+def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+    """Build the application; run it with `uvicorn --factory gateway.app:create_app`.
+
+    Args:
+        settings: settings of the process, read from the environment by default.
+        transport: carries requests to the services; sockets by default.
+
+    Raises:
+        OpenToStrangers: `host` is not loopback, and the operator has not said that the network is trusted.
+    """
+    settings = settings or get_settings()
+    _require_safe_exposure(settings)
+    redis = api_client(settings.redis_url)
+    state = GatewayState(
+        settings=settings,
+        upstreams=Upstreams(settings, transport=transport),
+        jobs=JobStore(redis, JobKinds(()), settings, publisher=_NothingToPublish()),
+        blobs=BlobStore(settings.blob_url),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await state.upstreams.aclose()
+        await redis.aclose()
+
+    app = create_application(
+        process="gateway",
+        title="Facet",
+        description=DESCRIPTION,
+        settings=settings,
+        routers=[module.router for module in (home, jobs, events, files, models, catalogue, documentation)],
+        checks=readiness_checks(state.upstreams, state.jobs),
+        lifespan=lifespan,
+        own_openapi=False,
+    )
+    app.state.gateway = state
+    app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams)
+    app.router.redirect_slashes = False
+    app.router.routes += [documentation.static_files(), *service_routes(state.upstreams)]
+    app.add_exception_handler(404, unknown_address)
+    return app
+
+
+def _own_document(app: FastAPI) -> dict[str, Any]:
+    document = app.openapi()
+    document["info"]["summary"] = "Vision research systems as inference microservices"
+    document["info"]["license"] = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+    return document
+
+
+def _require_safe_exposure(settings: Settings) -> None:
+    if settings.host in LOOPBACK_HOSTS or settings.trusted_network:
+        return
+    raise OpenToStrangers(
+        f"FACET_HOST={settings.host} would let everybody on the network in, as there are no API keys yet. "
+        "Listen on 127.0.0.1, or set FACET_TRUSTED_NETWORK=true if only trusted clients can reach the port."
+    )

@@ -1,0 +1,89 @@
+"""The merged document as it is served: asked for lazily, kept for a moment, asked for once at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Request, Response
+
+from gateway.openapi import Document, merge
+from gateway.upstreams import UpstreamFailure, Upstreams
+from shared.settings import DOMAINS, Domain
+
+_TIMEOUT_S = 3.0
+_KEPT_WHOLE_S = 30.0
+_KEPT_INCOMPLETE_S = 2.0
+
+TAGS = {
+    "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
+    "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits.",
+    "gateway": "The way in.",
+    "health": "Alive and ready, kept apart.",
+    "metrics": "What Prometheus scrapes.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """The document at one moment."""
+
+    content: bytes
+    etag: str
+    good_until: float
+
+
+class Catalogue:
+    """Makes the merged document.
+
+    Args:
+        own: makes the gateway's own document.
+        upstreams: the services.
+    """
+
+    def __init__(self, own: Callable[[], Document], upstreams: Upstreams) -> None:
+        self._own = own
+        self._upstreams = upstreams
+        self._edition: Edition | None = None
+        self._asking = asyncio.Lock()
+
+    async def edition(self) -> Edition:
+        """The current document, at most half a minute old; two seconds while a service is missing from it."""
+        async with self._asking:
+            if self._edition is None or time.monotonic() >= self._edition.good_until:
+                self._edition = await self._make()
+            return self._edition
+
+    async def _make(self) -> Edition:
+        answers = await asyncio.gather(*(self._ask(domain) for domain in DOMAINS))
+        document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=TAGS)
+        content = orjson.dumps(document)
+        whole = "x-unavailable" not in document
+        kept_s = _KEPT_WHOLE_S if whole else _KEPT_INCOMPLETE_S
+        return Edition(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', time.monotonic() + kept_s)
+
+    async def _ask(self, domain: Domain) -> Document | str:
+        try:
+            document: Any = await self._upstreams.get_json(domain, "/openapi.json", timeout_s=_TIMEOUT_S)
+        except UpstreamFailure as failure:
+            return str(failure)
+        return document if isinstance(document, dict) else "its answer is not a document"
+
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """The OpenAPI 3.1 document of the whole fleet."""
+    catalogue: Catalogue = request.app.state.catalogue
+    edition = await catalogue.edition()
+    headers = {"ETag": edition.etag, "Cache-Control": "no-cache"}
+    if if_none_match and edition.etag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return Response(edition.content, media_type="application/json", headers=headers)

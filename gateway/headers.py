@@ -1,0 +1,105 @@
+"""Which header fields cross the gateway (RFC 9110, sections 7.6 and 7.8; RFC 7239 for `Forwarded`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.types import Scope
+
+from shared.http.context import RequestContext
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+
+# What the gateway says itself. A caller's word on where it comes from is dropped: the server in front of the
+# application (uvicorn with its list of trusted proxies) has already put what can be believed into the scope.
+_REPLACED_ONWARD = frozenset(
+    {
+        b"host", b"expect", b"x-request-id", b"traceparent", b"tracestate", b"forwarded", b"x-real-ip",
+        b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-forwarded-prefix",
+    }
+)  # fmt: skip
+
+# The gateway's own server writes these; the telemetry layer replaces X-Request-ID and traceparent.
+_REPLACED_BACK = frozenset({b"date", b"server"})
+
+
+def _listed_in_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+    return {
+        name.strip().lower() for key, value in headers if key.lower() == b"connection" for name in value.split(b",")
+    }
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether the request announces a body (RFC 9112, section 6)."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
+        for name, value in scope["headers"]
+    )
+
+
+def onward_headers(scope: Scope, *, host: bytes, context: RequestContext | None) -> RawHeaders:
+    """Header fields of the request to the service.
+
+    Args:
+        scope: the request to the gateway.
+        host: the service's own Host.
+        context: identity of the request.
+    """
+    dropped = _HOP_BY_HOP | _REPLACED_ONWARD | _listed_in_connection(scope["headers"])
+    headers: RawHeaders = [(b"Host", host)]
+    chunked = False
+    for name, value in scope["headers"]:
+        chunked = chunked or name == b"transfer-encoding"
+        if name not in dropped:
+            headers.append((name, value))
+    if chunked:
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+        headers.append((b"Transfer-Encoding", b"chunked"))
+    headers += _forwarded(scope)
+    if context is not None:
+        headers += [(name.encode(), value.encode()) for name, value in context.onward_headers().items()]
+    return headers
+
+
+def _forwarded(scope: Scope) -> RawHeaders:
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    scheme = scope.get("scheme", "http").encode("ascii")
+    headers: RawHeaders = [(b"X-Forwarded-Proto", scheme)]
+    pairs = [b"proto=" + scheme]
+    if host:
+        headers.append((b"X-Forwarded-Host", host))
+        pairs.append(b'host="' + host.replace(b"\\", b"").replace(b'"', b"") + b'"')
+    if scope.get("client"):
+        client = scope["client"][0].encode("ascii", "replace")
+        headers.append((b"X-Forwarded-For", client))
+        pairs.insert(0, b'for="[' + client + b']"' if b":" in client else b'for="' + client + b'"')
+    headers.append((b"Forwarded", b";".join(pairs)))
+    return headers
+
+
+def answer_headers(headers: Iterable[tuple[bytes, bytes]], *, base: bytes) -> RawHeaders:
+    """Header fields of the answer to the caller.
+
+    Args:
+        headers: as the service sent them.
+        base: the service's own address; where a Location starts with it, only the path is kept, since the caller
+            can neither reach nor should know the address.
+    """
+    received = list(headers)
+    dropped = _HOP_BY_HOP | _REPLACED_BACK | _listed_in_connection(received)
+    kept: RawHeaders = []
+    for name, value in received:
+        lowered = name.lower()
+        if lowered in dropped:
+            continue
+        if lowered in {b"location", b"content-location"} and value.startswith(base + b"/"):
+            value = value[len(base) :]
+        kept.append((lowered, value))
+    return kept

@@ -1,0 +1,46 @@
+"""The root: a small index for programs, the documentation for people."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from pydantic import BaseModel, Field
+
+from shared.http.application import VERSION
+from shared.http.negotiation import JSON, choose_media_type
+from shared.problems import NotAcceptable, problem_responses
+
+router = APIRouter(tags=["gateway"])
+
+
+class Index(BaseModel):
+    """Where everything is."""
+
+    name: str = "Facet"
+    version: str = Field(default=VERSION, examples=["0.1.0"])
+    documentation: str = "/docs"
+    openapi: str = "/openapi.json"
+    jobs: str = "/v1/jobs"
+    models: str = "/v1/models"
+    live: str = "/health/live"
+    ready: str = "/health/ready"
+    metrics: str = "/metrics"
+
+
+@router.get(
+    "/",
+    summary="Where everything is",
+    response_model=Index,
+    responses={
+        303: {"description": "To the documentation, for readers who prefer text/html"},
+        **problem_responses(NotAcceptable),
+    },
+)
+async def index(response: Response, accept: Annotated[str | None, Header()] = None) -> Index | Response:
+    """Paths of the documentation, the OpenAPI document, jobs, models, health and metrics."""
+    if choose_media_type(accept, [JSON, "text/html"]) != JSON:
+        return Response(status_code=303, headers={"Location": "/docs", "Vary": "Accept"})
+    response.headers["Vary"] = "Accept"
+    response.headers["Link"] = '</openapi.json>; rel="service-desc", </docs>; rel="service-doc"'
+    return Index()

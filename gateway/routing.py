@@ -1,0 +1,31 @@
+"""The routing table: `/v1/<domain>/**` goes to the domain's service, its path unchanged."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.proxy import Proxy
+from gateway.upstreams import Upstreams
+from shared.http.errors import problem_response
+from shared.problems import NotFound
+from shared.settings import DOMAINS
+
+
+def service_routes(upstreams: Upstreams) -> list[Route]:
+    """One catch-all per domain. Wrong methods and unknown paths below it are the service's to answer."""
+    return [
+        Route(f"/v1/{domain}/{{path:path}}", Proxy(domain, upstreams), name=domain, include_in_schema=False)
+        for domain in DOMAINS
+    ]
+
+
+async def unknown_address(request: Request, _: Exception) -> Response:
+    """The 404 of the gateway itself, which says what there is."""
+    path = request.url.path
+    detail = f"There is nothing at {path}. The routes are listed at /docs."
+    if path.startswith("/v1/"):
+        places = ", ".join(f"/v1/{name}/" for name in (*DOMAINS, "jobs", "models"))
+        detail = f"There is nothing at {path}. Under /v1 there are {places} and their routes are listed at /docs."
+    return problem_response(NotFound(detail), path=path)

@@ -1,0 +1,41 @@
+"""What the gateway's own routes work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gateway.upstreams import Upstreams
+from shared.jobs.store import ANONYMOUS, JobStore
+from shared.settings import Settings
+from shared.storage.blobs import BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """Found at `app.state.gateway`."""
+
+    settings: Settings
+    upstreams: Upstreams
+    jobs: JobStore
+    blobs: BlobStore
+
+
+def gateway_state(request: Request) -> GatewayState:
+    """The state of the gateway that got this request."""
+    state: GatewayState = request.app.state.gateway
+    return state
+
+
+def caller(_: Request) -> str:
+    """Who asks. Everybody is the same caller as long as there are no API keys."""
+    return ANONYMOUS
+
+
+Gateway = Annotated[GatewayState, Depends(gateway_state)]
+"""Annotate a route's parameter with this to get the gateway's state."""
+
+Caller = Annotated[str, Depends(caller)]
+"""Annotate a route's parameter with this to get the owner whose jobs may be seen."""
