@@ -86,8 +86,8 @@ def build_ct(stored_slice: NDArray[np.uint16]) -> BuildCt:
 def stored_slice() -> NDArray[np.uint16]:
     """A small slice as a scanner stores it, 12 bits, with structure and noise."""
     random = np.random.default_rng(7)
-    rows, columns = np.mgrid[:24, :32]
-    disc = np.hypot(rows - 12, columns - 16) < 9
+    rows, columns = np.mgrid[:40, :48]
+    disc = np.hypot(rows - 20, columns - 24) < 15
     return np.asarray(np.where(disc, 1060, 24) + random.integers(0, 40, disc.shape), dtype=np.uint16)
 
 

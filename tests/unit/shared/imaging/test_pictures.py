@@ -159,7 +159,7 @@ def test_damaged_files_raise_problems_only(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(Problem):
-        picture = decode_picture(bytes(whole), limit_pixels=LIMIT)
+        decode_picture(bytes(whole), limit_pixels=LIMIT)
 
 
 def test_pixel_ceiling_is_judged_by_the_header(problem_of: ProblemOf) -> None:
