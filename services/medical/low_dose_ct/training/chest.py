@@ -10,6 +10,7 @@ import csv
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -130,7 +131,7 @@ def phantom_pairs(cache: Path, count: int, *, realisations: int) -> list[Pair]:
     pairs = []
     for index in tqdm(range(count), desc="phantoms", mininterval=5):
         truth = random_chest(np.random.default_rng((NOISE_SEEDS["phantom"], index)))
-        noise_free = noise_free_sinogram(f"phantom-{index}", lambda truth=truth: truth, cache)
+        noise_free = noise_free_sinogram(f"phantom-{index}", partial(np.asarray, truth), cache)
         pairs.append(_pair(truth, noise_free, (NOISE_SEEDS["phantom"], index), realisations))
     return pairs
 

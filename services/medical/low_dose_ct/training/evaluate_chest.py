@@ -43,7 +43,7 @@ TISSUES = {"air": (-1100.0, -950.0), "lung": (-950.0, -500.0), "soft tissue": (-
 """Ranges of the truth in HU within which the mean bias is taken."""
 
 LEVEL_FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-TV_WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.08)
+TV_WEIGHTS = (0.005, 0.01, 0.015, 0.02, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def _score(image: Image, truth: Image) -> dict[str, float]:
     score = {
         "psnr": psnr(image, truth),
         "ssim": ssim(image, truth),
-        "psnr_full_range": psnr(image, truth, value_range="full"),
-        "ssim_full_range": ssim(image, truth, value_range="full"),
+        "psnr_full_range": psnr(image, truth, data_range=1.0),
+        "ssim_full_range": ssim(image, truth, data_range=1.0),
     }
     hu = attenuation_to_hu(truth)
     for tissue, (low, high) in TISSUES.items():

@@ -9,7 +9,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from services.medical.low_dose_ct.training.inference import Denoise
-from services.medical.low_dose_ct.training.photographs import read_grayscale, test_files
+from services.medical.low_dose_ct.training.photographs import held_out_files, read_grayscale
 from services.medical.low_dose_ct.training.statistics import bootstrap
 
 LEVELS = (15, 25, 50)
@@ -33,7 +33,7 @@ def evaluate_photographs(denoise: Denoise, data: Path, *, name: str = "bsd68") -
         data: folder of the data sets.
         name: "bsd68" or "set12".
     """
-    files = test_files(data, name)
+    files = held_out_files(data, name)
     levels = {}
     for level in LEVELS:
         scores = np.array([_scores(denoise, file, level, index) for index, file in enumerate(files)])

@@ -18,7 +18,7 @@ TRAINING_PARTS = ("train", "test")
 def read_grayscale(path: Path) -> NDArray[np.float32]:
     """Read a picture as grayscale (ITU-R 601 luma), float32 in [0, 1], shape (height, width)."""
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("L"), dtype=np.float32) / 255
+        return np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
 
 
 def training_files(data: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def training_files(data: Path) -> list[Path]:
     return _found(files, data / "photos/bsds500")
 
 
-def test_files(data: Path, name: str) -> list[Path]:
+def held_out_files(data: Path, name: str) -> list[Path]:
     """The files of the test set `name` ("bsd68" or "set12"), in a fixed order.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from services.medical.low_dose_ct.training.data import GaussianNoisePairs, Pair,
 from services.medical.low_dose_ct.training.ellipses import ellipses_pairs
 from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS, DRUNet
-from services.medical.low_dose_ct.training.photographs import read_grayscale, test_files, training_files
+from services.medical.low_dose_ct.training.photographs import held_out_files, read_grayscale, training_files
 from services.medical.low_dose_ct.training.train import Budget, Draw, Measure, Training
 from services.medical.low_dose_ct.training.validation import measure_denoising, measure_pairs
 from services.medical.low_dose_ct.training.weights import load_network
@@ -58,7 +59,7 @@ def pretrain(run: Run) -> DRUNet:
     """Stage 1: Gaussian noise removal on 400 photographs."""
     photographs = [read_grayscale(file) for file in training_files(run.data)]
     draw = GaussianNoisePairs(photographs, side=run.side, batch=run.batch)
-    watched = [read_grayscale(file)[:256, :256] for file in test_files(run.data, "set12")]
+    watched = [read_grayscale(file)[:256, :256] for file in held_out_files(run.data, "set12")]
     return _train(run, draw, measure_denoising(watched), {"photographs": len(photographs)})
 
 
@@ -87,13 +88,13 @@ def ellipses(run: Run, *, phantoms: int, realisations: int) -> DRUNet:
     return _fine_tune(run, pairs, validation, {"phantoms": phantoms, "realisations": realisations})
 
 
-def _fine_tune(run: Run, pairs: list[Pair], validation: list[Pair], described: dict[str, float | None]) -> DRUNet:
+def _fine_tune(run: Run, pairs: list[Pair], validation: list[Pair], described: Mapping[str, float]) -> DRUNet:
     level = mean_error_level(pairs)
     draw = ReconstructionPairs(pairs, level, side=run.side, batch=run.batch)
     return _train(run, draw, measure_pairs(validation, level), {"noise_level": level, **described})
 
 
-def _train(run: Run, draw: Draw, measure: Measure, described: dict[str, float | None]) -> DRUNet:
+def _train(run: Run, draw: Draw, measure: Measure, described: Mapping[str, float]) -> DRUNet:
     torch.manual_seed(run.budget.seed)
     started_fresh = run.initial == NO_INITIAL
     network = DRUNet(WIDTHS[run.width]) if started_fresh else load_network(Path(run.initial), run.width)

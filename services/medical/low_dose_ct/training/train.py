@@ -141,8 +141,9 @@ class Training:
 
     def averaged(self) -> DRUNet:
         """The network with averaged weights."""
-        network: DRUNet = self.average.module
-        return network.eval()
+        network = self.average.module.eval()
+        assert isinstance(network, DRUNet)  # noqa: S101 - for the type checker: AveragedModel copies what it is given
+        return network
 
     def _advance(self) -> float:
         for group in self.optimiser.param_groups:

@@ -9,9 +9,9 @@ import torch
 
 from services.medical.low_dose_ct.training.data import GaussianNoisePairs
 from services.medical.low_dose_ct.training.losses import absolute_error
-from services.medical.low_dose_ct.training.network import DRUNet, Width
+from services.medical.low_dose_ct.training.network import WIDTHS, DRUNet, Width
 from services.medical.low_dose_ct.training.train import Budget, Training, averaging_update, learning_rate
-from services.medical.low_dose_ct.training.weights import load_network, save_half
+from services.medical.low_dose_ct.training.weights import load_network, load_record, save_half
 
 TOY = Width(channels=(4, 4, 4, 4), blocks=1)
 BUDGET = Budget(steps=40, learning_rate=1e-2, warm_up=5, checkpoint_every=20)
@@ -71,10 +71,9 @@ def test_the_average_of_a_short_run_forgets_its_start() -> None:
 
 
 def test_half_precision_weights_come_back(tmp_path: Path) -> None:
-    from services.medical.low_dose_ct.training.network import WIDTHS
-
     network = DRUNet(WIDTHS["slim"])
-    save_half(network, tmp_path / "weights.pt")
+    save_half(network, {"noise_level": 0.02}, tmp_path / "weights.pt")
+    assert load_record(tmp_path / "weights.pt") == {"noise_level": 0.02}
     loaded = load_network(tmp_path / "weights.pt", "slim")
     for name, weights in network.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], weights, rtol=1e-3, atol=1e-6)
