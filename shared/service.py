@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ def create_service(
     description: str,
     models: Path,
     routers: Sequence[APIRouter] = (),
+    warm_ups: Sequence[Callable[[], object]] = (),
     settings: Settings | None = None,
 ) -> FastAPI:
     """Build the application of a domain.
@@ -72,10 +73,11 @@ def create_service(
         description: what it is for, Markdown.
         models: folder of its released models.
         routers: the routes of its capabilities.
+        warm_ups: what to call once before the service says that it is ready, such as compiling loops.
         settings: settings of the process, read from the environment by default.
     """
     settings = settings or get_settings()
-    registry = ModelRegistry(models, threads=settings.inference_threads)
+    registry = ModelRegistry(models, threads=settings.inference_threads, warm_ups=warm_ups)
     checks: dict[str, Check] = {"models": registry.check}
 
     @asynccontextmanager

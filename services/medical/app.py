@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.medical.low_dose_ct.inference import warm_up
 from services.medical.low_dose_ct.routes import router as low_dose_ct
 from shared.service import create_service
 from shared.settings import Settings
@@ -21,5 +22,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         models=Path(__file__).parent / "models",
         routers=[low_dose_ct],
+        warm_ups=[warm_up],
         settings=settings,
     )

@@ -31,9 +31,16 @@ def json_pointer(location: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
+def _explain(message: str) -> str:
+    """Pydantic's message, in the words of HTTP where it speaks of Python."""
+    if "Expected UploadFile" in message:
+        return "This must be a file: a multipart part with a file name (curl -F 'file=@path')."
+    return message.removeprefix("Value error, ")
+
+
 def validation_problem(errors: Sequence[Any]) -> Problem:
     """The 422 (or 400, where the body is not JSON at all) that lists Pydantic's findings."""
-    found = [FieldError(pointer=json_pointer(error["loc"]), detail=error["msg"]) for error in errors]
+    found = [FieldError(pointer=json_pointer(error["loc"]), detail=_explain(error["msg"])) for error in errors]
     if any(error["type"] == "json_invalid" for error in errors):
         return BadRequest("The body is not valid JSON.", errors=found)
     named = "; ".join(f"{error.pointer.rpartition('/')[2]}: {error.detail}" for error in found[:3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import anyio.to_thread
@@ -25,10 +25,12 @@ class ModelRegistry:
     Args:
         folder: the service's `models` folder; may be absent.
         threads: threads per session.
+        warm_ups: called once after the models are open.
     """
 
-    def __init__(self, folder: Path, *, threads: int) -> None:
+    def __init__(self, folder: Path, *, threads: int, warm_ups: Sequence[Callable[[], object]] = ()) -> None:
         self._folder = folder
+        self._warm_ups = warm_ups
         self._threads = threads
         self._models: dict[str, dict[str, OnnxModel]] = {}
         self._failures: list[str] = []
@@ -51,6 +53,8 @@ class ModelRegistry:
             else:
                 self._models.setdefault(model.card.name, {})[model.card.version] = model
                 logger.info("model ready", extra={"model": label, "warm_up_ms": round(seconds * 1000, 1)})
+        for warm_up in self._warm_ups:
+            warm_up()
         self._opened = True
 
     def _fail(self, label: str, reason: str) -> None:

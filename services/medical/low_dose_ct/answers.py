@@ -87,7 +87,7 @@ def describe_reconstruction(
 ) -> ReconstructionAnswer:
     """The JSON answer of a reconstruction."""
     return ReconstructionAnswer(
-        shape=_shape(result.after),
+        shape=shape_of(result.after),
         before=statistics(result.before),
         after=statistics(result.after),
         mean_change_hu=mean_hu_bias(result.after, result.before),
@@ -103,7 +103,7 @@ def describe_reconstruction(
 def describe_enhancement(result: Enhanced, padding_pixels: int, reference: Image | None) -> EnhancementAnswer:
     """The JSON answer of an enhancement."""
     return EnhancementAnswer(
-        shape=_shape(result.after),
+        shape=shape_of(result.after),
         before=statistics(result.before),
         after=statistics(result.after),
         mean_change_hu=mean_hu_bias(result.after, result.before),
@@ -115,7 +115,8 @@ def describe_enhancement(result: Enhanced, padding_pixels: int, reference: Image
     )
 
 
-def _shape(image: Image) -> tuple[int, int]:
+def shape_of(image: Image) -> tuple[int, int]:
+    """Rows and columns of an image."""
     rows, columns = image.shape
     return rows, columns
 

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.fbp import filtered_back_projection
+from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
+from services.medical.low_dose_ct.projector import forward_project
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
 from shared.runtime.cards import ModelReference, reference_of
 from shared.runtime.sessions import OnnxModel
@@ -89,3 +91,10 @@ def noise_estimate(image: Image) -> float:
     even = image[:rows, :columns]
     detail = (even[::2, ::2] - even[::2, 1::2] - even[1::2, ::2] + even[1::2, 1::2]) / 2
     return float(np.median(np.abs(detail)) / 0.6745)
+
+
+def warm_up() -> None:
+    """Compile the projector's loop and plan the back-projection of LoDoPaB-CT's geometry, so that no caller waits."""
+    small = ParallelBeam(angles=4, detectors=8, image_shape=(8, 8))
+    forward_project(np.zeros(small.image_shape), small)
+    filtered_back_projection(np.zeros(LODOPAB.sinogram_shape, dtype=np.float32))

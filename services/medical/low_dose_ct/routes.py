@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Header, Request, Response
+from fastapi import APIRouter, Form, Header, Request, Response, UploadFile
 
 from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
-from services.medical.low_dose_ct import answers
-from services.medical.low_dose_ct.inference import denoise, reconstruct
-from services.medical.low_dose_ct.inputs import read_reference, read_sinogram, read_slice
+from services.medical.low_dose_ct.inputs import read_slice
+from services.medical.low_dose_ct.pipelines import EnhancementPipeline, ReconstructionPipeline
 from services.medical.low_dose_ct.schemas import (
     EnhancementAnswer,
     EnhancementForm,
@@ -78,28 +77,23 @@ async def reconstruct_sinogram(
     ZIP become a job with progress per slice.
     """
     media_type = choose_media_type(accept, IMAGE_TYPES)
-    window = parse_window(form.window, pointer="/body/window")
+    options = form.options
+    parse_window(options.window, pointer="/body/window")
     if await wants_job(request, form.file):
-        return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, form.options, media_type)
-    limit = service.settings.pixel_limit
-    model = service.models.get(form.model) if form.denoise else None
-    with timed("pre"):
-        data = await read_upload(form.file[0], pointer="/body/file")
-        sinogram = read_sinogram(data, form.geometry, unit=form.sinogram_unit, pixel_limit=limit)
-        reference = None
-        if form.reference is not None:
-            posted = await read_upload(form.reference, pointer="/body/reference")
-            reference = read_reference(
-                posted, unit=form.unit, shape=form.geometry.image_shape, window=window, pixel_limit=limit
-            )
-    threads = service.settings.inference_threads
-    result = await service.slots.run(reconstruct, sinogram, form, model, threads=threads)
-    with timed("post"):
+        return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, options, media_type)
+    model = service.models.get(options.model) if options.denoise else None
+    settings = service.settings
+    pipeline = ReconstructionPipeline(options, model, settings.pixel_limit, settings.inference_threads)
+    data, reference = await _read_both(form.file[0], form.reference)
+
+    def work() -> Response | ReconstructionAnswer:
+        processed = pipeline.process(data)
         if media_type == JSON:
-            return answers.describe_reconstruction(result, form, reference)
-        pixel_size_mm = form.geometry.pixel_size * 1000
-        content = answers.encode(result, media_type, unit=form.unit, window=window, pixel_size_mm=pixel_size_mm)
-        return file_response(content, media_type, name="reconstruction", model=result.model)
+            return pipeline.describe(processed, reference)
+        content = pipeline.encode(processed, media_type)
+        return file_response(content, media_type, name="reconstruction", model=processed.result.model)
+
+    return await service.slots.run(work)
 
 
 @router.post(
@@ -120,25 +114,22 @@ async def enhance_slice(
     become a job with progress per slice.
     """
     media_type = choose_media_type(accept, IMAGE_TYPES)
-    window = parse_window(form.window, pointer="/body/window")
+    options = form.options
+    parse_window(options.window, pointer="/body/window")
     if await wants_job(request, form.file):
-        return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, form.options, media_type)
-    limit = service.settings.pixel_limit
-    model = service.models.get(form.model)
-    with timed("pre"):
-        data = await read_upload(form.file[0], pointer="/body/file")
-        posted = read_slice(data, unit=form.unit, window=window, pixel_limit=limit)
-        reference = None
-        if form.reference is not None:
-            other = await read_upload(form.reference, pointer="/body/reference")
-            shape = (posted.hu.shape[0], posted.hu.shape[1])
-            reference = read_reference(other, unit=form.unit, shape=shape, window=window, pixel_limit=limit)
-    result = await service.slots.run(denoise, posted.attenuation, model, form.noise_level)
-    with timed("post"):
+        return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, options, media_type)
+    model = service.models.get(options.model)
+    pipeline = EnhancementPipeline(options, model, service.settings.pixel_limit)
+    data, reference = await _read_both(form.file[0], form.reference)
+
+    def work() -> Response | EnhancementAnswer:
+        processed = pipeline.process(data)
         if media_type == JSON:
-            return answers.describe_enhancement(result, posted.padding_pixels, reference)
-        content = answers.encode(result, media_type, unit=form.unit, window=window, source=posted.source)
-        return file_response(content, media_type, name="enhancement", model=result.model)
+            return pipeline.describe(processed, reference)
+        content = pipeline.encode(processed, media_type)
+        return file_response(content, media_type, name="enhancement", model=processed.result.model)
+
+    return await service.slots.run(work)
 
 
 @router.post(
@@ -158,13 +149,22 @@ async def simulate_scan(
     """
     media_type = choose_media_type(accept, SINOGRAM_TYPES)
     window = parse_window(form.window, pointer="/body/window")
+    data = None if form.file is None else await read_upload(form.file)
+
+    def work() -> Response | SimulationAnswer:
+        with timed("pre"):
+            limit = service.settings.pixel_limit
+            posted = None if data is None else read_slice(data, unit=form.unit, window=window, pixel_limit=limit).hu
+        simulation = simulate(posted, form, threads=service.settings.inference_threads)
+        with timed("post"):
+            if media_type == JSON:
+                return simulation.answer(form)
+            return file_response(simulation.encode(media_type, form), media_type, name="sinogram")
+
+    return await service.slots.run(work)
+
+
+async def _read_both(file: UploadFile, reference: UploadFile | None) -> tuple[bytes, bytes | None]:
     with timed("pre"):
-        posted = None
-        if form.file is not None:
-            data = await read_upload(form.file, pointer="/body/file")
-            posted = read_slice(data, unit=form.unit, window=window, pixel_limit=service.settings.pixel_limit).hu
-    simulation = await service.slots.run(simulate, posted, form)
-    with timed("post"):
-        if media_type == JSON:
-            return simulation.answer(form)
-        return file_response(simulation.encode(media_type, form), media_type, name="sinogram")
+        data = await read_upload(file)
+        return data, None if reference is None else await read_upload(reference, pointer="/body/reference")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from services.medical.low_dose_ct.attenuation import HU_MAX, MU_AIR, MU_MAX, MU_WATER
 from services.medical.low_dose_ct.filters import FilterName, Ramp
@@ -25,6 +25,10 @@ WINDOW_HELP = (
     "HU window that PNG answers and previews are drawn with: lung, mediastinum, soft-tissue, bone, full, or "
     "`center,width` in HU"
 )
+
+
+Measured = Annotated[float, AfterValidator(lambda value: round(value, 4))]
+"""A measured figure; further digits would be noise."""
 
 
 class _Options(BaseModel):
@@ -185,10 +189,10 @@ class PhysicalConstants(BaseModel):
 class Statistics(BaseModel):
     """Values of an image in Hounsfield units."""
 
-    minimum_hu: float
-    maximum_hu: float
-    mean_hu: float
-    noise_hu: float = Field(
+    minimum_hu: Measured
+    maximum_hu: Measured
+    mean_hu: Measured
+    noise_hu: Measured = Field(
         description="Noise estimate: median absolute diagonal Haar detail / 0.6745 (Donoho and Johnstone 1994)"
     )
 
@@ -196,11 +200,11 @@ class Statistics(BaseModel):
 class Comparison(BaseModel):
     """Agreement with the posted reference."""
 
-    psnr_db: float = Field(description="20 log10(R) - 10 log10(MSE), R = range of the reference (DIVal)")
-    ssim: float = Field(description="7x7 uniform window, K1 0.01, K2 0.03, sample covariance, same R")
-    psnr_full_range_db: float = Field(description="The same with R = 1 in normalised attenuation (PSNR-FR)")
-    ssim_full_range: float = Field(description="The same with R = 1 (SSIM-FR)")
-    mean_bias_hu: float = Field(description="Mean of answer minus reference, HU")
+    psnr_db: Measured = Field(description="20 log10(R) - 10 log10(MSE), R = range of the reference (DIVal)")
+    ssim: Measured = Field(description="7x7 uniform window, K1 0.01, K2 0.03, sample covariance, same R")
+    psnr_full_range_db: Measured = Field(description="The same with R = 1 in normalised attenuation (PSNR-FR)")
+    ssim_full_range: Measured = Field(description="The same with R = 1 (SSIM-FR)")
+    mean_bias_hu: Measured = Field(description="Mean of answer minus reference, HU")
 
 
 class ReferenceComparison(BaseModel):
@@ -214,7 +218,7 @@ class _ImageAnswer(BaseModel):
     shape: tuple[int, int]
     before: Statistics = Field(description="The image that the network was given")
     after: Statistics = Field(description="The image that is answered")
-    mean_change_hu: float = Field(description="Mean of after minus before: the HU bias that the network brought in")
+    mean_change_hu: Measured = Field(description="Mean of after minus before: the HU bias that the network brought in")
     comparison: ReferenceComparison | None = Field(default=None, description="Present where a reference was posted")
     model: ModelReference | None = Field(description="The network that was run, if any")
     noise_level: float | None = Field(description="Noise level that the network was fed, normalised attenuation")
@@ -247,6 +251,6 @@ class SimulationAnswer(BaseModel):
     sinogram_unit: SinogramUnit
     minimum: float
     maximum: float
-    starved_fraction: float = Field(description="Share of detector readings in which no photon arrived")
+    starved_fraction: Measured = Field(description="Share of detector readings in which no photon arrived")
     constants: PhysicalConstants = PhysicalConstants()
     disclaimer: str = DISCLAIMER

@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 import anyio.to_thread
 from fastapi import Request, Response, UploadFile
 from pydantic import BaseModel, Field
-from shared.http.uploads import read_upload
-from shared.jobs.answers import answer_job
 
 from services.medical.low_dose_ct.schemas import EnhancementOptions, ReconstructionOptions
 from shared.http.negotiation import DICOM, JSON, NPY
 from shared.http.preferences import preferences_of
+from shared.http.uploads import read_upload
 from shared.imaging.archive import ArchiveLimits, read_archive
 from shared.imaging.signatures import MediaType, require_type, sniff
+from shared.jobs.answers import answer_job
 from shared.jobs.kinds import JobKind
 from shared.problems import field_problem
 from shared.service import ServiceState

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.answers import describe_geometry
 from services.medical.low_dose_ct.attenuation import MU_MAX, hu_to_attenuation
-from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.chest_phantom import chest_phantom
+from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.schemas import SimulationAnswer, SimulationOptions
 from services.medical.low_dose_ct.simulation import (
     CROP,
@@ -99,20 +99,23 @@ def _scanned_slice(posted: NDArray[np.float32] | None, options: SimulationOption
     return posted
 
 
-def simulate(posted: NDArray[np.float32] | None, options: SimulationOptions) -> Simulation:
+def simulate(
+    posted: NDArray[np.float32] | None, options: SimulationOptions, *, threads: int | None = None
+) -> Simulation:
     """Scan a slice, or the phantom, with LoDoPaB-CT's physics.
 
     Args:
         posted: the slice in Hounsfield units, square; 512x512 is cut to its middle 362x362.
         options: dose, seed, phantom.
+        threads: threads of the projector.
 
     Raises:
         UnprocessableContent: nothing to scan, two things to scan, or a slice that is not square.
     """
-    hu = _scanned_slice(posted, options)
-    geometry = replace(LODOPAB, image_shape=(hu.shape[0], hu.shape[1]))
     with timed("infer"):
-        integrals = project_attenuation(hu_to_attenuation(hu), geometry) * np.float32(MU_MAX)
+        hu = _scanned_slice(posted, options)
+        geometry = replace(LODOPAB, image_shape=(hu.shape[0], hu.shape[1]))
+        integrals = project_attenuation(hu_to_attenuation(hu), geometry, threads=threads) * np.float32(MU_MAX)
         if options.noise:
             random = np.random.default_rng(options.seed)
             integrals = apply_photon_noise(integrals, photons=options.photons, random=random)
