@@ -68,6 +68,7 @@ class Worker:
         """Work until told to stop."""
         self._app.worker_main(
             [
+                "--quiet",
                 "worker",
                 f"--hostname={self._id}",
                 f"--queues={','.join(self._queues)}",
@@ -114,6 +115,9 @@ class Worker:
 
     def _configure_logging(self, **_: Any) -> None:
         configure_logging(self._name, level=self._settings.log_level, bindings=log_bindings)
+        # Says of each message what the runner says of its job.
+        for name in ("celery.app.trace", "celery.worker.strategy"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     def _drain(self, **_: Any) -> None:
         """Runs in the parent's signal handler, before Celery's warm shutdown."""

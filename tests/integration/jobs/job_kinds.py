@@ -27,8 +27,8 @@ def _kind(name: str, queue: str = "medical.onnx", *, time_limit_s: int = 60) -> 
 
 
 COUNT = _kind("count")
-KILLED_COUNT = JobKind(
-    name="test.killed-count", queue="security.onnx", function=f"{_MODULE}:count", title="Count on a worker of its own"
+HANDED_ON = JobKind(
+    name="test.handed-on", queue="security.onnx", function=f"{_MODULE}:count", title="Test: counted by two workers"
 )
 REFUSE = _kind("refuse")
 CRASH = _kind("crash")
@@ -38,7 +38,7 @@ LOSE_WORKER = _kind("lose_worker")
 OVERSLEEP = _kind("oversleep", time_limit_s=1)
 TORCH = _kind("count_torch", queue="security.torch")
 
-KINDS = (COUNT, KILLED_COUNT, REFUSE, CRASH, EXHAUST, SHOW, LOSE_WORKER, OVERSLEEP, TORCH)
+KINDS = (COUNT, HANDED_ON, REFUSE, CRASH, EXHAUST, SHOW, LOSE_WORKER, OVERSLEEP, TORCH)
 
 
 def count(context: JobContext) -> dict[str, Any]:
