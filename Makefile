@@ -65,7 +65,8 @@ lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fr
 	"$$folder/venv/bin/pip" install --quiet --upgrade --editable ".[bench,dev,torch,train]"; \
 	{ echo "# Constraints for pip, written by 'make lock'; libraries for CUDA are pinned by torch itself."; \
 	  "$$folder/venv/bin/pip" freeze --all --exclude-editable --exclude pip \
-	    | sed -E 's/\+[a-z0-9.]+$$//' | { grep -Ev '^(nvidia-|cuda-|triton==)' || true; }; } > "$$folder/lock"; \
+	    | sed -E 's/\+[a-z0-9.]+$$//' | { grep -Ev '^(nvidia-|cuda-|triton==)' || true; }; \
+	  echo "async-timeout==5.0.1  # redis needs it before Python 3.11.3"; } > "$$folder/lock"; \
 	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
 
 clean: ## Remove the environment, caches and the local fleet's data
