@@ -76,7 +76,7 @@ class RequestBody(httpx.AsyncByteStream):
         try:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
-        except Exception:  # noqa: BLE001 - the rest of a body that the service did not want is over the limit
+        except Exception:  # the rest of a body that the service did not want is over the limit
             return
         call.cancel()
 

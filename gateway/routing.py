@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gateway.proxy import Proxy
 from gateway.upstreams import Upstreams
@@ -13,10 +14,18 @@ from shared.problems import NotFound
 from shared.settings import DOMAINS
 
 
+class _ServiceRoute(Route):
+    """A catch-all that metrics and logs know by its template, so that paths make no new series."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
+        await super().handle(scope, receive, send)
+
+
 def service_routes(upstreams: Upstreams) -> list[Route]:
     """One catch-all per domain. Wrong methods and unknown paths below it are the service's to answer."""
     return [
-        Route(f"/v1/{domain}/{{path:path}}", Proxy(domain, upstreams), name=domain, include_in_schema=False)
+        _ServiceRoute(f"/v1/{domain}/{{path:path}}", Proxy(domain, upstreams), name=domain, include_in_schema=False)
         for domain in DOMAINS
     ]
 
