@@ -54,7 +54,10 @@ class ModelRegistry:
                 self._models.setdefault(model.card.name, {})[model.card.version] = model
                 logger.info("model ready", extra={"model": label, "warm_up_ms": round(seconds * 1000, 1)})
         for warm_up in self._warm_ups:
-            warm_up()
+            try:
+                warm_up()
+            except Exception as error:  # whatever it is, the service is not ready, and says why
+                self._fail(getattr(warm_up, "__name__", "warm-up"), f"{type(error).__name__}: {error}")
         self._opened = True
 
     def _fail(self, label: str, reason: str) -> None:
