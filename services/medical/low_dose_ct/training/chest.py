@@ -19,9 +19,9 @@ import pydicom
 from tqdm import tqdm
 
 from services.medical.low_dose_ct.attenuation import MU_MAX
+from services.medical.low_dose_ct.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.simulation import apply_photon_noise, prepare_slice, project_attenuation
-from services.medical.low_dose_ct.training.chest_phantoms import random_chest
 from services.medical.low_dose_ct.training.data import Image, Pair
 
 Split = Literal["train", "val", "test"]
@@ -126,12 +126,18 @@ def chest_pairs(data: Path, cache: Path, split: Split, *, realisations: int, pat
     ]
 
 
+def phantom_truth(index: int) -> Image:
+    """A synthetic chest in normalised attenuation, (362, 362), in [0, 1]; the same one at each call."""
+    random = np.random.default_rng((NOISE_SEEDS["phantom"], index))
+    return prepare_slice(chest_phantom(random), random=random)
+
+
 def phantom_pairs(cache: Path, count: int, *, realisations: int) -> list[Pair]:
     """Pairs made of so many synthetic chest phantoms, with the same physics."""
     pairs = []
     for index in tqdm(range(count), desc="phantoms", mininterval=5):
-        truth = random_chest(np.random.default_rng((NOISE_SEEDS["phantom"], index)))
-        noise_free = noise_free_sinogram(f"phantom-{index}", partial(np.asarray, truth), cache)
+        truth = phantom_truth(index)
+        noise_free = noise_free_sinogram(f"phantom-{index}", partial(phantom_truth, index), cache)
         pairs.append(_pair(truth, noise_free, (NOISE_SEEDS["phantom"], index), realisations))
     return pairs
 

@@ -5,7 +5,7 @@ import pytest
 
 from services.medical.low_dose_ct.metrics import psnr
 from services.medical.low_dose_ct.simulation import simulate_low_dose
-from services.medical.low_dose_ct.training.chest_phantoms import random_chest
+from services.medical.low_dose_ct.training.chest import phantom_truth
 from services.medical.low_dose_ct.training.ellipses import ellipses_pairs
 from services.medical.low_dose_ct.training.evaluate_chest import (
     Case,
@@ -20,13 +20,13 @@ from services.medical.low_dose_ct.training.evaluate_ellipses import ellipses_tab
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    random = np.random.default_rng(0)
-    truth = random_chest(random)
-    return Case(sinogram=simulate_low_dose(truth, random=random), truth=truth, patient="phantom", kernel="none")
+    truth = phantom_truth(0)
+    scan = simulate_low_dose(truth, random=np.random.default_rng(0))
+    return Case(sinogram=scan, truth=truth, patient="phantom", kernel="none")
 
 
 def test_phantoms_are_chests_in_attenuation() -> None:
-    first, second = (random_chest(np.random.default_rng(seed)) for seed in (1, 2))
+    first, second = phantom_truth(1), phantom_truth(2)
     assert first.shape == (362, 362)
     assert first.dtype == np.float32
     assert first[0, 0] < 0.01
