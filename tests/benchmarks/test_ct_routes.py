@@ -1,0 +1,108 @@
+"""CT routes of the whole fleet: p50 and p95 through the gateway and past it, split by Server-Timing.
+
+Requests to gateway and service take turns, so that other load on the machine falls on both alike; the ratio is the
+median over rounds of the two times of one round.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from services.medical.low_dose_ct.demo import demo_files
+from services.medical.low_dose_ct.inference import denoise
+from services.medical.low_dose_ct.picture import MODELS
+from shared.imaging.arrays import decode_npy
+from shared.runtime.registry import newest_folder
+from shared.runtime.sessions import OnnxModel
+from tests.benchmarks.reporting import ROUNDS, show
+from tests.e2e.fleet import Fleet, start_fleet
+
+REQUESTS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "reconstruction, 1000x513 -> 362x362, NPY": (
+        "/v1/medical/ct/reconstructions", "low-dose-sinogram.npy", "application/x-npy", {},
+    ),
+    "the same without the network": (
+        "/v1/medical/ct/reconstructions", "low-dose-sinogram.npy", "application/x-npy", {"denoise": "false"},
+    ),
+    "enhancement, 362x362 DICOM -> DICOM": ("/v1/medical/ct/enhancements", "low-dose.dcm", "application/dicom", {}),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request: the client's wall time and the phases of Server-Timing, milliseconds."""
+
+    wall: float
+    phases: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    running = start_fleet(tmp_path_factory.mktemp("fleet"), arguments=["--without-torch"])
+    yield running
+    running.stop()
+
+
+def post(client: httpx.Client, url: str, content: bytes, accept: str, fields: dict[str, str]) -> Sample:
+    began = time.perf_counter()
+    answer = client.post(url, files={"file": ("input", content)}, data=fields, headers={"Accept": accept})
+    wall = (time.perf_counter() - began) * 1000
+    assert answer.status_code == 200, answer.text
+    header = answer.headers["server-timing"]
+    phases = {name: float(value) for name, value in re.findall(r"(\w+);dur=([\d.]+)", header)}
+    return Sample(wall, phases)
+
+
+def row(name: str, way: str, samples: list[Sample]) -> dict[str, Any]:
+    walls = [sample.wall for sample in samples]
+    phases = {
+        phase: float(np.median([sample.phases.get(phase, 0.0) for sample in samples]))
+        for phase in ("queue", "pre", "infer", "post")
+    }
+    p50, p95 = float(np.percentile(walls, 50)), float(np.percentile(walls, 95))
+    return {"request": name, "way": way, "p50 ms": p50, "p95 ms": p95} | phases
+
+
+def test_routes_through_the_gateway(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    files = demo_files()
+    ways = {"gateway": fleet.url, "service": fleet.facts["services"]["medical"]}
+    rows = []
+    with httpx.Client(timeout=120, trust_env=False) as client:
+        for name, (path, file, accept, fields) in REQUESTS.items():
+            samples: dict[str, list[Sample]] = {way: [] for way in ways}
+            for round_number in range(-1, ROUNDS):
+                for way, base in ways.items():
+                    sample = post(client, base + path, files[file], accept, fields)
+                    if round_number >= 0:
+                        samples[way].append(sample)
+            pairs = zip(samples["gateway"], samples["service"], strict=True)
+            ratio = float(np.median([through.wall / past.wall for through, past in pairs]))
+            rows += [row(name, way, samples[way]) for way in ways]
+            rows[-2]["gateway / service"], rows[-1]["gateway / service"] = ratio, 1.0
+    show(capsys, "CT routes, one request at a time", rows)
+
+
+def test_network_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    slice_ = decode_npy(demo_files()["normal-dose.npy"], limit_elements=10**7) / np.float32(4096)
+    rows = []
+    for name in ("low-dose-ct", "gaussian-denoiser"):
+        for threads in (1, 2):
+            model = OnnxModel.open(newest_folder(MODELS, name), threads=threads)
+            denoise(slice_, model)
+            seconds = []
+            for _ in range(ROUNDS):
+                began = time.perf_counter()
+                denoise(slice_, model)
+                seconds.append(time.perf_counter() - began)
+            rows.append(
+                {"model": name, "threads": threads, "median ms per 362x362 slice": float(np.median(seconds)) * 1e3}
+            )
+    show(capsys, "Network alone", rows)
