@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
+from services.medical.low_dose_ct.attenuation import hu_to_attenuation
 from services.medical.low_dose_ct.demo import demo_files
 from services.medical.low_dose_ct.inference import denoise
 from services.medical.low_dose_ct.picture import MODELS
@@ -91,7 +92,8 @@ def test_routes_through_the_gateway(fleet: Fleet, capsys: pytest.CaptureFixture[
 
 
 def test_network_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    slice_ = decode_npy(demo_files()["normal-dose.npy"], limit_elements=10**7) / np.float32(4096)
+    hu = decode_npy(demo_files()["normal-dose.npy"], limit_elements=10**7)
+    slice_ = hu_to_attenuation(hu)
     rows = []
     for name in ("low-dose-ct", "gaussian-denoiser"):
         for threads in (1, 2):
