@@ -71,13 +71,14 @@ def create_service(
         domain: which of the five services this is.
         title: title of its OpenAPI document.
         description: what it is for, Markdown.
-        models: folder of its released models.
+        models: folder of the models released with its code; the setting `models` names others.
         routers: the routes of its capabilities.
         warm_ups: what to call once before the service says that it is ready, such as compiling loops.
         settings: settings of the process, read from the environment by default.
     """
     settings = settings or get_settings()
-    registry = ModelRegistry(models, threads=settings.inference_threads, warm_ups=warm_ups)
+    folder = settings.models_folder(domain, beside=models)
+    registry = ModelRegistry(folder, threads=settings.inference_threads, warm_ups=warm_ups)
     checks: dict[str, Check] = {"models": registry.check}
 
     @asynccontextmanager

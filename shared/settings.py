@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     blob_url: str = ".facet/blobs"
     """Folder or fsspec URL (s3://bucket/prefix) that holds uploads and results by their sha256."""
 
+    models: Path | None = None
+    """Folder `<domain>/<name>/<version>/` of models to serve instead of those released beside the code."""
+
     data: Path = Path("../shared/data")
     """Folder of the training and evaluation data; only training commands and data-dependent tests read it."""
 
@@ -125,6 +128,10 @@ class Settings(BaseSettings):
         """Base URL of a domain's service."""
         url: str = getattr(self, f"{domain}_url")
         return url.rstrip("/")
+
+    def models_folder(self, domain: Domain, *, beside: Path) -> Path:
+        """Where a domain's models are: under `models` if that is set, else in the folder beside its code."""
+        return beside if self.models is None else self.models / domain
 
     @property
     def worker_gone_after_s(self) -> float:

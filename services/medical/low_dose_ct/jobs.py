@@ -61,7 +61,9 @@ class SeriesResult(BaseModel):
 @lru_cache(maxsize=4)
 def _model(name: str) -> OnnxModel:
     """The model, opened once per worker process (after its fork)."""
-    return OnnxModel.open(newest_folder(MODELS, name), threads=get_settings().inference_threads)
+    settings = get_settings()
+    folder = newest_folder(settings.models_folder("medical", beside=MODELS), name)
+    return OnnxModel.open(folder, threads=settings.inference_threads)
 
 
 def enhance_series(context: JobContext) -> dict[str, Any]:
