@@ -36,13 +36,17 @@ class Slots:
         self._limiter = anyio.CapacityLimiter(capacity)
         self._capacity = capacity
         self._queue = queue
-        self._waiting = 0
         self._seconds = 1.0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot now."""
+        return self._limiter.statistics().tasks_waiting
 
     @property
     def expected_wait_s(self) -> float:
         """Seconds until a newcomer would get a slot, from the recent mean duration."""
-        return self._seconds * (self._waiting + 1) / self._capacity
+        return self._seconds * (self.waiting + 1) / self._capacity
 
     async def run(
         self, function: Callable[Arguments, Answer], *arguments: Arguments.args, **named: Arguments.kwargs
@@ -54,19 +58,15 @@ class Slots:
         Raises:
             ServiceUnavailable: the queue is full.
         """
-        if self._waiting >= self._queue:
+        if self.waiting >= self._queue:
             wait = math.ceil(self.expected_wait_s)
             raise ServiceUnavailable(
-                f"{self._waiting} requests wait already. Try again in about {wait} s, or send "
+                f"{self.waiting} requests wait already. Try again in about {wait} s, or send "
                 "Prefer: respond-async where the route makes jobs.",
                 retry_after_s=wait,
             )
-        self._waiting += 1
-        try:
-            with timed("queue"):
-                await self._limiter.acquire()
-        finally:
-            self._waiting -= 1
+        with timed("queue"):
+            await self._limiter.acquire()
         try:
             began = time.perf_counter()
             answer = await anyio.to_thread.run_sync(partial(function, *arguments, **named))
