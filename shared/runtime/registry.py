@@ -45,11 +45,10 @@ class ModelRegistry:
             label = f"{folder.parent.name} {folder.name}"
             try:
                 model = OnnxModel.open(folder, threads=self._threads)
+                _require_own_folder(model.card, folder)
                 seconds = model.warm_up()
-            except (DigestMismatch, ValidationError, OSError) as error:
-                self._fail(label, str(error).splitlines()[0])
             except Exception as error:  # onnxruntime raises a type of its own per failure
-                self._fail(label, type(error).__name__)
+                self._fail(label, _reason(error))
             else:
                 self._models.setdefault(model.card.name, {})[model.card.version] = model
                 logger.info("model ready", extra={"model": label, "warm_up_ms": round(seconds * 1000, 1)})
@@ -95,6 +94,28 @@ class ModelRegistry:
             raise ServiceUnavailable(f"The model {name} is not loaded. /health/ready says why.", retry_after_s=5)
         known = ", ".join(f"{card.name} {card.version}" for card in self.cards) or "none"
         raise NotFound(f"There is no model {name}{f' {version}' if version else ''}. Models here: {known}.")
+
+
+class _Misplaced(Exception):
+    """A card in the folder of another model or version."""
+
+
+def _require_own_folder(card: ModelCard, folder: Path) -> None:
+    """Workers look models up by folder, services by card: the two must agree."""
+    if (card.name, card.version) != (folder.parent.name, folder.name):
+        raise _Misplaced(f"its card is that of {card.name} {card.version}")
+
+
+def _reason(error: Exception) -> str:
+    """Why a model was refused, for /health/ready: which field or file, but no path of the machine."""
+    if isinstance(error, ValidationError):
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return "card.json: " + "; ".join(faults)
+    if isinstance(error, DigestMismatch | _Misplaced):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{Path(error.filename or 'a file').name} cannot be read ({type(error).__name__})"
+    return type(error).__name__
 
 
 def _by_number(version: str) -> tuple[int, ...]:
