@@ -1,0 +1,45 @@
+"""Applications in this process: started through their lifespan, called without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+
+PATIENCE_S = 60.0
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, which runs from its lifespan's startup to its shutdown.
+
+    The lifespan runs in a task of its own, as under a server: fixtures enter and leave in different ones.
+    """
+    inbox: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    outbox: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    lifespan = asyncio.create_task(app(scope, inbox.get, outbox.put))  # type: ignore[arg-type]
+    await _tell(inbox, outbox, "lifespan.startup")
+    try:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://facet.test", timeout=PATIENCE_S) as client:
+            yield client
+    finally:
+        await _tell(inbox, outbox, "lifespan.shutdown")
+        await lifespan
+
+
+async def _tell(inbox: asyncio.Queue[dict[str, str]], outbox: asyncio.Queue[dict[str, str]], message: str) -> None:
+    await inbox.put({"type": message})
+    answer = await outbox.get()
+    assert answer["type"] == f"{message}.complete", answer
+
+
+async def until_models_are_open(client: httpx.AsyncClient) -> None:
+    """Wait for what a service does in the background of its start."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await client.get("/health/ready")).json()["checks"]["models"] == "models are loading":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
