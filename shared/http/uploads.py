@@ -29,7 +29,7 @@ from shared.storage.blobs import digest_of
 
 _FORM_TYPES: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
 _DRAIN_BYTES: Final = 16 * 1024 * 1024
-_DRAIN_SECONDS: Final = 2.0
+_DRAIN_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class BodyLimit:
 
     A Content-Length above the limit is answered before a byte of the body is read; a body without one as soon as
     the count passes the limit, whatever the application then makes of it. The answer goes out at once, and for
-    a moment (16 MiB or 2 s) the rest of the body is read and dropped, because a client that is cut off while
+    a moment (16 MiB or 5 s) the rest of the body is read and dropped, because a client that is cut off while
     writing may lose the answer.
 
     Args:
