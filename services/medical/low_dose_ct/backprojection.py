@@ -11,37 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from services.medical.low_dose_ct.compilation import compiled, resolve_threads, share_range
+from services.medical.low_dose_ct.compilation import resolve_threads, share_range
 from services.medical.low_dose_ct.geometry import ParallelBeam
-from services.medical.low_dose_ct.interpolation import add_interpolated
-
-ROWS_PER_BLOCK = 16
-"""Image rows that stay in the first-level cache while all angles pass over them."""
-
-
-@compiled
-def _add_projections(
-    image: NDArray[np.float32],
-    projections: NDArray[np.float32],
-    steps: NDArray[np.float64],
-    corners: NDArray[np.float64],
-    begin: int,
-    end: int,
-) -> None:  # pragma: no cover - compiled
-    """Add all projections to the image rows [begin, end).
-
-    Args:
-        image: (rows, columns), changed in place.
-        projections: (angles, bins + 2), a zero at both ends.
-        steps: (angles, 2), detector bins per row and per column of the image.
-        corners: (angles,), position of pixel (0, 0) in `projections`.
-        begin: first row.
-        end: row after the last.
-    """
-    for top in range(begin, end, ROWS_PER_BLOCK):
-        for k in range(projections.shape[0]):
-            for row in range(top, min(top + ROWS_PER_BLOCK, end)):
-                add_interpolated(image[row], projections[k], corners[k] + row * steps[k, 0], steps[k, 1])
+from services.medical.low_dose_ct.loops import add_projections
 
 
 def back_project_linear(
@@ -67,7 +39,7 @@ def back_project_linear(
     share_range(
         geometry.image_shape[0],
         resolve_threads(threads),
-        lambda first, beyond: _add_projections(image, projections, steps, corners, first, beyond),
+        lambda first, beyond: add_projections(image, projections, steps, corners, first, beyond),
     )
     image *= np.float32(math.pi / geometry.angles)
     return image

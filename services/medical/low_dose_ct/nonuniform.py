@@ -27,6 +27,34 @@ TOLERANCE = 1e-4
 UPSAMPLING = 1.25
 """Fine grid per image pixel: the smaller of finufft's two usual choices, since spreading is cheap at this tolerance."""
 
+MAX_KEPT_BINS = 2_000_000
+"""Sinograms of more bins than this get a plan for one call only: a plan takes about 16 bytes per bin."""
+
+
+def _points(
+    geometry: ParallelBeam, angles: NDArray[np.float64], *, period: int, kept: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.complex64]]:
+    """Return the places of the points, in radians per pixel along both axes, and the factor of each.
+
+    A factor gathers the scale, the weight of the half spectrum, sinc^2, and the phases of the first bin and pixel.
+    """
+    cycles = np.arange(kept) / period
+    turns = 2 * math.pi * geometry.pixel_size / geometry.detector_pitch * cycles
+    weight = 2 * np.sinc(cycles) ** 2 * math.pi / geometry.angles / period
+    weight[0] /= 2
+    if 2 * (kept - 1) == period:
+        weight[-1] /= 2
+    first_bin = math.pi * cycles * (geometry.detectors - 1)
+    # The transform counts pixels from a whole one; an even number of pixels has its centre between two.
+    row_shift, column_shift = (0.5 * (count % 2 == 0) for count in geometry.image_shape)
+    x, y = (np.empty((len(angles), kept), dtype=np.float32) for _ in range(2))
+    factors = np.empty((len(angles), kept), dtype=np.complex64)
+    for index, angle in enumerate(angles):
+        along_rows, along_columns = math.cos(angle) * turns, math.sin(angle) * turns
+        phase = first_bin + row_shift * along_rows + column_shift * along_columns
+        x[index], y[index], factors[index] = along_rows, along_columns, weight * np.exp(1j * phase)
+    return x.ravel(), y.ravel(), factors
+
 
 class _Share:
     """The angles that one thread adds up: its points, and the factor of each point.
@@ -41,31 +69,12 @@ class _Share:
     def __init__(self, geometry: ParallelBeam, angles: NDArray[np.float64], *, period: int, kept: int) -> None:
         self._period = period
         self._kept = kept
-        cycles = np.arange(kept) / period
-        turns = 2 * math.pi * geometry.pixel_size / geometry.detector_pitch * cycles
-        x, y = np.outer(np.cos(angles), turns), np.outer(np.sin(angles), turns)
-        self._factors = self._point_factors(geometry, cycles, x, y)
+        x, y, self._factors = _points(geometry, angles, period=period, kept=kept)
         # One thread per plan: threads are ours, as OpenMP's spin on a busy machine and hang after a fork.
         self._plan = finufft.Plan(
             1, geometry.image_shape, eps=TOLERANCE, isign=1, dtype="complex64", nthreads=1, upsampfac=UPSAMPLING
         )
-        self._plan.setpts(x.ravel().astype(np.float32), y.ravel().astype(np.float32))
-
-    def _point_factors(
-        self, geometry: ParallelBeam, cycles: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
-    ) -> NDArray[np.complex64]:
-        """Gather in one factor per point: scale, weight of the half spectrum, sinc^2, phases of first bin and pixel."""
-        weight = 2 * np.sinc(cycles) ** 2
-        weight[0] = 1.0
-        if 2 * (self._kept - 1) == self._period:
-            weight[-1] /= 2
-        first_bin = 2 * math.pi * cycles * (geometry.detectors - 1) / 2
-        # The transform counts pixels from a whole one; an even number of pixels has its centre between two.
-        rows, columns = geometry.image_shape
-        phase = first_bin + x * (0.5 * (rows % 2 == 0)) + y * (0.5 * (columns % 2 == 0))
-        scale = math.pi / geometry.angles / self._period
-        factors: NDArray[np.complex64] = (scale * weight * np.exp(1j * phase)).astype(np.complex64)
-        return factors
+        self._plan.setpts(x, y)
 
     def image(self, filtered: NDArray[np.float32]) -> NDArray[np.float32]:
         """Back-project the filtered projections of this share, (angles, detectors)."""
@@ -115,6 +124,12 @@ class NonuniformBackProjector:
 
 
 @lru_cache(maxsize=8)
-def nonuniform_back_projector(geometry: ParallelBeam, cutoff: float, threads: int) -> NonuniformBackProjector:
-    """Return the back-projector of a geometry, made once and kept."""
+def _kept_back_projector(geometry: ParallelBeam, cutoff: float, threads: int) -> NonuniformBackProjector:
     return NonuniformBackProjector(geometry, cutoff=cutoff, threads=threads)
+
+
+def nonuniform_back_projector(geometry: ParallelBeam, cutoff: float, threads: int) -> NonuniformBackProjector:
+    """Return the back-projector of a geometry; the last eight of ordinary size are kept."""
+    if geometry.angles * geometry.detectors > MAX_KEPT_BINS:
+        return NonuniformBackProjector(geometry, cutoff=cutoff, threads=threads)
+    return _kept_back_projector(geometry, cutoff, threads)

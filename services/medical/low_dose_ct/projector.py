@@ -9,44 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from services.medical.low_dose_ct.compilation import compiled, resolve_threads, share_range
+from services.medical.low_dose_ct.compilation import resolve_threads, share_range
 from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
-from services.medical.low_dose_ct.interpolation import add_interpolated
-
-
-@compiled
-def _project_angles(
-    sinogram: NDArray[np.float32],
-    by_row: NDArray[np.float32],
-    by_column: NDArray[np.float32],
-    directions: NDArray[np.float64],
-    pixels_per_bin: float,
-    begin: int,
-    end: int,
-) -> None:  # pragma: no cover - compiled
-    """Add up the rays of the angles [begin, end), in pixels.
-
-    Args:
-        sinogram: (angles, detectors), changed in place.
-        by_row: image with a zero column at both sides, (rows, columns + 2).
-        by_column: transposed image with a zero column at both sides, (columns, rows + 2).
-        directions: (angles, 2), cosine and sine.
-        pixels_per_bin: detector pitch in pixels.
-        begin: first angle.
-        end: angle after the last.
-    """
-    bins = sinogram.shape[1]
-    for k in range(begin, end):
-        cosine, sine = directions[k, 0], directions[k, 1]
-        # A ray x * cosine + y * sine = s is nearly parallel to the y axis where |cosine| is large: step along y.
-        lines, along, across = (by_column, sine, cosine) if abs(cosine) >= abs(sine) else (by_row, cosine, sine)
-        step = pixels_per_bin / across
-        origin = (lines.shape[1] - 3) / 2 + 1 - step * (bins - 1) / 2
-        for line in range(lines.shape[0]):
-            offset = (line - (lines.shape[0] - 1) / 2) * along / across
-            add_interpolated(sinogram[k], lines[line], origin - offset, step)
-        for detector in range(bins):
-            sinogram[k, detector] /= abs(across)
+from services.medical.low_dose_ct.loops import project_angles
 
 
 def forward_project(
@@ -79,7 +44,7 @@ def forward_project(
     share_range(
         geometry.angles,
         resolve_threads(threads),
-        lambda first, beyond: _project_angles(sinogram, by_row, by_column, directions, pixels_per_bin, first, beyond),
+        lambda first, beyond: project_angles(sinogram, by_row, by_column, directions, pixels_per_bin, first, beyond),
     )
     sinogram *= np.float32(geometry.pixel_size)
     return sinogram

@@ -10,8 +10,9 @@ import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.medical.low_dose_ct import nonuniform
 from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
-from services.medical.low_dose_ct.nonuniform import NonuniformBackProjector
+from services.medical.low_dose_ct.nonuniform import NonuniformBackProjector, nonuniform_back_projector
 
 
 def written_out(filtered: np.ndarray[Any, Any], geometry: ParallelBeam) -> np.ndarray[Any, Any]:
@@ -86,3 +87,10 @@ def test_tolerance_holds_on_white_noise_of_full_size() -> None:
         *single, strengths.astype(np.complex64), LODOPAB.image_shape, eps=1e-4, isign=1, nthreads=1, upsampfac=1.25
     )
     assert np.linalg.norm(fast - exact) < 2e-4 * np.linalg.norm(exact)
+
+
+def test_plans_are_kept_except_for_giant_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry = ParallelBeam(angles=12, detectors=31, detector_width=31.0, image_shape=(16, 16), image_width=16.0)
+    assert nonuniform_back_projector(geometry, 1.0, 1) is nonuniform_back_projector(geometry, 1.0, 1)
+    monkeypatch.setattr(nonuniform, "MAX_KEPT_BINS", 100)
+    assert nonuniform_back_projector(geometry, 1.0, 1) is not nonuniform_back_projector(geometry, 1.0, 1)

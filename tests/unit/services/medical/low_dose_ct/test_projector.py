@@ -21,8 +21,9 @@ def smooth_image(shape: tuple[int, int], seed: int = 0) -> Array:
     """Random, smooth, without symmetry, zero at the borders."""
     noise = np.random.default_rng(seed).standard_normal(shape)
     rows, columns = (np.hanning(n + 2)[1:-1] for n in shape)
-    smooth: Array = scipy.ndimage.gaussian_filter(noise, 3) * np.outer(rows, columns)
-    return (smooth / np.abs(smooth).max()).astype(np.float32)
+    smooth = scipy.ndimage.gaussian_filter(noise, 3) * np.outer(rows, columns)
+    scaled: Array = (smooth / np.abs(smooth).max()).astype(np.float32)
+    return scaled
 
 
 def relative_error(values: Array, reference: Array) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.medical.low_dose_ct.interpolation import add_interpolated
+from services.medical.low_dose_ct.loops import add_interpolated
 
 
 @settings(deadline=None)
