@@ -1,7 +1,7 @@
 """The compiled loops of projector and back-projector: linear interpolation at equally spaced positions.
 
-They share one file because numba's cache notices changes of a function's own file only: a loop cached elsewhere would go
-on using the former version of the loops that it calls.
+They share one file because numba's cache notices changes of a function's own file only: a loop cached elsewhere would
+go on using the former version of the loops that it calls.
 """
 
 from __future__ import annotations
