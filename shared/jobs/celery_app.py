@@ -110,7 +110,3 @@ class CeleryPublisher:
             soft_time_limit=time_limit_s,
             time_limit=time_limit_s + HARD_LIMIT_MARGIN_S,
         )
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._app.close()

@@ -50,6 +50,7 @@ class JobContext:
         self._attempt = attempt
         self._lease = lease
         self._draining = draining
+        self._saved = attempt.record.checkpoint
         self._checkpointed = False
         self._first_step: tuple[int, float] | None = None
         self._written_s = float("-inf")
@@ -115,21 +116,22 @@ class JobContext:
         Raises:
             JobInterrupted: cancelled, given back (after saving) or fenced out; let it pass.
         """
-        binary = isinstance(state, bytes)
-        data = state if binary else orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)
-        blob = self.blobs.put(data, _BYTES if binary else _JSON)
-        self._checkpointed = True
+        data, media_type = (
+            (state, _BYTES)
+            if isinstance(state, bytes)
+            else (orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY), _JSON)
+        )
         # How to read it is kept beside the digest: equal bytes may have been stored under another media type.
-        fields = {"checkpoint": f"{blob.digest} {_BYTES if binary else _JSON}"}
-        self._stop_on(self._attempt.note(fields))
+        self._saved = f"{self.blobs.put(data, media_type).digest} {media_type}"
+        self._checkpointed = True
+        self._stop_on(self._attempt.note({"checkpoint": self._saved}))
         self._raise_if_stopped(give_back=True)
 
     def restore(self) -> Any:
         """The state of the last checkpoint, of this attempt or an earlier one; None if there is none."""
-        saved = self._attempt.record.checkpoint
-        if saved is None:
+        if self._saved is None:
             return None
-        digest, _, media_type = saved.partition(" ")
+        digest, _, media_type = self._saved.partition(" ")
         data = self.blobs.get(digest)
         return data if media_type == _BYTES else orjson.loads(data)
 

@@ -70,5 +70,6 @@ class Lease:
             except FencedOut:
                 self._lost.set()
                 return
-            except redis.RedisError:
-                _logger.warning("lease not renewed", extra={"job_id": self._attempt.record.id}, exc_info=True)
+            except redis.RedisError as error:
+                details = {"job_id": self._attempt.record.id, "error": str(error)}
+                _logger.warning("lease not renewed: Redis does not answer", extra=details)

@@ -46,8 +46,8 @@ class Pulse:
         try:
             self._script(args=[self._worker, self._gone_after_ms, *self._queues])
             self._sweeper.sweep()
-        except redis.RedisError:
-            _logger.warning("no heartbeat: Redis does not answer", exc_info=True)
+        except redis.RedisError as error:
+            _logger.warning("no heartbeat: Redis does not answer", extra={"error": str(error)})
         except Exception:
             _logger.exception("the sweep failed")
 
@@ -56,8 +56,8 @@ class Pulse:
         try:
             for queue in self._queues:
                 self._redis.zrem(f"facet:queue:{queue}:workers", self._worker)
-        except redis.RedisError:
-            _logger.warning("the worker could not sign off; its heartbeat runs out by itself", exc_info=True)
+        except redis.RedisError as error:
+            _logger.warning("the worker could not sign off; its heartbeat runs out", extra={"error": str(error)})
 
 
 def consumer_step(pulse: Pulse) -> type[bootsteps.StartStopStep]:

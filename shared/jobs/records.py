@@ -71,7 +71,7 @@ class JobRecord:
     problem: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
-    """Digest of the state that the next attempt resumes from."""
+    """Digest and media type of the state that the next attempt resumes from."""
     request_id: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None

@@ -52,7 +52,8 @@ class JobRunner:
             _logger.info("message without work", extra={"job_id": job_id, "refusal": attempt.value})
             return
         record = attempt.record
-        with bound(new_context(request_id=record.request_id, traceparent=record.traceparent)):
+        origin = new_context(request_id=record.request_id, traceparent=record.traceparent, tracestate=record.tracestate)
+        with bound(origin):
             details = {"job_id": job_id, "kind": record.kind, "attempt": attempt.token}
             _logger.info("job attempt began", extra=details)
             try:

@@ -6,7 +6,7 @@ never before the fork.
 
 On SIGTERM the worker takes no more jobs, tells its child, whose job is given back after its next checkpoint, and ends.
 Celery's own soft shutdown would sleep through its whole timeout; a warm shutdown ends with the job, and after the
-grace time a cold one follows.
+grace time a cold one follows, which the job sees as a lost worker.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ from shared.jobs.sweeper import Sweeper
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.telemetry.logs import configure_logging
-
-_logger = logging.getLogger(__name__)
 
 
 class Worker:

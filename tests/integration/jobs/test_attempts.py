@@ -151,6 +151,7 @@ def test_a_checkpoint_comes_back_as_it_went(
 ) -> None:
     assert working.context.restore() is None
     working.context.checkpoint(state)
+    assert working.context.restore() == state
     record = working.context._attempt.record
     lose_lease(client, record)
     sweeper.reclaim()

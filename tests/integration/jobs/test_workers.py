@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -128,9 +130,11 @@ async def test_cancelling_one_job_leaves_the_next_alone(jobs: JobStore, tmp_path
 async def keeping_busy(jobs: JobStore, folder: Path) -> AsyncIterator[None]:
     """Give the common worker something to do, so that another worker gets the next job."""
     blocker = await jobs.create(job_kinds.COUNT, count_arguments(folder / "blocker", steps=100_000))
-    await until_step(jobs, blocker.id, 1)
-    yield
-    await jobs.request_cancel(blocker.id)
+    try:
+        await until_step(jobs, blocker.id, 1)
+        yield
+    finally:
+        await jobs.request_cancel(blocker.id)
 
 
 @pytest.mark.parametrize("kill", [kill_group, subprocess.Popen.kill], ids=["whole worker", "parent only"])
@@ -148,6 +152,26 @@ async def test_a_killed_worker_costs_no_step_that_was_checkpointed(
     steps = [int(line.split()[1]) for line in ledger.read_text().splitlines()]
     assert sorted(set(steps)) == list(range(25))
     assert len(steps) <= 26, "more than the step in progress was repeated"
+
+
+async def test_a_paused_worker_that_wakes_up_late_writes_nothing(
+    jobs: JobStore, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    async with keeping_busy(jobs, tmp_path):
+        paused = start_worker("security.onnx")
+        record = await jobs.create(job_kinds.HANDED_ON, count_arguments(tmp_path / "ledger", steps=10, step_s=0.2))
+        await until_step(jobs, record.id, 2)
+        os.killpg(paused.pid, signal.SIGSTOP)
+    ended = await jobs.wait(record.id, seconds=PATIENCE_S)
+    assert (ended.status, ended.attempt) == (JobStatus.SUCCEEDED, 2)
+    os.killpg(paused.pid, signal.SIGCONT)
+    # It has let go of the job when it can do the next one.
+    async with keeping_busy(jobs, tmp_path):
+        arguments = count_arguments(tmp_path / "next", steps=1)
+        following = await jobs.create(job_kinds.HANDED_ON, arguments)
+        assert (await jobs.wait(following.id, seconds=PATIENCE_S)).status is JobStatus.SUCCEEDED
+    kill_group(paused)
+    assert await jobs.get(record.id) == ended
 
 
 async def test_a_worker_told_to_stop_gives_its_job_back(
