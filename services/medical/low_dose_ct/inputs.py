@@ -72,25 +72,42 @@ def read_slice(data: bytes, *, unit: Unit, window: Window, pixel_limit: int, poi
         picture = decode_picture(data, limit_pixels=pixel_limit, accepted=(MediaType.PNG,), pointer=pointer)
         if picture.pixels.ndim != 2:
             raise field_problem(pointer, "A CT slice is grey, and this PNG has colours. Post a grey PNG, NPY or DICOM.")
-        darkest = window.center - window.width / 2
-        read = Slice((darkest + picture.scaled() * window.width).astype(np.float32), kind)
+        read = Slice(_through_window(picture.scaled(), window), kind)
     if min(read.hu.shape) < _SMALLEST_SIDE:
         raise field_problem(
             pointer, f"The slice is {read.hu.shape}; both sides must be at least {_SMALLEST_SIDE} pixels."
         )
+    _require_ct_values(read.hu, kind, pointer)
     return read
 
 
-def _hu_array(data: bytes, unit: Unit, pixel_limit: int, pointer: str) -> Image:
-    array = decode_npy(data, limit_elements=pixel_limit, dimensions=(2,), pointer=pointer).astype(np.float32)
-    require_finite(array, pointer=pointer)
-    hu = array if unit == "hu" else attenuation_to_hu(array)
+def _through_window(grey: Image, window: Window) -> Image:
+    """Hounsfield units of a picture, grey 0 to 1: the inverse of `shared.imaging.windows.apply_window`."""
+    return ((window.center - 0.5) + (grey.astype(np.float64) - 0.5) * (window.width - 1)).astype(np.float32)
+
+
+def _require_ct_values(hu: Image, kind: MediaType, pointer: str) -> None:
+    """Beyond this limit the network's arithmetic overflows, and no scanner goes near it."""
     extreme = float(np.abs(hu).max())
     if extreme > _HU_LIMIT:
-        raise field_problem(
-            pointer, f"Values reach {extreme:.3g} HU, which no CT holds. Does `unit` say what they mean?"
-        )
-    return hu
+        hint = "Does `unit` say what they mean?" if kind is MediaType.NPY else "Is the rescale of the file right?"
+        raise field_problem(pointer, f"Values reach {extreme:.3g} HU, which no CT holds. {hint}")
+
+
+def _finite_plane(data: bytes, pixel_limit: int, pointer: str) -> Image:
+    """A two-dimensional array without NaN; what float32 cannot hold becomes infinite and fails the limits after."""
+    array = decode_npy(data, limit_elements=pixel_limit, dimensions=(2,), pointer=pointer)
+    require_finite(array, pointer=pointer)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _hu_array(data: bytes, unit: Unit, pixel_limit: int, pointer: str) -> Image:
+    array = _finite_plane(data, pixel_limit, pointer)
+    if unit == "hu":
+        return array
+    with np.errstate(over="ignore"):
+        return attenuation_to_hu(array)
 
 
 def read_sinogram(
@@ -104,20 +121,26 @@ def read_sinogram(
         ContentTooLarge: more elements than allowed.
     """
     require_type(data, (MediaType.NPY,), pointer=pointer)
-    sinogram = decode_npy(data, limit_elements=pixel_limit, dimensions=(2,), pointer=pointer).astype(np.float32)
-    require_finite(sinogram, pointer=pointer)
+    sinogram = _finite_plane(data, pixel_limit, pointer)
     _require_shape(sinogram, geometry, pointer)
     if unit == "line-integral":
-        return (sinogram / MU_MAX).astype(np.float32)
-    largest = float(sinogram.max())
-    if largest > _NORMALISED_LINE_INTEGRAL_LIMIT:
-        raise UnprocessableContent(
-            f"The sinogram reaches {largest:.3g}, far above what normalised line integrals can be (about 0.13).",
-            errors=[
-                FieldError(pointer="/body/sinogram_unit", detail="Send `line-integral` if the values are -ln(I/I0).")
-            ],
-        )
+        sinogram = sinogram / np.float32(MU_MAX)
+    extreme = float(np.abs(sinogram).max())
+    if extreme > _NORMALISED_LINE_INTEGRAL_LIMIT:
+        raise _beyond_every_object(extreme, unit)
     return sinogram
+
+
+def _beyond_every_object(extreme: float, unit: SinogramUnit) -> UnprocessableContent:
+    pointer = "/body/sinogram_unit"
+    if unit == "line-integral":
+        limit = _NORMALISED_LINE_INTEGRAL_LIMIT * MU_MAX
+        detail = f"The sinogram reaches {extreme * MU_MAX:.3g}; -ln(I/I0) of a detector that still counts is below "
+        return UnprocessableContent(f"{detail}{limit:.0f}.", errors=[FieldError(pointer=pointer, detail="Too large.")])
+    return UnprocessableContent(
+        f"The sinogram reaches {extreme:.3g}, far beyond what normalised line integrals can be (about 0.13).",
+        errors=[FieldError(pointer=pointer, detail="Send `line-integral` if the values are -ln(I/I0).")],
+    )
 
 
 def _require_shape(sinogram: Image, geometry: ParallelBeam, pointer: str) -> None:
