@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -17,6 +18,10 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from shared.problems import Problem
 
 PATIENT = "Muster^Erika"
+
+# No example is timed: on a busy machine the first call of a decoder takes longer than any deadline.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class BuildCt(Protocol):

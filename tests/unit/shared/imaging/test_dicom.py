@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.encoders.base import JPEG2000LosslessEncoder, RLELosslessEncoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -35,6 +36,13 @@ from shared.imaging.dicom import read_ct
 from shared.problems import Problem
 from tests.unit.shared.imaging.conftest import PATIENT, BuildCt
 from tests.unit.shared.imaging.jpeg_lossless import encode_jpeg_lossless
+
+needs_jpeg_lossless = pytest.mark.skipif(
+    not get_decoder(JPEGLosslessSV1).is_available, reason="no JPEG lossless decoder is installed"
+)
+needs_jpeg_ls = pytest.mark.skipif(
+    not get_decoder(JPEGLSLossless).is_available, reason="no JPEG-LS decoder is installed"
+)
 
 ProblemOf = Callable[[Callable[[], object]], Problem]
 Stored = NDArray[np.uint16]
@@ -85,8 +93,11 @@ def test_big_endian(build_ct: BuildCt, stored_slice: Stored) -> None:
 
 @pytest.mark.parametrize(
     ("syntax", "encode"),
-    [(RLELossless, rle), (JPEG2000Lossless, jpeg2000), (JPEGLosslessSV1, encode_jpeg_lossless)],
-    ids=["RLE", "JPEG 2000", "JPEG lossless"],
+    [
+        pytest.param(RLELossless, rle, id="RLE"),
+        pytest.param(JPEG2000Lossless, jpeg2000, id="JPEG 2000"),
+        pytest.param(JPEGLosslessSV1, encode_jpeg_lossless, id="JPEG lossless", marks=needs_jpeg_lossless),
+    ],
 )
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 def test_lossless_syntaxes(
@@ -98,6 +109,7 @@ def test_lossless_syntaxes(
     np.testing.assert_array_equal(read_ct(data, limit_pixels=LIMIT).hu, stored.astype(float) + intercept)
 
 
+@needs_jpeg_ls
 def test_jpeg_ls(build_ct: BuildCt) -> None:
     """Against the uncompressed twin of a file that comes with pydicom."""
     compressed = pydicom.dcmread(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False)))
@@ -226,6 +238,16 @@ def test_other_transfer_syntaxes_are_named(syntax: str, name: str, build_ct: Bui
     assert problem.status == 415
     assert syntax in problem.detail
     assert name in problem.detail
+
+
+def test_a_syntax_without_a_decoder_is_named(
+    build_ct: BuildCt, problem_of: ProblemOf, stored_slice: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Decoder, "is_available", False)
+    data = build_ct(syntax=JPEGLosslessSV1, codestream=encode_jpeg_lossless(stored_slice))
+    problem = problem_of(lambda: read_ct(data, limit_pixels=LIMIT))
+    assert problem.status == 415
+    assert "1.2.840.10008.1.2.4.70 (JPEG Lossless" in problem.detail
 
 
 def test_a_deflated_bomb_is_refused(build_ct: BuildCt, problem_of: ProblemOf, monkeypatch: pytest.MonkeyPatch) -> None:

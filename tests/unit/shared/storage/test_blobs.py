@@ -31,7 +31,7 @@ def test_put_answers_the_sha256_of_the_content(store: BlobStore) -> None:
 
 
 @given(data=st.binary(max_size=4096))
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_put_is_got(store: BlobStore, data: bytes) -> None:
     digest = store.put(data, "application/octet-stream").digest
     assert digest == digest_of(data)
