@@ -77,7 +77,11 @@ def worker_probe(settings: Settings, weight: Weight) -> Probe:
 def _client(url: str) -> redis.Redis:
     """A connection that says at once what is wrong instead of trying again."""
     return redis.Redis.from_url(
-        url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        url,
+        protocol=2,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
     )
 
 

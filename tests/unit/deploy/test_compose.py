@@ -1,0 +1,60 @@
+"""docker-compose.yml starts the processes of `make run`, with settings that exist and no more rights than needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.commands import HTTP_PROCESSES, WEIGHT_BY_WORKER
+from shared.settings import DOMAINS, Settings
+
+yaml: Any = pytest.importorskip("yaml")
+
+COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROCESSES = [*HTTP_PROCESSES, *WEIGHT_BY_WORKER]
+
+
+def test_it_holds_every_process() -> None:
+    assert set(SERVICES) == {"redis", *PROCESSES}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_settings_exist_and_hold_valid_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = dict(SERVICES[name]["environment"])
+    assert environment.pop("FACET_PROCESS") == name
+    assert {variable.removeprefix("FACET_").lower() for variable in environment} <= set(Settings.model_fields)
+    environment["FACET_LOG_LEVEL"] = "INFO"
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings()
+    for domain in DOMAINS:
+        assert settings.service_url(domain) == f"http://{domain}:{settings.service_port(domain)}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_containers_have_no_rights_to_spare(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+
+
+def test_only_the_gateways_loopback_port_is_open() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"gateway"}
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["gateway"]["ports"])
+    assert {name for name, service in SERVICES.items() if service["networks"] != ["inside"]} == {"gateway"}
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+
+
+def test_only_the_torch_worker_has_the_torch_image() -> None:
+    assert {name for name, service in SERVICES.items() if service["image"] == "facet:torch"} == {"worker-torch"}
+
+
+def test_redis_keeps_its_data() -> None:
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert SERVICES["redis"]["volumes"] == ["redis:/data"]
