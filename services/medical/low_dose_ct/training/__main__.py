@@ -10,6 +10,7 @@ import torch
 
 from services.medical.low_dose_ct.training import recipes
 from services.medical.low_dose_ct.training.cards import COMMAND
+from services.medical.low_dose_ct.training.evaluate import PARTS, evaluate
 from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS
 from services.medical.low_dose_ct.training.release import RELEASES, keep, release
@@ -20,7 +21,7 @@ from shared.settings import get_settings
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-GAUSSIAN = CHECKPOINTS / "gaussian-slim.pt"
+GAUSSIAN = CHECKPOINTS / "gaussian.pt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,13 +98,12 @@ def _add_ellipses(commands: Commands) -> None:
 def _add_evaluate(commands: Commands) -> None:
     command = commands.add_parser("evaluate", help="measure the released models beside their baselines")
     _add_folders(command)
+    command.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     command.add_argument("--ellipses", type=int, default=500, help="ellipses test phantoms, at most 3200")
     command.add_argument("--table", type=Path, help="also write the tables to this Markdown file")
 
     def act(options: argparse.Namespace) -> None:
-        from services.medical.low_dose_ct.training.evaluate import evaluate
-
-        tables = evaluate(options.data, options.cache, ellipses=options.ellipses)
+        tables = evaluate(options.data, options.cache, parts=options.parts, ellipses=options.ellipses)
         print(tables)
         if options.table:
             options.table.write_text(tables + "\n", encoding="utf-8")

@@ -7,9 +7,9 @@ file as half-precision checkpoints, so that one command without training makes e
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from services.medical.low_dose_ct.training import cards
 from services.medical.low_dose_ct.training.evaluate_chest import (
@@ -36,6 +36,9 @@ from services.medical.low_dose_ct.training.release import release_folder
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record
 from shared.runtime.cards import Quality, read_card
 
+Part = Literal["photographs", "chest", "ellipses"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
 EVALUATION_FILE = "evaluation.json"
 RELEASED = "FBP + network, pretrained and fine-tuned (released)"
 SCRATCH = "FBP + network, from scratch"
@@ -58,22 +61,32 @@ ELLIPSES_NETWORKS = {
 """Networks measured on ellipses: name in the table, name of the checkpoint."""
 
 
-def evaluate(data: Path, cache: Path, *, ellipses: int) -> str:
-    """Measure everything, write evaluation.json and the cards' quality, and return the tables in Markdown.
+def evaluate(data: Path, cache: Path, *, parts: Sequence[Part] = PARTS, ellipses: int = 500) -> str:
+    """Measure the parts asked for, write evaluation.json and the cards' quality, and return the tables in Markdown.
 
     Args:
         data: folder of the data sets.
         cache: folder of noise-free sinograms.
+        parts: photographs, chest, ellipses; what is not measured stays as it was.
         ellipses: number of ellipses test phantoms, at most 3,200.
     """
     gaussian = released_denoiser(release_folder(cards.GAUSSIAN) / MODEL_FILE)
-    photographs = evaluate_photographs(gaussian, data)
-    _write(cards.GAUSSIAN, {"photographs": photographs}, cards.gaussian_quality(photographs, _dncnn()))
-    chest = _evaluate_chest(gaussian, data, cache)
-    on_ellipses = evaluate_ellipses(committed_networks(ELLIPSES_NETWORKS), count=ellipses)
-    quality = cards.low_dose_quality(chest, RELEASED, PLAIN)
-    _write(cards.LOW_DOSE_CT, {"chest": chest, "ellipses": on_ellipses}, quality)
-    return "\n\n".join((photographs_table(photographs), chest_table(chest), ellipses_table(on_ellipses)))
+    tables = []
+    if "photographs" in parts:
+        photographs = evaluate_photographs(gaussian, data)
+        _write(cards.GAUSSIAN, "photographs", photographs)
+        _write_quality(cards.GAUSSIAN, cards.gaussian_quality(photographs, _dncnn()))
+        tables.append(photographs_table(photographs))
+    if "chest" in parts:
+        chest = _evaluate_chest(gaussian, data, cache)
+        _write(cards.LOW_DOSE_CT, "chest", chest)
+        _write_quality(cards.LOW_DOSE_CT, cards.low_dose_quality(chest, RELEASED, PLAIN))
+        tables.append(chest_table(chest))
+    if "ellipses" in parts:
+        on_ellipses = evaluate_ellipses(committed_networks(ELLIPSES_NETWORKS), count=ellipses)
+        _write(cards.LOW_DOSE_CT, "ellipses", on_ellipses)
+        tables.append(ellipses_table(on_ellipses))
+    return "\n\n".join(tables)
 
 
 def committed_networks(names: Mapping[str, str]) -> dict[str, tuple[Denoise, float]]:
@@ -122,9 +135,14 @@ def _dncnn() -> dict[int, float]:
     return next(row for name, row in PUBLISHED.items() if name.startswith("DnCNN-B"))
 
 
-def _write(name: str, result: dict[str, Any], quality: list[Quality]) -> None:
+def _write(name: str, part: Part, result: dict[str, Any]) -> None:
+    file = release_folder(name) / EVALUATION_FILE
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.write_text(json.dumps({**known, part: _rounded(result)}, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_quality(name: str, quality: list[Quality]) -> None:
     folder = release_folder(name)
-    (folder / EVALUATION_FILE).write_text(json.dumps(_rounded(result), indent=2) + "\n", encoding="utf-8")
     write_card(read_card(folder).model_copy(update={"quality": quality}), folder)
 
 

@@ -104,7 +104,7 @@ def _train(run: Run, draw: Draw, measure: Measure, described: Mapping[str, float
     trained = training.run()
     record = {
         "width": run.width,
-        "initial": NO_INITIAL if started_fresh else Path(run.initial).parent.name,
+        "initial": NO_INITIAL if started_fresh else "/".join(Path(run.initial).with_suffix("").parts[-2:]),
         "loss": run.loss,
         "side": run.side,
         "batch": run.batch,
