@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -14,21 +12,9 @@ import pytest
 
 from shared.settings import DOMAINS
 from tests.e2e.fleet import Fleet, start_fleet
+from tests.support.processes import family, until
 
 TORCH = importlib.util.find_spec("torch") is not None
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.05)
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(descendant for child in children for descendant in family(int(child)))]
 
 
 def loads_torch(pid: int) -> bool:

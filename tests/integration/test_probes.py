@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,16 +13,14 @@ from deploy.local.ports import free_ports
 from deploy.local.redis_server import local_redis
 from deploy.probes import redis_probe, worker_probe
 from shared.settings import Settings
+from tests.support.processes import until
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     specification, url = local_redis(tmp_path, free_ports(1)[0])
     with subprocess.Popen(specification.command, stdout=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 30
-        while specification.ready() is not None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: specification.ready() is None)
         yield url
         server.terminate()
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ from deploy.local.processes import Specification, Tier
 from deploy.local.redis_server import local_redis
 from deploy.local.supervisor import Policy, StartFailed, Supervisor
 from deploy.probes import Probe, http_probe
+from tests.support.processes import PATIENCE_S, group_members, runs, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,11 +73,7 @@ class Run:
             self.fault = fault
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it holds; fail if it never does."""
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.01)
+        until(condition, said=self.said)
 
     def until_said(self, words: str) -> None:
         self.until(lambda: any(words in line for line in self.said))
@@ -87,7 +83,7 @@ class Run:
         self.join()
 
     def join(self) -> None:
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=PATIENCE_S)
         assert not self._thread.is_alive()
 
 
@@ -123,28 +119,8 @@ def script(name: str, code: str, *, ready: Probe = lambda: None, grace_s: float 
     )
 
 
-def runs(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def holds(path: Path, text: str) -> bool:
     return path.read_text() == text
-
-
-def group_members(group: int) -> list[int]:
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(its_group) == group and state != "Z":
-            members.append(int(stat.parent.name))
-    return members
 
 
 def test_it_starts_announces_and_stops_from_the_door_to_the_store(start: Start, tmp_path: Path) -> None:
@@ -310,13 +286,6 @@ def test_a_killed_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
         group = int(supervisor.stdout.readline())
-        wait(lambda: len(group_members(group)) == 2)  # the child and what it started
+        until(lambda: len(group_members(group)) == 2)  # the child and what it started
         supervisor.kill()
-    wait(lambda: not group_members(group))
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.02)
+    until(lambda: not group_members(group))

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.local.processes import Process, Specification, Tier, describe_exit
+from tests.support.processes import runs, until
 
 Start = Callable[[str], Process]
 
@@ -34,31 +34,24 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.kill()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.01)
-
-
 def test_output_and_environment_reach_the_log(start: Start) -> None:
     process = start("import os, sys; print(os.environ['FACET_TEST']); print('oh', file=sys.stderr); sys.exit(3)")
-    wait_for(lambda: process.exit_code() is not None)
+    until(lambda: process.exit_code() is not None)
     assert process.exit_code() == 3
     assert sorted(process.tail(10)) == ["oh", "told"]
 
 
 def test_the_tail_is_the_end_of_the_log(start: Start) -> None:
     process = start("for line in range(10000): print(line)")
-    wait_for(lambda: process.exit_code() is not None)
+    until(lambda: process.exit_code() is not None)
     assert process.tail(2) == ["9998", "9999"]
 
 
 def test_asked_to_stop_it_ends_by_sigterm(start: Start) -> None:
     process = start("import time; print('up', flush=True); time.sleep(60)")
-    wait_for(lambda: process.tail(1) == ["up"])
+    until(lambda: process.tail(1) == ["up"])
     process.ask_to_stop()
-    wait_for(lambda: process.exit_code() is not None)
+    until(lambda: process.exit_code() is not None)
     assert describe_exit(process.exit_code() or 0) == "killed by SIGTERM"
 
 
@@ -69,16 +62,16 @@ def test_killing_takes_the_grandchildren_along(start: Start) -> None:
         "print(child.pid, flush=True); time.sleep(60)"
     )
     process = start(code)
-    wait_for(lambda: bool(process.tail(1)))
+    until(lambda: bool(process.tail(1)))
     grandchild = int(process.tail(1)[0])
     process.kill()
     assert process.exit_code() == -9
-    wait_for(lambda: not _runs(grandchild))
+    until(lambda: not runs(grandchild))
 
 
 def test_killing_what_has_ended_is_no_error(start: Start) -> None:
     process = start("pass")
-    wait_for(lambda: process.exit_code() is not None)
+    until(lambda: process.exit_code() is not None)
     process.kill()
     process.ask_to_stop()
 
@@ -88,12 +81,3 @@ def test_killing_what_has_ended_is_no_error(start: Start) -> None:
 )
 def test_exit_codes_in_words(code: int, words: str) -> None:
     assert describe_exit(code) == words
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
