@@ -34,6 +34,7 @@ from shared.problems import (
     ServiceUnavailable,
     UnprocessableContent,
     UnsupportedMediaType,
+    field_problem,
     problem_responses,
 )
 from shared.service import Service
@@ -79,9 +80,10 @@ async def reconstruct_sinogram(
     media_type = choose_media_type(accept, IMAGE_TYPES)
     options = form.options
     parse_window(options.window, pointer="/body/window")
-    if await wants_job(request, form.file):
-        return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, options, media_type)
     model = service.models.get(options.model) if options.denoise else None
+    if await wants_job(request, form.file):
+        _refuse_reference(form.reference)
+        return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, options, media_type)
     settings = service.settings
     pipeline = ReconstructionPipeline(options, model, settings.pixel_limit, settings.inference_threads)
     data, reference = await _read_both(form.file[0], form.reference)
@@ -116,9 +118,10 @@ async def enhance_slice(
     media_type = choose_media_type(accept, IMAGE_TYPES)
     options = form.options
     parse_window(options.window, pointer="/body/window")
-    if await wants_job(request, form.file):
-        return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, options, media_type)
     model = service.models.get(options.model)
+    if await wants_job(request, form.file):
+        _refuse_reference(form.reference)
+        return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, options, media_type)
     pipeline = EnhancementPipeline(options, model, service.settings.pixel_limit)
     data, reference = await _read_both(form.file[0], form.reference)
 
@@ -162,6 +165,12 @@ async def simulate_scan(
             return file_response(simulation.encode(media_type, form), media_type, name="sinogram")
 
     return await service.slots.run(work)
+
+
+def _refuse_reference(reference: UploadFile | None) -> None:
+    """A job compares nothing; to drop the reference silently would look like an answer without a comparison."""
+    if reference is not None:
+        raise field_problem("/body/reference", "A series is not compared with a reference. Post the slices one by one.")
 
 
 async def _read_both(file: UploadFile, reference: UploadFile | None) -> tuple[bytes, bytes | None]:
