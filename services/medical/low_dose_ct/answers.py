@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from services.medical.low_dose_ct.attenuation import attenuation_to_hu
@@ -33,6 +36,21 @@ _UNTUNED = "This network was trained on photographs only; on CT it is the untune
 _CHECK_BIAS = "Denoising can remove or invent fine structure: compare with `before`."
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a DICOM answer belongs in the series that a job makes.
+
+    Attributes:
+        series_uid: the new series, the same for all its slices.
+        study_uid: the study of slices that come without one; a series belongs to one study only.
+        number: place in the series, from 1.
+    """
+
+    series_uid: str
+    study_uid: str
+    number: int
+
+
 def describe_geometry(geometry: ParallelBeam) -> GeometryUsed:
     """The geometry as answers state it."""
     return GeometryUsed(
@@ -60,12 +78,17 @@ def statistics(image: Image) -> Statistics:
 def compare(image: Image, reference: Image) -> Comparison:
     """Agreement of an image with its reference, both normalised attenuation."""
     return Comparison(
-        psnr_db=psnr(image, reference),
+        psnr_db=_finite(psnr(image, reference)),
         ssim=ssim(image, reference),
-        psnr_full_range_db=psnr(image, reference, data_range=1.0),
+        psnr_full_range_db=_finite(psnr(image, reference, data_range=1.0)),
         ssim_full_range=ssim(image, reference, data_range=1.0),
         mean_bias_hu=mean_hu_bias(image, reference),
     )
+
+
+def _finite(decibels: float) -> float | None:
+    """JSON has no infinity, which is what PSNR is for equal images."""
+    return decibels if math.isfinite(decibels) else None
 
 
 def _compare_both(result: Enhanced, reference: Image | None) -> ReferenceComparison | None:
@@ -136,7 +159,7 @@ def encode(
     window: Window,
     source: CtSlice | None = None,
     pixel_size_mm: float | None = None,
-    series_uid: str | None = None,
+    place: Place | None = None,
 ) -> bytes:
     """The enhanced image as a file.
 
@@ -147,7 +170,7 @@ def encode(
         window: HU window of the PNG.
         source: object that a DICOM answer is derived from; without one a new object is made.
         pixel_size_mm: pixel size of a new DICOM object; 1 mm where nobody knows.
-        series_uid: series that a DICOM answer joins, a new one by default.
+        place: series that a DICOM answer joins, a new one by default.
     """
     hu = attenuation_to_hu(result.after)
     if media_type == PNG:
@@ -157,15 +180,17 @@ def encode(
     if media_type != DICOM:
         raise ValueError(f"cannot encode {media_type}")
     description = "Facet low-dose CT"
+    derivation = _derivation(result)
+    series_uid = None if place is None else place.series_uid
     if source is not None:
-        return derive_ct(
-            source, hu, series_description=description, derivation=_derivation(result), series_uid=series_uid
-        )
+        return derive_ct(source, hu, series_description=description, derivation=derivation, series_uid=series_uid)
     size = pixel_size_mm or 1.0
     return new_ct(
         hu,
         spacing_mm=(size, size),
         series_description=description,
-        derivation=_derivation(result),
+        derivation=derivation,
         series_uid=series_uid,
+        study_uid=None if place is None else place.study_uid,
+        instance_number=1 if place is None else place.number,
     )

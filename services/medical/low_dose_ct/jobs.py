@@ -6,13 +6,13 @@ A slice that cannot be read does not fail the series: its place in the result sa
 from __future__ import annotations
 
 import io
+import uuid
 import zipfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, Field
-from pydicom.uid import generate_uid
 
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Processed, ReconstructionPipeline
@@ -112,7 +112,7 @@ def _keep(
 ) -> None:
     """Add a finished slice to the result and show a preview of it."""
     result = processed.result
-    encoded = pipeline.encode(processed, media_type, series_uid=_series_uid(context.job_id, processed.source))
+    encoded = pipeline.encode(processed, media_type, place=_place(context.job_id, processed.source, index))
     name = f"slice-{index + 1:04d}.{EXTENSIONS[media_type]}"
     so_far.files[name] = _store(context, encoded, media_type)
     so_far.model = result.model
@@ -121,10 +121,15 @@ def _keep(
     context.preview(pipeline.encode(processed, PNG), PNG)
 
 
-def _series_uid(job_id: str, source: CtSlice | None) -> str:
-    """The series that a job makes of a source series; the same in every attempt of the job."""
+def _place(job_id: str, source: CtSlice | None, index: int) -> answers.Place:
+    """Slice `index` in the series that a job makes of a source series; the same in every attempt of the job."""
     series = "" if source is None else str(source.dataset.get("SeriesInstanceUID", ""))
-    return str(generate_uid(prefix=None, entropy_srcs=[job_id, series]))
+    return answers.Place(_uid(job_id, "series", series), _uid(job_id, "study"), index + 1)
+
+
+def _uid(*parts: str) -> str:
+    """A UID that follows from its parts: a UUID of version 5 as a decimal number (PS3.5 B.2)."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, '/'.join(('facet', *parts))).int}"
 
 
 def _store(context: JobContext, content: bytes, media_type: str) -> StoredFile:
@@ -137,5 +142,7 @@ def _pack(context: JobContext, files: dict[str, StoredFile]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in files.items():
-            archive.writestr(zipfile.ZipInfo(name), context.blobs.get(file.digest), zipfile.ZIP_DEFLATED)
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
+            archive.writestr(entry, context.blobs.get(file.digest), zipfile.ZIP_DEFLATED)
     return packed.getvalue()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.medical.low_dose_ct import answers
+from services.medical.low_dose_ct.answers import Place
 from services.medical.low_dose_ct.inference import Enhanced, Image, denoise, reconstruct
 from services.medical.low_dose_ct.inputs import read_reference, read_sinogram, read_slice
 from services.medical.low_dose_ct.schemas import (
@@ -45,7 +46,7 @@ class Pipeline(Protocol):
     def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
         """Decode a posted file and compute; problems name the file by its pointer."""
 
-    def encode(self, processed: Processed, media_type: str, *, series_uid: str | None = None) -> bytes:
+    def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
         """The slice as a file."""
 
 
@@ -77,7 +78,7 @@ class ReconstructionPipeline:
             sinogram = read_sinogram(data, geometry, unit=unit, pixel_limit=self.pixel_limit, pointer=pointer)
         return Processed(reconstruct(sinogram, self.options, self.model, threads=self.threads))
 
-    def encode(self, processed: Processed, media_type: str, *, series_uid: str | None = None) -> bytes:
+    def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
         """The reconstruction as PNG, NPY or a new DICOM object."""
         with timed("post"):
             return answers.encode(
@@ -86,7 +87,7 @@ class ReconstructionPipeline:
                 unit=self.options.unit,
                 window=self.window,
                 pixel_size_mm=self.options.geometry.pixel_size * 1000,
-                series_uid=series_uid,
+                place=place,
             )
 
     def describe(self, processed: Processed, reference: bytes | None) -> ReconstructionAnswer:
@@ -129,7 +130,7 @@ class EnhancementPipeline:
         result = denoise(posted.attenuation, self.model, self.options.noise_level)
         return Processed(result, posted.source, posted.padding_pixels)
 
-    def encode(self, processed: Processed, media_type: str, *, series_uid: str | None = None) -> bytes:
+    def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
         """The slice as PNG, NPY or a DICOM object derived from the posted one."""
         with timed("post"):
             return answers.encode(
@@ -138,7 +139,7 @@ class EnhancementPipeline:
                 unit=self.options.unit,
                 window=self.window,
                 source=processed.source,
-                series_uid=series_uid,
+                place=place,
             )
 
     def describe(self, processed: Processed, reference: bytes | None) -> EnhancementAnswer:

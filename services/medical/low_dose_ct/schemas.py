@@ -74,10 +74,10 @@ class ReconstructionOptions(_DenoisingOptions):
     )
     detectors: int = Field(default=LODOPAB.detectors, ge=2, le=8192, description="Columns of the sinogram")
     detector_width_m: float = Field(
-        default=LODOPAB.detector_width, gt=0, le=10, description="Length of the detector in metres"
+        default=LODOPAB.detector_width, ge=0.001, le=10, description="Length of the detector in metres"
     )
     image_size: int = Field(default=362, ge=8, le=2048, description="Rows and columns of the image")
-    image_width_m: float = Field(default=0.26, gt=0, le=10, description="Side of the image in metres")
+    image_width_m: float = Field(default=0.26, ge=0.001, le=10, description="Side of the image in metres")
     sinogram_unit: SinogramUnit = Field(
         default="normalised",
         description="`line-integral` is -ln(I/I0); `normalised` is that divided by 81.35858/m, as LoDoPaB-CT stores it",
@@ -200,9 +200,11 @@ class Statistics(BaseModel):
 class Comparison(BaseModel):
     """Agreement with the posted reference."""
 
-    psnr_db: Measured = Field(description="20 log10(R) - 10 log10(MSE), R = range of the reference (DIVal)")
+    psnr_db: Measured | None = Field(
+        description="20 log10(R) - 10 log10(MSE), R = range of the reference (DIVal); null where the two are equal"
+    )
     ssim: Measured = Field(description="7x7 uniform window, K1 0.01, K2 0.03, sample covariance, same R")
-    psnr_full_range_db: Measured = Field(description="The same with R = 1 in normalised attenuation (PSNR-FR)")
+    psnr_full_range_db: Measured | None = Field(description="The same with R = 1 in normalised attenuation (PSNR-FR)")
     ssim_full_range: Measured = Field(description="The same with R = 1 (SSIM-FR)")
     mean_bias_hu: Measured = Field(description="Mean of answer minus reference, HU")
 
