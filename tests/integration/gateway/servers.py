@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import socket
 import threading
 import time
@@ -39,22 +40,21 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 @contextmanager
 def serve_bytes(handler: Handler) -> Iterator[str]:
     """Serve what is no well-behaved HTTP; yields the URL."""
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(handler, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever)
+    started: queue.Queue[tuple[int, Callable[[], object]]] = queue.Queue()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        started.put((server.sockets[0].getsockname()[1], lambda: loop.call_soon_threadsafe(stop.set)))
+        await stop.wait()
+        server.close()  # what is still being handled is cancelled at the end of the loop
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
+    port, stop = started.get()
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{port}"
     finally:
-
-        async def stop() -> None:
-            server.close()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
+        stop()
         thread.join()
-        loop.close()

@@ -1,0 +1,147 @@
+"""The merged document of the real five services: valid, complete, and true of what is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from typing import Any
+
+import httpx
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gateway.app import create_app
+from gateway.upstreams import Upstreams
+from shared.settings import DOMAINS, Settings
+
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+
+
+class InProcessFleet(httpx.AsyncBaseTransport):
+    """The five real applications, in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        urls = Upstreams(settings).urls
+        self.services = {
+            urls[domain].port: httpx.ASGITransport(import_module(f"services.{domain}.app").create_app(settings))
+            for domain in DOMAINS
+        }
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.services[request.url.port].handle_async_request(request)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> httpx.ASGITransport:
+    settings = Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0", blob_url="memory://contract")
+    return httpx.ASGITransport(create_app(settings, transport=InProcessFleet(settings)))
+
+
+@pytest.fixture
+async def client(fleet: httpx.ASGITransport) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=fleet, base_url="http://facet.example") as client:
+        yield client
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await client.get("/openapi.json")
+    found: dict[str, Any] = answer.json()
+    assert "x-unavailable" not in found
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def test_it_is_a_valid_document(document: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_it_says_what_it_is(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["title"] == "Facet"
+    assert document["info"]["license"] == {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+    assert document["servers"] == [{"url": "/", "description": "This gateway"}]
+
+
+def test_every_route_says_what_it_does(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        for needed in ("summary", "description", "operationId", "tags"):
+            assert operation.get(needed), f"{method} {path} has no {needed}"
+
+
+def test_operation_ids_are_unique_and_of_one_form(document: dict[str, Any]) -> None:
+    identifiers = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(identifiers)) == len(identifiers)
+    assert [name for name in identifiers if not name.replace("-", "").isalnum() or name != name.lower()] == []
+
+
+def test_every_tag_is_described(document: dict[str, Any]) -> None:
+    used = {tag for _, _, operation in operations(document) for tag in operation["tags"]}
+    described = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert set(described) == used
+    assert all(described.values())
+
+
+def test_every_error_is_a_documented_problem(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        responses = operation["responses"]
+        assert "default" in responses, f"{method} {path}"
+        for status, response in responses.items():
+            if status == "default" or (status >= "400" and not path.startswith("/health/")):
+                assert list(response["content"]) == ["application/problem+json"], f"{method} {path} {status}"
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
+            assert response["description"], f"{method} {path} {status}"
+
+
+def test_routes_of_the_services_document_the_hop(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        if path.startswith(tuple(f"/v1/{domain}/" for domain in DOMAINS)):
+            assert {"502", "503", "504"} <= set(operation["responses"]), f"{method} {path}"
+
+
+def test_every_parameter_is_described(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        for parameter in operation["parameters"]:
+            assert parameter.get("description"), f"{method} {path} {parameter['name']}"
+
+
+def test_references_lead_somewhere_and_nothing_is_left_over(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    named = {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    present = set(document["components"]["schemas"])
+    assert named - present == set()
+    assert not {"HTTPValidationError", "ValidationError"} & present
+
+
+async def test_what_the_services_keep_to_themselves_is_not_reachable(
+    client: httpx.AsyncClient, document: dict[str, Any]
+) -> None:
+    for path in ("/v1/medical/health/ready", "/v1/medical/metrics", "/v1/medical/openapi.json"):
+        assert path not in document["paths"]
+        assert (await client.get(path)).status_code == 404
+
+
+async def test_documented_routes_exist(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        if "{" in path or method != "get":
+            continue
+        answer = await client.request(method, path)
+        assert str(answer.status_code) in operation["responses"], f"{method} {path} {answer.status_code}"
+
+
+async def test_every_route_refuses_a_wrong_method_with_allow(
+    client: httpx.AsyncClient, document: dict[str, Any]
+) -> None:
+    for path in document["paths"]:
+        answer = await client.request("PATCH", path.replace("{", "").replace("}", ""))
+        assert answer.status_code == 405, path
+        assert answer.headers["allow"]
+        assert answer.headers["content-type"] == "application/problem+json"
