@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -9,19 +10,20 @@ from fastapi import FastAPI
 from services.medical.low_dose_ct.inference import warm_up
 from services.medical.low_dose_ct.routes import router as low_dose_ct
 from shared.service import create_service
-from shared.settings import Settings
+from shared.settings import Settings, get_settings
 
 DESCRIPTION = "Reconstructs and enhances medical images. Research use only, not a medical device."
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application; run it with `uvicorn --factory services.medical.app:create_app`."""
+    settings = settings or get_settings()
     return create_service(
         "medical",
         title="Facet medical",
         description=DESCRIPTION,
         models=Path(__file__).parent / "models",
         routers=[low_dose_ct],
-        warm_ups=[warm_up],
+        warm_ups=[partial(warm_up, threads=settings.inference_threads)],
         settings=settings,
     )

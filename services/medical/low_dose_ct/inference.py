@@ -93,8 +93,8 @@ def noise_estimate(image: Image) -> float:
     return float(np.median(np.abs(detail)) / 0.6745)
 
 
-def warm_up() -> None:
+def warm_up(*, threads: int | None = None) -> None:
     """Compile the projector's loop and plan the back-projection of LoDoPaB-CT's geometry, so that no caller waits."""
     small = ParallelBeam(angles=4, detectors=8, image_shape=(8, 8))
-    forward_project(np.zeros(small.image_shape), small)
-    filtered_back_projection(np.zeros(LODOPAB.sinogram_shape, dtype=np.float32))
+    forward_project(np.zeros(small.image_shape), small, threads=threads)
+    filtered_back_projection(np.zeros(LODOPAB.sinogram_shape, dtype=np.float32), threads=threads)
