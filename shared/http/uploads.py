@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
+from fastapi import params
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.errors import problem_response
 from shared.imaging.signatures import MediaType, require_type
-from shared.problems import BadRequest, ContentTooLarge, FieldError, field_problem
+from shared.problems import BadRequest, ContentTooLarge, FieldError, UnsupportedMediaType, field_problem
 from shared.settings import get_settings
 from shared.storage.blobs import digest_of
 
@@ -151,15 +152,19 @@ class UploadRoute(APIRoute):
     """A FastAPI route that parses forms under FormLimits: `APIRouter(route_class=UploadRoute)`.
 
     FastAPI parses a form before the function of the route runs, and answers what goes wrong with a bare 400. This
-    parses it first and names the fault; FastAPI finds the parsed form on the request.
+    parses it first and names the fault; FastAPI finds the parsed form on the request. A body that is no form, where
+    the route takes one, is answered with 415 instead of a complaint about missing fields.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of FastAPI behind a parsed form."""
         handler = super().get_route_handler()
+        takes_form = self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
 
         async def handle(request: Request) -> Response:
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if takes_form and content_type and content_type not in _FORM_TYPES:
+                raise UnsupportedMediaType("This route reads forms: send multipart/form-data (curl -F 'file=@path').")
             if content_type not in _FORM_TYPES:
                 return await handler(request)
             await read_form(request)
