@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,29 @@ class Bench:
         return self.blobs.get(result["files"][name]["digest"])
 
 
+@asynccontextmanager
+async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
+    async with open_job_store(settings) as jobs, running(create_app(settings)) as client:
+        await until_models_are_open(client)
+        yield Bench(client, jobs, BlobStore(settings.blob_url), settings)
+
+
+def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        f"FACET_{name.upper()}": str(getattr(settings, name))
+        for name in ("redis_url", "blob_url", "models", "worker_heartbeat_s", "inference_threads")
+    }
+    command = [sys.executable, "-m", "services.worker", "--weight", "onnx", "--queues", QUEUE]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+
+
+async def until_alive(bench: Bench, worker: subprocess.Popen[bytes]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await bench.jobs.live_workers(QUEUE):
+            assert worker.poll() is None, "the worker did not start"
+            await asyncio.sleep(0.05)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     folder = tmp_path_factory.mktemp("series")
@@ -84,22 +108,13 @@ async def bench(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
         worker_heartbeat_s=0.3,
         inference_threads=1,
     )
-    environment = os.environ | {
-        f"FACET_{name.upper()}": str(getattr(settings, name))
-        for name in ("redis_url", "blob_url", "models", "worker_heartbeat_s", "inference_threads")
-    }
-    command = [sys.executable, "-m", "services.worker", "--weight", "onnx", "--queues", QUEUE]
-    worker = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)  # noqa: ASYNC220
-    try:
-        async with open_job_store(settings) as jobs, running(create_app(settings)) as client:
-            await until_models_are_open(client)
-            async with asyncio.timeout(PATIENCE_S):
-                while not await jobs.live_workers(QUEUE):
-                    assert worker.poll() is None, "the worker did not start"
-                    await asyncio.sleep(0.05)
-            yield Bench(client, jobs, BlobStore(settings.blob_url), settings)
-    finally:
-        kill_group(worker)
+    async with open_bench(settings) as opened:
+        worker = start_worker(settings)
+        try:
+            await until_alive(opened, worker)
+            yield opened
+        finally:
+            kill_group(worker)
 
 
 def slice_hu(number: int) -> NDArray[np.float64]:
@@ -228,6 +243,31 @@ async def test_cancel_in_the_middle_frees_the_worker(bench: Bench) -> None:
     assert cancelled.status is JobStatus.CANCELLED
     assert cancelled.progress.step < 250
     assert await bench.result(await bench.post(ENHANCE, parts(dicom(0), dicom(1))))
+
+
+async def test_killed_worker_costs_no_slice_and_splits_no_series(bench: Bench, redis_server: str) -> None:
+    settings = bench.settings.model_copy(update={"redis_url": f"{redis_server}/7"})
+    async with open_bench(settings) as own:
+        first = start_worker(settings)
+        await until_alive(own, first)
+        job_id = await own.post(
+            ENHANCE, parts(*[npy(slice_hu(number)) for number in range(60)]), accept="application/dicom"
+        )
+        async for event in own.jobs.events.follow(job_id):
+            if event is not None and event.type == "preview":
+                break
+        kill_group(first)
+        second = start_worker(settings)
+        try:
+            result = await own.result(job_id)
+        finally:
+            kill_group(second)
+        record = await own.jobs.get(job_id)
+        assert record.attempt > 1
+        datasets = [stored_hu(own.file(result, entry["file"]))[0] for entry in result["slices"]]
+        assert [dataset.InstanceNumber for dataset in datasets] == list(range(1, 61))
+        assert len({dataset.SeriesInstanceUID for dataset in datasets}) == 1
+        assert len({dataset.SOPInstanceUID for dataset in datasets}) == 60
 
 
 async def test_caller_who_waits_gets_the_finished_job(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from shared.runtime.cards import CARD_FILE, ModelCard
 
-_SIZES = ["batch", 1, "height", "width"]
+_SIZES: list[str | int | None] = ["batch", 1, "height", "width"]
 _NODES: dict[str, list[onnx.NodeProto]] = {
     "mean": [
         helper.make_node("AveragePool", ["image"], ["clean"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),

@@ -80,7 +80,8 @@ async def test_capacity_bounds_what_runs_at_a_time() -> None:
 
 
 async def test_first_come_first_served() -> None:
-    slots, order = Slots(queue=5), []
+    slots = Slots(queue=5)
+    order: list[str] = []
     first, running = await occupy(slots)
     waiting = []
     for name in "abcde":

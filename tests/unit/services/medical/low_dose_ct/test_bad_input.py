@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.uid import HEVCMP51, MPEG2MPML
+from pydicom.uid import HEVCMP51, MPEG2MPML, UID
 
 from shared.imaging.dicom_writing import new_ct
 from tests.unit.services.medical.low_dose_ct.conftest import CT, SMALL_FORM, npy, sinogram, slice_hu
@@ -69,7 +69,7 @@ def dicom(**attributes: Any) -> bytes:
     return changed.getvalue()
 
 
-def dicom_in(syntax: str) -> bytes:
+def dicom_in(syntax: UID) -> bytes:
     data = dicom()
     changed = pydicom.dcmread(io.BytesIO(data))
     changed.file_meta.TransferSyntaxUID = syntax

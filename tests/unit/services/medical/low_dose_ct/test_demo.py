@@ -33,7 +33,8 @@ async def test_files_show_one_slice(files: dict[str, bytes]) -> None:
     normal = from_npy(files["normal-dose.npy"])
     np.testing.assert_allclose(hu_of(files["normal-dose.dcm"]), np.clip(normal, -1024, None), atol=0.5)
     sinogram = from_npy(files["low-dose-sinogram.npy"])
-    assert (sinogram.shape, sinogram.dtype) == ((1000, 513), np.float32)
+    assert sinogram.shape == (1000, 513)
+    assert sinogram.dtype == np.float32
     noisy = attenuation_to_hu(filtered_back_projection(sinogram))
     np.testing.assert_allclose(hu_of(files["low-dose.dcm"]), np.clip(noisy, -1024, None), atol=0.5)
     assert np.corrcoef(noisy.ravel(), normal.ravel())[0, 1] > 0.9, "both the same way up"

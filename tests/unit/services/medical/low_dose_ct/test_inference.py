@@ -48,7 +48,7 @@ def test_reconstruction_without_a_network_is_the_back_projection() -> None:
     expected = filtered_back_projection(sinogram(), SMALL_SCAN, filter_name="hann")
     np.testing.assert_allclose(result.after, expected, atol=1e-6)
     assert result.before is result.after
-    assert result.model is result.noise_level is None
+    assert (result.model, result.noise_level) == (None, None)
 
 
 def test_network_comes_after_the_back_projection(brighten: OnnxModel) -> None:

@@ -45,12 +45,12 @@ def slice_dicom(**attributes: Any) -> bytes:
     return changed.getvalue()
 
 
-def expected_reconstruction() -> NDArray[np.float64]:
+def expected_reconstruction() -> NDArray[np.float32]:
     """HU of the small scan after filtered back-projection and the 3x3 mean."""
     return attenuation_to_hu(mean_of_neighbours(filtered_back_projection(sinogram(), SMALL_SCAN, filter_name="hann")))
 
 
-def expected_enhancement() -> NDArray[np.float64]:
+def expected_enhancement() -> NDArray[np.float32]:
     return attenuation_to_hu(mean_of_neighbours(hu_to_attenuation(slice_hu(), clip=False)))
 
 
@@ -243,8 +243,7 @@ async def test_comparison_with_a_reference_is_that_of_scikit_image(client: httpx
     posted = new_ct(clean, spacing_mm=(1, 1), series_description="-", derivation="-") if as_dicom else npy(clean)
     comparison = (await enhance(client, npy(slice_hu()), reference=posted)).json()["comparison"]
     truth = hu_to_attenuation(clean, clip=False).astype(np.float64)
-    images = {"before": slice_hu(), "after": expected_enhancement()}
-    for name, hu in images.items():
+    for name, hu in (("before", slice_hu()), ("after", expected_enhancement())):
         image, span = hu_to_attenuation(hu, clip=False).astype(np.float64), float(np.ptp(truth))
         found = comparison[name]
         assert found["psnr_db"] == pytest.approx(peak_signal_noise_ratio(truth, image, data_range=span), abs=2e-3)

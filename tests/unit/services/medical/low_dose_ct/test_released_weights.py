@@ -1,0 +1,79 @@
+"""The service with its released weights: what a user gets who follows the README."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from services.medical.app import create_app
+from services.medical.low_dose_ct.demo import demo_files
+from shared.runtime.cards import CARD_FILE
+from shared.settings import Settings
+from tests.support.serving import running, until_models_are_open
+from tests.unit.services.medical.low_dose_ct.conftest import CT, from_npy, npy
+
+MODELS = Path(__file__).parents[5] / "services/medical/models"
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(
+        not list(MODELS.glob(f"low-dose-ct/*/{CARD_FILE}")), reason="services/medical/models/low-dose-ct is not there"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return demo_files()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def released(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    blobs = tmp_path_factory.mktemp("blobs")
+    settings = Settings(redis_url="redis://127.0.0.1:1/0", blob_url=str(blobs), models=None)
+    async with running(create_app(settings)) as started:
+        await until_models_are_open(started)
+        yield started
+
+
+async def test_models_are_ready(released: httpx.AsyncClient) -> None:
+    assert (await released.get("/health/ready")).json()["checks"]["models"] == "ok"
+    names = {card["name"] for card in (await released.get("/v1/models")).json()["models"]}
+    assert names >= {"low-dose-ct", "gaussian-denoiser"}
+
+
+async def test_network_brings_a_low_dose_scan_closer_to_the_normal_dose(
+    released: httpx.AsyncClient, files: dict[str, bytes]
+) -> None:
+    posted = {"file": ("s.npy", files["low-dose-sinogram.npy"]), "reference": ("n.npy", files["normal-dose.npy"])}
+    answer = (await released.post(f"{CT}/reconstructions", files=posted)).json()
+    compared = answer["comparison"]
+    assert compared["after"]["psnr_db"] > compared["before"]["psnr_db"] + 1
+    assert compared["after"]["ssim"] > compared["before"]["ssim"]
+    assert answer["after"]["noise_hu"] < answer["before"]["noise_hu"] / 2
+    assert abs(answer["mean_change_hu"]) < 10
+
+
+async def test_tuned_network_beats_the_untuned_one_on_ct(released: httpx.AsyncClient, files: dict[str, bytes]) -> None:
+    psnr = {}
+    for model in ("low-dose-ct", "gaussian-denoiser"):
+        posted = {"file": ("l.dcm", files["low-dose.dcm"]), "reference": ("n.dcm", files["normal-dose.dcm"])}
+        answer = await released.post(f"{CT}/enhancements", files=posted, data={"model": model})
+        psnr[model] = answer.json()["comparison"]["after"]["psnr_db"]
+    assert psnr["low-dose-ct"] > psnr["gaussian-denoiser"]
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (37, 50), (129, 64)])
+async def test_slices_of_any_size(released: httpx.AsyncClient, shape: tuple[int, int]) -> None:
+    noisy = np.random.default_rng(2).normal(40, 100, shape).astype(np.float32)
+    answer = await released.post(
+        f"{CT}/enhancements", files={"file": ("s.npy", npy(noisy))}, headers={"Accept": "application/x-npy"}
+    )
+    hu = from_npy(answer.content)
+    assert hu.shape == shape
+    assert hu.std() < noisy.std()
