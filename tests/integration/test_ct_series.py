@@ -250,9 +250,8 @@ async def test_killed_worker_costs_no_slice_and_splits_no_series(bench: Bench, r
     async with open_bench(settings) as own:
         first = start_worker(settings)
         await until_alive(own, first)
-        job_id = await own.post(
-            ENHANCE, parts(*[npy(slice_hu(number)) for number in range(60)]), accept="application/dicom"
-        )
+        slices = parts(*[npy(slice_hu(number)) for number in range(60)])
+        job_id = await own.post(ENHANCE, slices, accept="application/dicom")
         async for event in own.jobs.events.follow(job_id):
             if event is not None and event.type == "preview":
                 break
@@ -286,6 +285,11 @@ async def test_single_slice_becomes_a_job_where_the_caller_prefers_it(bench: Ben
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "respond-async"
     assert (await bench.result(answer.json()["id"]))["slices"][0]["file"] == "slice-0001.dcm"
+
+
+async def test_ready_with_redis_and_models(bench: Bench) -> None:
+    answer = await bench.client.get("/health/ready")
+    assert (answer.status_code, answer.json()["checks"]) == (200, {"models": "ok", "redis": "ok"})
 
 
 async def test_without_a_worker_the_series_is_refused(bench: Bench, redis_server: str) -> None:

@@ -85,7 +85,7 @@ async def test_full_service_says_when_to_come_back(tmp_path: Path, gate: threadi
         first = asyncio.create_task(client.post("/work"))
         await asyncio.to_thread(began.wait)
         second = asyncio.create_task(client.post("/work"))
-        while not app.state.service.slots.waiting:
+        while not app.state.service.slots.waiting:  # noqa: ASYNC110 - slots tell nobody
             await asyncio.sleep(0)
         refused = await client.post("/work")
         assert refused.status_code == 503
