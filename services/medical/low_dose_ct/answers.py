@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,18 +106,25 @@ def _caveats(result: Enhanced, geometry: ParallelBeam | None) -> list[str]:
     return [_CHECK_BIAS] if geometry == LODOPAB else [_TUNED_FOR, _CHECK_BIAS]
 
 
+def _description(result: Enhanced, reference: Image | None) -> dict[str, Any]:
+    """What the answers of reconstruction and enhancement have in common."""
+    return {
+        "shape": shape_of(result.after),
+        "before": statistics(result.before),
+        "after": statistics(result.after),
+        "mean_change_hu": mean_hu_bias(result.after, result.before),
+        "comparison": _compare_both(result, reference),
+        "model": result.model,
+        "noise_level": result.noise_level,
+    }
+
+
 def describe_reconstruction(
     result: Enhanced, options: ReconstructionOptions, reference: Image | None
 ) -> ReconstructionAnswer:
     """The JSON answer of a reconstruction."""
     return ReconstructionAnswer(
-        shape=shape_of(result.after),
-        before=statistics(result.before),
-        after=statistics(result.after),
-        mean_change_hu=mean_hu_bias(result.after, result.before),
-        comparison=_compare_both(result, reference),
-        model=result.model,
-        noise_level=result.noise_level,
+        **_description(result, reference),
         caveats=_caveats(result, options.geometry),
         geometry=describe_geometry(options.geometry),
         filtering=FilteringUsed(filter=options.filter, frequency_scaling=options.frequency_scaling, ramp=options.ramp),
@@ -126,13 +134,7 @@ def describe_reconstruction(
 def describe_enhancement(result: Enhanced, padding_pixels: int, reference: Image | None) -> EnhancementAnswer:
     """The JSON answer of an enhancement."""
     return EnhancementAnswer(
-        shape=shape_of(result.after),
-        before=statistics(result.before),
-        after=statistics(result.after),
-        mean_change_hu=mean_hu_bias(result.after, result.before),
-        comparison=_compare_both(result, reference),
-        model=result.model,
-        noise_level=result.noise_level,
+        **_description(result, reference),
         caveats=_caveats(result, None),
         padding_pixels=padding_pixels,
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.answers import Place
 from services.medical.low_dose_ct.inference import Enhanced, Image, denoise, reconstruct
 from services.medical.low_dose_ct.inputs import read_reference, read_sinogram, read_slice
 from services.medical.low_dose_ct.schemas import (
+    DenoisingOptions,
     EnhancementAnswer,
     EnhancementOptions,
     ReconstructionAnswer,
@@ -28,93 +29,28 @@ class Processed:
     Attributes:
         result: the image before and after the network.
         source: the DICOM object that the slice came as, if it did.
+        pixel_size_mm: side of a pixel, where the geometry is known.
         padding_pixels: pixels that the scanner did not see.
     """
 
     result: Enhanced
     source: CtSlice | None = None
+    pixel_size_mm: float | None = None
     padding_pixels: int = 0
 
 
-class Pipeline(Protocol):
-    """What a series needs to know of a pipeline."""
-
-    @property
-    def window(self) -> Window:
-        """The window that pictures are drawn with."""
-
-    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Decode a posted file and compute; problems name the file by its pointer."""
-
-    def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
-        """The slice as a file."""
-
-
 @dataclass(frozen=True, slots=True)
-class ReconstructionPipeline:
-    """Sinogram in, slice out.
+class Pipeline(ABC):
+    """What both ways to an enhanced slice share.
 
     Attributes:
         options: checked options.
-        model: the denoiser, None to stop after filtered back-projection.
-        pixel_limit: most elements of a posted array.
-        threads: threads of the back-projection.
+        model: the denoiser, None to do without.
+        pixel_limit: most elements of a posted array or image.
     """
 
-    options: ReconstructionOptions
+    options: DenoisingOptions
     model: OnnxModel | None
-    pixel_limit: int
-    threads: int
-
-    @property
-    def window(self) -> Window:
-        """The window that pictures are drawn with."""
-        return parse_window(self.options.window, pointer="/body/window")
-
-    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Reconstruct a posted sinogram."""
-        unit, geometry = self.options.sinogram_unit, self.options.geometry
-        with timed("pre"):
-            sinogram = read_sinogram(data, geometry, unit=unit, pixel_limit=self.pixel_limit, pointer=pointer)
-        return Processed(reconstruct(sinogram, self.options, self.model, threads=self.threads))
-
-    def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
-        """The reconstruction as PNG, NPY or a new DICOM object."""
-        with timed("post"):
-            return answers.encode(
-                processed.result,
-                media_type,
-                unit=self.options.unit,
-                window=self.window,
-                pixel_size_mm=self.options.geometry.pixel_size * 1000,
-                place=place,
-            )
-
-    def describe(self, processed: Processed, reference: bytes | None) -> ReconstructionAnswer:
-        """The reconstruction in figures, compared with the posted reference if there is one."""
-        with timed("post"):
-            compared = None if reference is None else self._read_reference(reference)
-            return answers.describe_reconstruction(processed.result, self.options, compared)
-
-    def _read_reference(self, data: bytes) -> Image:
-        shape = self.options.geometry.image_shape
-        return read_reference(
-            data, unit=self.options.unit, shape=shape, window=self.window, pixel_limit=self.pixel_limit
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class EnhancementPipeline:
-    """Noisy slice in, enhanced slice out.
-
-    Attributes:
-        options: checked options.
-        model: the denoiser.
-        pixel_limit: most pixels of a posted slice.
-    """
-
-    options: EnhancementOptions
-    model: OnnxModel
     pixel_limit: int
 
     @property
@@ -122,16 +58,12 @@ class EnhancementPipeline:
         """The window that pictures are drawn with, and that a posted PNG was drawn with."""
         return parse_window(self.options.window, pointer="/body/window")
 
+    @abstractmethod
     def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Enhance a posted slice."""
-        with timed("pre"):
-            unit, limit = self.options.unit, self.pixel_limit
-            posted = read_slice(data, unit=unit, window=self.window, pixel_limit=limit, pointer=pointer)
-        result = denoise(posted.attenuation, self.model, self.options.noise_level)
-        return Processed(result, posted.source, posted.padding_pixels)
+        """Decode a posted file and compute; problems name the file by its pointer."""
 
     def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
-        """The slice as PNG, NPY or a DICOM object derived from the posted one."""
+        """The slice as PNG, NPY or DICOM: derived from the posted object where there was one, else a new object."""
         with timed("post"):
             return answers.encode(
                 processed.result,
@@ -139,15 +71,61 @@ class EnhancementPipeline:
                 unit=self.options.unit,
                 window=self.window,
                 source=processed.source,
+                pixel_size_mm=processed.pixel_size_mm,
                 place=place,
             )
+
+    def _reference(self, posted: bytes | None, result: Enhanced) -> Image | None:
+        """The image to compare with, if one was posted."""
+        if posted is None:
+            return None
+        shape, unit = answers.shape_of(result.after), self.options.unit
+        return read_reference(posted, unit=unit, shape=shape, window=self.window, pixel_limit=self.pixel_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructionPipeline(Pipeline):
+    """Sinogram in, slice out.
+
+    Attributes:
+        threads: threads of the back-projection.
+    """
+
+    options: ReconstructionOptions
+    threads: int
+
+    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
+        """Reconstruct a posted sinogram."""
+        unit, geometry = self.options.sinogram_unit, self.options.geometry
+        with timed("pre"):
+            sinogram = read_sinogram(data, geometry, unit=unit, pixel_limit=self.pixel_limit, pointer=pointer)
+        result = reconstruct(sinogram, self.options, self.model, threads=self.threads)
+        return Processed(result, pixel_size_mm=geometry.pixel_size * 1000)
+
+    def describe(self, processed: Processed, reference: bytes | None) -> ReconstructionAnswer:
+        """The reconstruction in figures, compared with the posted reference if there is one."""
+        with timed("post"):
+            compared = self._reference(reference, processed.result)
+            return answers.describe_reconstruction(processed.result, self.options, compared)
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancementPipeline(Pipeline):
+    """Noisy slice in, enhanced slice out."""
+
+    options: EnhancementOptions
+    model: OnnxModel
+
+    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
+        """Enhance a posted slice."""
+        with timed("pre"):
+            unit, limit = self.options.unit, self.pixel_limit
+            posted = read_slice(data, unit=unit, window=self.window, pixel_limit=limit, pointer=pointer)
+        result = denoise(posted.attenuation, self.model, self.options.noise_level)
+        return Processed(result, posted.source, padding_pixels=posted.padding_pixels)
 
     def describe(self, processed: Processed, reference: bytes | None) -> EnhancementAnswer:
         """The enhancement in figures, compared with the posted reference if there is one."""
         with timed("post"):
-            compared = None
-            if reference is not None:
-                unit, limit = self.options.unit, self.pixel_limit
-                shape = answers.shape_of(processed.result.after)
-                compared = read_reference(reference, unit=unit, shape=shape, window=self.window, pixel_limit=limit)
+            compared = self._reference(reference, processed.result)
             return answers.describe_enhancement(processed.result, processed.padding_pixels, compared)

@@ -35,7 +35,9 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _DenoisingOptions(_Options):
+class DenoisingOptions(_Options):
+    """What reconstruction and enhancement have in common."""
+
     model: ModelName = Field(
         default="low-dose-ct",
         description="`low-dose-ct` was fine-tuned on CT; `gaussian-denoiser` knows photographs only (untuned baseline)",
@@ -53,7 +55,7 @@ class _DenoisingOptions(_Options):
     )
 
 
-class ReconstructionOptions(_DenoisingOptions):
+class ReconstructionOptions(DenoisingOptions):
     """How to reconstruct a sinogram. The defaults are LoDoPaB-CT's geometry."""
 
     filter: FilterName = Field(default="hann", description="Window on the ramp filter")
@@ -111,7 +113,7 @@ class ReconstructionForm(ReconstructionOptions):
         return ReconstructionOptions.model_validate(self.model_dump(exclude={"file", "reference"}))
 
 
-class EnhancementOptions(_DenoisingOptions):
+class EnhancementOptions(DenoisingOptions):
     """How to enhance a CT slice."""
 
 
