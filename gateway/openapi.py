@@ -31,10 +31,10 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
     Args:
         own: the gateway's document, with `info` and the component ProblemDetails.
         services: by domain, the service's document, or why there is none.
-        tags: descriptions of the gateway's own tags, in the order in which they are to be listed.
+        tags: descriptions of the gateway's own tags, in the order in which they are listed after the services'.
     """
     merged = copy.deepcopy(own)
-    described = dict(tags)
+    described: dict[str, str] = {}
     for domain, document in services.items():
         if isinstance(document, str):
             merged.setdefault("x-unavailable", {})[domain] = document
@@ -44,6 +44,7 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
         operation["parameters"] = [item for item in operation.get("parameters", []) if not _is_ignored(item)]
         operation.setdefault("responses", {}).setdefault("default", _ANY_PROBLEM)
     _share_identifiers(merged)
+    described |= tags
     used = {tag for operation in operations(merged) for tag in operation.get("tags", [])}
     merged["tags"] = [{"name": tag, "description": text} for tag, text in described.items() if tag in used]
     merged["openapi"] = "3.1.0"

@@ -6,14 +6,17 @@ A restart cures a process that is not alive; it does not cure a missing Redis, s
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+logger = logging.getLogger(__name__)
+
 Check = Callable[[], Awaitable[str | None]]
-"""Returns None when all is well, else what is missing. Must not raise."""
+"""Returns None when all is well, else what is missing."""
 
 _CHECK_TIMEOUT_S = 2.0
 
@@ -37,6 +40,9 @@ async def _run(check: Check) -> str:
             return await check() or "ok"
     except TimeoutError:
         return f"no answer within {_CHECK_TIMEOUT_S:.0f} s"
+    except Exception as error:  # a check at fault must not hide what the others found
+        logger.exception("a readiness check failed")
+        return f"the check failed ({type(error).__name__})"
 
 
 def health_router(checks: Mapping[str, Check]) -> APIRouter:

@@ -121,7 +121,7 @@ def card(name: str = "low-dose-ct", version: str = "1.0.0") -> dict[str, Any]:
 
 def models(*cards: dict[str, Any], rest: bool = True) -> dict[tuple[str, str], Any]:
     documents: dict[tuple[str, str], Any] = {("medical", "/v1/models"): {"models": list(cards)}}
-    others = {(domain, "/v1/models"): {"models": []} for domain in DOMAINS[1:]}
+    others: dict[tuple[str, str], Any] = {(domain, "/v1/models"): {"models": []} for domain in DOMAINS[1:]}
     return documents | (others if rest else {})
 
 

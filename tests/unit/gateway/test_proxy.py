@@ -115,7 +115,7 @@ async def raw_status(service: StubService, *, path: str, raw_path: bytes, query:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": path, "raw_path": raw_path, "query_string": query,
         "headers": [], "scheme": "http", "client": None, "server": ("facet.example", 80), "root_path": "",
         "http_version": "1.1", "asgi": {"version": "3.0", "spec_version": "2.3"},
