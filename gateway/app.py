@@ -83,7 +83,9 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     app.state.gateway = state
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams)
     app.router.redirect_slashes = False
-    app.router.routes += [documentation.static_files(), *service_routes(state.upstreams)]
+    # What is passed on comes first: routes are tried in order, and these are the busy ones.
+    app.router.routes[:0] = service_routes(state.upstreams)
+    app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)
     return app
 
