@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from services.medical.low_dose_ct.training import recipes
-from services.medical.low_dose_ct.training.cards import COMMAND
+from services.medical.low_dose_ct.training.cards import COMMAND, GAUSSIAN, LOW_DOSE_CT
 from services.medical.low_dose_ct.training.evaluate import PARTS, evaluate
 from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS
@@ -21,7 +21,7 @@ from shared.settings import get_settings
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-GAUSSIAN = CHECKPOINTS / "gaussian.pt"
+PRETRAINED = CHECKPOINTS / "gaussian.pt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _add_pretrain(commands)
     _add_fine_tune(commands)
     _add_ellipses(commands)
+    _add_train(commands)
     _add_evaluate(commands)
     _add_export(commands)
     _add_keep(commands)
@@ -66,7 +67,7 @@ def _add_pretrain(commands: Commands) -> None:
 def _add_fine_tune(commands: Commands) -> None:
     command = commands.add_parser("fine-tune", help="stage 2: low-dose chest CT")
     _add_training(command, side=96, batch=8, steps=2000, loss="squared")
-    command.add_argument("--initial", default=str(GAUSSIAN), help='weights to start from, or "none" for the control')
+    command.add_argument("--initial", default=str(PRETRAINED), help='weights to start from, or "none" for the control')
     command.add_argument("--patients", type=int, help="use the slices of the first so many training patients only")
     command.add_argument("--phantoms", type=int, default=0, help="synthetic chest phantoms added")
     command.add_argument("--realisations", type=int, default=8, help="noise realisations per slice")
@@ -85,7 +86,7 @@ def _add_fine_tune(commands: Commands) -> None:
 def _add_ellipses(commands: Commands) -> None:
     command = commands.add_parser("ellipses", help="stage 2: DIVal's ellipses, sparse view")
     _add_training(command, side=96, batch=8, steps=1000, loss="squared")
-    command.add_argument("--initial", default=str(GAUSSIAN), help='weights to start from, or "none" for the control')
+    command.add_argument("--initial", default=str(PRETRAINED), help='weights to start from, or "none" for the control')
     command.add_argument("--phantoms", type=int, default=32, help="training phantoms")
     command.add_argument("--realisations", type=int, default=8, help="noise realisations per phantom")
 
@@ -93,6 +94,29 @@ def _add_ellipses(commands: Commands) -> None:
         recipes.ellipses(_run(options, options.initial), phantoms=options.phantoms, realisations=options.realisations)
 
     command.set_defaults(act=act)
+
+
+def _add_train(commands: Commands) -> None:
+    command = commands.add_parser("train", help="both stages one after the other, then export beside the runs")
+    _add_folders(command)
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs and of their models")
+    command.add_argument("--width", choices=sorted(WIDTHS), default="slim")
+    command.add_argument("--pretraining-steps", type=int, default=9000)
+    command.add_argument("--fine-tuning-steps", type=int, default=2000)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.set_defaults(act=_train_both)
+
+
+def _train_both(options: argparse.Namespace) -> None:
+    first, second = options.runs / "gaussian", options.runs / "chest"
+    names = ("data", "cache", "threads", "width", "seed", "device")
+    common = [word for name in names for word in (f"--{name}", str(getattr(options, name)))]
+    main(["pretrain", *common, "--out", str(first), "--steps", str(options.pretraining_steps)])
+    initial = ["--initial", str(first / "checkpoint.pt"), "--phantoms", "8"]
+    main(["fine-tune", *common, *initial, "--out", str(second), "--steps", str(options.fine_tuning_steps)])
+    for name, run in zip((GAUSSIAN, LOW_DOSE_CT), (first, second), strict=True):
+        print(release(name, checkpoint=run / "checkpoint.pt", models=options.runs / "models"))
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -141,9 +165,14 @@ def _run(options: argparse.Namespace, initial: str) -> recipes.Run:
 
 def _command(options: argparse.Namespace) -> str:
     """The command that repeats a run, with every option that decides its result and no folder of this machine."""
-    left_out = ("command", "act", "data", "cache", "threads", "device", "checkpoint_every", "out")
+    left_out = ("command", "act", "data", "cache", "threads", "device", "checkpoint_every", "out", "initial")
     words = [f"--{name.replace('_', '-')} {value}" for name, value in vars(options).items() if name not in left_out]
-    shown = [word for word in words if not word.endswith(" None") and not word.startswith("--initial /")]
+    initial = getattr(options, "initial", str(PRETRAINED))
+    if initial == recipes.NO_INITIAL:
+        words.append(f"--initial {initial}")
+    elif initial != str(PRETRAINED):
+        words.append("--initial runs/" + "/".join(Path(initial).parts[-2:]))
+    shown = [word for word in words if not word.endswith(" None")]
     return " ".join([COMMAND, options.command, *shown, f"--out runs/{options.out.name}"])
 
 

@@ -39,17 +39,19 @@ def release_folder(name: str) -> Path:
     return MODELS / name / cards.VERSION
 
 
-def release(name: str) -> Path:
-    """Export a committed checkpoint as a released model; its card has no quality until it is evaluated.
+def release(name: str, *, checkpoint: Path | None = None, models: Path = MODELS) -> Path:
+    """Export trained weights as a released model; its card has no quality until it is evaluated.
 
     Args:
         name: a key of `RELEASES`.
+        checkpoint: checkpoint.pt of a finished run; by default the committed checkpoint of that model.
+        models: folder of released models.
     """
     source, card = RELEASES[name]
-    checkpoint = CHECKPOINTS / f"{source}.pt"
+    checkpoint = checkpoint or CHECKPOINTS / f"{source}.pt"
     record = load_record(checkpoint)
     network = load_network(checkpoint, record["width"])
-    folder = release_folder(name)
+    folder = models / name / cards.VERSION
     file = folder / MODEL_FILE
     export_network(network, file)
     write_card(card(record, weights_of(file), measure_parity(network, file), measure_latency(file)), folder)
