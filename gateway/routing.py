@@ -32,7 +32,7 @@ def service_routes(upstreams: Upstreams) -> list[Route]:
 
 async def unknown_address(request: Request, _: Exception) -> Response:
     """The 404 of the gateway itself, which says what there is."""
-    path = request.url.path
+    path: str = request.scope["path"]
     detail = f"There is nothing at {path}. The routes are listed at /docs."
     if path.startswith("/v1/"):
         places = ", ".join(f"/v1/{name}/" for name in (*DOMAINS, "jobs", "models"))

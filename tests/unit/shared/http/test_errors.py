@@ -102,6 +102,25 @@ async def test_what_was_posted_is_not_told_back(client: Client) -> None:
     assert "Jane" not in answer.text
 
 
+async def test_an_address_that_is_no_utf_8_is_no_server_error() -> None:
+    app, sent = FastAPI(), []
+    install_problem_handlers(app)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http", "method": "GET", "path": "/nowhere", "raw_path": b"/nowhere", "query_string": b"q=\xe9",
+        "headers": [], "scheme": "http", "client": None, "server": ("facet.example", 80), "root_path": "",
+        "http_version": "1.1", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 404
+
+
 async def test_unknown_addresses_and_methods_are_problems(client: Client) -> None:
     missing = problem_of(await client.get("/{nowhere}"))
     assert (missing["status"], "/docs" in missing["detail"]) == (404, True)
