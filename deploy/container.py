@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import NoReturn
 
 NOTE = Path(tempfile.gettempdir()) / "facet-check"
 """Holds the port of an HTTP process, or the weight of a worker."""
@@ -25,12 +26,20 @@ def main(arguments: Sequence[str]) -> int:
         fault = check(NOTE.read_text())
         print(fault or "well")
         return 1 if fault else 0
-    name = os.environ.get("FACET_PROCESS", "gateway")
     try:
-        command, note = _plan(name)
+        become(os.environ.get("FACET_PROCESS", "gateway"))
     except ValueError as error:
         print(f"facet: FACET_PROCESS: {error}", file=sys.stderr)
         return 2
+
+
+def become(name: str) -> NoReturn:
+    """Replace this process by the named one, leaving the note for the checks.
+
+    Raises:
+        ValueError: there is no such process.
+    """
+    command, note = _plan(name)
     NOTE.write_text(note)
     os.execv(command[0], command)  # noqa: S606 - one of a fixed list of commands
 
