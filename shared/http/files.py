@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from shared.http.negotiation import DICOM, NPY, PNG, ZIP
@@ -9,8 +11,19 @@ from shared.runtime.cards import ModelReference
 
 EXTENSIONS = {PNG: "png", NPY: "npy", DICOM: "dcm", ZIP: "zip"}
 
+FILE_HEADERS: dict[str, Any] = {
+    "Facet-Model": {
+        "description": "Name, version and weights digest of the model that made the file",
+        "schema": {"type": "string"},
+    },
+    "Facet-Notice": {"description": "What whoever sees the file must know", "schema": {"type": "string"}},
+}
+"""OpenAPI description of the headers that `file_response` adds."""
 
-def file_response(content: bytes, media_type: str, *, name: str, model: ModelReference | None = None) -> Response:
+
+def file_response(
+    content: bytes, media_type: str, *, name: str, model: ModelReference | None = None, notice: str | None = None
+) -> Response:
     """A file, named after what it is and never after what the caller posted.
 
     Args:
@@ -18,6 +31,7 @@ def file_response(content: bytes, media_type: str, *, name: str, model: ModelRef
         media_type: its type.
         name: stem of the file name.
         model: the model that made it; named in the headers, since a picture has no room for it.
+        notice: what whoever sees the file must know, such as that it is no medical device; ASCII.
     """
     disposition = "inline" if media_type == PNG else "attachment"
     headers = {
@@ -27,4 +41,6 @@ def file_response(content: bytes, media_type: str, *, name: str, model: ModelRef
     }
     if model is not None:
         headers["Facet-Model"] = f'{model.name};version="{model.version}";sha256="{model.weights_sha256}"'
+    if notice is not None:
+        headers["Facet-Notice"] = notice
     return Response(content, media_type=media_type, headers=headers)

@@ -13,6 +13,7 @@ from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERI
 from services.medical.low_dose_ct.inputs import read_slice
 from services.medical.low_dose_ct.pipelines import EnhancementPipeline, ReconstructionPipeline
 from services.medical.low_dose_ct.schemas import (
+    DISCLAIMER,
     EnhancementAnswer,
     EnhancementForm,
     ReconstructionAnswer,
@@ -22,7 +23,7 @@ from services.medical.low_dose_ct.schemas import (
 )
 from services.medical.low_dose_ct.series import create_series_job, wants_job
 from services.medical.low_dose_ct.simulating import simulate
-from shared.http.files import file_response
+from shared.http.files import FILE_HEADERS, file_response
 from shared.http.negotiation import DICOM, JSON, NPY, PNG, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.windows import parse_window
@@ -49,8 +50,12 @@ _PROBLEMS = problem_responses(
     BadRequest, NotAcceptable, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, ServiceUnavailable
 )
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_IMAGE_ANSWERS = {"content": {PNG: _BINARY, NPY: _BINARY, DICOM: _BINARY}, "description": "The slice"}
-_SINOGRAM_ANSWERS = {"content": {NPY: _BINARY, PNG: _BINARY}, "description": "The scan"}
+_IMAGE_ANSWERS = {
+    "content": {PNG: _BINARY, NPY: _BINARY, DICOM: _BINARY},
+    "headers": FILE_HEADERS,
+    "description": "The slice",
+}
+_SINOGRAM_ANSWERS = {"content": {NPY: _BINARY, PNG: _BINARY}, "headers": FILE_HEADERS, "description": "The scan"}
 _JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
     202: {"model": JobView, "description": "A series was taken as a job; Location says where to follow it"}
 }
@@ -93,7 +98,9 @@ async def reconstruct_sinogram(
         if media_type == JSON:
             return pipeline.describe(processed, reference)
         content = pipeline.encode(processed, media_type)
-        return file_response(content, media_type, name="reconstruction", model=processed.result.model)
+        return file_response(
+            content, media_type, name="reconstruction", model=processed.result.model, notice=DISCLAIMER
+        )
 
     return await service.slots.run(work)
 
@@ -130,7 +137,7 @@ async def enhance_slice(
         if media_type == JSON:
             return pipeline.describe(processed, reference)
         content = pipeline.encode(processed, media_type)
-        return file_response(content, media_type, name="enhancement", model=processed.result.model)
+        return file_response(content, media_type, name="enhancement", model=processed.result.model, notice=DISCLAIMER)
 
     return await service.slots.run(work)
 
@@ -162,7 +169,7 @@ async def simulate_scan(
         with timed("post"):
             if media_type == JSON:
                 return simulation.answer(form)
-            return file_response(simulation.encode(media_type, form), media_type, name="sinogram")
+            return file_response(simulation.encode(media_type, form), media_type, name="sinogram", notice=DISCLAIMER)
 
     return await service.slots.run(work)
 

@@ -17,6 +17,7 @@ from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_at
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.projector import forward_project
+from services.medical.low_dose_ct.schemas import DISCLAIMER
 from shared.imaging.dicom_writing import new_ct
 from shared.imaging.windows import apply_window, parse_window, render_png
 from tests.support.tiny_models import mean_of_neighbours
@@ -176,6 +177,7 @@ async def test_every_answer_names_model_version_digest_and_time(client: httpx.As
         assert answer.json()["model"] == expected
     else:
         assert answer.headers["Facet-Model"] == f'low-dose-ct;version="1.0.0";sha256="{digest}"'
+        assert answer.headers["Facet-Notice"] == DISCLAIMER
         assert f'filename="enhancement.{accept[-3:].replace("com", "dcm")}"' in answer.headers["Content-Disposition"]
     phases = {part.partition(";")[0].strip() for part in answer.headers["Server-Timing"].split(",")}
     assert {"queue", "pre", "infer", "post"} <= phases
