@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import uvicorn
 from pydantic import ValidationError
 
-from deploy.binding import UnsafeBinding, require_safe_binding
 from deploy.commands import HTTP_PROCESSES
+from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import DOMAINS, Settings
 
 _GRACE_S = 5

@@ -15,11 +15,13 @@ from gateway.readiness import readiness_checks
 from gateway.routing import service_routes, unknown_address
 from gateway.state import GatewayState
 from gateway.upstreams import Upstreams
+from shared.binding import require_safe_binding
 from shared.http.application import create_application
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
+from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
-from shared.settings import LOOPBACK_HOSTS, Settings, get_settings
+from shared.settings import Settings, get_settings
 from shared.storage.blobs import BlobStore
 
 DESCRIPTION = """\
@@ -31,10 +33,6 @@ Inference microservices for ten vision research systems behind one door.
   service's phases, `gateway` is the time from the request's arrival until the service's answer began.
 - Research use only; nothing here is a medical device.
 """
-
-
-class OpenToStrangers(Exception):
-    """The settings would let anybody on the network in."""
 
 
 class _NothingToPublish:
@@ -52,10 +50,10 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         transport: carries requests to the services; sockets by default.
 
     Raises:
-        OpenToStrangers: `host` is not loopback, and the operator has not said that the network is trusted.
+        UnsafeBinding: `host` is not loopback, and the operator has not said that the network is trusted.
     """
     settings = settings or get_settings()
-    _require_safe_exposure(settings)
+    require_safe_binding(settings)
     redis = api_client(settings.redis_url)
     state = GatewayState(
         settings=settings,
@@ -81,6 +79,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         own_openapi=False,
     )
     app.state.gateway = state
+    register_job_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams)
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
@@ -95,12 +94,3 @@ def _own_document(app: FastAPI) -> dict[str, Any]:
     document["info"]["summary"] = "Vision research systems as inference microservices"
     document["info"]["license"] = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
     return document
-
-
-def _require_safe_exposure(settings: Settings) -> None:
-    if settings.host in LOOPBACK_HOSTS or settings.trusted_network:
-        return
-    raise OpenToStrangers(
-        f"FACET_HOST={settings.host} would let everybody on the network in, as there are no API keys yet. "
-        "Listen on 127.0.0.1, or set FACET_TRUSTED_NETWORK=true if only trusted clients can reach the port."
-    )

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from deploy.binding import UnsafeBinding, require_safe_binding
 from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
 from deploy.local.ports import PortsTaken
 from deploy.local.readyfile import write_ready_file
 from deploy.local.supervisor import StartFailed, Supervisor
+from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
 
 

@@ -87,8 +87,8 @@ def _metrics_router(metrics: HttpMetrics) -> APIRouter:
     router = APIRouter(tags=["metrics"])
 
     @router.get("/metrics", summary="Prometheus metrics", operation_id="metrics", response_class=Response)
-    async def expose() -> Response:
-        """The metrics of this process in Prometheus' text format."""
+    def expose() -> Response:
+        """The metrics of this process in Prometheus' text format; in a thread, as some are read from Redis."""
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     return router

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.binding import UnsafeBinding
+from shared.binding import UnsafeBinding
 from deploy.serve import configuration, main
 from shared.settings import Settings
 

@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app import OpenToStrangers, create_app
+from gateway.app import create_app
+from shared.binding import UnsafeBinding
 from tests.unit.gateway.stubs import FleetTransport, settings
 
 READY = {"status": "ready", "checks": {}}
@@ -19,7 +20,7 @@ def client_of(documents: dict[tuple[str, str], Any], **options: Any) -> httpx.As
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "facet.example"])
 def test_strangers_are_kept_out_by_default(host: str) -> None:
-    with pytest.raises(OpenToStrangers, match="FACET_TRUSTED_NETWORK"):
+    with pytest.raises(UnsafeBinding, match="FACET_TRUSTED_NETWORK"):
         create_app(settings(host=host))
 
 

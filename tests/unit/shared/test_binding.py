@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.binding import UnsafeBinding, require_safe_binding
+from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
 
 
