@@ -64,6 +64,15 @@ Accept = Annotated[
     str | None, Header(description="application/json describes the answer; the other types are the image")
 ]
 
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`respond-async` makes a job of one file too; `wait=N` waits N seconds for a job (RFC 7240)",
+        examples=["wait=30"],
+    ),
+]
+"""Read by `preferences_of`; a parameter so that it is documented."""
+
 
 @router.post(
     "/reconstructions",
@@ -76,6 +85,7 @@ async def reconstruct_sinogram(
     form: Annotated[ReconstructionForm, Form(media_type="multipart/form-data")],
     service: Service,
     accept: Accept = None,
+    prefer: Prefer = None,
 ) -> Response | ReconstructionAnswer:
     """Filtered back-projection, then the network: one pass, no iterations.
 
@@ -116,6 +126,7 @@ async def enhance_slice(
     form: Annotated[EnhancementForm, Form(media_type="multipart/form-data")],
     service: Service,
     accept: Accept = None,
+    prefer: Prefer = None,
 ) -> Response | EnhancementAnswer:
     """Denoise a slice that was reconstructed elsewhere: DICOM, NPY or PNG, of any size.
 
