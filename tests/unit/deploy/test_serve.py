@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.binding import UnsafeBinding
 from deploy.serve import configuration, main
+from shared.binding import UnsafeBinding
 from shared.settings import Settings
 
 
