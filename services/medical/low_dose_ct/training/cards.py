@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.medical.low_dose_ct.training.export import image_tensors
-from shared.runtime.cards import Latency, ModelCard, Paper, Parity, Quality, TrainingRecord, Weights
+from shared.runtime.cards import Baseline, Latency, ModelCard, Paper, Parity, Quality, TrainingRecord, Weights
 
 GAUSSIAN, LOW_DOSE_CT = "gaussian-denoiser", "low-dose-ct"
 VERSION = "1.0.0"
@@ -24,7 +24,7 @@ PHANTOMS = "{phantoms} synthetic chest phantoms, low dose simulated"
 
 SHARED_LIMITS = [
     "Research use only, not a medical device.",
-    "Trained on two CPU cores at a 1/30 of the published network's size; the published DRUNet is better.",
+    "Trained on two CPU cores at 1/30 of the published network's size; the published DRUNet is better.",
     "BSDS500: research use, terms not verified; the authors ask for citation (Arbelaez et al. 2011).",
 ]
 CT_LIMITS = [
@@ -92,7 +92,10 @@ def low_dose_card(record: dict[str, Any], weights: Weights, parity: Parity, late
         parity=parity,
         latency=latency,
         limits=SHARED_LIMITS + CT_LIMITS,
-        choices=[*CT_CHOICES, f"Loss: {loss}; the paper's is SSIM-based, its exact form is not known to us."],
+        choices=[
+            *CT_CHOICES,
+            f"Loss: {loss}; the paper's is SSIM-based, its exact form is not known to us and was not compared.",
+        ],
         parameters={"width": record["width"], "noise_level": record["noise_level"]},
     )
 
@@ -122,35 +125,44 @@ def gaussian_quality(photographs: dict[str, Any], published: dict[int, float]) -
             value=round(row["psnr_db"], 3),
             unit="dB",
             interval=(round(row["interval"][0], 3), round(row["interval"][1], 3)),
-            baseline={"name": "DnCNN-B, published", "value": published[int(level)]},
+            baseline=Baseline(name="DnCNN-B, published", value=published[int(level)]),
         )
         for level, row in photographs["levels"].items()
     ]
 
 
-def low_dose_quality(chest: dict[str, Any], ours: str, baseline: str) -> list[Quality]:
-    """What was measured on held-out patients, beside a plain reconstruction."""
-    names = {
-        "psnr": ("PSNR (range of each image)", "dB"),
-        "ssim": ("SSIM (range of each image)", ""),
-        "psnr_full_range": ("PSNR (range 1)", "dB"),
-        "ssim_full_range": ("SSIM (range 1)", ""),
-        "bias_hu air": ("mean bias in air", "HU"),
-        "bias_hu lung": ("mean bias in lung", "HU"),
-        "bias_hu soft tissue": ("mean bias in soft tissue", "HU"),
-    }
-    mine, plain = chest["methods"][ours], chest["methods"][baseline]
+METRICS = {
+    "psnr": ("PSNR (range of each image)", "dB"),
+    "ssim": ("SSIM (range of each image)", ""),
+    "psnr_full_range": ("PSNR (range 1)", "dB"),
+    "ssim_full_range": ("SSIM (range 1)", ""),
+    "bias_hu air": ("mean bias in air", "HU"),
+    "bias_hu lung": ("mean bias in lung", "HU"),
+    "bias_hu soft tissue": ("mean bias in soft tissue", "HU"),
+}
+
+
+def low_dose_quality(chest: dict[str, Any], ours: str, plain: str) -> list[Quality]:
+    """What was measured on held-out patients: every metric beside a plain reconstruction, PSNR beside all others too.
+
+    Args:
+        chest: result of `evaluate_chest`.
+        ours: name of the released network in it.
+        plain: name of the plain reconstruction in it.
+    """
     dataset = (
         f"TCGA chest CT with simulated low dose, {chest['slices']} slices of {chest['patients']} held-out patients"
     )
-    return [
-        Quality(
-            metric=name,
-            dataset=dataset,
-            value=round(mine[key]["mean"], 4),
-            unit=unit,
-            interval=(round(mine[key]["low"], 4), round(mine[key]["high"], 4)),
-            baseline={"name": baseline, "value": round(plain[key]["mean"], 4)},
+    mine = chest["methods"][ours]
+
+    def beside(metric: str, baseline: str) -> Quality:
+        name, unit = METRICS[metric]
+        measured = {key: round(value, 4) for key, value in mine[metric].items()}
+        other = Baseline(name=baseline, value=round(chest["methods"][baseline][metric]["mean"], 4))
+        interval = (measured["low"], measured["high"])
+        return Quality(
+            metric=name, dataset=dataset, value=measured["mean"], unit=unit, interval=interval, baseline=other
         )
-        for key, (name, unit) in names.items()
-    ]
+
+    others = [name for name in chest["methods"] if name not in (ours, plain)]
+    return [beside(metric, plain) for metric in METRICS] + [beside("psnr", other) for other in others]
