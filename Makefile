@@ -23,7 +23,7 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp phantom train-low-dose-ct evaluate-low-dose-ct clean
+.PHONY: help run test check format lock bench bench-fbp phantom picture train-low-dose-ct evaluate-low-dose-ct clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,12 @@ phantom: $(SERVING) ## Write a demo phantom as DICOM and as sinogram (OUT=.facet
 train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--device cuda")
 	$(TRAINING) train $(ARGS)
 
-evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines
+evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines; fills its card and the README
 	$(TRAINING) evaluate $(ARGS)
+	$(TRAINING).readme
+
+picture: $(SERVING) ## Draw the README's picture with the released model
+	$(BIN)/python -m services.medical.low_dose_ct.picture
 
 lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fresh environment
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
