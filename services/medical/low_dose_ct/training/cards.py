@@ -34,6 +34,7 @@ CT_LIMITS = [
     "The truth slices carry noise themselves (sharp kernels), so the network learns to keep some of it.",
     "Simulated scans use a field of view of 26 cm whatever the true pixel spacing, as LoDoPaB-CT does.",
     "Fine structures fainter than the noise can be removed or invented; never judge a finding by this image alone.",
+    "One run of each kind (seed 0): the intervals show the spread between patients, not between runs.",
     "TCGA slices: TCIA, believed CC BY 3.0, not verified.",
 ]
 

@@ -15,6 +15,7 @@ from services.medical.low_dose_ct.training.export import (
     write_card,
 )
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record, save_half
+from shared.runtime.cards import CARD_FILE, Quality, Weights, read_card
 
 RELEASES = {cards.GAUSSIAN: ("gaussian", cards.gaussian_card), cards.LOW_DOSE_CT: ("chest", cards.low_dose_card)}
 """Released models: the committed checkpoint each is made of, and who writes its card."""
@@ -40,7 +41,7 @@ def release_folder(name: str) -> Path:
 
 
 def release(name: str, *, checkpoint: Path | None = None, models: Path = MODELS) -> Path:
-    """Export trained weights as a released model; its card has no quality until it is evaluated.
+    """Export trained weights as a released model; the card of new weights has no quality until evaluated.
 
     Args:
         name: a key of `RELEASES`.
@@ -54,5 +55,14 @@ def release(name: str, *, checkpoint: Path | None = None, models: Path = MODELS)
     folder = models / name / cards.VERSION
     file = folder / MODEL_FILE
     export_network(network, file)
-    write_card(card(record, weights_of(file), measure_parity(network, file), measure_latency(file)), folder)
+    new = card(record, weights_of(file), measure_parity(network, file), measure_latency(file))
+    write_card(new.model_copy(update={"quality": _known_quality(folder, new.weights)}), folder)
     return folder
+
+
+def _known_quality(folder: Path, weights: Weights) -> list[Quality]:
+    """What an earlier card says of the very same weights."""
+    if not (folder / CARD_FILE).exists():
+        return []
+    earlier = read_card(folder)
+    return earlier.quality if earlier.weights.sha256 == weights.sha256 else []
