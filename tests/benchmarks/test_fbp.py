@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,17 +21,16 @@ import scipy.fft
 from skimage.transform import iradon
 
 from services.medical.low_dose_ct.chest_phantom import chest_phantom
-from services.medical.low_dose_ct.compilation import available_threads
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.filters import filter_projections
 from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.nonuniform import TOLERANCE, UPSAMPLING
 from services.medical.low_dose_ct.simulation import prepare_slice, simulate_low_dose
+from tests.benchmarks.reporting import ROUNDS, show
 
 Array = np.ndarray[Any, Any]
 Candidate = Callable[[], Array]
 
-ROUNDS = int(os.environ.get("FACET_BENCHMARK_ROUNDS", "15"))
 OURS = "Facet, 2 threads"
 
 
@@ -128,20 +125,6 @@ def measure(runs: dict[str, Candidate]) -> tuple[dict[str, Array], dict[str, Arr
                 wall[name].append(time.perf_counter() - before)
                 processor[name].append(time.process_time() - used)
     return {k: np.array(v) for k, v in wall.items()}, {k: np.array(v) for k, v in processor.items()}
-
-
-def as_table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a markdown table."""
-    names = list(rows[0])
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    lines += [" | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def show(capsys: pytest.CaptureFixture[str], title: str, rows: list[dict[str, Any]]) -> None:
-    with capsys.disabled():
-        cores = f"{available_threads()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f}"
-        print(f"\n\n{title} ({cores}, {ROUNDS} interleaved rounds)\n\n{as_table(rows)}")
 
 
 def correlation(image: Array, reference: Array) -> float:
