@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.answers import Place
 from services.medical.low_dose_ct.inference import Enhanced, Image, denoise, reconstruct
@@ -61,6 +63,10 @@ class Pipeline(ABC):
     @abstractmethod
     def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
         """Decode a posted file and compute; problems name the file by its pointer."""
+
+    @abstractmethod
+    def describe(self, processed: Processed, reference: bytes | None) -> BaseModel:
+        """The slice in figures, compared with the posted reference if there is one."""
 
     def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
         """The slice as PNG, NPY or DICOM: derived from the posted object where there was one, else a new object."""

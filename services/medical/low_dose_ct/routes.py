@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Header, Request, Response, UploadFile
+from pydantic import BaseModel
 
 from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
 from services.medical.low_dose_ct.inputs import read_slice
-from services.medical.low_dose_ct.pipelines import EnhancementPipeline, ReconstructionPipeline
+from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, ReconstructionPipeline
 from services.medical.low_dose_ct.schemas import (
     DISCLAIMER,
     EnhancementAnswer,
@@ -86,7 +87,7 @@ async def reconstruct_sinogram(
     service: Service,
     accept: Accept = None,
     prefer: Prefer = None,
-) -> Response | ReconstructionAnswer:
+) -> Response | BaseModel:
     """Filtered back-projection, then the network: one pass, no iterations.
 
     Post the sinogram as NPY of shape (angles, detectors). The defaults are LoDoPaB-CT's geometry. Several files or a
@@ -103,16 +104,7 @@ async def reconstruct_sinogram(
     pipeline = ReconstructionPipeline(options, model, settings.pixel_limit, settings.inference_threads)
     data, reference = await _read_both(form.file[0], form.reference)
 
-    def work() -> Response | ReconstructionAnswer:
-        processed = pipeline.process(data)
-        if media_type == JSON:
-            return pipeline.describe(processed, reference)
-        content = pipeline.encode(processed, media_type)
-        return file_response(
-            content, media_type, name="reconstruction", model=processed.result.model, notice=DISCLAIMER
-        )
-
-    return await service.slots.run(work)
+    return await service.slots.run(_answer, pipeline, data, reference, media_type, "reconstruction")
 
 
 @router.post(
@@ -127,7 +119,7 @@ async def enhance_slice(
     service: Service,
     accept: Accept = None,
     prefer: Prefer = None,
-) -> Response | EnhancementAnswer:
+) -> Response | BaseModel:
     """Denoise a slice that was reconstructed elsewhere: DICOM, NPY or PNG, of any size.
 
     A DICOM answer is a derived object with new UIDs that keeps the rescale of the original. Several files or a ZIP
@@ -143,14 +135,7 @@ async def enhance_slice(
     pipeline = EnhancementPipeline(options, model, service.settings.pixel_limit)
     data, reference = await _read_both(form.file[0], form.reference)
 
-    def work() -> Response | EnhancementAnswer:
-        processed = pipeline.process(data)
-        if media_type == JSON:
-            return pipeline.describe(processed, reference)
-        content = pipeline.encode(processed, media_type)
-        return file_response(content, media_type, name="enhancement", model=processed.result.model, notice=DISCLAIMER)
-
-    return await service.slots.run(work)
+    return await service.slots.run(_answer, pipeline, data, reference, media_type, "enhancement")
 
 
 @router.post(
@@ -183,6 +168,17 @@ async def simulate_scan(
             return file_response(simulation.encode(media_type, form), media_type, name="sinogram", notice=DISCLAIMER)
 
     return await service.slots.run(work)
+
+
+def _answer(
+    pipeline: Pipeline, data: bytes, reference: bytes | None, media_type: str, name: str
+) -> Response | BaseModel:
+    """One posted file worked on, in a thread: described in JSON, or as a file."""
+    processed = pipeline.process(data)
+    if media_type == JSON:
+        return pipeline.describe(processed, reference)
+    content = pipeline.encode(processed, media_type)
+    return file_response(content, media_type, name=name, model=processed.result.model, notice=DISCLAIMER)
 
 
 def _refuse_reference(reference: UploadFile | None) -> None:
