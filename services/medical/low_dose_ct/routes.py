@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
 from services.medical.low_dose_ct.inputs import read_slice
 from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, ReconstructionPipeline
+from services.medical.low_dose_ct.scans import simulate
 from services.medical.low_dose_ct.schemas import (
     DISCLAIMER,
     EnhancementAnswer,
@@ -23,7 +24,6 @@ from services.medical.low_dose_ct.schemas import (
     SimulationForm,
 )
 from services.medical.low_dose_ct.series import create_series_job, wants_job
-from services.medical.low_dose_ct.simulating import simulate
 from shared.http.files import FILE_HEADERS, file_response
 from shared.http.negotiation import DICOM, JSON, NPY, PNG, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
