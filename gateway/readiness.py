@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from gateway.upstreams import UpstreamFailure, Upstreams
 from shared.http.health import Check
 from shared.jobs.store import JobStore
-from shared.problems import Problem
 from shared.settings import DOMAINS, Domain
 
 _TIMEOUT_S = 1.5
@@ -15,18 +14,7 @@ _TIMEOUT_S = 1.5
 
 def readiness_checks(upstreams: Upstreams, jobs: JobStore) -> Mapping[str, Check]:
     """One check for Redis and one for each domain."""
-    return {"redis": _redis(jobs)} | {domain: _service(upstreams, domain) for domain in DOMAINS}
-
-
-def _redis(jobs: JobStore) -> Check:
-    async def check() -> str | None:
-        try:
-            await jobs.ping()
-        except Problem as problem:
-            return problem.detail
-        return None
-
-    return check
+    return {"redis": jobs.check} | {domain: _service(upstreams, domain) for domain in DOMAINS}
 
 
 def _service(upstreams: Upstreams, domain: Domain) -> Check:

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from shared.http.application import create_application
 from shared.http.health import Check
 from shared.jobs.store import JobStore, open_job_store
-from shared.problems import ServiceUnavailable
 from shared.runtime.registry import ModelRegistry, models_router
 from shared.runtime.slots import Slots
 from shared.settings import Domain, Settings, get_settings
@@ -32,10 +31,14 @@ class ServiceState:
     blobs: BlobStore
 
 
+def _state(app: FastAPI) -> ServiceState:
+    state: ServiceState = app.state.service
+    return state
+
+
 def service_state(request: Request) -> ServiceState:
     """The state of the service that got this request."""
-    state: ServiceState = request.app.state.service
-    return state
+    return _state(request.app)
 
 
 Service = Annotated[ServiceState, Depends(service_state)]
@@ -43,14 +46,10 @@ Service = Annotated[ServiceState, Depends(service_state)]
 
 
 def jobs_check(app: FastAPI) -> Check:
-    """Readiness: does the job store answer?"""
+    """Readiness: does the job store answer? It is opened with the application, so it is asked for late."""
 
     async def check() -> str | None:
-        try:
-            await app.state.service.jobs.ping()
-        except ServiceUnavailable as problem:
-            return problem.detail
-        return None
+        return await _state(app).jobs.check()
 
     return check
 

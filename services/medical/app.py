@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from services.medical.low_dose_ct.inference import warm_up
+from services.medical.low_dose_ct.released import MODELS
 from services.medical.low_dose_ct.routes import router as low_dose_ct
 from shared.service import create_service
 from shared.settings import Settings, get_settings
@@ -22,7 +22,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "medical",
         title="Facet medical",
         description=DESCRIPTION,
-        models=Path(__file__).parent / "models",
+        models=MODELS,
         routers=[low_dose_ct],
         warm_ups=[partial(warm_up, threads=settings.inference_threads)],
         settings=settings,

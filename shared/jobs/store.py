@@ -183,6 +183,14 @@ class JobStore:
             since = seconds * 1000 + microseconds // 1000 - self._gone_after_ms
             return await self._redis.zcount(f"facet:queue:{queue}:workers", since, "+inf")
 
+    async def check(self) -> str | None:
+        """Readiness: None when Redis answers, else what is wrong."""
+        try:
+            await self.ping()
+        except ServiceUnavailable as problem:
+            return problem.detail
+        return None
+
     async def ping(self) -> None:
         """Check that Redis answers.
 

@@ -19,10 +19,8 @@ import pytest
 from services.medical.low_dose_ct.attenuation import hu_to_attenuation
 from services.medical.low_dose_ct.demo import demo_files
 from services.medical.low_dose_ct.inference import denoise
-from services.medical.low_dose_ct.picture import MODELS
+from services.medical.low_dose_ct.released import open_model
 from shared.imaging.arrays import decode_npy
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
 from tests.benchmarks.reporting import ROUNDS, show
 from tests.e2e.fleet import Fleet, start_fleet
 
@@ -88,6 +86,7 @@ def test_routes_through_the_gateway(fleet: Fleet, capsys: pytest.CaptureFixture[
             ratio = float(np.median([through.wall / past.wall for through, past in pairs]))
             rows += [row(name, way, samples[way]) for way in ways]
             rows[-2]["gateway / service"], rows[-1]["gateway / service"] = ratio, 1.0
+    assert len(rows) == len(REQUESTS) * len(ways)
     show(capsys, "CT routes, one request at a time", rows)
 
 
@@ -97,8 +96,8 @@ def test_network_alone(capsys: pytest.CaptureFixture[str]) -> None:
     rows = []
     for name in ("low-dose-ct", "gaussian-denoiser"):
         for threads in (1, 2):
-            model = OnnxModel.open(newest_folder(MODELS, name), threads=threads)
-            denoise(slice_, model)
+            model = open_model(name, threads=threads)
+            assert denoise(slice_, model).after.shape == slice_.shape
             seconds = []
             for _ in range(ROUNDS):
                 began = time.perf_counter()

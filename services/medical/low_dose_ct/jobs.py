@@ -9,13 +9,13 @@ import io
 import uuid
 import zipfile
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, Field
 
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Processed, ReconstructionPipeline
+from services.medical.low_dose_ct.released import open_model
 from services.medical.low_dose_ct.schemas import DISCLAIMER, Statistics
 from services.medical.low_dose_ct.series import EnhancementSeries, ReconstructionSeries
 from shared.http.files import EXTENSIONS
@@ -24,11 +24,7 @@ from shared.imaging.dicom import CtSlice
 from shared.jobs.context import JobContext
 from shared.problems import Problem, ProblemDetails, UnprocessableContent
 from shared.runtime.cards import ModelReference
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings
-
-MODELS = Path(__file__).parents[1] / "models"
 
 
 class StoredFile(BaseModel):
@@ -58,12 +54,8 @@ class SeriesResult(BaseModel):
     disclaimer: str = DISCLAIMER
 
 
-@lru_cache(maxsize=4)
-def _model(name: str) -> OnnxModel:
-    """The model, opened once per worker process (after its fork)."""
-    settings = get_settings()
-    folder = newest_folder(settings.models_folder("medical", beside=MODELS), name)
-    return OnnxModel.open(folder, threads=settings.inference_threads)
+_model = lru_cache(maxsize=4)(open_model)
+"""Opens a model once per worker process, after its fork."""
 
 
 def enhance_series(context: JobContext) -> dict[str, Any]:

@@ -14,15 +14,13 @@ import numpy as np
 from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.demo import demo_files
 from services.medical.low_dose_ct.pipelines import ReconstructionPipeline
+from services.medical.low_dose_ct.released import open_model
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
 from shared.imaging.arrays import decode_npy
 from shared.imaging.pictures import encode_png
 from shared.imaging.windows import apply_window
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings
 
-MODELS = Path(__file__).parents[1] / "models"
 PICTURE = Path(__file__).parent / "docs" / "phantom.png"
 
 _GAP = 6
@@ -31,7 +29,7 @@ _GAP = 6
 def draw() -> bytes:
     """The three images as one 8-bit grey PNG."""
     settings = get_settings()
-    model = OnnxModel.open(newest_folder(MODELS, "low-dose-ct"), threads=settings.inference_threads)
+    model = open_model("low-dose-ct")
     pipeline = ReconstructionPipeline(ReconstructionOptions(), model, settings.pixel_limit, settings.inference_threads)
     files = demo_files()
     result = pipeline.process(files["low-dose-sinogram.npy"]).result
