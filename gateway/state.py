@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.upstreams import Upstreams
-from shared.jobs.store import ANONYMOUS, JobStore
+from shared.http.context import ANONYMOUS, current_context
+from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 
@@ -29,9 +30,10 @@ def gateway_state(request: Request) -> GatewayState:
     return state
 
 
-def caller(_: Request) -> str:
-    """Who asks. Everybody is the same caller as long as there are no API keys."""
-    return ANONYMOUS
+async def caller() -> str:
+    """Who asks, as authenticated; everybody is the same caller as long as there are no API keys."""
+    context = current_context()
+    return context.caller if context else ANONYMOUS
 
 
 Gateway = Annotated[GatewayState, Depends(gateway_state)]

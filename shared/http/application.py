@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
 
 from shared.http.context import log_bindings
 from shared.http.errors import install_problem_handlers
@@ -45,6 +46,7 @@ def create_application(
     checks: Mapping[str, Check] | None = None,
     lifespan: Lifespan = _no_lifespan,
     own_openapi: bool = True,
+    layers: Sequence[Middleware] = (),
 ) -> FastAPI:
     """Build an application.
 
@@ -57,6 +59,8 @@ def create_application(
         checks: what readiness depends on.
         lifespan: opens what the routes need and closes it.
         own_openapi: serve FastAPI's document of this application at /openapi.json.
+        layers: plain ASGI middleware around the routes, outermost first; identity, timing and the limit of the body
+            are outside of them.
     """
     configure_logging(process, level=settings.log_level, bindings=log_bindings)
     app = FastAPI(
@@ -77,8 +81,10 @@ def create_application(
     app.include_router(_metrics_router(metrics))
     for router in routers:
         app.include_router(router)
+    for layer in reversed(layers):
+        app.user_middleware.insert(0, layer)
     app.add_middleware(BodyLimit, limit=settings.upload_limit_bytes)
-    app.add_middleware(Telemetry, metrics=metrics)
+    app.add_middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway")
     _document_problems(app)
     return app
 

@@ -1,4 +1,4 @@
-"""Who a request is: its X-Request-ID and its W3C trace, carried to logs, jobs and onward calls."""
+"""Who a request is: its X-Request-ID, its W3C trace and its caller, carried to logs, jobs and onward calls."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})")
 _TRACESTATE_LIMIT = 512
+_CALLER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CREATION_KEY = re.compile(r"[0-9a-f]{64}")
+
+ANONYMOUS = "anonymous"
+"""The caller where authentication is off."""
+
+CALLER_HEADER = "Facet-Caller"
+JOB_LIMIT_HEADER = "Facet-Job-Limit"
+CREATION_KEY_HEADER = "Facet-Creation-Key"
+"""What the gateway tells the services of a caller, and services believe. From strangers the gateway drops them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,12 @@ class RequestContext:
     """Two hex digits; the sampled bit of strangers is passed on and not acted on."""
     tracestate: str | None = None
     """Vendor state, passed on unread."""
+    caller: str = ANONYMOUS
+    """Who asks, as authenticated by the gateway: the owner of the jobs that the request creates."""
+    job_limit: int | None = None
+    """Unfinished jobs that the caller may have at once; None without a limit."""
+    creation_key: str | None = None
+    """64 hex digits: requests with the same key create one job between them. From the Idempotency-Key."""
 
     @property
     def traceparent(self) -> str:
@@ -39,7 +55,21 @@ class RequestContext:
         headers = {"X-Request-ID": self.request_id, "traceparent": self.traceparent}
         if self.tracestate:
             headers["tracestate"] = self.tracestate
+        headers[CALLER_HEADER] = self.caller
+        if self.job_limit is not None:
+            headers[JOB_LIMIT_HEADER] = str(self.job_limit)
+        if self.creation_key is not None:
+            headers[CREATION_KEY_HEADER] = self.creation_key
         return headers
+
+    def on_behalf_of(
+        self, caller: str | None, *, job_limit: str | None = None, creation_key: str | None = None
+    ) -> RequestContext:
+        """The same request with what the gateway said of its caller; what is not well formed counts as not said."""
+        known = caller if caller and _CALLER.fullmatch(caller) else ANONYMOUS
+        limit = int(job_limit) if job_limit and job_limit.isascii() and job_limit.isdigit() else None
+        key = creation_key if creation_key and _CREATION_KEY.fullmatch(creation_key) else None
+        return replace(self, caller=known, job_limit=limit, creation_key=key)
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("facet_request", default=None)

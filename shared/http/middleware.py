@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.context import RequestContext, bound, new_context
+from shared.http.context import (
+    CALLER_HEADER,
+    CREATION_KEY_HEADER,
+    JOB_LIMIT_HEADER,
+    RequestContext,
+    bound,
+    new_context,
+)
 from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.timing import Timings, collecting
@@ -49,11 +56,13 @@ class Telemetry:
     Args:
         app: the application inside.
         metrics: where requests are counted.
+        behind_gateway: believe what the headers say of the caller.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: HttpMetrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: HttpMetrics, behind_gateway: bool = True) -> None:
         self.app = app
         self.metrics = metrics
+        self.behind_gateway = behind_gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -66,6 +75,12 @@ class Telemetry:
             traceparent=headers.get("traceparent"),
             tracestate=headers.get("tracestate"),
         )
+        if self.behind_gateway:
+            context = context.on_behalf_of(
+                headers.get(CALLER_HEADER),
+                job_limit=headers.get(JOB_LIMIT_HEADER),
+                creation_key=headers.get(CREATION_KEY_HEADER),
+            )
         began = time.perf_counter()
         with (
             bound(context),

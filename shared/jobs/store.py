@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from shared.http.context import RequestContext, current_context
+from shared.http.context import ANONYMOUS, RequestContext, current_context
 from shared.jobs.celery_app import CeleryPublisher, Publisher, create_celery
 from shared.jobs.connection import api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
@@ -23,9 +23,6 @@ from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.scripts import as_fields, source
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
 from shared.settings import Settings
-
-ANONYMOUS = "anonymous"
-"""Owner of jobs where authentication is off."""
 
 PAGE_LIMIT = 100
 """Most jobs on one page of a listing."""
@@ -72,7 +69,7 @@ class JobStore:
         kind: JobKind,
         arguments: Mapping[str, Any],
         *,
-        owner: str = ANONYMOUS,
+        owner: str | None = None,
         context: RequestContext | None = None,
     ) -> JobRecord:
         """Record a job, then tell the workers.
@@ -80,14 +77,16 @@ class JobStore:
         Args:
             kind: what to do.
             arguments: JSON for the function; large things by their blob digest.
-            owner: who may see it.
+            owner: who may see it; the caller of the request where not given.
             context: the request behind it, for logs and traces; the current one where not given.
 
         Raises:
             ServiceUnavailable: no worker reads the kind's queue, or Redis does not answer.
         """
         job_id = new_job_id()
-        fields = _fields_of(kind, arguments, context or current_context())
+        context = context or current_context()
+        owner = owner or (context.caller if context else ANONYMOUS)
+        fields = _fields_of(kind, arguments, context)
         outcome = await self._run(
             "create", job_id, kind.queue, owner, self._gone_after_ms, self._settings.job_queue_timeout_s * 1000, *fields
         )
