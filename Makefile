@@ -23,7 +23,8 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp phantom picture train-low-dose-ct evaluate-low-dose-ct clean
+.PHONY: help run test check format lock bench bench-fbp phantom picture train-low-dose-ct evaluate-low-dose-ct \
+	train-traffic-signs clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--
 evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines; fills its card and the README
 	$(TRAINING) evaluate $(ARGS)
 	$(TRAINING).readme
+
+train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width full --device cuda")
+	$(BIN)/python -m services.perception.classification.training $(ARGS)
 
 picture: $(SERVING) ## Draw the README's picture with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture

@@ -1,0 +1,1 @@
+"""Traffic-sign classification: the classifier that other systems explain, protect and calibrate."""
