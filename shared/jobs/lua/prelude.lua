@@ -2,6 +2,7 @@
 -- Scripts build key names from ids, so they need one Redis (with replicas or Sentinel as wished), not a Redis Cluster.
 
 local EVENTS_KEPT = 1000 -- about; Redis trims whole blocks. The newest event, `done`, is never among the trimmed.
+local OUTBOX_KEPT = 100000
 
 local function job_key(id) return 'facet:job:' .. id end
 local function events_key(id) return 'facet:job:' .. id .. ':events' end
@@ -18,6 +19,15 @@ end
 
 local function emit(id, event, data)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'type', event, 'data', data)
+end
+
+-- Leave word for the webhooks of the job's owner, if there are any, in the same step as the change that it tells of.
+-- The courier of shared/webhooks reads it; only if none does for very long are the oldest lines trimmed.
+local function tell(id, event)
+  local found = redis.call('HMGET', job_key(id), 'owner', 'kind', 'traceparent', 'tracestate')
+  if redis.call('EXISTS', 'facet:webhooks:of:' .. found[1]) == 0 then return end
+  redis.call('XADD', 'facet:outbox', 'MAXLEN', '~', OUTBOX_KEPT, '*', 'type', event, 'owner', found[1], 'job_id', id,
+    'kind', found[2], 'at', now_ms(), 'traceparent', found[3] or '', 'tracestate', found[4] or '')
 end
 
 local function touch(id) redis.call('HINCRBY', job_key(id), 'version', 1) end
@@ -72,4 +82,5 @@ local function finish(id, status, retention_ms, field, value)
   emit(id, 'status', '{"status":"' .. status .. '"}')
   local problem = field == 'problem' and value or 'null'
   emit(id, 'done', '{"status":"' .. status .. '","problem":' .. problem .. '}')
+  tell(id, 'job.' .. status)
 end
