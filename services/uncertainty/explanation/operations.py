@@ -1,0 +1,52 @@
+"""The tensor operations that the rules are written in, so that one text of them computes in torch and builds ONNX.
+
+Tensors have the shape (batch, channels, height, width) throughout; none of the operations is autograd.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from services.uncertainty.explanation.graph import Size, Weights
+
+T = TypeVar("T")
+
+
+class Operations(Protocol[T]):
+    """What a backend has to offer; `T` is its tensor."""
+
+    def constant(self, value: Weights) -> T:
+        """A tensor of known values."""
+
+    def add(self, left: T, right: T) -> T:
+        """Sum, broadcast."""
+
+    def multiply(self, left: T, right: T) -> T:
+        """Product, broadcast."""
+
+    def divide(self, left: T, right: T) -> T:
+        """Quotient, broadcast."""
+
+    def square_root(self, value: T) -> T:
+        """Square root of each element."""
+
+    def rectify(self, value: T) -> T:
+        """max(0, value)."""
+
+    def sum_channels(self, value: T) -> T:
+        """Sum over the channels, (batch, 1, height, width)."""
+
+    def convolve(self, value: T, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> T:
+        """Convolution without bias, weight (outputs, inputs, height, width)."""
+
+    def spread(self, value: T, weight: Weights, *, stride: int, padding: Size, size: Size) -> T:
+        """Transposed convolution, weight (inputs, outputs, height, width), to the height and width `size`."""
+
+    def group(self, value: T, groups: int) -> T:
+        """(batch, groups * members, height, width) as (batch * groups, members, height, width)."""
+
+    def ungroup(self, value: T, groups: int) -> T:
+        """(batch * groups, members, height, width) as (batch, groups * members, height, width)."""
+
+    def first_maximum(self, value: T) -> T:
+        """1 at the first of the greatest channels of each position, else 0."""

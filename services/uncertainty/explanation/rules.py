@@ -1,0 +1,175 @@
+"""Sharing ratios: how much each position contributes to the pre-activations above it, and relevance by them.
+
+A pre-activation vector z_j is an exact sum of contributions c_ij of the positions i below. The sharing ratio
+
+    mu_ij = <c_ij, z_j> / |z_j|^2,        sum over i of mu_ij = 1,
+
+passes the relevance R_j of a position down: R_i = sum over j of mu_ij R_j. The bias of a convolution has no position of
+its own; it is shared out in proportion to the norms of the contributions, as the authors' code does.
+
+Since <W_uv x, z> = <x, W_uv^T z>, a convolution's rule takes one transposed convolution for its weights, and for its
+bias a 1x1 convolution, norms, and two convolutions with one-hot kernels: no loop over positions and no autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from services.uncertainty.explanation.graph import Branch, Convolution, MaxPool, Network, Size, Weights
+from services.uncertainty.explanation.operations import Operations
+
+T = TypeVar("T")
+
+NORM_FLOOR = 1e-12
+"""Added to |z|^2: a vector that is zero shares nothing instead of dividing by zero."""
+
+BIAS_FLOOR = 1e-14
+"""Added to the sum of norms: where every contribution is zero, the bias belongs to nobody and its share is lost."""
+
+
+def class_relevance(operations: Operations[T], features: T, weight: T, bias: T, *, positions: int) -> T:
+    """Relevance of the last feature map for a class: the summands of its logit (a class activation map).
+
+    Args:
+        operations: the backend.
+        features: what the head pools, (batch, channels, height, width).
+        weight: the class's row of the head, (batch or 1, channels, 1, 1).
+        bias: its bias, (batch or 1, 1, 1, 1).
+        positions: height times width.
+
+    Returns:
+        (batch, 1, height, width), whose sum is the logit.
+    """
+    evidence = operations.add(operations.sum_channels(operations.multiply(features, weight)), bias)
+    return operations.divide(evidence, _number(operations, positions))
+
+
+def backward(
+    operations: Operations[T],
+    network: Network,
+    *,
+    values: Mapping[str, T],
+    relevance: T,
+    layer: str | None = None,
+) -> dict[str, T]:
+    """Pass relevance down to the input.
+
+    Args:
+        operations: the backend.
+        network: what was run.
+        values: the input, and each junction's pre-activation and output, by name.
+        relevance: of the positions of `layer`, (batch, 1, height, width). A one-hot one gives the effective receptive
+            field of one position.
+        layer: a name of `network.layers()`; the head's feature map where not given.
+
+    Returns:
+        Relevance of the positions of the input and of each junction's output that is reached, by name.
+    """
+    found = {layer or network.head.source: relevance}
+    for junction in reversed(network.junctions):
+        if junction.output not in found:
+            continue
+        before = values[junction.name]
+        squares = operations.sum_channels(operations.multiply(before, before))
+        norm = operations.add(squares, _number(operations, NORM_FLOOR))
+        aimed = operations.multiply(before, operations.divide(found[junction.output], norm))
+        for branch in junction.branches:
+            share = _share(operations, branch, values[branch.source], aimed, size=network.sizes[branch.source])
+            known = found.get(branch.source)
+            found[branch.source] = share if known is None else operations.add(known, share)
+    return found
+
+
+def pooled(operations: Operations[T], source: T, pool: MaxPool, *, channels: int) -> T:
+    """Maximum pooling, (batch, channels, height, width)."""
+    return operations.ungroup(operations.sum_channels(_winners(operations, source, pool, channels=channels)), channels)
+
+
+def _share(operations: Operations[T], branch: Branch, source: T, aimed: T, *, size: Size) -> T:
+    """Relevance that a branch passes to the positions it reads; `aimed` is z R / |z|^2."""
+    if branch.convolution is None:
+        return operations.sum_channels(operations.multiply(source, aimed))
+    if branch.pool is None:
+        return convolution_shares(operations, branch.convolution, [source], aimed, size=size)[0]
+    return _pooled_share(operations, branch.convolution, branch.pool, source, aimed, size=size)
+
+
+def convolution_shares(
+    operations: Operations[T], convolution: Convolution, parts: Sequence[T], aimed: T, *, size: Size
+) -> list[T]:
+    """Relevance of the positions of each part of a convolution's input.
+
+    Args:
+        operations: the backend.
+        convolution: whose rule.
+        parts: tensors that add up to the input; more than one only behind a maximum pooling.
+        aimed: z R / |z|^2 of the output.
+        size: height and width of the input.
+    """
+    stride, padding = convolution.stride, convolution.padding
+    back = operations.spread(aimed, convolution.weight, stride=stride, padding=padding, size=size)
+    shares = [operations.sum_channels(operations.multiply(part, back)) for part in parts]
+    if not convolution.bias.any():
+        return shares
+    taps = one_hot(*convolution.weight.shape[2:])
+    norms = [_contribution_norms(operations, convolution.weight, part) for part in parts]
+    total = _number(operations, BIAS_FLOOR)
+    for norm in norms:
+        total = operations.add(total, operations.convolve(norm, taps, stride=stride, padding=padding))
+    bias = operations.constant(convolution.bias[None, :, None, None])
+    owed = operations.divide(operations.sum_channels(operations.multiply(aimed, bias)), total)
+    paid = operations.spread(owed, taps, stride=stride, padding=padding, size=size)
+    return [
+        operations.add(share, operations.sum_channels(operations.multiply(norm, paid)))
+        for share, norm in zip(shares, norms, strict=True)
+    ]
+
+
+def _contribution_norms(operations: Operations[T], weight: Weights, part: T) -> T:
+    """|W_uv x_i| of each tap and position, (batch, taps, height, width)."""
+    outputs, inputs, height, width = weight.shape
+    rows = weight.transpose(2, 3, 0, 1).reshape(height * width * outputs, inputs, 1, 1)
+    contributions = operations.group(operations.convolve(part, np.ascontiguousarray(rows)), height * width)
+    squares = operations.sum_channels(operations.multiply(contributions, contributions))
+    return operations.square_root(operations.ungroup(squares, height * width))
+
+
+def _pooled_share(
+    operations: Operations[T], convolution: Convolution, pool: MaxPool, source: T, aimed: T, *, size: Size
+) -> T:
+    """The block of pooling and convolution: a position contributes in those channels in which it won."""
+    channels, count = convolution.weight.shape[1], pool.kernel**2
+    won = _winners(operations, source, pool, channels=channels)
+    one_of = np.eye(count, dtype=np.float32)[:, None, :, None, None]
+    parts = [operations.ungroup(operations.convolve(won, choice), channels) for choice in one_of]
+    inner = tuple((extent + 2 * pool.padding - pool.kernel) // pool.stride + 1 for extent in size)
+    shares = convolution_shares(operations, convolution, parts, aimed, size=(inner[0], inner[1]))
+    taps, padding = one_hot(pool.kernel, pool.kernel), (pool.padding, pool.padding)
+    scattered = [
+        operations.spread(share, taps[:, [tap]], stride=pool.stride, padding=padding, size=size)
+        for tap, share in enumerate(shares)
+    ]
+    total = scattered[0]
+    for further in scattered[1:]:
+        total = operations.add(total, further)
+    return total
+
+
+def _winners(operations: Operations[T], source: T, pool: MaxPool, *, channels: int) -> T:
+    """Values of each window that are its first maximum, zero elsewhere: (batch * channels, taps, height, width)."""
+    taps = np.ascontiguousarray(one_hot(pool.kernel, pool.kernel).transpose(1, 0, 2, 3))
+    padding = (pool.padding, pool.padding)
+    windows = operations.convolve(operations.group(source, channels), taps, stride=pool.stride, padding=padding)
+    return operations.multiply(windows, operations.first_maximum(windows))
+
+
+def one_hot(height: int, width: int) -> Weights:
+    """A kernel (1, height * width, height, width) whose channel t is 1 at tap t."""
+    return np.eye(height * width, dtype=np.float32).reshape(1, height * width, height, width)
+
+
+def _number(operations: Operations[T], value: float) -> T:
+    return operations.constant(np.full((1, 1, 1, 1), value, dtype=np.float32))

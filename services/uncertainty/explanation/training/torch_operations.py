@@ -1,0 +1,119 @@
+"""The rules' operations in torch, and the forward pass that they need; differentiable throughout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from services.uncertainty.explanation.graph import Branch, Network, Size, Weights
+from services.uncertainty.explanation.operations import Operations
+from services.uncertainty.explanation.rules import backward, class_relevance, pooled
+
+_ROOT_FLOOR = 1e-30
+"""The square root has no slope at zero."""
+
+
+class TorchOperations(Operations[Tensor]):
+    """Computes at once, in single precision unless its tensors are double."""
+
+    def constant(self, value: Weights) -> Tensor:
+        """See `Operations`."""
+        return torch.from_numpy(value).to(torch.get_default_dtype())
+
+    def add(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Operations`."""
+        return left + right
+
+    def multiply(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Operations`."""
+        return left * right
+
+    def divide(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Operations`."""
+        return left / right
+
+    def square_root(self, value: Tensor) -> Tensor:
+        """See `Operations`."""
+        return torch.where(value > 0, value.clamp(min=_ROOT_FLOOR).sqrt(), 0)
+
+    def rectify(self, value: Tensor) -> Tensor:
+        """See `Operations`."""
+        return value.relu()
+
+    def sum_channels(self, value: Tensor) -> Tensor:
+        """See `Operations`."""
+        return value.sum(dim=1, keepdim=True)
+
+    def convolve(self, value: Tensor, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> Tensor:
+        """See `Operations`."""
+        return functional.conv2d(value, self.constant(weight), stride=stride, padding=padding)
+
+    def spread(self, value: Tensor, weight: Weights, *, stride: int, padding: Size, size: Size) -> Tensor:
+        """See `Operations`."""
+        rest = [
+            extent - ((small - 1) * stride - 2 * pad + kernel)
+            for extent, small, pad, kernel in zip(size, value.shape[2:], padding, weight.shape[2:], strict=True)
+        ]
+        return functional.conv_transpose2d(
+            value, self.constant(weight), stride=stride, padding=padding, output_padding=rest
+        )
+
+    def group(self, value: Tensor, groups: int) -> Tensor:
+        """See `Operations`."""
+        return value.reshape(-1, value.shape[1] // groups, *value.shape[2:])
+
+    def ungroup(self, value: Tensor, groups: int) -> Tensor:
+        """See `Operations`."""
+        return value.reshape(-1, value.shape[1] * groups, *value.shape[2:])
+
+    def first_maximum(self, value: Tensor) -> Tensor:
+        """See `Operations`."""
+        greatest = (value == value.amax(dim=1, keepdim=True)).to(value.dtype)
+        return greatest * (greatest.cumsum(dim=1) == 1)
+
+
+def forward(network: Network, pictures: Tensor) -> dict[str, Tensor]:
+    """Values of the input, of each pre-activation and output, and of the logits (batch, classes), by name.
+
+    Args:
+        network: what to run.
+        pictures: normalised, (batch, channels, height, width).
+    """
+    operations, values = TorchOperations(), {network.input: pictures}
+    for junction in network.junctions:
+        terms = [_apply(operations, branch, values[branch.source]) for branch in junction.branches]
+        values[junction.name] = torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
+        if junction.rectified:
+            values[junction.output] = operations.rectify(values[junction.name])
+    head = network.head
+    features = values[head.source].mean(dim=(2, 3))
+    values[head.logits] = features @ operations.constant(head.weight).T + operations.constant(head.bias)
+    return values
+
+
+def explain(network: Network, pictures: Tensor, classes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits (batch, classes), and relevance (batch, 1, height, width) of every layer by name, for one class each.
+
+    Args:
+        network: what to explain.
+        pictures: normalised, (batch, channels, height, width).
+        classes: int64, (batch,).
+    """
+    operations, values = TorchOperations(), forward(network, pictures)
+    head, features = network.head, values[network.head.source]
+    weight = operations.constant(head.weight)[classes][:, :, None, None]
+    bias = operations.constant(head.bias)[classes][:, None, None, None]
+    positions = features.shape[2] * features.shape[3]
+    relevance = class_relevance(operations, features, weight, bias, positions=positions)
+    return values[head.logits], backward(operations, network, values=values, relevance=relevance)
+
+
+def _apply(operations: TorchOperations, branch: Branch, source: Tensor) -> Tensor:
+    if branch.pool is not None:
+        source = pooled(operations, source, branch.pool, channels=source.shape[1])
+    if branch.convolution is None:
+        return source
+    convolution = branch.convolution
+    value = operations.convolve(source, convolution.weight, stride=convolution.stride, padding=convolution.padding)
+    return value + operations.constant(convolution.bias)[None, :, None, None]
