@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, IPvAnyNetwork, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Domain = Literal["medical", "generation", "security", "uncertainty", "perception"]
 
@@ -123,6 +123,47 @@ class Settings(BaseSettings):
 
     job_lost_workers_limit: int = Field(default=3, ge=1)
     """A job that has lost so many workers (killed, out of memory) fails instead of being tried again."""
+
+    public_url: str = ""
+    """Address that callers know the gateway by, such as https://facet.example; goes before links in webhooks, which
+    are paths without it."""
+
+    webhook_allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    """Networks, parted by commas, that webhooks may be sent to besides public addresses, there also by plain http."""
+
+    webhook_limit: int = Field(default=16, ge=1)
+    """Most webhooks of one owner."""
+
+    webhook_timeout_s: float = Field(default=15.0, gt=0)
+    """Seconds that one delivery may take from resolving the name to the end of the answer."""
+
+    webhook_retry_schedule_s: Annotated[tuple[float, ...], NoDecode] = (5, 30, 120, 600, 1800, 7200, 18000, 36000)
+    """Longest pauses in seconds, parted by commas, after the first failed try of a delivery, the second and so on;
+    each is drawn between zero and this. After the last the delivery is given up."""
+
+    webhook_disable_after_s: int = Field(default=5 * 24 * 3600, gt=0)
+    """A webhook is disabled when everything sent to it has failed for so many seconds."""
+
+    webhook_secret_overlap_s: int = Field(default=24 * 3600, ge=0)
+    """Seconds that a replaced secret of a webhook still signs beside the new one."""
+
+    webhook_deliveries_kept: int = Field(default=1000, ge=1)
+    """Newest deliveries of a webhook that are kept; with more than this waiting, the oldest are dropped."""
+
+    webhook_retention_s: int = Field(default=7 * 24 * 3600, gt=0)
+    """Seconds that deliveries are kept; more than the whole schedule of retries."""
+
+    webhook_slots: int = Field(default=4, ge=1)
+    """Deliveries to one webhook at the same time, by all gateways together."""
+
+    webhook_concurrency: int = Field(default=256, ge=1)
+    """Deliveries of one gateway at the same time."""
+
+    @field_validator("webhook_allowed_networks", "webhook_retry_schedule_s", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """From the environment, a list comes as one text."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     def service_url(self, domain: Domain) -> str:
         """Base URL of a domain's service."""
