@@ -42,11 +42,8 @@ class Operations(Protocol[T]):
     def spread(self, value: T, weight: Weights, *, stride: int, padding: Size, size: Size) -> T:
         """Transposed convolution, weight (inputs, outputs, height, width), to the height and width `size`."""
 
-    def group(self, value: T, groups: int) -> T:
-        """(batch, groups * members, height, width) as (batch * groups, members, height, width)."""
+    def regroup(self, value: T, channels: int) -> T:
+        """The same numbers with so many channels: what is over, or missing, goes to the batch axis or comes from it."""
 
-    def ungroup(self, value: T, groups: int) -> T:
-        """(batch * groups, members, height, width) as (batch, groups * members, height, width)."""
-
-    def first_maximum(self, value: T) -> T:
+    def first_maximum(self, value: T, *, channels: int) -> T:
         """1 at the first of the greatest channels of each position, else 0."""

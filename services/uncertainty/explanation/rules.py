@@ -85,7 +85,7 @@ def backward(
 
 def pooled(operations: Operations[T], source: T, pool: MaxPool, *, channels: int) -> T:
     """Maximum pooling, (batch, channels, height, width)."""
-    return operations.ungroup(operations.sum_channels(_winners(operations, source, pool, channels=channels)), channels)
+    return operations.regroup(operations.sum_channels(_winners(operations, source, pool)), channels)
 
 
 def _share(operations: Operations[T], branch: Branch, source: T, aimed: T, *, size: Size) -> T:
@@ -132,9 +132,9 @@ def _contribution_norms(operations: Operations[T], weight: Weights, part: T) -> 
     """|W_uv x_i| of each tap and position, (batch, taps, height, width)."""
     outputs, inputs, height, width = weight.shape
     rows = weight.transpose(2, 3, 0, 1).reshape(height * width * outputs, inputs, 1, 1)
-    contributions = operations.group(operations.convolve(part, np.ascontiguousarray(rows)), height * width)
+    contributions = operations.regroup(operations.convolve(part, np.ascontiguousarray(rows)), outputs)
     squares = operations.sum_channels(operations.multiply(contributions, contributions))
-    return operations.square_root(operations.ungroup(squares, height * width))
+    return operations.square_root(operations.regroup(squares, height * width))
 
 
 def _pooled_share(
@@ -142,9 +142,9 @@ def _pooled_share(
 ) -> T:
     """The block of pooling and convolution: a position contributes in those channels in which it won."""
     channels, count = convolution.weight.shape[1], pool.kernel**2
-    won = _winners(operations, source, pool, channels=channels)
+    won = _winners(operations, source, pool)
     one_of = np.eye(count, dtype=np.float32)[:, None, :, None, None]
-    parts = [operations.ungroup(operations.convolve(won, choice), channels) for choice in one_of]
+    parts = [operations.regroup(operations.convolve(won, choice), channels) for choice in one_of]
     inner = tuple((extent + 2 * pool.padding - pool.kernel) // pool.stride + 1 for extent in size)
     shares = convolution_shares(operations, convolution, parts, aimed, size=(inner[0], inner[1]))
     taps, padding = one_hot(pool.kernel, pool.kernel), (pool.padding, pool.padding)
@@ -158,12 +158,12 @@ def _pooled_share(
     return total
 
 
-def _winners(operations: Operations[T], source: T, pool: MaxPool, *, channels: int) -> T:
+def _winners(operations: Operations[T], source: T, pool: MaxPool) -> T:
     """Values of each window that are its first maximum, zero elsewhere: (batch * channels, taps, height, width)."""
     taps = np.ascontiguousarray(one_hot(pool.kernel, pool.kernel).transpose(1, 0, 2, 3))
     padding = (pool.padding, pool.padding)
-    windows = operations.convolve(operations.group(source, channels), taps, stride=pool.stride, padding=padding)
-    return operations.multiply(windows, operations.first_maximum(windows))
+    windows = operations.convolve(operations.regroup(source, 1), taps, stride=pool.stride, padding=padding)
+    return operations.multiply(windows, operations.first_maximum(windows, channels=pool.kernel**2))
 
 
 def one_hot(height: int, width: int) -> Weights:

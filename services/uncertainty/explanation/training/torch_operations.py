@@ -59,16 +59,13 @@ class TorchOperations(Operations[Tensor]):
             value, self.constant(weight), stride=stride, padding=padding, output_padding=rest
         )
 
-    def group(self, value: Tensor, groups: int) -> Tensor:
+    def regroup(self, value: Tensor, channels: int) -> Tensor:
         """See `Operations`."""
-        return value.reshape(-1, value.shape[1] // groups, *value.shape[2:])
+        return value.reshape(-1, channels, *value.shape[2:])
 
-    def ungroup(self, value: Tensor, groups: int) -> Tensor:
-        """See `Operations`."""
-        return value.reshape(-1, value.shape[1] * groups, *value.shape[2:])
-
-    def first_maximum(self, value: Tensor) -> Tensor:
-        """See `Operations`."""
+    def first_maximum(self, value: Tensor, *, channels: int) -> Tensor:
+        """See `Operations`; torch's own argmax does not promise the first."""
+        del channels
         greatest = (value == value.amax(dim=1, keepdim=True)).to(value.dtype)
         return greatest * (greatest.cumsum(dim=1) == 1)
 

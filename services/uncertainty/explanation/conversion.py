@@ -1,0 +1,176 @@
+"""One ONNX graph that answers with the logits and their explanation: the model as it is, with the rules behind it.
+
+The model's own nodes stay untouched, so its logits are the same to the bit; the rules read the tensors between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from services.uncertainty.explanation.graph import Network, Size, UnsupportedNetwork, Weights
+from services.uncertainty.explanation.operations import Operations
+from services.uncertainty.explanation.reading import read_network
+from services.uncertainty.explanation.rules import backward, class_relevance
+
+TARGET = "target"
+"""Input: the class to explain, int64 (batch,); -1 for the one that is predicted."""
+
+EXPLAINED = "explained"
+"""Output: the class that was explained, int64 (batch,)."""
+
+RELEVANCE = "relevance"
+"""Output: relevance of each pixel, float32 (batch, height, width)."""
+
+OPSET = 17
+"""Least opset of a model that the rules can be put behind."""
+
+
+class GraphOperations(Operations[str]):
+    """Adds nodes to a graph; a tensor is its name.
+
+    Args:
+        graph: grows.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._constants: dict[tuple[bytes, tuple[int, ...], str], str] = {}
+        self._count = 0
+
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add one node and return the name of its output."""
+        self._count += 1
+        name = f"sharing_ratio_{self._count}"
+        self._graph.node.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def store(self, value: NDArray[np.float32] | NDArray[np.int64]) -> str:
+        """Add an initializer, once for equal values."""
+        key = (value.tobytes(), value.shape, value.dtype.str)
+        if key not in self._constants:
+            name = f"sharing_ratio_constant_{len(self._constants) + 1}"
+            self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+            self._constants[key] = name
+        return self._constants[key]
+
+    def constant(self, value: Weights) -> str:
+        """See `Operations`."""
+        return self.store(value)
+
+    def add(self, left: str, right: str) -> str:
+        """See `Operations`."""
+        return self.node("Add", left, right)
+
+    def multiply(self, left: str, right: str) -> str:
+        """See `Operations`."""
+        return self.node("Mul", left, right)
+
+    def divide(self, left: str, right: str) -> str:
+        """See `Operations`."""
+        return self.node("Div", left, right)
+
+    def square_root(self, value: str) -> str:
+        """See `Operations`."""
+        return self.node("Sqrt", value)
+
+    def rectify(self, value: str) -> str:
+        """See `Operations`."""
+        return self.node("Relu", value)
+
+    def sum_channels(self, value: str) -> str:
+        """See `Operations`."""
+        return self.node("ReduceSum", value, self.integers(1), keepdims=1)
+
+    def convolve(self, value: str, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> str:
+        """See `Operations`."""
+        return self.node("Conv", value, self.store(weight), strides=[stride, stride], pads=[*padding, *padding])
+
+    def spread(self, value: str, weight: Weights, *, stride: int, padding: Size, size: Size) -> str:
+        """See `Operations`."""
+        rest = [
+            (extent + 2 * pad - kernel) % stride
+            for extent, pad, kernel in zip(size, padding, weight.shape[2:], strict=True)
+        ]
+        pads, strides = [*padding, *padding], [stride, stride]
+        return self.node("ConvTranspose", value, self.store(weight), strides=strides, pads=pads, output_padding=rest)
+
+    def regroup(self, value: str, channels: int) -> str:
+        """See `Operations`."""
+        return self.node("Reshape", value, self.integers(-1, channels, 0, 0))
+
+    def first_maximum(self, value: str, *, channels: int) -> str:
+        """See `Operations`."""
+        greatest = self.node("ArgMax", value, axis=1, keepdims=1, select_last_index=0)
+        each = self.store(np.arange(channels, dtype=np.int64)[None, :, None, None])
+        return self.node("Cast", self.node("Equal", greatest, each), to=TensorProto.FLOAT)
+
+    def integers(self, *values: int) -> str:
+        """A constant of shape (len(values),), int64."""
+        return self.store(np.array(values, np.int64))
+
+
+def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = ()) -> onnx.ModelProto:
+    """A copy of a classifier that also explains.
+
+    Args:
+        model: a classifier that `read_network` reads.
+        layers: names of `Network.layers()` whose relevance is an output too, as `relevance/<name>`, (batch, height,
+            width).
+
+    Returns:
+        The model with the input `TARGET` and the outputs `EXPLAINED` and `RELEVANCE` beside its own.
+
+    Raises:
+        UnsupportedNetwork: a part of the model has no rule, or its opset is below `OPSET`.
+        KeyError: a layer that the network does not have.
+    """
+    network = read_network(model)
+    if (opset := _opset(model)) < OPSET:
+        raise UnsupportedNetwork([f"opset {opset}; {OPSET} is the least"])
+    if unknown := sorted(set(layers) - set(network.layers())):
+        raise KeyError(f"no such layer: {', '.join(unknown)}")
+    joint = onnx.ModelProto()
+    joint.CopyFrom(model)
+    operations = GraphOperations(joint.graph)
+    explained, relevance = _explain(operations, network)
+    outputs = {RELEVANCE: network.input, **{f"{RELEVANCE}/{name}": name for name in layers}}
+    for output, layer in outputs.items():
+        _publish(joint.graph, operations.node("Squeeze", relevance[layer], operations.integers(1)), output)
+        joint.graph.output.append(_tensor(output, TensorProto.FLOAT, "batch", *network.sizes[layer]))
+    _publish(joint.graph, explained, EXPLAINED)
+    joint.graph.input.append(_tensor(TARGET, TensorProto.INT64, "batch"))
+    joint.graph.output.append(_tensor(EXPLAINED, TensorProto.INT64, "batch"))
+    onnx.checker.check_model(joint, full_check=True)
+    return joint
+
+
+def _explain(operations: GraphOperations, network: Network) -> tuple[str, dict[str, str]]:
+    """Names of the explained class, and of the relevance of every layer."""
+    head, size = network.head, network.sizes[network.head.source]
+    predicted = operations.node("ArgMax", head.logits, axis=1, keepdims=0, select_last_index=0)
+    asked = operations.node("Less", TARGET, operations.integers(0))
+    explained = operations.node("Where", asked, predicted, TARGET)
+    weight = operations.node("Gather", operations.store(head.weight[:, :, None, None]), explained, axis=0)
+    bias = operations.node("Gather", operations.store(head.bias[:, None, None, None]), explained, axis=0)
+    top = class_relevance(operations, head.source, weight, bias, positions=size[0] * size[1])
+    # Tensors go by their own names in the graph.
+    names = [network.input, *(name for item in network.junctions for name in (item.name, item.output))]
+    return explained, backward(operations, network, values={name: name for name in names}, relevance=top)
+
+
+def _publish(graph: onnx.GraphProto, name: str, output: str) -> None:
+    graph.node.append(helper.make_node("Identity", [name], [output], name=output))
+
+
+def _tensor(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, list(shape))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), 0)
