@@ -3,8 +3,9 @@
     Problem
     ├── BadRequest 400 ── Unauthorized 401 ── Forbidden 403 ── NotFound 404 ── MethodNotAllowed 405
     ├── NotAcceptable 406 ── RequestTimeout 408 ── Conflict 409 ── Gone 410 ── ContentTooLarge 413
-    ├── UnsupportedMediaType 415 ── UnprocessableContent 422 ── TooManyRequests 429 ── HeadersTooLarge 431
-    └── InternalError 500 ── BadGateway 502 ── ServiceUnavailable 503 ── GatewayTimeout 504
+    ├── UnsupportedMediaType 415 ── UnprocessableContent 422 ── HeadersTooLarge 431
+    ├── TooManyRequests 429 ── QuotaExceeded 429
+    └── InternalError 500 ── BadGateway 502 ── ServiceUnavailable 503 ── ReducedCapacity 503 ── GatewayTimeout 504
 
 Raise one anywhere below a route; `shared.http` turns it into the answer. Details are written for the caller
 and never hold patient data, paths or stack traces.
@@ -12,10 +13,10 @@ and never hold patient data, paths or stack traces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -30,6 +31,8 @@ class FieldError(BaseModel):
 class ProblemDetails(BaseModel):
     """The body of every error (RFC 9457)."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
     type: str = Field(description="Identifies the kind of problem", examples=["/problems/unprocessable-content"])
     title: str = Field(description="The kind of problem in words")
     status: int = Field(description="The HTTP status code")
@@ -37,6 +40,11 @@ class ProblemDetails(BaseModel):
     instance: str | None = Field(default=None, description="The path that was asked for")
     request_id: str | None = Field(default=None, description="Name this when you report the problem")
     errors: list[FieldError] = Field(default_factory=list, description="The fields at fault")
+    violated_policies: list[str] | None = Field(
+        default=None,
+        alias="violated-policies",
+        description="The quota policies that are used up, as RateLimit-Policy names them",
+    )
 
 
 class Problem(Exception):
@@ -51,6 +59,9 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
+    registered_type: ClassVar[str | None] = None
+    """Type of the IANA registry of problem types, where it has one that fits better than the slug."""
+    violated_policies: Sequence[str] = ()
 
     def __init__(
         self, detail: str, *, errors: Iterable[FieldError] = (), headers: Mapping[str, str] | None = None
@@ -63,13 +74,14 @@ class Problem(Exception):
     def details(self, *, instance: str | None = None, request_id: str | None = None) -> ProblemDetails:
         """The body that describes this problem."""
         return ProblemDetails(
-            type=f"/problems/{self.slug}",
+            type=self.registered_type or f"/problems/{self.slug}",
             title=self.title,
             status=self.status,
             detail=self.detail,
             instance=instance,
             request_id=request_id,
             errors=self.errors,
+            violated_policies=list(self.violated_policies) or None,
         )
 
 
@@ -151,6 +163,26 @@ class TooManyRequests(Problem):
     status, slug, title = 429, "too-many-requests", "Too many requests"
 
 
+class QuotaExceeded(TooManyRequests):
+    """The caller's quota is used up (draft-ietf-httpapi-ratelimit-headers).
+
+    Args:
+        detail: which quota, and what to do.
+        policies: names of the policies that are used up, as RateLimit-Policy gives them.
+        retry_after_s: seconds after which another try makes sense.
+        headers: further response headers, such as RateLimit.
+    """
+
+    title = "Quota exceeded"
+    registered_type = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+    def __init__(
+        self, detail: str, *, policies: Sequence[str], retry_after_s: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail, headers={**(headers or {}), "Retry-After": str(max(1, retry_after_s))})
+        self.violated_policies = tuple(policies)
+
+
 class HeadersTooLarge(Problem):
     """The header fields are over a limit."""
 
@@ -181,6 +213,13 @@ class ServiceUnavailable(Problem):
 
     def __init__(self, detail: str, *, retry_after_s: int = 5, errors: Iterable[FieldError] = ()) -> None:
         super().__init__(detail, errors=errors, headers={"Retry-After": str(max(1, retry_after_s))})
+
+
+class ReducedCapacity(ServiceUnavailable):
+    """There is more work waiting than is taken (draft-ietf-httpapi-ratelimit-headers)."""
+
+    title = "Temporary reduced capacity"
+    registered_type = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 
 
 class GatewayTimeout(Problem):

@@ -121,6 +121,16 @@ class Settings(BaseSettings):
     job_queue_timeout_s: int = Field(default=24 * 3600, gt=0)
     """Seconds that a job may wait for a worker; then it expires without having started."""
 
+    idempotency_retention_s: int = Field(default=24 * 3600, gt=0)
+    """Seconds that an Idempotency-Key is remembered, with its answer and the job that it created."""
+
+    job_queue_limit: int | None = Field(default=None, ge=1)
+    """Jobs of one kind that may wait at once, for every kind; by default each kind has a limit of its own."""
+
+    dead_letter_retention_s: int = Field(default=7 * 24 * 3600, gt=0)
+    """Seconds that a dead letter (a job that lost too many workers or was killed by its time limit) can be read and
+    retried; at least as long as other finished jobs."""
+
     job_lost_workers_limit: int = Field(default=3, ge=1)
     """A job that has lost so many workers (killed, out of memory) fails instead of being tried again."""
 

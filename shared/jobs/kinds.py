@@ -52,11 +52,13 @@ class JobKind:
     """Seconds within which a running job stops after a cancel: its longest step on the reference machine."""
     step_unit: str = "step"
     """What `progress.step` counts, such as `slice`."""
+    queue_limit: int = 10_000
+    """Jobs of this kind that may wait at once; the setting `job_queue_limit` overrules it."""
 
     def __post_init__(self) -> None:
         if self.function.count(":") != 1:
             raise ValueError(f"function of {self.name} is not of the form module:name")
-        if self.time_limit_s <= 0 or self.cancel_bound_s <= 0:
+        if self.time_limit_s <= 0 or self.cancel_bound_s <= 0 or self.queue_limit <= 0:
             raise ValueError(f"limits of {self.name} must be positive")
 
     def load(self) -> JobFunction:

@@ -13,6 +13,7 @@ import orjson
 from redis.asyncio import Redis
 
 from shared.http.context import ANONYMOUS, RequestContext, current_context
+from shared.jobs.admission import Backlog, no_worker, queue_full, too_many_jobs
 from shared.jobs.celery_app import CeleryPublisher, Publisher, create_celery
 from shared.jobs.connection import api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
@@ -81,19 +82,43 @@ class JobStore:
             context: the request behind it, for logs and traces; the current one where not given.
 
         Raises:
+            QuotaExceeded: the owner has as many unfinished jobs as the context allows.
+            ReducedCapacity: as many jobs of this kind wait as may.
             ServiceUnavailable: no worker reads the kind's queue, or Redis does not answer.
+            Gone: the context's creation key made a job before, which is forgotten by now.
+
+        Returns:
+            The job; with a creation key that made one before, that one.
         """
-        job_id = new_job_id()
+        settings = self._settings
         context = context or current_context()
         owner = owner or (context.caller if context else ANONYMOUS)
-        fields = _fields_of(kind, arguments, context)
-        outcome = await self._run(
-            "create", job_id, kind.queue, owner, self._gone_after_ms, self._settings.job_queue_timeout_s * 1000, *fields
+        limit = context.job_limit if context else None
+        queue_limit = settings.job_queue_limit or kind.queue_limit
+        outcome, subject, *numbers = await self._run(
+            "create",
+            new_job_id(),
+            kind.queue,
+            owner,
+            self._gone_after_ms,
+            settings.job_queue_timeout_s * 1000,
+            (context.creation_key if context else None) or "",
+            settings.idempotency_retention_s * 1000,
+            "" if limit is None else limit,
+            kind.name,
+            queue_limit,
+            *_fields_of(kind, arguments, context),
         )
-        if outcome == "no worker":
-            raise no_worker(kind.queue)
-        await self._publish(job_id, kind)
-        return await self.get(job_id, owner=owner)
+        match outcome:
+            case "no worker":
+                raise no_worker(kind.queue)
+            case "too many":
+                raise too_many_jobs(await self._oldest(subject), limit=limit or 0)
+            case "full":
+                raise queue_full(kind.name, Backlog.of(subject, *numbers))
+            case "created":
+                await self._publish(subject, kind)
+        return await self.get(subject, owner=owner)
 
     async def get(self, job_id: str, *, owner: str | None = None) -> JobRecord:
         """One job.
@@ -211,6 +236,10 @@ class JobStore:
         found = await self._run("read", *ids) if ids else []
         return [JobRecord.from_hash(as_fields(flat)) for flat in found if flat]
 
+    async def _oldest(self, job_id: str) -> JobRecord | None:
+        """The job if it is still there; it may have ended a moment ago."""
+        return next(iter(await self._read([job_id] if job_id else [])), None)
+
     async def _publish(self, job_id: str, kind: JobKind) -> None:
         """Tell the workers. The record is safe, so a failure is the sweeper's business and not the caller's."""
         try:
@@ -230,7 +259,6 @@ _ENDED = {
 def _fields_of(kind: JobKind, arguments: Mapping[str, Any], context: RequestContext | None) -> list[str | int | float]:
     """Fields and values of a new record, alternating."""
     fields: dict[str, str | int | float] = {
-        "kind": kind.name,
         "title": kind.title,
         "time_limit_s": kind.time_limit_s,
         "cancel_bound_s": kind.cancel_bound_s,
@@ -241,21 +269,6 @@ def _fields_of(kind: JobKind, arguments: Mapping[str, Any], context: RequestCont
         fields |= {"request_id": context.request_id, "traceparent": context.traceparent}
         fields |= {"tracestate": context.tracestate} if context.tracestate else {}
     return [part for item in fields.items() for part in item]
-
-
-def no_worker(queue: str) -> ServiceUnavailable:
-    """The problem of a queue that nobody reads."""
-    if queue.endswith(".torch"):
-        return ServiceUnavailable(
-            "This job needs a worker with torch, and none is running. Start the fleet with `make run` without "
-            "WITHOUT_TORCH=1, or a worker with `python -m services.worker --weight torch`.",
-            retry_after_s=30,
-        )
-    return ServiceUnavailable(
-        f"No worker reads the queue {queue} at present. If none is being restarted, start one with "
-        "`python -m services.worker --weight onnx`.",
-        retry_after_s=5,
-    )
 
 
 @asynccontextmanager

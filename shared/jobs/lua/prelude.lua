@@ -10,6 +10,9 @@ local function waiting_key(queue) return 'facet:queue:' .. queue .. ':waiting' e
 local function reached_key(queue) return 'facet:queue:' .. queue .. ':reached' end
 local function workers_key(queue) return 'facet:queue:' .. queue .. ':workers' end
 local function owner_key(owner) return 'facet:jobs:of:' .. owner end
+local function unfinished_key(owner) return 'facet:unfinished:' .. owner end
+local function kind_key(kind) return 'facet:kind:' .. kind .. ':waiting' end
+local function once_key(creation_key) return 'facet:once:' .. creation_key end
 
 -- Milliseconds since the epoch by Redis' clock, so that the clocks of workers need not agree.
 local function now_ms()
@@ -48,17 +51,24 @@ local function learn_pace(field, seconds)
 end
 
 -- Put a job into its queue's order; `due` is when it expires if no worker starts it.
-local function enqueue(id, queue, queue_timeout_ms)
+local function enqueue(id, queue, kind, queue_timeout_ms)
   local now = now_ms()
   redis.call('ZADD', waiting_key(queue), now, id)
+  redis.call('SADD', kind_key(kind), id)
   redis.call('ZADD', 'facet:due', now + queue_timeout_ms, id)
 end
 
+-- Sets of ids and not counters: what was removed twice, or never added, leaves no wrong count behind.
+local function dequeue(id, queue, kind)
+  redis.call('ZREM', waiting_key(queue), id)
+  redis.call('SREM', kind_key(kind), id)
+end
+
 local function requeue(id, queue_timeout_ms)
-  local queue = redis.call('HGET', job_key(id), 'queue')
+  local found = redis.call('HMGET', job_key(id), 'queue', 'kind')
   redis.call('HSET', job_key(id), 'status', 'queued', 'worker', '')
   redis.call('ZREM', 'facet:leases', id)
-  enqueue(id, queue, queue_timeout_ms)
+  enqueue(id, found[1], found[2], queue_timeout_ms)
   touch(id)
   emit(id, 'status', '{"status":"queued"}')
 end
@@ -66,11 +76,12 @@ end
 -- The one way into a final status. `field` is 'result', 'problem' or '', `value` its JSON text.
 local function finish(id, status, retention_ms, field, value)
   local now = now_ms()
-  local found = redis.call('HMGET', job_key(id), 'queue', 'kind', 'attempt_at')
+  local found = redis.call('HMGET', job_key(id), 'queue', 'kind', 'attempt_at', 'owner')
   local queue, kind, began = found[1], found[2], tonumber(found[3])
   redis.call('HSET', job_key(id), 'status', status, 'finished_at', now, 'expires_at', now + retention_ms)
   if field ~= '' then redis.call('HSET', job_key(id), field, value) end
-  redis.call('ZREM', waiting_key(queue), id)
+  dequeue(id, queue, kind)
+  redis.call('ZREM', unfinished_key(found[4]), id)
   redis.call('ZREM', 'facet:leases', id)
   redis.call('ZADD', 'facet:due', now + retention_ms, id)
   redis.call('HINCRBY', 'facet:counts', kind .. ' ' .. status, 1)

@@ -163,4 +163,5 @@ def test_every_kind_of_problem_can_be_told_by_its_status() -> None:
     def kinds(kind: type[Problem]) -> set[type[Problem]]:
         return {kind}.union(*(kinds(below) for below in kind.__subclasses__() if below.__module__ == kind.__module__))
 
-    assert kinds(Problem) - {Problem} == set(BY_STATUS.values())
+    assert {kind.status for kind in kinds(Problem)} == set(BY_STATUS)
+    assert all(kind.status == status for status, kind in BY_STATUS.items())
