@@ -15,19 +15,27 @@ from gateway.readiness import readiness_checks
 from gateway.routing import service_routes, unknown_address
 from gateway.state import GatewayState
 from gateway.upstreams import Upstreams
+from gateway.webhooks import deliveries, routes
+from gateway.webhooks.description import describe_messages
 from shared.binding import require_safe_binding
-from shared.http.application import create_application
+from shared.http.application import VERSION, create_application
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
 from shared.settings import Settings, get_settings
 from shared.storage.blobs import BlobStore
+from shared.webhooks.courier import Courier
+from shared.webhooks.guard import Guard, Resolver
+from shared.webhooks.queue import DeliveryQueue
+from shared.webhooks.sender import Sender
+from shared.webhooks.store import WebhookStore
 
 DESCRIPTION = """\
 Inference microservices for ten vision research systems behind one door.
 
 - **Long work**: send `Prefer: respond-async` (or `wait=N`); the answer is `202 Accepted`, and `Location` names the job.
+- **Webhooks** tell your own server when a job starts and ends, signed by the Standard Webhooks specification.
 - **Errors** are `application/problem+json` (RFC 9457); `request_id` is what to name when you report one.
 - **Every answer** carries `X-Request-ID`, `traceparent` and `Server-Timing`: `queue`, `pre`, `infer` and `post` are the
   service's phases, `gateway` is the time from the request's arrival until the service's answer began.
@@ -54,17 +62,22 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     """
     settings = settings or get_settings()
     require_safe_binding(settings)
-    redis = api_client(settings.redis_url)
+    redis, resolver = api_client(settings.redis_url), Resolver()
     state = GatewayState(
         settings=settings,
         upstreams=Upstreams(settings, transport=transport),
         jobs=JobStore(redis, JobKinds(()), settings, publisher=_NothingToPublish()),
         blobs=BlobStore(settings.blob_url),
+        webhooks=WebhookStore(redis, settings),
+        guard=Guard(resolver, settings.webhook_allowed_networks),
     )
+    courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with courier.working():
+            yield
+        resolver.close()
         await state.upstreams.aclose()
         await redis.aclose()
 
@@ -73,12 +86,16 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         title="Facet",
         description=DESCRIPTION,
         settings=settings,
-        routers=[module.router for module in (home, jobs, events, files, models, catalogue, documentation)],
+        routers=[
+            module.router
+            for module in (home, jobs, events, files, routes, deliveries, models, catalogue, documentation)
+        ],
         checks=readiness_checks(state.upstreams, state.jobs),
         lifespan=lifespan,
         own_openapi=False,
     )
     app.state.gateway = state
+    describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams)
     app.router.redirect_slashes = False
@@ -87,6 +104,10 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)
     return app
+
+
+def _sender(state: GatewayState) -> Sender:
+    return Sender(state.guard, timeout_s=state.settings.webhook_timeout_s, version=VERSION)
 
 
 def _own_document(app: FastAPI) -> dict[str, Any]:

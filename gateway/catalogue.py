@@ -22,6 +22,7 @@ _KEPT_INCOMPLETE_S = 2.0
 
 TAGS = {
     "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
+    "webhooks": "Be told of your jobs by signed requests; see what arrived, and have it sent again.",
     "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits.",
     "gateway": "The way in.",
     "health": "Alive and ready, kept apart.",

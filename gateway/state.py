@@ -12,6 +12,8 @@ from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
+from shared.webhooks.guard import Guard
+from shared.webhooks.store import WebhookStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,9 @@ class GatewayState:
     upstreams: Upstreams
     jobs: JobStore
     blobs: BlobStore
+    webhooks: WebhookStore
+    guard: Guard
+    """Where webhooks may go."""
 
 
 def gateway_state(request: Request) -> GatewayState:

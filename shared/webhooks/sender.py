@@ -19,6 +19,7 @@ from shared.webhooks.signing import signature_headers
 
 _ANSWER_READ = 64 * 1024
 _GONE = 410
+_FAULTS = (Refused, httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

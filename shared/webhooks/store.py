@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -74,16 +74,15 @@ class WebhookStore:
     async def list_webhooks(self, owner: str) -> list[Webhook]:
         """All of an owner, newest first."""
         with unavailable_without_redis():
-            ids = await self._redis.smembers(f"facet:webhooks:of:{owner}")
-            found = [await self._redis.hgetall(f"facet:webhook:{webhook_id}") for webhook_id in ids]
+            ids = cast("set[str]", await self._redis.smembers(f"facet:webhooks:of:{owner}"))
+        found = [await self._hash(f"facet:webhook:{webhook_id}") for webhook_id in ids]
         webhooks = [Webhook.from_hash(fields) for fields in found if fields]
         return sorted(webhooks, key=lambda webhook: (webhook.created_at, webhook.id), reverse=True)
 
     async def get(self, webhook_id: str, *, owner: str) -> Webhook:
         """One webhook."""
         _require(_WEBHOOK_ID, webhook_id)
-        with unavailable_without_redis():
-            fields = await self._redis.hgetall(f"facet:webhook:{webhook_id}")
+        fields = await self._hash(f"facet:webhook:{webhook_id}")
         if not fields or fields["owner"] != owner:
             raise _no_webhook()
         return Webhook.from_hash(fields)
@@ -156,9 +155,9 @@ class WebhookStore:
         """One delivery with what was tried."""
         webhook = await self.get(webhook_id, owner=owner)
         _require(_DELIVERY_ID, delivery_id)
+        fields = await self._hash(f"facet:delivery:{delivery_id}")
         with unavailable_without_redis():
-            fields = await self._redis.hgetall(f"facet:delivery:{delivery_id}")
-            attempts = await self._redis.lrange(f"facet:delivery:{delivery_id}:attempts", 0, -1)
+            attempts = cast("list[str]", await self._redis.lrange(f"facet:delivery:{delivery_id}:attempts", 0, -1))
         if not fields or fields["webhook"] != webhook.id:
             raise NotFound("There is no delivery with this id.")
         return Delivery.from_hash(fields, tuple(attempts))
@@ -178,6 +177,10 @@ class WebhookStore:
     @property
     def _retention(self) -> tuple[int, int]:
         return self._settings.webhook_deliveries_kept, self._settings.webhook_retention_s * 1000
+
+    async def _hash(self, key: str) -> dict[str, str]:
+        with unavailable_without_redis():
+            return cast("dict[str, str]", await self._redis.hgetall(key))
 
     async def _run(self, script: str, *arguments: Any) -> Any:
         with unavailable_without_redis():
