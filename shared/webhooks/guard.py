@@ -81,11 +81,11 @@ class Guard:
             raise Refused(f"A URL with a host is needed, of at most {URL_LIMIT} characters.")
         if parsed.scheme != "https" and not (parsed.scheme == "http" and self.allowed_networks):
             raise Refused("The URL must begin with https://.")
-        if parsed.userinfo or "@" in parsed.netloc.decode("ascii"):
+        if parsed.userinfo or "@" in url.partition("://")[2].partition("/")[0]:
             raise Refused("The URL must not hold a user name or password. Verify the signature instead.")
         if parsed.fragment:
             raise Refused("The URL must have no fragment.")
-        if parsed.port is not None and parsed.port != 80 and parsed.port < 1024:
+        if parsed.port is not None and parsed.port != 80 and not 1024 <= parsed.port <= 65535:
             raise Refused("The port must be the scheme's own or one from 1024 to 65535.")
         return parsed
 
