@@ -43,13 +43,6 @@ Inference microservices for ten vision research systems behind one door.
 """
 
 
-class _NothingToPublish:
-    """The gateway reads and cancels jobs; only services create them."""
-
-    def publish(self, job_id: str, *, queue: str, time_limit_s: int) -> None:
-        raise NotImplementedError("the gateway creates no jobs")
-
-
 def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """Build the application; run it with `uvicorn --factory gateway.app:create_app`.
 
@@ -66,7 +59,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     state = GatewayState(
         settings=settings,
         upstreams=Upstreams(settings, transport=transport),
-        jobs=JobStore(redis, JobKinds(()), settings, publisher=_NothingToPublish()),
+        jobs=JobStore(redis, JobKinds(()), settings),
         blobs=BlobStore(settings.blob_url),
         webhooks=WebhookStore(redis, settings),
         guard=Guard(resolver, settings.webhook_allowed_networks),

@@ -1,4 +1,4 @@
-"""The jobs of all services under one address: list, read, wait for, cancel."""
+"""The jobs of all services under one address: list, read, wait for, cancel, retry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from gateway.promptness import promptly
 from gateway.state import Caller, Gateway
 from shared.http.preferences import Preferences, preferences_of
-from shared.jobs.answers import JobView, retry_after_s
+from shared.jobs.answers import JobView, job_path, retry_after_s
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import PAGE_LIMIT
 from shared.problems import (
@@ -23,6 +23,7 @@ from shared.problems import (
     Problem,
     ProblemDetails,
     ServiceUnavailable,
+    TooManyRequests,
     UnprocessableContent,
     problem_responses,
 )
@@ -40,6 +41,7 @@ JobId = Annotated[
 JOB_PROBLEMS: dict[int | str, dict[str, Any]] = problem_responses(NotFound, Gone, ServiceUnavailable)
 
 _RETRY_AFTER = {"description": "Seconds after which another look makes sense", "schema": {"type": "integer"}}
+_LOCATION = {"description": "Path of the job", "schema": {"type": "string"}}
 _ETAG = {"description": "Changes with every change of the job", "schema": {"type": "string"}}
 
 
@@ -124,6 +126,30 @@ async def cancel_job(gateway: Gateway, owner: Caller, job_id: JobId) -> Response
     async with promptly():
         record = await gateway.jobs.request_cancel(job_id, owner=owner)
     return _view(record, 200 if record.status.is_final else 202, _headers(record, Preferences()))
+
+
+@router.post(
+    "/{job_id}/retry",
+    summary="Retry a job",
+    status_code=202,
+    response_model=JobView,
+    responses={
+        202: {
+            "description": "It waits for a worker again",
+            "headers": {"Location": _LOCATION, "ETag": _ETAG, "Retry-After": _RETRY_AFTER},
+        },
+        **JOB_PROBLEMS,
+        **problem_responses(Conflict, TooManyRequests),
+    },
+)
+async def retry_job(gateway: Gateway, owner: Caller, job_id: JobId) -> Response:
+    """Give a job that failed, expired or was cancelled a further attempt, which resumes from its last checkpoint.
+
+    The job keeps its id. An unfinished job, and one that succeeded, answers 409.
+    """
+    async with promptly():
+        record = await gateway.jobs.retry(job_id, owner=owner)
+    return _view(record, 202, _headers(record, Preferences()) | {"Location": job_path(record.id)})
 
 
 @router.get(

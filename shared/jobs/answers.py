@@ -36,6 +36,8 @@ class JobLinks(BaseModel):
     result: str | None = Field(description="Once succeeded", examples=[None])
     cancel: str | None = Field(description="DELETE it; until it is finished", examples=[f"/v1/jobs/{_ID}"])
 
+    retry: str | None = Field(description="POST to it; once ended without success", examples=[None])
+
     @classmethod
     def of(cls, record: JobRecord) -> Self:
         """Links of a job as it is now."""
@@ -45,6 +47,7 @@ class JobLinks(BaseModel):
             events=f"{path}/events",
             result=f"{path}/result" if record.status is JobStatus.SUCCEEDED else None,
             cancel=None if record.status.is_final else path,
+            retry=f"{path}/retry" if record.status.is_final and record.status is not JobStatus.SUCCEEDED else None,
         )
 
 

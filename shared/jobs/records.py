@@ -76,6 +76,8 @@ class JobRecord:
     traceparent: str | None = None
     tracestate: str | None = None
     worker: str | None = None
+    dead: str | None = None
+    """Why the job was given up for good and is a dead letter: `lost workers` or `time limit`; None for all others."""
     version: int = 0
     """Counts the writes."""
 
@@ -118,6 +120,7 @@ class JobRecord:
             traceparent=fields.get("traceparent") or None,
             tracestate=fields.get("tracestate") or None,
             worker=fields.get("worker") or None,
+            dead=fields.get("dead") or None,
             version=int(fields["version"]),
         )
 

@@ -1,4 +1,4 @@
-"""The API side of jobs: create, read, list, cancel, wait."""
+"""The API side of jobs: create, read, list, cancel, retry, wait."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ PAGE_LIMIT = 100
 """Most jobs on one page of a listing."""
 
 _SCAN_LIMIT = 5000
+_SCRIPTS = ("cancel", "create", "page", "read", "retry")
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class JobStore:
         self._publisher = publisher or CeleryPublisher(create_celery(settings))
         self._settings = settings
         self.events = JobEvents(redis)
-        self._scripts = {name: redis.register_script(source(name)) for name in ("cancel", "create", "page", "read")}
+        self._scripts = {name: redis.register_script(source(name)) for name in _SCRIPTS}
 
     async def create(
         self,
@@ -117,7 +118,7 @@ class JobStore:
             case "full":
                 raise queue_full(kind.name, Backlog.of(subject, *numbers))
             case "created":
-                await self._publish(subject, kind)
+                await self._publish(subject, queue=kind.queue, time_limit_s=kind.time_limit_s)
         return await self.get(subject, owner=owner)
 
     async def get(self, job_id: str, *, owner: str | None = None) -> JobRecord:
@@ -185,6 +186,47 @@ class JobStore:
             raise Conflict(f"This job has already {_ENDED[record.status]}.")
         return await self.get(job_id, owner=owner)
 
+    async def retry(self, job_id: str, *, owner: str | None = None) -> JobRecord:
+        """Give a job that failed, expired or was cancelled a further attempt, from its last checkpoint.
+
+        It keeps its id and its place in listings; the count of lost workers begins anew.
+
+        Raises:
+            NotFound: as for `get`.
+            Gone: as for `get`.
+            Conflict: it is unfinished, or succeeded.
+            QuotaExceeded: as for `create`.
+            ServiceUnavailable: as for `create`.
+        """
+        record = await self.get(job_id, owner=owner)
+        context = current_context()
+        limit = context.job_limit if context else None
+        timeout_ms = self._settings.job_queue_timeout_s * 1000
+        outcome, subject = await self._run(
+            "retry", job_id, self._gone_after_ms, timeout_ms, "" if limit is None else limit
+        )
+        match outcome:
+            case "unfinished":
+                raise Conflict("This job is not finished. Only a finished job can be retried.")
+            case "succeeded":
+                raise Conflict("This job has succeeded. There is nothing to retry; post it again.")
+            case "no worker":
+                raise no_worker(subject)
+            case "too many":
+                raise too_many_jobs(await self._oldest(subject), limit=limit or 0)
+            case "queued":
+                await self._publish(job_id, queue=record.queue, time_limit_s=record.time_limit_s)
+        return await self.get(job_id, owner=owner)
+
+    async def dead_letters(self, *, limit: int = PAGE_LIMIT) -> list[JobRecord]:
+        """Jobs that were given up because they lost too many workers or were killed by their time limit, newest first.
+
+        They are kept for `dead_letter_retention_s`; a retry takes a job off the list.
+        """
+        with unavailable_without_redis():
+            ids = await self._redis.zrevrange("facet:dead", 0, limit - 1)
+        return await self._read(ids)
+
     async def wait(self, job_id: str, *, seconds: float, owner: str | None = None) -> JobRecord:
         """The job as soon as it is finished, or as it is after `seconds`. Woken by its events, never polling."""
         # The id is read first: what happens between the two reads is then among the events that follow.
@@ -240,10 +282,10 @@ class JobStore:
         """The job if it is still there; it may have ended a moment ago."""
         return next(iter(await self._read([job_id] if job_id else [])), None)
 
-    async def _publish(self, job_id: str, kind: JobKind) -> None:
+    async def _publish(self, job_id: str, *, queue: str, time_limit_s: int) -> None:
         """Tell the workers. The record is safe, so a failure is the sweeper's business and not the caller's."""
         try:
-            await asyncio.to_thread(self._publisher.publish, job_id, queue=kind.queue, time_limit_s=kind.time_limit_s)
+            await asyncio.to_thread(self._publisher.publish, job_id, queue=queue, time_limit_s=time_limit_s)
         except Exception:
             _logger.warning("job recorded but not published; the sweeper will", extra={"job_id": job_id}, exc_info=True)
 

@@ -114,6 +114,7 @@ class Sweeper:
                 self._settings.job_retention_s * 1000,
                 _json(lost, job_id),
                 _json(time_limit_problem(time_limit_s), job_id),
+                max(self._settings.dead_letter_retention_s, self._settings.job_retention_s) * 1000,
             ),
         )
         _logger.warning("lease of a job ran out", extra={"job_id": job_id, "status": status})

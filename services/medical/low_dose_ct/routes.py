@@ -34,6 +34,7 @@ from shared.problems import (
     ContentTooLarge,
     NotAcceptable,
     ServiceUnavailable,
+    TooManyRequests,
     UnprocessableContent,
     UnsupportedMediaType,
     field_problem,
@@ -58,7 +59,8 @@ _IMAGE_ANSWERS = {
 }
 _SINOGRAM_ANSWERS = {"content": {NPY: _BINARY, PNG: _BINARY}, "headers": FILE_HEADERS, "description": "The scan"}
 _JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobView, "description": "A series was taken as a job; Location says where to follow it"}
+    202: {"model": JobView, "description": "A series was taken as a job; Location says where to follow it"},
+    **problem_responses(TooManyRequests),
 }
 
 Accept = Annotated[

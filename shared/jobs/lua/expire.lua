@@ -10,6 +10,7 @@ for _, id in ipairs(ids) do
   elseif found[1] and is_finished(found[1]) then
     redis.call('ZREM', 'facet:jobs', id)
     redis.call('ZREM', owner_key(found[2]), id)
+    redis.call('ZREM', 'facet:dead', id)
     redis.call('DEL', job_key(id), events_key(id))
     redis.call('SET', 'facet:gone:' .. id, found[2], 'PX', ARGV[3])
   end

@@ -73,6 +73,12 @@ local function requeue(id, queue_timeout_ms)
   emit(id, 'status', '{"status":"queued"}')
 end
 
+-- Keep a job that was given up where an operator finds it.
+local function bury(id, reason)
+  redis.call('HSET', job_key(id), 'dead', reason)
+  redis.call('ZADD', 'facet:dead', now_ms(), id)
+end
+
 -- The one way into a final status. `field` is 'result', 'problem' or '', `value` its JSON text.
 local function finish(id, status, retention_ms, field, value)
   local now = now_ms()

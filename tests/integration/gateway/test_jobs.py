@@ -10,8 +10,9 @@ import httpx
 import pytest
 import redis
 
+from shared.jobs.attempts import Attempt
 from shared.jobs.identifiers import new_job_id
-from shared.problems import field_problem
+from shared.problems import UnprocessableContent, field_problem
 from shared.settings import Settings
 from tests.integration.gateway.conftest import Bench
 
@@ -220,3 +221,23 @@ async def test_previews_are_read_through_the_job_whose_events_name_them(
     for foreign in (other.record.id, job_id):
         digest = blob.digest if foreign != job_id else bench.blobs.put(b"secret").digest
         assert (await client.get(f"/v1/jobs/{foreign}/previews/{digest}")).status_code == 404
+
+
+async def test_a_job_that_failed_is_retried(client: httpx.AsyncClient, bench: Bench) -> None:
+    attempt = await bench.start()
+    path = f"/v1/jobs/{attempt.record.id}"
+    assert (await client.post(f"{path}/retry")).status_code == 409
+    attempt.fail(UnprocessableContent("no slices"))
+    failed = (await client.get(path)).json()
+    assert failed["links"]["retry"] == f"{path}/retry"
+
+    answer = await client.post(failed["links"]["retry"])
+    assert (answer.status_code, answer.headers["Location"]) == (202, path)
+    assert (answer.json()["status"], answer.json()["problem"]) == ("queued", None)
+    assert (await client.post(f"{path}/retry")).status_code == 409
+    again = bench.attempts.claim(attempt.record.id)
+    assert isinstance(again, Attempt)
+    again.succeed({"answer": 42})
+    assert (await client.post(f"{path}/retry")).status_code == 409
+    assert (await client.get(f"{path}/result")).json() == {"answer": 42}
+    assert (await client.post("/v1/jobs/019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e/retry")).status_code == 404
