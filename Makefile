@@ -24,7 +24,7 @@ BENCH := $(VENV)/.installed-bench
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test check format lock bench bench-fbp phantom picture train-low-dose-ct evaluate-low-dose-ct \
-	train-traffic-signs clean
+	train-traffic-signs evaluate-traffic-signs clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,10 @@ evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its base
 	$(TRAINING).readme
 
 train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width full --device cuda")
-	$(BIN)/python -m services.perception.classification.training $(ARGS)
+	$(BIN)/python -m services.perception.classification.training train $(ARGS)
+
+evaluate-traffic-signs: $(DEV) ## Measure the traffic-sign classifier on the official test set; fills its card
+	$(BIN)/python -m services.perception.classification.training evaluate $(ARGS)
 
 picture: $(SERVING) ## Draw the README's picture with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture

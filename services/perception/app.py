@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.perception.classification.routes import router as classification
 from shared.service import create_service
 from shared.settings import Settings
 
@@ -17,5 +18,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Facet perception",
         description="Detects, captions and classifies: the models that others attack, protect and explain.",
         models=Path(__file__).parent / "models",
+        routers=[classification],
         settings=settings,
     )

@@ -1,42 +1,79 @@
-"""Command line of the training: `python -m services.perception.classification.training --help`."""
+"""Command line of training, release and evaluation: `python -m services.perception.classification.training --help`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import fields
 from pathlib import Path
 
 import torch
 
-from services.perception.classification.training.data import read_training, split_by_track
+from services.perception.classification.training.data import Signs, read_test, read_training, split_by_track
+from services.perception.classification.training.evaluate import evaluate
 from services.perception.classification.training.network import WIDTHS
+from services.perception.classification.training.release import MODELS, NAME, VERSION, release, with_quality, write_card
 from services.perception.classification.training.train import Recipe, Training
+from services.perception.classification.training.weights import keep, load
+from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings
 
 FOLDER = "traffic-signs"
 
 
 def parser() -> argparse.ArgumentParser:
-    """All options."""
-    options = argparse.ArgumentParser(prog="python -m services.perception.classification.training", description=__doc__)
-    options.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
-    options.add_argument("--out", type=Path, default=Path("runs/traffic-signs"), help="an unfinished run is resumed")
-    options.add_argument("--threads", type=int, default=2, help="CPU threads")
-    options.add_argument("--device", default="cpu", help="cpu or cuda")
+    """All commands and their options."""
+    whole = argparse.ArgumentParser(prog="python -m services.perception.classification.training", description=__doc__)
+    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    commands = whole.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train; an unfinished run is resumed")
+    train.add_argument("--out", type=Path, default=Path("runs/traffic-signs"), help="folder of the run")
+    train.add_argument("--device", default="cpu", help="cpu or cuda")
     for field in fields(Recipe):
         choices = sorted(WIDTHS) if field.name == "width" else None
         name = f"--{field.name.replace('_', '-')}"
-        options.add_argument(name, type=type(field.default), default=field.default, choices=choices)
-    return options
+        train.add_argument(name, type=type(field.default), default=field.default, choices=choices)
+    train.set_defaults(act=_train)
+    kept = commands.add_parser("keep", help="turn a finished run into the committed half-precision checkpoint")
+    kept.add_argument("run", type=Path, help="folder of the run")
+    kept.set_defaults(act=lambda options: print(keep(options.run)))
+    exported = commands.add_parser("export", help="make the released model of the committed checkpoint")
+    exported.set_defaults(act=_export)
+    evaluated = commands.add_parser("evaluate", help="measure the released model; fills its card")
+    evaluated.set_defaults(act=_evaluate)
+    return whole
+
+
+def _split(options: argparse.Namespace, seed: int) -> tuple[Signs, Signs]:
+    return split_by_track(read_training(options.data / FOLDER), seed=seed)
+
+
+def _train(options: argparse.Namespace) -> None:
+    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
+    training, validation = _split(options, recipe.seed)
+    Training(recipe, training, validation, options.out, device=options.device).run()
+
+
+def _export(options: argparse.Namespace) -> None:
+    network, record = load()
+    _, validation = _split(options, record["recipe"]["seed"])
+    print(release(network, record, validation))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    folder = MODELS / NAME / VERSION
+    model = OnnxModel.open(folder, threads=options.threads)
+    result = evaluate(model, read_test(options.data / FOLDER))
+    write_card(with_quality(model.card, result), folder)
+    print(json.dumps(result, indent=2))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train."""
+    """Run one command."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
-    training, validation = split_by_track(read_training(options.data / FOLDER), seed=recipe.seed)
-    Training(recipe, training, validation, options.out, device=options.device).run()
+    options.act(options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""What the classification route takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from services.perception.classification.signs import SIGNS
+from shared.runtime.cards import ModelReference
+
+File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
+
+BATCH_LIMIT = 64
+"""Most pictures in one request."""
+
+
+class ClassificationForm(BaseModel):
+    """Multipart form of POST /v1/perception/classifications."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: list[File] = Field(
+        min_length=1, max_length=BATCH_LIMIT, description="Pictures of one sign each, cut out: PNG, JPEG or WebP"
+    )
+    model: str = Field(default="traffic-signs", description="A classifier of `/v1/models`")
+    top: int = Field(default=5, ge=1, le=len(SIGNS), description="How many classes to name for each picture")
+
+
+class Guess(BaseModel):
+    """One class that a picture may show."""
+
+    class_id: int = Field(ge=0, description="Label of the benchmark", examples=[14])
+    name: str = Field(examples=["stop"])
+    probability: float = Field(ge=0, le=1, description="After temperature scaling", examples=[0.998])
+    logit: float = Field(examples=[17.2])
+
+
+class Classification(BaseModel):
+    """What one picture shows."""
+
+    index: int = Field(ge=0, description="Position of the file in the request")
+    top: list[Guess] = Field(description="Most probable first")
+
+
+class ClassificationAnswer(BaseModel):
+    """The classes of every picture. Ask for application/x-npy to get all probabilities, float32 (pictures, classes)."""
+
+    classifications: list[Classification]
+    temperature: float = Field(description="The logits are divided by it before the softmax (Guo et al. 2017)")
+    model: ModelReference
+    caveats: list[str]
