@@ -14,6 +14,7 @@ from shared.http.context import log_bindings
 from shared.http.errors import install_problem_handlers
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
+from shared.http.presence import Presence
 from shared.http.uploads import BodyLimit
 from shared.problems import ProblemDetails
 from shared.settings import Settings
@@ -83,6 +84,7 @@ def create_application(
         app.include_router(router)
     for layer in reversed(layers):
         app.user_middleware.insert(0, layer)
+    app.add_middleware(Presence)
     app.add_middleware(BodyLimit, limit=settings.upload_limit_bytes)
     app.add_middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway")
     _document_problems(app)

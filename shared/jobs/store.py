@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -224,7 +224,7 @@ class JobStore:
         They are kept for `dead_letter_retention_s`; a retry takes a job off the list.
         """
         with unavailable_without_redis():
-            ids = await self._redis.zrevrange("facet:dead", 0, limit - 1)
+            ids = cast("list[str]", await self._redis.zrevrange("facet:dead", 0, limit - 1))
         return await self._read(ids)
 
     async def wait(self, job_id: str, *, seconds: float, owner: str | None = None) -> JobRecord:

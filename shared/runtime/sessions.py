@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from shared.runtime.cards import ModelCard, read_card, read_weights
+from shared.runtime.interruption import current_interruption
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
@@ -62,8 +64,15 @@ class OnnxModel:
         return cls(card, read_weights(folder, card), threads=threads)
 
     def run(self, inputs: Tensors) -> list[NDArray[np.generic]]:
-        """Run the graph; outputs come in the order of the card."""
-        outputs: list[NDArray[np.generic]] = self._session.run(self._output_names, dict(inputs))
+        """Run the graph; outputs come in the order of the card.
+
+        Raises:
+            Interrupted: the computation that this belongs to was told to stop.
+        """
+        options = onnxruntime.RunOptions()
+        interruption = current_interruption()
+        with interruption.covering(options) if interruption else nullcontext():
+            outputs: list[NDArray[np.generic]] = self._session.run(self._output_names, dict(inputs), options)
         return outputs
 
     def warm_up(self, *, size: int = 64) -> float:

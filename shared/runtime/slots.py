@@ -1,7 +1,8 @@
 """A bounded number of computations at a time, with a bounded queue before them.
 
 Beyond the queue a request is refused at once with 503 and a Retry-After computed from how long the
-computations have taken lately, which beats letting it wait for longer than its caller will.
+computations have taken lately, which beats letting it wait for longer than its caller will. A caller that goes away
+leaves the queue at once; if its computation runs already, that is stopped at the next node of the model's graph.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import ParamSpec, TypeVar
 import anyio
 import anyio.to_thread
 
+from shared.http.presence import CallerGone, while_present
 from shared.problems import ServiceUnavailable
+from shared.runtime.interruption import Interrupted, Interruption, interruptible
 from shared.telemetry.timing import timed
 
 Arguments = ParamSpec("Arguments")
@@ -57,6 +60,7 @@ class Slots:
 
         Raises:
             ServiceUnavailable: the queue is full.
+            CallerGone: the caller went away while it waited or its function ran.
         """
         if self.waiting >= self._queue:
             wait = math.ceil(self.expected_wait_s)
@@ -65,15 +69,25 @@ class Slots:
                 "Prefer: respond-async where the route makes jobs.",
                 retry_after_s=wait,
             )
-        with timed("queue"):
-            await self._limiter.acquire()
+        interruption = Interruption()
+        async with while_present(on_leave=interruption.interrupt):
+            with timed("queue"):
+                await self._limiter.acquire()
+            try:
+                with interruptible(interruption):
+                    return await self._compute(partial(function, *arguments, **named))
+            finally:
+                self._limiter.release()
+
+    async def _compute(self, function: Callable[[], Answer]) -> Answer:
+        """Run in a thread that has the context of the request. A cancel waits for the thread, which holds the slot."""
+        began = time.perf_counter()
         try:
-            began = time.perf_counter()
-            answer = await anyio.to_thread.run_sync(partial(function, *arguments, **named))
-            self._learn(time.perf_counter() - began)
-            return answer
-        finally:
-            self._limiter.release()
+            answer = await anyio.to_thread.run_sync(function)
+        except Interrupted:
+            raise CallerGone("The caller went away while its answer was computed.") from None
+        self._learn(time.perf_counter() - began)
+        return answer
 
     def _learn(self, seconds: float) -> None:
         self._seconds += _WEIGHT_OF_NEWEST * (seconds - self._seconds)

@@ -24,11 +24,22 @@ _NODES: dict[str, list[onnx.NodeProto]] = {
         helper.make_node("Unsqueeze", ["noise_level", "axes"], ["level"]),
         helper.make_node("Add", ["image", "level"], ["clean"]),
     ],
+    "slow": [
+        helper.make_node(
+            "AveragePool",
+            ["image" if number == 0 else f"image_{number}"],
+            ["clean" if number == 4999 else f"image_{number + 1}"],
+            kernel_shape=[3, 3],
+            pads=[1, 1, 1, 1],
+        )
+        for number in range(5000)
+    ],
 }
 
 
 def denoiser(kind: str) -> bytes:
-    """An ONNX file: "mean" answers the mean of 3x3 pixels, "brighten" the image plus its noise level."""
+    """An ONNX file: "mean" answers the mean of 3x3 pixels, "slow" that mean 5000 times over, "brighten" the image plus
+    its noise level."""
     image, clean = (helper.make_tensor_value_info(name, TensorProto.FLOAT, _SIZES) for name in ("image", "clean"))
     level = helper.make_tensor_value_info("noise_level", TensorProto.FLOAT, ["batch"])
     graph = helper.make_graph(_NODES[kind], kind, [image, level], [clean])

@@ -55,7 +55,11 @@ def test_a_state_that_is_too_long_is_dropped() -> None:
 
 def test_onward_headers_tie_calls_together() -> None:
     context = RequestContext("r", "1" * 32, "2" * 16)
-    assert context.onward_headers() == {"X-Request-ID": "r", "traceparent": f"00-{'1' * 32}-{'2' * 16}-00"}
+    assert context.onward_headers() == {
+        "X-Request-ID": "r",
+        "traceparent": f"00-{'1' * 32}-{'2' * 16}-00",
+        "Facet-Caller": "anonymous",
+    }
     with_state = RequestContext("r", "1" * 32, "2" * 16, "00", "a=1")
     assert with_state.onward_headers()["tracestate"] == "a=1"
 

@@ -1,0 +1,139 @@
+"""A caller that goes away frees what it held: its place in the queue at once, its slot at the next node of the graph.
+
+Real sockets from the caller over the gateway to the service, and a real onnxruntime session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import APIRouter, Form
+
+from gateway.app import create_app
+from shared.runtime.interruption import Interrupted
+from shared.runtime.slots import Slots
+from shared.service import Service, create_service
+from shared.settings import Settings
+from tests.integration.gateway.servers import serve
+from tests.support.tiny_models import release
+
+SLOW = 1024
+"""Side of an image that takes the model many seconds."""
+
+PATIENCE_S = 10.0
+
+
+@dataclass
+class Ledger:
+    """What the service did."""
+
+    slots: Slots | None = None
+    began: threading.Event = field(default_factory=threading.Event)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    finished: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+def _router(ledger: Ledger) -> APIRouter:
+    router = APIRouter(tags=["test"])
+
+    @router.post("/v1/medical/slow")
+    async def slow(service: Service, side: int = Form()) -> int:
+        model = service.models.get("low-dose-ct")
+        ledger.slots = service.slots
+
+        def work() -> int:
+            ledger.began.set()
+            image = np.zeros((1, 1, side, side), np.float32)
+            try:
+                model.run({"image": image, "noise_level": np.zeros(1, np.float32)})
+            except Interrupted:
+                ledger.interrupted.set()
+                raise
+            ledger.finished.append(side)
+            return side
+
+        return await service.slots.run(work)
+
+    return router
+
+
+@pytest.fixture(params=["service", "gateway"])
+def door(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path, redis_url: str) -> Iterator[str]:
+    """URL of the service itself, or of a gateway before it."""
+    release(tmp_path, kind="slow")
+    settings = Settings(_env_file=None, redis_url=redis_url, blob_url=str(tmp_path / "blobs"), inference_threads=1)
+    service = create_service(
+        "medical", title="-", description="-", models=tmp_path, routers=[_router(ledger)], settings=settings
+    )
+    with serve(service) as url:
+        if request.param == "service":
+            yield url
+            return
+        with serve(create_app(settings.model_copy(update={"medical_url": url}))) as gateway:
+            yield gateway
+
+
+async def _until_ready(client: httpx.AsyncClient) -> None:
+    while (await client.get("/v1/models")).json()["models"] == []:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
+async def _until(condition: threading.Event) -> None:
+    assert await asyncio.to_thread(condition.wait, PATIENCE_S)
+
+
+async def _until_waiting(ledger: Ledger, count: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while ledger.slots is None or ledger.slots.waiting != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def _leave(request: asyncio.Task[httpx.Response]) -> None:
+    request.cancel()
+    with suppress(asyncio.CancelledError):
+        await request
+
+
+async def test_who_leaves_frees_its_place_and_its_slot(door: str, ledger: Ledger) -> None:
+    async with httpx.AsyncClient(base_url=door, timeout=60) as client:
+
+        def post(side: int) -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(client.post("/v1/medical/slow", data={"side": str(side)}))
+
+        await _until_ready(client)
+        running = post(SLOW)
+        await _until(ledger.began)
+        leaving = post(SLOW)
+        await _until_waiting(ledger, 1)
+        staying = post(9)
+        await _until_waiting(ledger, 2)
+
+        await _leave(leaving)
+        await _until_waiting(ledger, 1)
+        assert not ledger.interrupted.is_set(), "the one that computes is another caller's"
+
+        await _leave(running)
+        await _until(ledger.interrupted)
+        assert (await staying).json() == 9
+        assert ledger.finished == [9], "neither of those who left was computed to its end"
+
+
+async def test_who_stays_is_answered(door: str, ledger: Ledger) -> None:
+    async with httpx.AsyncClient(base_url=door, timeout=60) as client:
+        await _until_ready(client)
+        answers = await asyncio.gather(*(client.post("/v1/medical/slow", data={"side": "8"}) for _ in range(4)))
+    assert [answer.json() for answer in answers] == [8] * 4
+    assert not ledger.interrupted.is_set()
