@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -139,11 +139,18 @@ def _describe(fault: Exception) -> str:
     """What went wrong, in words of ours: messages of the system may name inner addresses."""
     if isinstance(fault, Refused):
         return str(fault)
-    if isinstance(fault.__cause__, ssl.SSLError) or isinstance(fault, ssl.SSLError):
-        cause = fault.__cause__ or fault
-        return f"TLS failed: {getattr(cause, 'verify_message', None) or getattr(cause, 'reason', None) or 'no reason'}."
+    handshake = next((cause for cause in _causes(fault) if isinstance(cause, ssl.SSLError)), None)
+    if handshake is not None:
+        reason = getattr(handshake, "verify_message", None) or handshake.reason or "the handshake was broken off"
+        return f"TLS failed: {reason}."
     if isinstance(fault, httpcore.ConnectError | httpcore.ConnectTimeout):
         return "No connection could be made."
     if isinstance(fault, httpcore.ProtocolError):
         return "The answer is not HTTP, or ended early."
     return "The connection broke."
+
+
+def _causes(fault: BaseException | None) -> Iterator[BaseException]:
+    while fault is not None:
+        yield fault
+        fault = fault.__cause__ or fault.__context__
