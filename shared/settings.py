@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     worker_shutdown_grace_s: float = Field(default=20.0, gt=0)
     """Seconds that a worker which is told to stop gives its job to reach its next step; then it is cut off."""
 
+    worker_stuck_after_s: float = Field(default=30.0, gt=0)
+    """Seconds after which a worker that neither beats nor takes waiting messages ends itself, to be started again;
+    not counted while Redis does not answer."""
+
     job_queue_timeout_s: int = Field(default=24 * 3600, gt=0)
     """Seconds that a job may wait for a worker; then it expires without having started."""
 

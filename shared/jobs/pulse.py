@@ -1,7 +1,7 @@
 """A worker's sign of life: it beats only while the worker really consumes, and sweeps at each beat.
 
 It hangs on the timer of Celery's consumer. When the consumer loses its connection, or its loop stands still, the beats
-stop, jobs for its queues are refused in time, and a supervisor can see that the worker lives and yet does nothing.
+stop, jobs for its queues are refused in time, and the watchdog ends the worker, which lives and yet does nothing.
 """
 
 from __future__ import annotations
@@ -40,9 +40,12 @@ class Pulse:
         self._worker = worker
         self._queues = queues
         self._script = client.register_script(source("beat"))
+        self.beats = 0
+        """Times that the consumer's loop came by here, whether Redis answered or not; read by the watchdog."""
 
     def beat(self) -> None:
         """Say that the worker is there, then sweep. Must not raise: it runs in the consumer's loop."""
+        self.beats += 1
         try:
             self._script(args=[self._worker, self._gone_after_ms, *self._queues])
             self._sweeper.sweep()

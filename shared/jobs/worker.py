@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import secrets
 import signal
@@ -33,6 +34,7 @@ from shared.jobs.kinds import JobKinds
 from shared.jobs.pulse import Pulse, consumer_step
 from shared.jobs.runner import JobRunner
 from shared.jobs.sweeper import Sweeper
+from shared.jobs.watchdog import Watchdog, sight_of, watch
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.telemetry.logs import configure_logging
@@ -63,7 +65,8 @@ class Worker:
         self._app = self._prepare()
 
     def run(self, *, concurrency: int = 1) -> None:
-        """Work until told to stop."""
+        """Work until told to stop, or until the watchdog finds the worker stuck."""
+        self._watch()
         self._app.worker_main(
             [
                 "--quiet",
@@ -93,7 +96,8 @@ class Worker:
 
     def _prepare(self) -> Celery:
         app = create_celery(self._settings, queues=self._queues)
-        app.steps["consumer"].add(consumer_step(self._pulse(app)))
+        self._pulse = self._make_pulse(app)
+        app.steps["consumer"].add(consumer_step(self._pulse))
         app.task(name=TASK_NAME)(self._task())
         # Celery's signals hold their receivers weakly, hence weak=False.
         signals.setup_logging.connect(self._configure_logging, weak=False)
@@ -106,7 +110,14 @@ class Worker:
 
         return run
 
-    def _pulse(self, app: Celery) -> Pulse:
+    def _watch(self) -> None:
+        client = worker_client(self._settings.redis_url, retries=0)
+        look = sight_of(client, self._queues, lambda: self._pulse.beats)
+        every_s = 2 * self._settings.worker_heartbeat_s
+        patience = max(2, math.ceil(self._settings.worker_stuck_after_s / every_s))
+        watch(Watchdog(look, patience=patience), every_s=every_s, ending=lambda: bool(self._draining.value))
+
+    def _make_pulse(self, app: Celery) -> Pulse:
         client = worker_client(self._settings.redis_url, retries=0)
         sweeper = Sweeper(client, CeleryPublisher(app), self._settings)
         return Pulse(client, sweeper, self._settings, worker=self._id, queues=self._queues)
