@@ -34,13 +34,17 @@ OPSET = 17
 class GraphOperations(Operations[str]):
     """Adds nodes to a graph; a tensor is its name.
 
+    Weights that the graph already holds are not stored a second time, and rearranged ones are rearranged when a session
+    is made: the file grows by kilobytes.
+
     Args:
         graph: grows.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph
-        self._constants: dict[tuple[bytes, tuple[int, ...], str], str] = {}
+        known = ((item.name, numpy_helper.to_array(item)) for item in graph.initializer)
+        self._constants: dict[_Key, str] = {_key(value): name for name, value in known}
         self._count = 0
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -52,9 +56,9 @@ class GraphOperations(Operations[str]):
 
     def store(self, value: NDArray[np.float32] | NDArray[np.int64]) -> str:
         """Add an initializer, once for equal values."""
-        key = (value.tobytes(), value.shape, value.dtype.str)
+        key = _key(value)
         if key not in self._constants:
-            name = f"sharing_ratio_constant_{len(self._constants) + 1}"
+            name = f"sharing_ratio_constant_{len(self._constants)}"
             self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
             self._constants[key] = name
         return self._constants[key]
@@ -83,6 +87,15 @@ class GraphOperations(Operations[str]):
         """See `Operations`."""
         return self.node("Relu", value)
 
+    def is_positive(self, value: str) -> str:
+        """See `Operations`."""
+        return self.node("Cast", self.node("Greater", value, self._number(0)), to=TensorProto.FLOAT)
+
+    def outward(self, value: str, amount: float) -> str:
+        """See `Operations`."""
+        negative = self.node("Less", value, self._number(0))
+        return self.add(value, self.node("Where", negative, self._number(-amount), self._number(amount)))
+
     def sum_channels(self, value: str) -> str:
         """See `Operations`."""
         return self.node("ReduceSum", value, self.integers(1), keepdims=1)
@@ -90,6 +103,13 @@ class GraphOperations(Operations[str]):
     def convolve(self, value: str, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> str:
         """See `Operations`."""
         return self.node("Conv", value, self.store(weight), strides=[stride, stride], pads=[*padding, *padding])
+
+    def contributions(self, value: str, weight: Weights) -> str:
+        """See `Operations`."""
+        outputs, inputs, height, width = weight.shape
+        moved = self.node("Transpose", self.store(weight), perm=[2, 3, 0, 1])
+        rows = self.node("Reshape", moved, self.integers(height * width * outputs, inputs, 1, 1))
+        return self.node("Conv", value, rows)
 
     def spread(self, value: str, weight: Weights, *, stride: int, padding: Size, size: Size) -> str:
         """See `Operations`."""
@@ -110,9 +130,19 @@ class GraphOperations(Operations[str]):
         each = self.store(np.arange(channels, dtype=np.int64)[None, :, None, None])
         return self.node("Cast", self.node("Equal", greatest, each), to=TensorProto.FLOAT)
 
+    def _number(self, value: float) -> str:
+        return self.store(np.full((1, 1, 1, 1), value, np.float32))
+
     def integers(self, *values: int) -> str:
         """A constant of shape (len(values),), int64."""
         return self.store(np.array(values, np.int64))
+
+
+_Key = tuple[bytes, tuple[int, ...], str]
+
+
+def _key(value: NDArray[Any]) -> _Key:
+    return value.tobytes(), value.shape, value.dtype.str
 
 
 def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = ()) -> onnx.ModelProto:

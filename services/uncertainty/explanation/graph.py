@@ -42,6 +42,11 @@ class MaxPool:
     stride: int
     padding: int = 0
 
+    def size(self, below: Size) -> Size:
+        """Height and width behind it."""
+        height, width = ((extent + 2 * self.padding - self.kernel) // self.stride + 1 for extent in below)
+        return height, width
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:

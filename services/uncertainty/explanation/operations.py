@@ -33,11 +33,20 @@ class Operations(Protocol[T]):
     def rectify(self, value: T) -> T:
         """max(0, value)."""
 
+    def is_positive(self, value: T) -> T:
+        """1 where value > 0, else 0."""
+
+    def outward(self, value: T, amount: float) -> T:
+        """Each element moved away from zero by `amount`; zero counts as positive."""
+
     def sum_channels(self, value: T) -> T:
         """Sum over the channels, (batch, 1, height, width)."""
 
     def convolve(self, value: T, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> T:
         """Convolution without bias, weight (outputs, inputs, height, width)."""
+
+    def contributions(self, value: T, weight: Weights) -> T:
+        """W_uv x at each position for each tap of a kernel, tap by tap: (batch, taps * outputs, height, width)."""
 
     def spread(self, value: T, weight: Weights, *, stride: int, padding: Size, size: Size) -> T:
         """Transposed convolution, weight (inputs, outputs, height, width), to the height and width `size`."""

@@ -85,7 +85,7 @@ def backward(
 
 def pooled(operations: Operations[T], source: T, pool: MaxPool, *, channels: int) -> T:
     """Maximum pooling, (batch, channels, height, width)."""
-    return operations.regroup(operations.sum_channels(_winners(operations, source, pool)), channels)
+    return operations.regroup(operations.sum_channels(_won(operations, source, pool)), channels)
 
 
 def _share(operations: Operations[T], branch: Branch, source: T, aimed: T, *, size: Size) -> T:
@@ -130,9 +130,8 @@ def convolution_shares(
 
 def _contribution_norms(operations: Operations[T], weight: Weights, part: T) -> T:
     """|W_uv x_i| of each tap and position, (batch, taps, height, width)."""
-    outputs, inputs, height, width = weight.shape
-    rows = weight.transpose(2, 3, 0, 1).reshape(height * width * outputs, inputs, 1, 1)
-    contributions = operations.regroup(operations.convolve(part, np.ascontiguousarray(rows)), outputs)
+    outputs, _, height, width = weight.shape
+    contributions = operations.regroup(operations.contributions(part, weight), outputs)
     squares = operations.sum_channels(operations.multiply(contributions, contributions))
     return operations.square_root(operations.regroup(squares, height * width))
 
@@ -142,11 +141,10 @@ def _pooled_share(
 ) -> T:
     """The block of pooling and convolution: a position contributes in those channels in which it won."""
     channels, count = convolution.weight.shape[1], pool.kernel**2
-    won = _winners(operations, source, pool)
+    won = _won(operations, source, pool)
     one_of = np.eye(count, dtype=np.float32)[:, None, :, None, None]
     parts = [operations.regroup(operations.convolve(won, choice), channels) for choice in one_of]
-    inner = tuple((extent + 2 * pool.padding - pool.kernel) // pool.stride + 1 for extent in size)
-    shares = convolution_shares(operations, convolution, parts, aimed, size=(inner[0], inner[1]))
+    shares = convolution_shares(operations, convolution, parts, aimed, size=pool.size(size))
     taps, padding = one_hot(pool.kernel, pool.kernel), (pool.padding, pool.padding)
     scattered = [
         operations.spread(share, taps[:, [tap]], stride=pool.stride, padding=padding, size=size)
@@ -158,12 +156,17 @@ def _pooled_share(
     return total
 
 
-def _winners(operations: Operations[T], source: T, pool: MaxPool) -> T:
-    """Values of each window that are its first maximum, zero elsewhere: (batch * channels, taps, height, width)."""
+def winners(operations: Operations[T], source: T, pool: MaxPool) -> tuple[T, T]:
+    """Values of each window, and 1 where a value is its window's first maximum: (batch * channels, taps, ...) each."""
     taps = np.ascontiguousarray(one_hot(pool.kernel, pool.kernel).transpose(1, 0, 2, 3))
     padding = (pool.padding, pool.padding)
     windows = operations.convolve(operations.regroup(source, 1), taps, stride=pool.stride, padding=padding)
-    return operations.multiply(windows, operations.first_maximum(windows, channels=pool.kernel**2))
+    return windows, operations.first_maximum(windows, channels=pool.kernel**2)
+
+
+def _won(operations: Operations[T], source: T, pool: MaxPool) -> T:
+    """Values that won their window, zero elsewhere."""
+    return operations.multiply(*winners(operations, source, pool))
 
 
 def one_hot(height: int, width: int) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,6 +42,14 @@ class TorchOperations(Operations[Tensor]):
         """See `Operations`."""
         return value.relu()
 
+    def is_positive(self, value: Tensor) -> Tensor:
+        """See `Operations`."""
+        return (value > 0).to(value.dtype)
+
+    def outward(self, value: Tensor, amount: float) -> Tensor:
+        """See `Operations`."""
+        return value + torch.where(value >= 0, amount, -amount)
+
     def sum_channels(self, value: Tensor) -> Tensor:
         """See `Operations`."""
         return value.sum(dim=1, keepdim=True)
@@ -48,6 +57,12 @@ class TorchOperations(Operations[Tensor]):
     def convolve(self, value: Tensor, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> Tensor:
         """See `Operations`."""
         return functional.conv2d(value, self.constant(weight), stride=stride, padding=padding)
+
+    def contributions(self, value: Tensor, weight: Weights) -> Tensor:
+        """See `Operations`."""
+        outputs, inputs, height, width = weight.shape
+        rows = weight.transpose(2, 3, 0, 1).reshape(height * width * outputs, inputs, 1, 1)
+        return functional.conv2d(value, self.constant(np.ascontiguousarray(rows)))
 
     def spread(self, value: Tensor, weight: Weights, *, stride: int, padding: Size, size: Size) -> Tensor:
         """See `Operations`."""

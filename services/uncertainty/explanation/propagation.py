@@ -1,0 +1,168 @@
+"""What sharing ratios are compared with: the gradient, and layer-wise relevance propagation, by the same operations.
+
+Both carry a number per channel and position, where sharing ratios carry one per position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from services.uncertainty.explanation.graph import Branch, Convolution, Junction, Network, Size
+from services.uncertainty.explanation.operations import Operations
+from services.uncertainty.explanation.rules import one_hot, pooled, winners
+
+T = TypeVar("T")
+
+EPSILON = 1e-6
+"""Moves denominators away from zero in layer-wise relevance propagation."""
+
+
+def gradient(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
+    """Gradient of a logit by the input, (batch, channels, height, width).
+
+    Args:
+        operations: the backend.
+        network: what was run.
+        values: the input, and each junction's pre-activation and output, by name.
+        weight: the class's row of the head, (batch or 1, channels, 1, 1).
+    """
+    rows, columns = network.sizes[network.head.source]
+    everywhere = operations.constant(np.full((1, 1, rows, columns), 1 / (rows * columns), np.float32))
+    flow = {network.head.source: operations.multiply(weight, everywhere)}
+
+    def pass_down(junction: Junction, above: T) -> list[T]:
+        if junction.rectified:
+            above = operations.multiply(above, operations.is_positive(values[junction.name]))
+        return [pull(operations, branch, above, values[branch.source], network.sizes) for branch in junction.branches]
+
+    return _descend(operations, network, flow, pass_down)
+
+
+def epsilon_relevance(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
+    """LRP-epsilon in every layer (Bach et al. 2015, equation 58): (batch, channels, height, width) of the input."""
+    flow = {network.head.source: _head_relevance(operations, network, values, weight)}
+
+    def pass_down(junction: Junction, above: T) -> list[T]:
+        ratio = operations.divide(above, operations.outward(values[junction.name], EPSILON))
+        return [
+            operations.multiply(
+                values[branch.source], pull(operations, branch, ratio, values[branch.source], network.sizes)
+            )
+            for branch in junction.branches
+        ]
+
+    return _descend(operations, network, flow, pass_down)
+
+
+def positive_relevance(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
+    """LRP-z+ in every convolution, plain in the head: only contributions above zero get relevance.
+
+    Montavon et al. 2017, section 4; at the input, whose values have signs, x+ W+ and x- W- count (alpha 1, beta 0).
+    """
+    flow = {network.head.source: _head_relevance(operations, network, values, weight)}
+
+    def pass_down(junction: Junction, above: T) -> list[T]:
+        parts = [_positive_parts(operations, branch, values[branch.source]) for branch in junction.branches]
+        forward = [push(operations, part, source) for branch in parts for part, source in branch]
+        total = forward[0]
+        for further in forward[1:]:
+            total = operations.add(total, further)
+        ratio = operations.divide(above, operations.outward(total, EPSILON))
+        return [
+            _sum(
+                operations,
+                [
+                    operations.multiply(source, pull(operations, part, ratio, source, network.sizes))
+                    for part, source in branch
+                ],
+            )
+            for branch in parts
+        ]
+
+    return _descend(operations, network, flow, pass_down)
+
+
+def push(operations: Operations[T], branch: Branch, source: T) -> T:
+    """What a branch adds to its pre-activation, without its bias."""
+    convolution = branch.convolution
+    if convolution is None:
+        return source
+    if branch.pool is not None:
+        source = pooled(operations, source, branch.pool, channels=convolution.weight.shape[1])
+    return operations.convolve(source, convolution.weight, stride=convolution.stride, padding=convolution.padding)
+
+
+def pull(operations: Operations[T], branch: Branch, above: T, source: T, sizes: Mapping[str, Size]) -> T:
+    """The transpose of `push` at `source`: (batch, channels, height, width) of the branch's source."""
+    convolution, size = branch.convolution, sizes[branch.source]
+    if convolution is None:
+        return above
+    if branch.pool is None:
+        return _transposed(operations, convolution, above, size)
+    pool, channels = branch.pool, convolution.weight.shape[1]
+    flow = _transposed(operations, convolution, above, pool.size(size))
+    _, won = winners(operations, source, pool)
+    taps = np.ascontiguousarray(one_hot(pool.kernel, pool.kernel).transpose(1, 0, 2, 3))
+    padding = (pool.padding, pool.padding)
+    routed = operations.multiply(operations.regroup(flow, 1), won)
+    back = operations.spread(routed, taps, stride=pool.stride, padding=padding, size=size)
+    return operations.regroup(back, channels)
+
+
+def _transposed(operations: Operations[T], convolution: Convolution, above: T, size: Size) -> T:
+    return operations.spread(
+        above, convolution.weight, stride=convolution.stride, padding=convolution.padding, size=size
+    )
+
+
+def _head_relevance(operations: Operations[T], network: Network, values: Mapping[str, T], weight: T) -> T:
+    rows, columns = network.sizes[network.head.source]
+    count = operations.constant(np.full((1, 1, 1, 1), rows * columns, np.float32))
+    return operations.divide(operations.multiply(values[network.head.source], weight), count)
+
+
+def _positive_parts(operations: Operations[T], branch: Branch, source: T) -> list[tuple[Branch, T]]:
+    """The branch as branches of which each only contributes what is not negative, with what each reads."""
+    convolution = branch.convolution
+    positive = operations.rectify(source)
+    if convolution is None:
+        return [(branch, positive)]
+    upper = Branch(branch.source, _with_weight(convolution, sign=1), branch.pool)
+    if branch.pool is not None:
+        return [(upper, positive)]
+    negative = operations.multiply(
+        operations.rectify(operations.multiply(source, _minus(operations))), _minus(operations)
+    )
+    return [(upper, positive), (Branch(branch.source, _with_weight(convolution, sign=-1)), negative)]
+
+
+def _with_weight(convolution: Convolution, *, sign: int) -> Convolution:
+    weight = sign * np.maximum(sign * convolution.weight, 0)
+    bias = np.zeros_like(convolution.bias)
+    return Convolution(weight, bias, stride=convolution.stride, padding=convolution.padding)
+
+
+def _minus(operations: Operations[T]) -> T:
+    return operations.constant(np.full((1, 1, 1, 1), -1, np.float32))
+
+
+def _sum(operations: Operations[T], terms: list[T]) -> T:
+    total = terms[0]
+    for term in terms[1:]:
+        total = operations.add(total, term)
+    return total
+
+
+def _descend(
+    operations: Operations[T], network: Network, flow: dict[str, T], pass_down: Callable[[Junction, T], list[T]]
+) -> T:
+    for junction in reversed(network.junctions):
+        if junction.output not in flow:
+            continue
+        for branch, share in zip(junction.branches, pass_down(junction, flow[junction.output]), strict=True):
+            known = flow.get(branch.source)
+            flow[branch.source] = share if known is None else operations.add(known, share)
+    return flow[network.input]
