@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import ssl
 import subprocess
 import sys
-import threading
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -204,25 +201,3 @@ async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatc
         sent = await Sender(guard, timeout_s=5, version="0").send(message(receiver.url))
     assert sent.is_delivered
     assert (len(receiver.received), proxy.received) == (1, [])
-
-
-async def test_tls_asks_for_the_name_and_not_for_the_address() -> None:
-    """The server has no certificate, so the handshake ends once it has read the name."""
-    names: list[str | None] = []
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.sni_callback = lambda _socket, name, _context: names.append(name)
-
-    def shake_hands(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection, pytest.raises(ssl.SSLError):
-            context.wrap_socket(connection, server_side=True)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=shake_hands, args=(listener,))
-        thread.start()
-        guard = Guard(ChangingName("127.0.0.1"), (ip_network("127.0.0.0/8"),))
-        url = f"https://receiver.example:{listener.getsockname()[1]}/"
-        sent = await Sender(guard, timeout_s=5, version="0").send(message(url))
-        thread.join()
-    assert names == ["receiver.example"]
-    assert (sent.attempt.error or "").startswith("TLS failed")
