@@ -111,7 +111,7 @@ def _document_problems(app: FastAPI) -> None:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
         for name, schema in {**problem.pop("$defs", {}), "ProblemDetails": problem}.items():
-            schemas.setdefault(name, schema)
+            schemas[name] = schema  # FastAPI writes the same a little differently, where a model of a route holds it
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
         _replace_validation_answers(document)
