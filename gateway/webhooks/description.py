@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 
-from gateway.webhooks.schemas import JobMessage, TestMessage
+from gateway.webhooks.schemas import JobMessage, WebhookTest
 from shared.webhooks.events import TEST_EVENT, WebhookEvent
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ async def _job_event(message: JobMessage, message_id: MessageId, timestamp: Time
     """Posted to webhooks that ask for it. It links to the job and holds no results."""
 
 
-async def _test(message: TestMessage, message_id: MessageId, timestamp: Timestamp, signature: Signature) -> None:
+async def _test(message: WebhookTest, message_id: MessageId, timestamp: Timestamp, signature: Signature) -> None:
     """Posted to a webhook when its owner tests it."""
 
 

@@ -202,18 +202,18 @@ class JobMessage(BaseModel):
     data: JobMessageData
 
 
-class TestMessageData(BaseModel):
+class WebhookTestData(BaseModel):
     """Which webhook was tested."""
 
     webhook_id: str = Field(examples=["wh_5d0a1c2b3d4e5f6071829304"])
 
 
-class TestMessage(BaseModel):
+class WebhookTest(BaseModel):
     """What a receiver gets of a test."""
 
     type: Literal["webhook.test"] = Field(examples=[TEST_EVENT])
     timestamp: datetime
-    data: TestMessageData
+    data: WebhookTestData
 
 
 def webhook_path(webhook_id: str) -> str:

@@ -46,7 +46,7 @@ def test_hop_by_hop_fields_stay_behind() -> None:
     )  # fmt: skip
     assert set(found) == {
         "host", "accept", "x-forwarded-proto", "x-forwarded-for", "forwarded", "x-request-id", "traceparent",
-        "tracestate",
+        "tracestate", "facet-caller",
     }  # fmt: skip
 
 
