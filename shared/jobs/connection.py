@@ -16,6 +16,9 @@ from shared.problems import ServiceUnavailable
 LONGEST_BLOCK_S = 5.0
 """Seconds that one blocking read waits; below the socket timeout, so that a dead connection is told from silence."""
 
+LONGEST_ANSWER_S = 2.0
+"""Seconds that a caller waits for a plain question to Redis; the socket timeout must be above blocking reads."""
+
 _SOCKET_TIMEOUT_S = 8.0
 _CONNECT_TIMEOUT_S = 1.0
 
@@ -54,5 +57,5 @@ def unavailable_without_redis() -> Iterator[None]:
     """Turn a Redis that does not answer into a 503 problem."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+    except (redis.ConnectionError, redis.TimeoutError, TimeoutError) as error:
         raise ServiceUnavailable("The job store does not answer at present. Nothing was changed.") from error

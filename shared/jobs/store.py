@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from shared.http.context import ANONYMOUS, RequestContext, current_context
 from shared.jobs.admission import Backlog, no_worker, queue_full, too_many_jobs
 from shared.jobs.celery_app import CeleryPublisher, Publisher, create_celery
-from shared.jobs.connection import api_client, unavailable_without_redis
+from shared.jobs.connection import LONGEST_ANSWER_S, api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
 from shared.jobs.events import JobEvents
 from shared.jobs.identifiers import is_job_id, new_job_id
@@ -272,7 +272,8 @@ class JobStore:
 
     async def _run(self, script: str, *arguments: Any) -> Any:
         with unavailable_without_redis():
-            return await self._scripts[script](args=arguments)
+            async with asyncio.timeout(LONGEST_ANSWER_S):
+                return await self._scripts[script](args=arguments)
 
     async def _read(self, ids: Sequence[str]) -> list[JobRecord]:
         found = await self._run("read", *ids) if ids else []
@@ -285,7 +286,8 @@ class JobStore:
     async def _publish(self, job_id: str, *, queue: str, time_limit_s: int) -> None:
         """Tell the workers. The record is safe, so a failure is the sweeper's business and not the caller's."""
         try:
-            await asyncio.to_thread(self._publisher.publish, job_id, queue=queue, time_limit_s=time_limit_s)
+            async with asyncio.timeout(LONGEST_ANSWER_S):
+                await asyncio.to_thread(self._publisher.publish, job_id, queue=queue, time_limit_s=time_limit_s)
         except Exception:
             _logger.warning("job recorded but not published; the sweeper will", extra={"job_id": job_id}, exc_info=True)
 

@@ -54,9 +54,21 @@ def attempts(client: redis.Redis, redis_url: str) -> Attempts:
 
 def make(attempts: Attempts, *, owner: str = "ada") -> str:
     job_id = new_job_id()
-    fields = ["title", "A test", "time_limit_s", 60, "cancel_bound_s", 1, "step_unit", "slice", "arguments", "{}"]
+    fields: list[str | int] = [
+        "title",
+        "A test",
+        "time_limit_s",
+        60,
+        "cancel_bound_s",
+        1,
+        "step_unit",
+        "slice",
+        "arguments",
+        "{}",
+    ]
     create = attempts._scripts["claim"].registered_client.register_script(source("create"))
-    outcome = create(args=[job_id, QUEUE, owner, 8000, 3_600_000, "", 1000, "", "medical.test", 100, *fields])
+    admission: list[str | int] = [8000, 3_600_000, "", 1000, "", "medical.test", 100]
+    outcome = create(args=[job_id, QUEUE, owner, *admission, *fields])
     assert outcome == ["created", job_id]
     return job_id
 
