@@ -17,12 +17,14 @@ from shared.webhooks.schedule import delay_s
 from shared.webhooks.sender import Message, Sender, Sent
 
 _PAUSE_S = 1.0
+_GRACE_S = 3.0
 
 _logger = logging.getLogger(__name__)
 
 
 class Courier:
-    """Works until it is cancelled; what it was doing then is delivered again by another once the lease is over.
+    """Works until its gateway stops. What is under way then has a moment to end; what does not, and all that a killed
+    gateway was doing, is delivered again by another once the lease is over.
 
     Args:
         queue: shared with the couriers of other gateways.
@@ -44,10 +46,10 @@ class Courier:
         try:
             yield
         finally:
-            tasks = [task, *self._under_way, *([self._news] if self._news else [])]
-            for each in tasks:
-                each.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(task, *([self._news] if self._news else []))
+            if self._under_way:
+                await asyncio.wait(self._under_way, timeout=_GRACE_S)
+            await _end(*self._under_way)
 
     async def _work(self) -> None:
         answers = True
@@ -136,3 +138,9 @@ class Courier:
                 "attempt": leased.tried,
             },
         )
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,6 +9,7 @@
 -- facet:delivery:{id}              hash, and :attempts the list of what was tried
 
 local ATTEMPTS_KEPT = 50
+local OUTBOX_KEPT = 100000 -- as in shared/jobs/lua
 local OUTBOX = 'facet:outbox'
 local DUE = 'facet:webhooks:due'
 
@@ -76,7 +77,7 @@ local function deliver(webhook, kept, kept_ms, fields)
 end
 
 -- Make couriers look now: they wait for lines of the outbox.
-local function wake() redis.call('XADD', OUTBOX, '*', 'type', 'wake') end
+local function wake() redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_KEPT, '*', 'type', 'wake') end
 
 local function note(id, attempt)
   local key = attempts_key(id)

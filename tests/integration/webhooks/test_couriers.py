@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tests.integration.conftest import free_port
 from tests.integration.gateway.servers import serve
 from tests.integration.webhooks.conftest import ALL, Jobs, Subscribe, delivery_when, until
 from tests.integration.webhooks.receivers import TAKEN, receiving
+from tests.support.serving import running
 
 ROOT = Path(__file__).parents[3]
 
@@ -201,3 +202,27 @@ async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatc
         sent = await Sender(guard, timeout_s=5, version="0").send(message(receiver.url))
     assert sent.is_delivered
     assert (len(receiver.received), proxy.received) == (1, [])
+
+
+async def test_a_gateway_that_stops_ends_what_it_was_delivering(
+    settings: Settings, webhooks: WebhookStore, jobs: Jobs
+) -> None:
+    taken_late = asyncio.Event()
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        taken_late.set()
+        await asyncio.sleep(0.5)
+        with closing(writer):
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            await writer.drain()
+
+    server = await asyncio.start_server(slowly, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    webhook, _ = await webhooks.create("anonymous", url=url, events=("job.started",), kinds=(), description="")
+    async with running(create_app(settings)):
+        await jobs.start()
+        await taken_late.wait()
+    page = await webhooks.deliveries(webhook.id, owner="anonymous")
+    assert [(delivery.status, delivery.attempt) for delivery in page.deliveries] == [("delivered", 1)]
+    server.close()
