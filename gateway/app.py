@@ -8,9 +8,12 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from gateway import catalogue, documentation, events, files, home, jobs, models
 from gateway.catalogue import Catalogue
+from gateway.idempotency.layer import Idempotency
+from gateway.idempotency.store import IdempotencyStore
 from gateway.readiness import readiness_checks
 from gateway.routing import service_routes, unknown_address
 from gateway.state import GatewayState
@@ -27,6 +30,7 @@ from shared.settings import Settings, get_settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.courier import Courier
 from shared.webhooks.guard import Guard, Resolver
+from shared.webhooks.metrics import register_webhook_metrics
 from shared.webhooks.queue import DeliveryQueue
 from shared.webhooks.sender import Sender
 from shared.webhooks.store import WebhookStore
@@ -86,10 +90,12 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         checks=readiness_checks(state.upstreams, state.jobs),
         lifespan=lifespan,
         own_openapi=False,
+        layers=[Middleware(Idempotency, store=IdempotencyStore(redis, state.blobs, settings))],
     )
     app.state.gateway = state
     describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
+    register_webhook_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams)
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.

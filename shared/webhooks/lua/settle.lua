@@ -9,6 +9,7 @@ if found[2] ~= ARGV[2] or not redis.call('ZSCORE', leased_key(webhook), id) then
 local now = now_ms()
 redis.call('ZREM', leased_key(webhook), id)
 note(id, ARGV[5])
+redis.call('HINCRBY', 'facet:webhooks:counts', outcome, 1)
 local is_enabled = redis.call('HGET', webhook_key(webhook), 'enabled') == '1'
 if outcome == 'delivered' then
   finish(id, 'delivered')

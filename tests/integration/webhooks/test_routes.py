@@ -11,7 +11,7 @@ from shared.http.context import bound, new_context
 from shared.problems import NotFound
 from shared.settings import Settings
 from shared.webhooks.store import WebhookStore
-from tests.integration.webhooks.conftest import ALL, Subscribe
+from tests.integration.webhooks.conftest import ALL, Subscribe, delivery_when
 from tests.integration.webhooks.receivers import receiving, until
 
 URL = "https://93.184.216.34/hook"
@@ -147,7 +147,8 @@ async def test_deleting_leaves_nothing(client: httpx.AsyncClient, subscribe: Sub
     with receiving() as receiver:
         webhook = await subscribe(receiver)
         await client.post(f"/v1/webhooks/{webhook['id']}/test")
-        await until(receiver.has(1))
+        await delivery_when(client, webhook, lambda found: bool(found["status"] == "delivered"))
+    assert 'facet_webhook_attempts_total{outcome="delivered"} 1.0' in (await client.get("/metrics")).text
     assert (await client.delete(f"/v1/webhooks/{webhook['id']}")).status_code == 204
     assert await connection.keys("facet:webhook:*") + await connection.keys("facet:delivery:*") == []
-    assert await connection.keys("facet:webhooks:*") == ["facet:webhooks:serial"]
+    assert sorted(await connection.keys("facet:webhooks:*")) == ["facet:webhooks:counts", "facet:webhooks:serial"]
