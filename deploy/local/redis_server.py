@@ -24,6 +24,9 @@ appendfsync everysec
 save ""
 # Jobs must not vanish: a full server refuses writes.
 maxmemory-policy noeviction
+# Thousands of small records and short event streams: packed tightly they take 3.5 kB a job instead of 8.
+hash-max-ziplist-value 2048
+stream-node-max-bytes 512
 """
 
 

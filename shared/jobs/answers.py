@@ -10,6 +10,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from shared.http.preferences import Preferences
+from shared.http.presence import while_present
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore
 from shared.problems import ProblemDetails
@@ -127,9 +128,13 @@ async def answer_job(store: JobStore, record: JobRecord, preferences: Preference
 
     Returns:
         200 with the finished job and Content-Location if it finished while the caller waited, else 202.
+
+    Raises:
+        CallerGone: the caller went away while it waited. The job goes on.
     """
     if preferences.wait_s:
-        record = await store.wait(record.id, seconds=preferences.wait_s)
+        async with while_present():
+            record = await store.wait(record.id, seconds=preferences.wait_s)
     if record.status.is_final:
         return _answer(record, 200, {"Content-Location": job_path(record.id)}, preferences)
     return accepted(record, preferences)

@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import redis
 from celery.worker import state
@@ -86,7 +85,7 @@ def sight_of(client: redis.Redis, queues: Sequence[str], beats: Callable[[], int
     """
 
     def look() -> Sight:
-        waiting = any(cast("int", client.llen(KEY_PREFIX + queue)) for queue in queues)
+        waiting = any(client.llen(KEY_PREFIX + queue) for queue in queues)
         return Sight(
             beats=beats(),
             received=sum(state.total_count.values()),

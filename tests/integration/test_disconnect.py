@@ -15,9 +15,16 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from fastapi import APIRouter, Form
+import redis
+from fastapi import APIRouter, Form, Request, Response
 
 from gateway.app import create_app
+from shared.http.preferences import preferences_of
+from shared.http.presence import CallerGone
+from shared.jobs.answers import answer_job
+from shared.jobs.attempts import Attempt, Attempts
+from shared.jobs.connection import worker_client
+from shared.jobs.kinds import JobKind
 from shared.runtime.interruption import Interrupted
 from shared.runtime.slots import Slots
 from shared.service import Service, create_service
@@ -30,6 +37,8 @@ SLOW = 1024
 
 PATIENCE_S = 10.0
 
+LONG = JobKind(name="medical.test", queue="medical.onnx", function="tests:none", title="A test")
+
 
 @dataclass
 class Ledger:
@@ -39,6 +48,7 @@ class Ledger:
     began: threading.Event = field(default_factory=threading.Event)
     interrupted: threading.Event = field(default_factory=threading.Event)
     finished: list[int] = field(default_factory=list)
+    job_ids: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -67,6 +77,17 @@ def _router(ledger: Ledger) -> APIRouter:
 
         return await service.slots.run(work)
 
+    @router.post("/v1/medical/long")
+    async def long(request: Request, service: Service) -> Response:
+        record = await service.jobs.create(LONG, {})
+        ledger.job_ids.append(record.id)
+        ledger.began.set()
+        try:
+            return await answer_job(service.jobs, record, preferences_of(request))
+        except CallerGone:
+            ledger.interrupted.set()
+            raise
+
     return router
 
 
@@ -75,6 +96,8 @@ def door(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path, redis_u
     """URL of the service itself, or of a gateway before it."""
     release(tmp_path, kind="slow")
     settings = Settings(_env_file=None, redis_url=redis_url, blob_url=str(tmp_path / "blobs"), inference_threads=1)
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd("facet:queue:medical.onnx:workers", {"by hand": 1e15})
     service = create_service(
         "medical", title="-", description="-", models=tmp_path, routers=[_router(ledger)], settings=settings
     )
@@ -137,3 +160,17 @@ async def test_who_stays_is_answered(door: str, ledger: Ledger) -> None:
         answers = await asyncio.gather(*(client.post("/v1/medical/slow", data={"side": "8"}) for _ in range(4)))
     assert [answer.json() for answer in answers] == [8] * 4
     assert not ledger.interrupted.is_set()
+
+
+async def test_who_leaves_while_waiting_for_a_job_leaves_it_running(door: str, ledger: Ledger, redis_url: str) -> None:
+    async with httpx.AsyncClient(base_url=door, timeout=60) as client:
+        waiting = asyncio.create_task(client.post("/v1/medical/long", headers={"Prefer": "wait=50"}))
+        await _until(ledger.began)
+        with worker_client(redis_url) as connection:
+            attempt = Attempts(connection, Settings(_env_file=None), "by hand").claim(ledger.job_ids[0])
+            assert isinstance(attempt, Attempt)
+            await _leave(waiting)
+            await _until(ledger.interrupted)
+            assert attempt.note() is False, "nobody has cancelled it"
+            attempt.succeed({"answer": 42})
+            assert connection.hget(f"facet:job:{ledger.job_ids[0]}", "status") == "succeeded"
