@@ -12,7 +12,11 @@ import orjson
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from shared.jobs.connection import worker_client
+from shared.jobs.sweeper import Sweeper
+from shared.problems import Conflict
 from shared.settings import Settings
+from tests.integration.gateway.conftest import Unpublished, kind
 from tests.integration.gateway.servers import serve_bytes
 from tests.integration.webhooks.conftest import Jobs, Subscribe, delivery_when, until
 from tests.integration.webhooks.receivers import TAKEN, Received, receiving
@@ -82,14 +86,33 @@ async def test_filters_by_event_and_kind(jobs: Jobs, subscribe: Subscribe) -> No
     assert sorted(types(one_kind.received)) == ["job.started", "job.succeeded"]
 
 
-async def test_cancelled_and_failed_jobs_are_told_of(jobs: Jobs, subscribe: Subscribe) -> None:
+async def test_every_end_is_told_of(jobs: Jobs, subscribe: Subscribe, settings: Settings, connection: Any) -> None:
     with receiving() as receiver:
-        await subscribe(receiver, events=["job.cancelled"])
-        attempt = await jobs.start()
-        await jobs.store.request_cancel(attempt.record.id)
-        attempt.cancelled()
-        await until(receiver.has(1))
-    assert types(receiver.received) == ["job.cancelled"]
+        await subscribe(receiver, events=["job.failed", "job.cancelled", "job.expired"])
+        failed = await jobs.start()
+        failed.fail(Conflict("It must not be."))
+        running = await jobs.start()
+        await jobs.store.request_cancel(running.record.id)
+        running.cancelled()
+        queued = await jobs.store.create(kind(), {})
+        await jobs.store.request_cancel(queued.id)
+        forgotten = await jobs.store.create(kind(), {})
+        await connection.zadd("facet:due", {forgotten.id: 0})  # it has waited too long
+        with closing(worker_client(settings.redis_url)) as worker:
+            Sweeper(worker, Unpublished(), settings).expire()
+        await until(receiver.has(4))
+        await asyncio.sleep(0.2)
+    messages = [orjson.loads(request.body) for request in receiver.received]
+    assert sorted(
+        (message["type"], message["data"]["id"], message["data"]["status"]) for message in messages
+    ) == sorted(
+        [
+            ("job.failed", failed.record.id, "failed"),
+            ("job.cancelled", running.record.id, "cancelled"),
+            ("job.cancelled", queued.id, "cancelled"),
+            ("job.expired", forgotten.id, "expired"),
+        ]
+    )
 
 
 async def test_another_owners_jobs_are_not_told_of(jobs: Jobs, subscribe: Subscribe, connection: Any) -> None:
