@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gateway.idempotency.documentation import describe_keys
 from shared.problems import BadGateway, ContentTooLarge, GatewayTimeout, ServiceUnavailable, problem_responses
 
 Document = dict[str, Any]
@@ -43,6 +44,7 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
     for operation in operations(merged):
         operation["parameters"] = [item for item in operation.get("parameters", []) if not _is_ignored(item)]
         operation.setdefault("responses", {}).setdefault("default", _ANY_PROBLEM)
+    describe_keys(merged)
     _share_identifiers(merged)
     described |= tags
     used = {tag for operation in operations(merged) for tag in operation.get("tags", [])}
