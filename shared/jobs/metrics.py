@@ -23,6 +23,7 @@ class JobMetrics(Collector):
     - `facet_jobs_waiting{queue}`: jobs that no worker has started (scale on this)
     - `facet_jobs_oldest_wait_seconds{queue}`: age of the job that is next
     - `facet_jobs_running`: jobs that an attempt holds the lease of
+    - `facet_jobs_dead`: dead letters, which wait for an operator (alert on this)
     - `facet_job_workers{queue}`: workers that read the queue
 
     Args:
@@ -44,11 +45,13 @@ class JobMetrics(Collector):
         try:
             counts: Any = self._redis.hgetall("facet:counts")
             running: Any = self._redis.zcard("facet:leases")
+            dead: Any = self._redis.zcard("facet:dead")
             rows: Any = self._script(args=[self._gone_after_ms])
         except redis.RedisError:
             return
         yield _ended(counts)
         yield GaugeMetricFamily("facet_jobs_running", "Jobs being worked on", value=running)
+        yield GaugeMetricFamily("facet_jobs_dead", "Jobs that were given up", value=dead)
         yield from _queues(rows)
 
 

@@ -231,6 +231,7 @@ def test_metrics(settings: Settings, working: Working) -> None:
     registry = CollectorRegistry()
     register_job_metrics(registry, settings)
     assert registry.get_sample_value("facet_jobs_running") == 1
+    assert registry.get_sample_value("facet_jobs_dead") == 0
     assert registry.get_sample_value("facet_jobs_waiting", {"queue": QUEUE}) == 0
     assert registry.get_sample_value("facet_job_workers", {"queue": QUEUE}) == 1
     working.context._attempt.succeed({})
