@@ -11,6 +11,9 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from gateway import catalogue, documentation, events, files, home, jobs, models
+from gateway.access import routes as audit
+from gateway.access.authentication import Authenticator
+from gateway.access.layer import Access
 from gateway.catalogue import Catalogue
 from gateway.idempotency.layer import Idempotency
 from gateway.idempotency.store import IdempotencyStore
@@ -20,6 +23,9 @@ from gateway.state import GatewayState
 from gateway.upstreams import Upstreams
 from gateway.webhooks import deliveries, routes
 from gateway.webhooks.description import describe_messages
+from shared.access.audit import AuditLog
+from shared.access.keys import KeyStore
+from shared.access.quotas import Quotas
 from shared.binding import require_safe_binding
 from shared.http.application import VERSION, create_application
 from shared.jobs.connection import api_client
@@ -66,8 +72,10 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         jobs=JobStore(redis, JobKinds(()), settings),
         blobs=BlobStore(settings.blob_url),
         webhooks=WebhookStore(redis, settings),
+        audit=AuditLog(redis, kept=settings.audit_entries),
         guard=Guard(resolver, settings.webhook_allowed_networks),
     )
+    authenticator = Authenticator(KeyStore(redis))
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
 
     @asynccontextmanager
@@ -85,18 +93,21 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         settings=settings,
         routers=[
             module.router
-            for module in (home, jobs, events, files, routes, deliveries, models, catalogue, documentation)
+            for module in (home, jobs, events, files, routes, deliveries, models, audit, catalogue, documentation)
         ],
         checks=readiness_checks(state.upstreams, state.jobs),
         lifespan=lifespan,
         own_openapi=False,
-        layers=[Middleware(Idempotency, store=IdempotencyStore(redis, state.blobs, settings))],
+        layers=[
+            Middleware(Access, settings=settings, authenticator=authenticator, quotas=Quotas(redis), audit=state.audit),
+            Middleware(Idempotency, store=IdempotencyStore(redis, state.blobs, settings)),
+        ],
     )
     app.state.gateway = state
     describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
-    app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams)
+    app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
     app.router.routes[:0] = service_routes(state.upstreams)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Request, Response
 
+from gateway.access.documentation import describe_access
 from gateway.openapi import Document, merge
 from gateway.upstreams import UpstreamFailure, Upstreams
 from shared.settings import DOMAINS, Domain
@@ -24,6 +25,7 @@ TAGS = {
     "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
     "webhooks": "Be told of your jobs by signed requests; see what arrived, and have it sent again.",
     "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits.",
+    "audit": "Who ran what on which digest.",
     "gateway": "The way in.",
     "health": "Alive and ready, kept apart.",
     "metrics": "What Prometheus scrapes.",
@@ -45,9 +47,11 @@ class Catalogue:
     Args:
         own: makes the gateway's own document.
         upstreams: the services.
+        keys: whether callers are asked for API keys.
     """
 
-    def __init__(self, own: Callable[[], Document], upstreams: Upstreams) -> None:
+    def __init__(self, own: Callable[[], Document], upstreams: Upstreams, *, keys: bool = False) -> None:
+        self._keys = keys
         self._own = own
         self._upstreams = upstreams
         self._edition: Edition | None = None
@@ -63,6 +67,8 @@ class Catalogue:
     async def _make(self) -> Edition:
         answers = await asyncio.gather(*(self._ask(domain) for domain in DOMAINS))
         document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=TAGS)
+        if self._keys:
+            describe_access(document)
         content = orjson.dumps(document)
         whole = "x-unavailable" not in document
         kept_s = _KEPT_WHOLE_S if whole else _KEPT_INCOMPLETE_S

@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 
 from gateway.jobs import JOB_PROBLEMS, JobId
 from gateway.promptness import promptly
-from gateway.state import Caller, Gateway
+from gateway.state import Gateway, VisibleOwner
 from shared.jobs.events import JobEvent, JobEvents, parse_event_id
 from shared.problems import BadRequest, Problem, problem_responses
 
@@ -55,7 +55,7 @@ _EXAMPLE = (
 )
 async def follow_job(
     gateway: Gateway,
-    owner: Caller,
+    owner: VisibleOwner,
     job_id: JobId,
     last_event_id: Annotated[
         str | None, Header(description="Id of the last event that was read; all later ones are sent")

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from gateway.jobs import JOB_PROBLEMS, JobId, read_finished
 from gateway.promptness import promptly
-from gateway.state import Caller, Gateway
+from gateway.state import Gateway, VisibleOwner
 from shared.problems import Conflict, NotFound, problem_responses
 from shared.storage.blobs import Blob, BlobCorrupted, BlobMissing, BlobStore
 
@@ -46,7 +46,7 @@ class StoredFile(BaseModel):
 )
 async def read_file(
     gateway: Gateway,
-    owner: Caller,
+    owner: VisibleOwner,
     job_id: JobId,
     name: Annotated[str, Path(description="A key of `files` in the result", examples=["series.zip"])],
 ) -> Response:
@@ -71,7 +71,7 @@ async def read_file(
 )
 async def read_preview(
     gateway: Gateway,
-    owner: Caller,
+    owner: VisibleOwner,
     job_id: JobId,
     digest: Annotated[str, Path(description="`digest` of a `preview` event of this job", examples=["sha256:9f86..."])],
 ) -> Response:

@@ -23,7 +23,8 @@ _REPLACED_ONWARD = frozenset(
     {
         b"host", b"expect", b"x-request-id", b"traceparent", b"tracestate", b"forwarded", b"x-real-ip",
         b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-forwarded-prefix",
-        b"facet-caller", b"facet-job-limit", b"facet-creation-key", b"authorization", b"idempotency-key",
+        b"facet-caller", b"facet-job-limit", b"facet-creation-key", b"authorization", b"x-api-key",
+        b"idempotency-key", b"facet-fleet-token",
     }
 )  # fmt: skip
 

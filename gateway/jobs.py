@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.promptness import promptly
-from gateway.state import Caller, Gateway
+from gateway.state import Gateway, VisibleOwner
 from shared.http.preferences import Preferences, preferences_of
 from shared.jobs.answers import JobView, job_path, retry_after_s
 from shared.jobs.records import JobRecord, JobStatus
@@ -63,7 +63,7 @@ class JobList(BaseModel):
 async def list_jobs(
     response: Response,
     gateway: Gateway,
-    owner: Caller,
+    owner: VisibleOwner,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this status")] = None,
     kind: Annotated[str | None, Query(max_length=100, description="Only jobs of this kind")] = None,
     cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")] = None,
@@ -93,7 +93,7 @@ async def list_jobs(
 async def read_job(
     request: Request,
     gateway: Gateway,
-    owner: Caller,
+    owner: VisibleOwner,
     job_id: JobId,
     prefer: Annotated[
         str | None, Header(description="`wait=N`: answer as soon as the job is finished, after N seconds at the latest")
@@ -121,7 +121,7 @@ async def read_job(
         **problem_responses(Conflict),
     },
 )
-async def cancel_job(gateway: Gateway, owner: Caller, job_id: JobId) -> Response:
+async def cancel_job(gateway: Gateway, owner: VisibleOwner, job_id: JobId) -> Response:
     """Stop a job and nothing else. Asking again while it stops changes nothing; a finished job answers 409."""
     async with promptly():
         record = await gateway.jobs.request_cancel(job_id, owner=owner)
@@ -142,7 +142,7 @@ async def cancel_job(gateway: Gateway, owner: Caller, job_id: JobId) -> Response
         **problem_responses(Conflict, TooManyRequests),
     },
 )
-async def retry_job(gateway: Gateway, owner: Caller, job_id: JobId) -> Response:
+async def retry_job(gateway: Gateway, owner: VisibleOwner, job_id: JobId) -> Response:
     """Give a job that failed, expired or was cancelled a further attempt, which resumes from its last checkpoint.
 
     The job keeps its id. An unfinished job, and one that succeeded, answers 409.
@@ -165,14 +165,14 @@ async def retry_job(gateway: Gateway, owner: Caller, job_id: JobId) -> Response:
         **problem_responses(Conflict),
     },
 )
-async def read_result(gateway: Gateway, owner: Caller, job_id: JobId, response: Response) -> dict[str, Any]:
+async def read_result(gateway: Gateway, owner: VisibleOwner, job_id: JobId, response: Response) -> dict[str, Any]:
     """The result alone. 409 while there is none yet and after a cancel; a failed job answers with its problem."""
     record = await read_finished(gateway, job_id, owner)
     response.headers["Cache-Control"] = "private, no-store"
     return record.result or {}
 
 
-async def read_finished(gateway: Gateway, job_id: str, owner: str) -> JobRecord:
+async def read_finished(gateway: Gateway, job_id: str, owner: str | None) -> JobRecord:
     """A job that succeeded.
 
     Raises:
@@ -190,7 +190,7 @@ async def read_finished(gateway: Gateway, job_id: str, owner: str) -> JobRecord:
     raise Conflict(f"This job is {record.status}. It has no result yet.", headers={"Retry-After": seconds})
 
 
-async def _read(gateway: Gateway, job_id: str, owner: str, *, wait_s: int = 0) -> JobRecord:
+async def _read(gateway: Gateway, job_id: str, owner: str | None, *, wait_s: int = 0) -> JobRecord:
     async with promptly():
         record = await gateway.jobs.get(job_id, owner=owner)
     if wait_s and not record.status.is_final:

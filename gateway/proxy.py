@@ -95,6 +95,7 @@ class Proxy:
         self._host = self._url.netloc
         self._base = str(self._url).rstrip("/").encode("ascii")
         self._timeouts = upstreams.timeouts
+        self._credentials = [(name.encode(), value.encode()) for name, value in upstreams.credentials.items()]
         self._transport = upstreams.transport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,7 +130,7 @@ class Proxy:
         return httpx.Request(
             scope["method"],
             url,
-            headers=onward_headers(scope, host=self._host, context=current_context()),
+            headers=onward_headers(scope, host=self._host, context=current_context()) + self._credentials,
             stream=body,
             extensions={"timeout": self._timeouts},
         )

@@ -8,12 +8,17 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.upstreams import Upstreams
+from shared.access.audit import AuditLog
+from shared.access.keys import ApiKey
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.guard import Guard
 from shared.webhooks.store import WebhookStore
+
+KEY_IN_SCOPE = "facet.key"
+"""Where the API key of a request is found in its ASGI scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class GatewayState:
     jobs: JobStore
     blobs: BlobStore
     webhooks: WebhookStore
+    audit: AuditLog
     guard: Guard
     """Where webhooks may go."""
 
@@ -41,8 +47,17 @@ async def caller() -> str:
     return context.caller if context else ANONYMOUS
 
 
+async def visible_owner(request: Request) -> str | None:
+    """Whose jobs the caller may see and act on: its own, or everybody's for an admin."""
+    key: ApiKey | None = request.scope.get(KEY_IN_SCOPE)
+    return None if key is not None and "admin" in key.scopes else await caller()
+
+
 Gateway = Annotated[GatewayState, Depends(gateway_state)]
 """Annotate a route's parameter with this to get the gateway's state."""
 
 Caller = Annotated[str, Depends(caller)]
-"""Annotate a route's parameter with this to get the owner whose jobs may be seen."""
+"""Annotate a route's parameter with this to get who asks."""
+
+VisibleOwner = Annotated[str | None, Depends(visible_owner)]
+"""Annotate a route's parameter with this to get the owner whose jobs may be seen; None stands for everybody."""

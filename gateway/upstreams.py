@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from shared.http.context import current_context
+from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.settings import DOMAINS, Domain, Settings
 
 CONNECTIONS_LIMIT = 512
@@ -56,6 +57,8 @@ class Upstreams:
     def __init__(self, settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.transport = transport or transport_for(settings)
         self.urls: Mapping[Domain, httpx.URL] = {domain: httpx.URL(settings.service_url(domain)) for domain in DOMAINS}
+        token = settings.fleet_token
+        self.credentials = {FLEET_TOKEN_HEADER: token.get_secret_value()} if token else {}
         self.timeouts: dict[str, float | None] = timeout_for(settings).as_dict()
 
     async def get_json(
@@ -76,7 +79,11 @@ class Upstreams:
         request = httpx.Request(
             "GET",
             self.urls[domain].copy_with(raw_path=path.encode("ascii")),
-            headers={"Accept": "application/json", **(context.onward_headers() if context else {})},
+            headers={
+                "Accept": "application/json",
+                **self.credentials,
+                **(context.onward_headers() if context else {}),
+            },
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)},
         )
         try:

@@ -10,17 +10,19 @@ class UnsafeBinding(Exception):
 
 
 def require_safe_binding(settings: Settings) -> None:
-    """Refuse to listen beyond loopback, where nobody is asked for a key, without the operator's word.
+    """Refuse to listen beyond loopback where nobody is asked for a key, without the operator's word.
 
     Args:
-        settings: `host` is the address to listen on, `trusted_network` the operator's word.
+        settings: `host` is the address to listen on; `api_keys` with `fleet_token`, or `trusted_network`, allow any.
 
     Raises:
-        UnsafeBinding: the address is not loopback and the network is not said to be trusted.
+        UnsafeBinding: the address is not loopback, and neither is true.
     """
-    if settings.host in LOOPBACK_HOSTS or settings.trusted_network:
+    guarded = settings.api_keys and settings.fleet_token is not None
+    if settings.host in LOOPBACK_HOSTS or settings.trusted_network or guarded:
         return
     raise UnsafeBinding(
-        f"FACET_HOST={settings.host} would let everyone on the network use Facet, as no API keys are configured. "
-        "Keep 127.0.0.1, or set FACET_TRUSTED_NETWORK=true if only trusted clients can reach the port."
+        f"FACET_HOST={settings.host} would let everyone on the network use Facet, as no API keys are asked for. "
+        "Keep 127.0.0.1, or set FACET_API_KEYS=true and FACET_FLEET_TOKEN to a secret, or FACET_TRUSTED_NETWORK=true "
+        "if only trusted clients can reach the port."
     )

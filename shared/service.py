@@ -10,8 +10,10 @@ from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.middleware import Middleware
 
 from shared.http.application import create_application
+from shared.http.fleet import FleetOnly
 from shared.http.health import Check
 from shared.jobs.store import JobStore, open_job_store
 from shared.runtime.registry import ModelRegistry, models_router
@@ -102,6 +104,7 @@ def create_service(
         routers=[models_router(registry), *routers],
         checks=checks,
         lifespan=lifespan,
+        layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],
     )
     checks["redis"] = jobs_check(app)
     return app

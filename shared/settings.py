@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, IPvAnyNetwork, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Domain = Literal["medical", "generation", "security", "uncertainty", "perception"]
@@ -30,6 +30,26 @@ class Settings(BaseSettings):
     trusted_network: bool = False
     """Set by an operator who publishes the ports on a private network only: allows listening beyond loopback
     without API keys."""
+
+    api_keys: bool = False
+    """Ask every caller for an API key (`facet keys create`). Without, everybody is the caller `anonymous`, and the
+    gateway listens on loopback only."""
+
+    fleet_token: SecretStr | None = None
+    """Secret that the gateway shows the services, which refuse whoever does not; without, they believe everybody who
+    reaches their ports."""
+
+    quota_requests_per_minute: int = Field(default=600, ge=1)
+    """Requests that run or write something, per owner of keys; reading has ten times as many."""
+
+    quota_bytes_per_minute: int = Field(default=4 * 1024**3, ge=1)
+    """Bytes of request bodies per owner of keys."""
+
+    quota_jobs: int = Field(default=100, ge=1)
+    """Unfinished jobs at once per owner of keys."""
+
+    audit_entries: int = Field(default=100_000, ge=1)
+    """Entries of the audit log that Redis keeps, about."""
 
     gateway_port: int = Field(default=8000, ge=0, le=65535)
     """Port of the gateway, the one public door."""

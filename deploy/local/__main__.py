@@ -6,13 +6,14 @@ import argparse
 import fcntl
 import importlib.util
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
 from deploy.local.ports import PortsTaken
@@ -100,11 +101,19 @@ def supervise(fleet: Fleet, options: argparse.Namespace) -> None:
     say("stopped")
 
 
+def _settings(port: int | None) -> Settings:
+    """The settings; where callers are asked for keys, services get a token so that they believe the gateway only."""
+    settings = Settings() if port is None else Settings(gateway_port=port)
+    if settings.api_keys and settings.fleet_token is None:
+        return settings.model_copy(update={"fleet_token": SecretStr(secrets.token_urlsafe(32))})
+    return settings
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 after a stop that was asked for, 1 if the fleet does not start, 2 if it cannot be started like this."""
     options = parse(arguments)
     try:
-        settings = Settings() if options.port is None else Settings(gateway_port=options.port)
+        settings = _settings(options.port)
         require_safe_binding(settings)
         with claimed(options.state):
             with_torch = torch_wanted(without_torch=options.without_torch)

@@ -106,6 +106,8 @@ def _environment(settings: Settings, options: Options, ports: Mapping[str, int],
     environment = {"FACET_REDIS_URL": redis_url, "FACET_BLOB_URL": blobs}
     for name, port in ports.items():
         environment[f"FACET_{name.upper()}_PORT"] = str(port)
+    if settings.fleet_token is not None:
+        environment["FACET_FLEET_TOKEN"] = settings.fleet_token.get_secret_value()
     for domain in DOMAINS:
         environment[f"FACET_{domain.upper()}_URL"] = f"http://{_LOOPBACK}:{ports[domain]}"
     return environment

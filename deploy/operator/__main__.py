@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import click
 
+from deploy.operator.audit import audit
 from deploy.operator.jobs import jobs
+from deploy.operator.keys import keys
 from deploy.operator.status import status
 
 
@@ -18,7 +20,9 @@ def main() -> None:
     """Look after a Facet fleet. Speaks with its Redis: the one that FACET_REDIS_URL names, or the local fleet's."""
 
 
+main.add_command(audit)
 main.add_command(jobs)
+main.add_command(keys)
 main.add_command(status)
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
@@ -19,3 +20,9 @@ def test_other_addresses_are_refused_with_the_way_out(host: str) -> None:
 
 def test_the_operators_word_opens_them() -> None:
     require_safe_binding(Settings(host="0.0.0.0", trusted_network=True))
+
+
+def test_so_do_keys_with_services_that_believe_the_gateway_only() -> None:
+    require_safe_binding(Settings(host="0.0.0.0", api_keys=True, fleet_token=SecretStr("s")))
+    with pytest.raises(UnsafeBinding, match="FACET_FLEET_TOKEN"):
+        require_safe_binding(Settings(host="0.0.0.0", api_keys=True))

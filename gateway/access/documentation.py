@@ -1,0 +1,28 @@
+"""Keys in the OpenAPI document: Swagger UI's *Authorize*, what each route needs, and how it is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.access.scopes import PUBLIC, needed_scope
+from shared.problems import Forbidden, TooManyRequests, Unauthorized, problem_responses
+
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+def describe_access(document: dict[str, Any]) -> None:
+    """Add the security scheme to a document, and to each operation its scope, 401, 403 and 429."""
+    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes["key"] = {"type": "http", "scheme": "bearer", "description": "An API key, `facet_...`"}
+    answers = problem_responses(Unauthorized, Forbidden, TooManyRequests)
+    for path, item in document.get("paths", {}).items():
+        for method in _METHODS:
+            if method not in item:
+                continue
+            operation, needed = item[method], needed_scope(method.upper(), path)
+            operation["security"] = [] if needed == PUBLIC else [{"key": []}]
+            if needed == PUBLIC:
+                continue
+            operation["x-scope"] = needed
+            for status, answer in answers.items():
+                operation.setdefault("responses", {}).setdefault(str(status), answer)

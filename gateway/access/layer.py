@@ -1,0 +1,200 @@
+"""The ASGI layer at the door."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.access.authentication import Authenticator
+from gateway.promptness import promptly
+from gateway.state import KEY_IN_SCOPE
+from shared.access.audit import AuditLog, Entry
+from shared.access.keys import ApiKey, Limits
+from shared.access.quotas import READS_PER_REQUEST, Grant, Policy, Quotas, limits_of
+from shared.access.scopes import PUBLIC, grants, needed_scope
+from shared.http.context import ANONYMOUS, bound, current_context, new_context
+from shared.http.errors import problem_response
+from shared.problems import Forbidden, Problem, QuotaExceeded, ServiceUnavailable
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(slots=True)
+class _Visit:
+    """What the log is told of a request."""
+
+    receive: Receive
+    send: Send
+    headers: dict[str, str] = field(default_factory=dict)
+    key: ApiKey | None = None
+    status: int = 0
+    job: str = ""
+    bytes: int = 0
+    whole: bool = False
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    async def read(self) -> Message:
+        """The next message, its part of the body counted."""
+        message = await self.receive()
+        if message["type"] == "http.request":
+            body = message.get("body", b"")
+            self.bytes += len(body)
+            self.digest.update(body)
+            self.whole = not message.get("more_body", False)
+        return message
+
+    async def write(self, message: Message) -> None:
+        """Pass an answer on, with what is left of the quotas."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers.update(self.headers)
+            location = headers.get("location", "")
+            self.job = location if location.startswith("/v1/jobs/") else ""
+        await self.send(message)
+
+
+class Access:
+    """The layer.
+
+    Args:
+        app: the application inside.
+        settings: whether keys are asked for, and quotas.
+        authenticator: finds keys.
+        quotas: counts.
+        audit: the log.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, authenticator: Authenticator, quotas: Quotas, audit: AuditLog
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._authenticator = authenticator
+        self._quotas = quotas
+        self._audit = audit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(receive, send)
+        try:
+            if self._settings.api_keys:
+                await self._admit(scope, visit)
+            await self._serve(scope, visit)
+        except Problem as problem:
+            await problem_response(problem, path=scope["path"])(scope, receive, visit.write)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._note(scope, visit)
+
+    async def _serve(self, scope: Scope, visit: _Visit) -> None:
+        reads_only = scope["method"] in _SAFE
+        receive = visit.receive if reads_only else visit.read
+        if visit.key is None:
+            await self._app(scope, receive, visit.write)
+            return
+        limits = limits_of(visit.key.limits, self._settings)
+        context = (current_context() or new_context()).on_behalf_of(visit.key.owner, job_limit=str(limits.jobs))
+        scope[KEY_IN_SCOPE] = visit.key
+        with bound(context):
+            await self._app(scope, receive, visit.write)
+        await self._charge_rest(scope, visit, limits)
+
+    async def _admit(self, scope: Scope, visit: _Visit) -> None:
+        """Let the request in, or say why not."""
+        needed = needed_scope(scope["method"], scope["path"])
+        if needed == PUBLIC:
+            return
+        headers, client = Headers(scope=scope), scope.get("client")
+        key = await self._authenticator.identify(headers, address=client[0] if client else "")
+        visit.key = key
+        if not grants(key.scopes, needed):
+            challenge = f'Bearer realm="facet", error="insufficient_scope", scope="{needed}"'
+            raise Forbidden(
+                f"This API key lacks the scope {needed}. It has: {', '.join(key.scopes)}.",
+                headers={"WWW-Authenticate": challenge},
+            )
+        await self._spend(scope, visit, key, announced=_announced(headers))
+
+    async def _spend(self, scope: Scope, visit: _Visit, key: ApiKey, *, announced: int) -> None:
+        limits = limits_of(key.limits, self._settings)
+        amounts = _amounts(limits, reads_only=scope["method"] in _SAFE, size=announced)
+        try:
+            async with promptly():
+                grant = await self._quotas.spend(key.owner, amounts)
+        except ServiceUnavailable:
+            # The key is known from before; work that needs no Redis goes on, uncounted.
+            logger.warning("quotas are not counted: Redis does not answer")
+            return
+        visit.headers = grant.headers(limits.jobs)
+        if not grant.granted:
+            raise _exceeded(grant, visit.headers)
+
+    async def _charge_rest(self, scope: Scope, visit: _Visit, limits: Limits) -> None:
+        """Bodies without a Content-Length are charged when their size is known."""
+        if visit.key is None or not visit.bytes or _announced(Headers(scope=scope)):
+            return
+        try:
+            async with promptly():
+                amounts = {Policy("bytes", limits.bytes_per_minute or 0): visit.bytes}
+                await self._quotas.spend(visit.key.owner, amounts, force=True)
+        except ServiceUnavailable:
+            logger.warning("quotas are not counted: Redis does not answer")
+
+    async def _note(self, scope: Scope, visit: _Visit) -> None:
+        """Write into the log what ran, or was refused. The answer is out by now, whatever Redis does."""
+        if scope["method"] in _SAFE and visit.status not in {401, 403}:
+            return
+        context = current_context()
+        entry = Entry(
+            request_id=context.request_id if context else "",
+            caller=visit.key.owner if visit.key else ANONYMOUS,
+            key=visit.key.id if visit.key else "",
+            method=scope["method"],
+            path=scope["path"],
+            status=visit.status or 499,
+            digest=f"sha256:{visit.digest.hexdigest()}" if visit.whole else "",
+            bytes=visit.bytes,
+            job=visit.job,
+        )
+        try:
+            async with promptly():
+                await self._audit.write(entry)
+        except ServiceUnavailable:
+            logger.warning("the audit log is in the process log only: Redis does not answer")
+
+
+def _amounts(limits: Limits, *, reads_only: bool, size: int) -> dict[Policy, int]:
+    requests = limits.requests_per_minute or 0
+    if reads_only:
+        return {Policy("reads", requests * READS_PER_REQUEST): 1}
+    return {Policy("requests", requests): 1, Policy("bytes", limits.bytes_per_minute or 0): size}
+
+
+def _announced(headers: Headers) -> int:
+    """Bytes of the body by its Content-Length; 0 where it has none."""
+    length = headers.get("content-length", "")
+    return int(length[:20]) if length.isascii() and length.isdigit() else 0
+
+
+def _exceeded(grant: Grant, headers: dict[str, str]) -> QuotaExceeded:
+    short = grant.violated
+    names = " and ".join(f"{item.policy.limit} {item.policy.name}" for item in short)
+    wait = max(item.reset_s for item in short)
+    return QuotaExceeded(
+        f"The quota of {names} in a minute is used up. It is full again in {wait} s.",
+        policies=[item.policy.name for item in short],
+        retry_after_s=wait,
+        headers=headers,
+    )

@@ -1,0 +1,70 @@
+"""The audit log over HTTP, for admins; without API keys, for everybody who reaches the loopback address."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from gateway.promptness import promptly
+from gateway.state import Gateway
+from shared.access.audit import Recorded
+from shared.problems import Forbidden, ServiceUnavailable, Unauthorized, UnprocessableContent, problem_responses
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+
+class AuditEntry(BaseModel):
+    """One request that ran or wrote something, or was refused."""
+
+    id: str = Field(description="Its place in the log", examples=["1754300000000-0"])
+    time: datetime
+    request_id: str
+    caller: str = Field(examples=["radiology"])
+    key: str = Field(description="Id of the API key; empty where none was good", examples=["3f9c1d2e4a5b"])
+    method: str = Field(examples=["POST"])
+    path: str = Field(examples=["/v1/medical/ct/reconstructions"])
+    status: int = Field(description="Of the answer; 499 where the caller left before it", examples=[200])
+    digest: str = Field(description="sha256 of the request body; empty where it was not read to its end")
+    bytes: int = Field(description="Of the request body, as far as it was read")
+    job: str = Field(description="Path of the job that was created, if one was")
+
+    @classmethod
+    def of(cls, recorded: Recorded) -> AuditEntry:
+        """The view of an entry."""
+        entry = recorded.entry
+        fields = {name: getattr(entry, name) for name in cls.model_fields if name not in {"id", "time"}}
+        return cls(id=recorded.id, time=recorded.time, **fields)
+
+
+class AuditPage(BaseModel):
+    """A page of the log, newest first."""
+
+    entries: list[AuditEntry]
+
+
+@router.get(
+    "",
+    summary="Read the audit log",
+    responses={
+        200: {"headers": {"Link": {"description": "`rel=next` (RFC 8288)", "schema": {"type": "string"}}}},
+        **problem_responses(Unauthorized, Forbidden, UnprocessableContent, ServiceUnavailable),
+    },
+)
+async def read_audit_log(
+    gateway: Gateway,
+    response: Response,
+    cursor: Annotated[str | None, Query(description="From the Link of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> AuditPage:
+    """Who ran what on which digest. Holds no content and no file names."""
+    async with promptly():
+        found, following = await gateway.audit.page(cursor=cursor, limit=limit)
+    response.headers["Cache-Control"] = "private, no-store"
+    if following:
+        query = urlencode({"cursor": following, "limit": limit})
+        response.headers["Link"] = f'</v1/audit?{query}>; rel="next"'
+    return AuditPage(entries=[AuditEntry.of(row) for row in found])

@@ -1,0 +1,97 @@
+"""The append-only log of who ran what on which digest: a Redis stream, and a line in the process log.
+
+It holds no content, no file names and no addresses' queries. Redis trims the oldest entries; ship the JSON log lines
+where a longer memory is wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from shared.jobs.connection import unavailable_without_redis
+from shared.problems import UnprocessableContent
+
+_STREAM = "facet:audit"
+_ID = re.compile(r"\d{1,20}-\d{1,20}")
+
+logger = logging.getLogger("facet.audit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One request that ran or wrote something, or was refused."""
+
+    request_id: str
+    caller: str
+    key: str
+    """Id of the API key; empty where none was good."""
+    method: str
+    path: str
+    status: int
+    digest: str
+    """`sha256:` and hexadecimal digits of the request body; empty where it was not read to its end."""
+    bytes: int
+    """Of the request body, as far as it was read."""
+    job: str = ""
+    """Path of the job that was created."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An entry with its place in the log."""
+
+    id: str
+    time: datetime
+    entry: Entry
+
+
+class AuditLog:
+    """Writes and reads the log.
+
+    Args:
+        redis: a client of `shared.jobs.connection.api_client`.
+        kept: about so many entries stay.
+    """
+
+    def __init__(self, redis: Redis, *, kept: int) -> None:
+        self._redis = redis
+        self._kept = kept
+
+    async def write(self, entry: Entry) -> None:
+        """Append an entry.
+
+        Raises:
+            ServiceUnavailable: Redis does not answer; the process log has the entry all the same.
+        """
+        fields: dict[Any, Any] = asdict(entry)
+        logger.info("audit", extra={"audit": fields})
+        with unavailable_without_redis():
+            await self._redis.xadd(_STREAM, fields, maxlen=self._kept, approximate=True)
+
+    async def page(self, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Recorded], str | None]:
+        """Entries, newest first, and the cursor of the next page.
+
+        Raises:
+            UnprocessableContent: the cursor is none of ours.
+            ServiceUnavailable: Redis does not answer.
+        """
+        if cursor is not None and not _ID.fullmatch(cursor):
+            raise UnprocessableContent("This cursor is none that a page of the audit log gave.")
+        with unavailable_without_redis():
+            answer = await self._redis.xrevrange(_STREAM, max=f"({cursor}" if cursor else "+", count=limit + 1)
+        found = cast("list[tuple[str, dict[str, str]]]", answer)
+        rows = [_recorded(identifier, fields) for identifier, fields in found]
+        return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def _recorded(identifier: str, fields: dict[str, str]) -> Recorded:
+    numbers = {name: int(fields[name]) for name in ("status", "bytes")}
+    entry = Entry(**{**fields, **numbers})  # type: ignore[arg-type]
+    moment = datetime.fromtimestamp(int(identifier.partition("-")[0]) / 1000, UTC)
+    return Recorded(identifier, moment, entry)
