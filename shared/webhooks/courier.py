@@ -18,6 +18,7 @@ from shared.webhooks.sender import Message, Sender, Sent
 
 _PAUSE_S = 1.0
 _GRACE_S = 3.0
+_AGAIN_S = 0.2
 
 _logger = logging.getLogger(__name__)
 
@@ -141,6 +142,10 @@ class Courier:
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel tasks until they have ended: a cancellation that arrives while a connection is made can get lost."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=_AGAIN_S)
+        await asyncio.gather(*done, return_exceptions=True)
