@@ -23,7 +23,7 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp phantom picture train-low-dose-ct evaluate-low-dose-ct \
+.PHONY: help run test check format lock bench bench-fbp chaos phantom picture train-low-dose-ct evaluate-low-dose-ct \
 	train-traffic-signs evaluate-traffic-signs clean
 
 help: ## Say what there is
@@ -47,6 +47,9 @@ format: $(DEV) ## Format the code and repair what ruff can
 
 bench: $(BENCH) ## All benchmarks; quiet machine wanted
 	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes tests/chaos/report.md
+	$(BIN)/python -m tests.chaos
 
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)

@@ -82,6 +82,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with courier.working():
             yield
+        await state.audit.drain()
         resolver.close()
         await state.upstreams.aclose()
         await redis.aclose()

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from dataclasses import dataclass, field
 
-import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -95,8 +94,7 @@ class Access:
         except Problem as problem:
             await problem_response(problem, path=scope["path"])(scope, receive, visit.write)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._note(scope, visit)
+            self._note(scope, visit)
 
     async def _serve(self, scope: Scope, visit: _Visit) -> None:
         reads_only = scope["method"] in _SAFE
@@ -152,8 +150,8 @@ class Access:
         except ServiceUnavailable:
             logger.warning("quotas are not counted: Redis does not answer")
 
-    async def _note(self, scope: Scope, visit: _Visit) -> None:
-        """Write into the log what ran, or was refused. The answer is out by now, whatever Redis does."""
+    def _note(self, scope: Scope, visit: _Visit) -> None:
+        """Write into the log what ran, or was refused."""
         if scope["method"] in _SAFE and visit.status not in {401, 403}:
             return
         context = current_context()
@@ -168,11 +166,7 @@ class Access:
             bytes=visit.bytes,
             job=visit.job,
         )
-        try:
-            async with promptly():
-                await self._audit.write(entry)
-        except ServiceUnavailable:
-            logger.warning("the audit log is in the process log only: Redis does not answer")
+        self._audit.write(entry)
 
 
 def _amounts(limits: Limits, *, reads_only: bool, size: int) -> dict[Policy, int]:

@@ -58,7 +58,7 @@ async def read_audit_log(
     gateway: Gateway,
     response: Response,
     cursor: Annotated[str | None, Query(description="From the Link of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=500, description="Most entries on the page")] = 50,
 ) -> AuditPage:
     """Who ran what on which digest. Holds no content and no file names."""
     async with promptly():

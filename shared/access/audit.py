@@ -6,6 +6,7 @@ where a longer memory is wanted.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from dataclasses import asdict, dataclass
@@ -15,9 +16,10 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from shared.jobs.connection import unavailable_without_redis
-from shared.problems import UnprocessableContent
+from shared.problems import ServiceUnavailable, UnprocessableContent
 
 _STREAM = "facet:audit"
+_LONGEST_WRITE_S = 2.0
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 logger = logging.getLogger("facet.audit")
@@ -62,17 +64,30 @@ class AuditLog:
     def __init__(self, redis: Redis, *, kept: int) -> None:
         self._redis = redis
         self._kept = kept
+        self._writing: set[asyncio.Task[None]] = set()
 
-    async def write(self, entry: Entry) -> None:
-        """Append an entry.
+    def write(self, entry: Entry) -> None:
+        """Append an entry, in the background: neither the caller nor the time of its request waits for it.
 
-        Raises:
-            ServiceUnavailable: Redis does not answer; the process log has the entry all the same.
+        Where Redis does not answer, the process log has the entry alone.
         """
-        fields: dict[Any, Any] = asdict(entry)
-        logger.info("audit", extra={"audit": fields})
-        with unavailable_without_redis():
-            await self._redis.xadd(_STREAM, fields, maxlen=self._kept, approximate=True)
+        logger.info("audit", extra={"audit": asdict(entry)})
+        task = asyncio.create_task(self._append(asdict(entry)))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def drain(self) -> None:
+        """Wait until everything is written that was given to `write`."""
+        while self._writing:
+            await asyncio.wait(self._writing)
+
+    async def _append(self, fields: dict[Any, Any]) -> None:
+        try:
+            async with asyncio.timeout(_LONGEST_WRITE_S):
+                with unavailable_without_redis():
+                    await self._redis.xadd(_STREAM, fields, maxlen=self._kept, approximate=True)
+        except (ServiceUnavailable, TimeoutError):
+            logger.warning("the audit log is in the process log only: Redis does not answer")
 
     async def page(self, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Recorded], str | None]:
         """Entries, newest first, and the cursor of the next page.

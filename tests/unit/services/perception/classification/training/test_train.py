@@ -11,7 +11,7 @@ from services.perception.classification.training import train
 from services.perception.classification.training.data import Signs, split_by_track
 from services.perception.classification.training.train import Recipe, Training, learning_rate, logits
 
-TOY = Recipe(width="toy", epochs=4, batch=16, warm_up=2)
+TOY = Recipe(width="toy", epochs=10, batch=16, warm_up=2)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Drills that kill what runs, and count what is left: `make chaos` writes `report.md`."""
