@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.records import JobRecord, JobStatus
-from shared.jobs.store import JobStore
+from shared.jobs.store import JobStore, open_job_store
 from tests.chaos.faults import FAULTS, KINDS, WORK
 from tests.chaos.ledger import judge, read_ledger
 from tests.chaos.processes import Processes
@@ -41,18 +42,19 @@ class Plan:
     seed: int = 7
 
 
-def open_store(processes: Processes) -> JobStore:
+def open_store(processes: Processes) -> AbstractAsyncContextManager[JobStore]:
     """The store that creates the drill's jobs."""
-    return JobStore(api_client(processes.settings.redis_url), JobKinds(KINDS), processes.settings)
+    return open_job_store(processes.settings, JobKinds(KINDS))
 
 
 async def survive(processes: Processes, folder: Path, plan: Plan, say: Say) -> dict[str, Any]:
     """The drill of must-show 1; a quarter of the jobs each have one of the faults, or none."""
-    ledger, store, draw = folder / "ledger", open_store(processes), random.Random(plan.seed)
+    ledger, draw = folder / "ledger", random.Random(plan.seed)
     faults = [(None, *FAULTS)[number % 4] for number in range(plan.jobs)]
     draw.shuffle(faults)
     arguments = {"steps": plan.steps, "step_s": plan.step_s, "ledger": str(ledger)}
-    ids = [(await store.create(WORK, arguments | {"fault": fault})).id for fault in faults]
+    async with open_store(processes) as store:
+        ids = [(await store.create(WORK, arguments | {"fault": fault})).id for fault in faults]
     await asyncio.sleep(1.5)  # appendfsync everysec: what was acknowledged is on the disk by now
     began = time.monotonic()
     chaos = asyncio.create_task(_pull_plugs(processes, plan, draw, say))
@@ -101,8 +103,8 @@ async def _until_all_end(processes: Processes, ids: list[str], chaos: asyncio.Ta
                 said = time.monotonic()
                 say(f"{len(ids) - len(open_jobs)} of {len(ids)} jobs have ended")
             await asyncio.sleep(0.3)
-    store = open_store(processes)
-    return [await store.get(job) for job in ids]
+    async with open_store(processes) as store:
+        return [await store.get(job) for job in ids]
 
 
 async def _done_events(processes: Processes, job: str) -> int:
@@ -116,24 +118,29 @@ async def _done_events(processes: Processes, job: str) -> int:
 
 async def late_twins(processes: Processes, folder: Path, rounds: int, say: Say) -> dict[str, Any]:
     """The drill of must-show 2: a worker is paused until another has taken its job, then goes on."""
-    store, late_writes, wrong_results = open_store(processes), 0, 0
-    for number in range(rounds):
-        paused, heir = "worker-0", "worker-1"
-        job = await store.create(
-            WORK, {"steps": 40, "step_s": 0.05, "ledger": str(folder / f"twin-{number}"), "fault": None}
-        )
-        await _until_attempt(store, job.id, 1)
-        await asyncio.sleep(0.5)
-        processes.signal(paused, signal.SIGSTOP)
-        await asyncio.to_thread(processes.start_worker, heir)
-        await _until_attempt(store, job.id, 2)
-        processes.signal(paused, signal.SIGCONT)
-        record = await store.wait(job.id, seconds=60)
-        late_writes += await _progress_of(processes, job.id, attempt=1, after_attempt=2)
-        wrong_results += record.status is not JobStatus.SUCCEEDED or (record.result or {}).get("attempt") != 2
-        await asyncio.to_thread(processes.kill, heir)
-        say(f"late twin {number + 1} of {rounds}")
+    late_writes = wrong_results = 0
+    async with open_store(processes) as store:
+        for number in range(rounds):
+            record = await _overtaken(processes, store, folder / f"twin-{number}")
+            late_writes += await _progress_of(processes, record.id, attempt=1, after_attempt=2)
+            wrong_results += record.status is not JobStatus.SUCCEEDED or (record.result or {}).get("attempt") != 2
+            say(f"late twin {number + 1} of {rounds}")
     return {"rounds": rounds, "writes of the late twin": late_writes, "results that are not the heir's": wrong_results}
+
+
+async def _overtaken(processes: Processes, store: JobStore, ledger: Path) -> JobRecord:
+    """A job whose first worker slept until a second one had begun."""
+    paused, heir = "worker-0", "worker-1"
+    job = await store.create(WORK, {"steps": 40, "step_s": 0.05, "ledger": str(ledger), "fault": None})
+    await _until_attempt(store, job.id, 1)
+    await asyncio.sleep(0.5)
+    processes.signal(paused, signal.SIGSTOP)
+    await asyncio.to_thread(processes.start_worker, heir)
+    await _until_attempt(store, job.id, 2)
+    processes.signal(paused, signal.SIGCONT)
+    record = await store.wait(job.id, seconds=60)
+    await asyncio.to_thread(processes.kill, heir)
+    return record
 
 
 async def _until_attempt(store: JobStore, job: str, attempt: int) -> None:
@@ -156,22 +163,15 @@ async def _progress_of(processes: Processes, job: str, *, attempt: int, after_at
 
 async def cancels(processes: Processes, folder: Path, rounds: int, say: Say) -> dict[str, Any]:
     """The drill of must-show 3: from DELETE until the job has ended, and until its worker has begun the next one."""
-    store, ended, freed = open_store(processes), [], []
     arguments = {"steps": 10_000, "step_s": 0.02, "ledger": str(folder / "cancels"), "fault": None}
-    current = await store.create(WORK, arguments)
-    await _until_attempt(store, current.id, 1)
-    async with httpx.AsyncClient(base_url=processes.gateway_url) as client:
+    times: list[tuple[float, float]] = []
+    async with open_store(processes) as store, httpx.AsyncClient(base_url=processes.gateway_url) as client:
+        current = await store.create(WORK, arguments)
+        await _until_attempt(store, current.id, 1)
         for number in range(rounds):
             following = await store.create(WORK, arguments)
             await asyncio.sleep(0.05)
-            began = time.perf_counter()
-            assert (await client.delete(f"/v1/jobs/{current.id}")).status_code == 202
-            record = await store.wait(current.id, seconds=30)
-            ended.append(time.perf_counter() - began)
-            assert record.status is JobStatus.CANCELLED, record
-            while (await store.get(following.id)).attempt < 1:  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
-            freed.append(time.perf_counter() - began)
+            times.append(await _cancel(client, store, current.id, following.id))
             current = following
             if number % 20 == 19:
                 say(f"cancelled {number + 1} of {rounds}")
@@ -181,9 +181,21 @@ async def cancels(processes: Processes, folder: Path, rounds: int, say: Say) -> 
         "cancels": rounds,
         "step_s": arguments["step_s"],
         "bound_s": WORK.cancel_bound_s,
-        "ended_ms": _percentiles(ended),
-        "freed_ms": _percentiles(freed),
+        "ended_ms": _percentiles([ended for ended, _ in times]),
+        "freed_ms": _percentiles([freed for _, freed in times]),
     }
+
+
+async def _cancel(client: httpx.AsyncClient, store: JobStore, job: str, following: str) -> tuple[float, float]:
+    """Seconds until the job has ended, and until the following one has begun."""
+    began = time.perf_counter()
+    assert (await client.delete(f"/v1/jobs/{job}")).status_code == 202
+    record = await store.wait(job, seconds=30)
+    ended = time.perf_counter() - began
+    assert record.status is JobStatus.CANCELLED, record
+    while (await store.get(following)).attempt < 1:  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+    return ended, time.perf_counter() - began
 
 
 def _percentiles(seconds: list[float]) -> dict[str, float]:
