@@ -21,9 +21,11 @@ SERVING := $(VENV)/.installed-serving
 TORCH := $(VENV)/.installed-torch
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
+# Has an environment of its own: it pulls in what nothing else here needs.
+FUZZ := .venv-fuzz/bin/schemathesis
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp chaos phantom picture train-low-dose-ct evaluate-low-dose-ct \
+.PHONY: help run test check format lock bench bench-fbp chaos fuzz phantom picture train-low-dose-ct evaluate-low-dose-ct \
 	train-traffic-signs evaluate-traffic-signs clean
 
 help: ## Say what there is
@@ -47,6 +49,9 @@ format: $(DEV) ## Format the code and repair what ruff can
 
 bench: $(BENCH) ## All benchmarks; quiet machine wanted
 	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+fuzz: $(DEV) $(FUZZ) ## Generated requests against every documented route (ARGS="-n 200 --seed 7")
+	$(BIN)/python -m tests.fuzz $(FUZZ) $(or $(ARGS),-n 50 --seed 1)
 
 chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes tests/chaos/report.md
 	$(BIN)/python -m tests.chaos
@@ -84,7 +89,7 @@ lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fr
 	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
 
 clean: ## Remove the environment, caches and the local fleet's data
-	rm -rf $(VENV) .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) .venv-fuzz .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -105,6 +110,11 @@ $(TORCH): $(INPUTS) | $(BIN)/python
 $(DEV): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[dev,train]"
 	@touch $@ $(SERVING) $(TORCH)
+
+$(FUZZ):
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	@touch $@
 
 $(BENCH): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[bench,dev,train]"

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from shared.http.context import current_context
 from shared.problems import BY_STATUS, PROBLEM_MEDIA_TYPE, BadRequest, FieldError, Problem, UnprocessableContent
@@ -63,10 +64,21 @@ async def _validation(request: Request, exception: Exception) -> Response:
     return problem_response(validation_problem(exception.errors()), path=request.scope["path"])
 
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 _EXPLANATIONS = {
     404: "There is nothing at {path}. The routes are listed at /docs.",
     405: "{path} does not answer {method}. The Allow header and /docs name what it answers.",
 }
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Every method that the request's path answers. The router itself names those of its first route only."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _http(request: Request, exception: Exception) -> Response:
@@ -76,7 +88,10 @@ async def _http(request: Request, exception: Exception) -> Response:
     template = _EXPLANATIONS.get(exception.status_code)
     detail = template.format(path=request.scope["path"], method=request.method) if template else str(exception.detail)
     problem = Problem.__new__(kind)
-    Problem.__init__(problem, detail, headers=exception.headers)
+    headers = dict(exception.headers or {})
+    if exception.status_code == 405:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    Problem.__init__(problem, detail, headers=headers)
     return problem_response(problem, path=request.scope["path"])
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Form, HTTPException, Query
+from fastapi import APIRouter, FastAPI, Form, HTTPException, Query
 from pydantic import BaseModel, Field
 
 from shared.http.context import bound, new_context
@@ -165,3 +165,16 @@ def test_every_kind_of_problem_can_be_told_by_its_status() -> None:
 
     assert {kind.status for kind in kinds(Problem)} == set(BY_STATUS)
     assert all(kind.status == status for status, kind in BY_STATUS.items())
+
+
+async def test_allow_names_every_method_of_a_path() -> None:
+    app = FastAPI()
+    install_problem_handlers(app)
+    router = APIRouter(prefix="/things/{thing}")
+    for method in ("GET", "DELETE", "PATCH"):
+        router.add_api_route("", lambda thing: thing, methods=[method], operation_id=method)
+    app.include_router(router)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.test") as client:
+        answer = await client.post("/things/1")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, PATCH, DELETE"

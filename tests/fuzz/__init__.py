@@ -1,0 +1,1 @@
+"""Schemathesis against a whole fleet: `make fuzz`."""
