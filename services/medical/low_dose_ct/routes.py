@@ -55,7 +55,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGE_ANSWERS = {
     "content": {PNG: _BINARY, NPY: _BINARY, DICOM: _BINARY},
     "headers": FILE_HEADERS,
-    "description": "The slice",
+    "description": "The slice; or, where the request made a job and waited for its end, the finished job",
 }
 _SINOGRAM_ANSWERS = {"content": {NPY: _BINARY, PNG: _BINARY}, "headers": FILE_HEADERS, "description": "The scan"}
 _JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -80,7 +80,7 @@ Prefer = Annotated[
 @router.post(
     "/reconstructions",
     summary="Reconstruct a low-dose sinogram",
-    response_model=ReconstructionAnswer,
+    response_model=ReconstructionAnswer | JobView,
     responses={200: _IMAGE_ANSWERS, **_JOB_ANSWERS, **_PROBLEMS},
 )
 async def reconstruct_sinogram(
@@ -112,7 +112,7 @@ async def reconstruct_sinogram(
 @router.post(
     "/enhancements",
     summary="Enhance a low-dose CT slice",
-    response_model=EnhancementAnswer,
+    response_model=EnhancementAnswer | JobView,
     responses={200: _IMAGE_ANSWERS, **_JOB_ANSWERS, **_PROBLEMS},
 )
 async def enhance_slice(
