@@ -15,7 +15,15 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from shared.http.context import new_context
 from shared.jobs.attempts import Attempt, Attempts, Refusal
@@ -31,7 +39,9 @@ from shared.settings import Settings
 QUEUE = "medical.onnx"
 KIND = JobKind(name="test.life", queue=QUEUE, function="tests:none", title="A life")
 OWNER = "ada"
-LOST_LIMIT = 3
+LOST_LIMIT = 2
+MOST_JOBS = 2
+"""Few, so that each lives a long life."""
 
 
 class Unpublished:
@@ -79,12 +89,14 @@ class Life(RuleBasedStateMachine):
         self.runner.close()
         self.redis.close()
 
+    @precondition(lambda self: len(self.expected) < MOST_JOBS)
     @rule(target=jobs)
     def create(self) -> str:
         job = self.runner.run(self.store.create(KIND, {}, owner=OWNER)).id
         self.expected[job] = Expected()
         return job
 
+    @precondition(lambda self: len(self.expected) < MOST_JOBS)
     @rule(target=jobs, key=st.sampled_from(["0" * 64, "1" * 64]))
     def create_with_a_key(self, key: str) -> Any:
         context = new_context().on_behalf_of(OWNER, creation_key=key)
@@ -148,6 +160,8 @@ class Life(RuleBasedStateMachine):
     @rule(job=jobs)
     def lose_the_worker(self, job: str) -> None:
         known = self.expected[job]
+        if known.status is JobStatus.QUEUED:
+            self.claim(job)
         if known.status is not JobStatus.RUNNING:
             return
         self.redis.zadd("facet:leases", {job: 1})
