@@ -29,12 +29,13 @@ async def run(folder: Path, plan: Plan, *, twins: int, cancelled: int) -> dict[s
     try:
         processes.start_redis()
         processes.start_gateway()
-        for number in range(plan.workers):
+        processes.start_worker("worker-0")
+        cancel_times = await cancels(processes, folder, cancelled, say)
+        for number in range(1, plan.workers):
             processes.start_worker(f"worker-{number}")
         survived = await survive(processes, folder, plan, say)
         for number in range(1, plan.workers):
             processes.kill(f"worker-{number}")
-        cancel_times = await cancels(processes, folder, cancelled, say)
         twin_counts = await late_twins(processes, folder, twins, say)
     finally:
         processes.close()

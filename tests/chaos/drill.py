@@ -189,7 +189,8 @@ async def cancels(processes: Processes, folder: Path, rounds: int, say: Say) -> 
 async def _cancel(client: httpx.AsyncClient, store: JobStore, job: str, following: str) -> tuple[float, float]:
     """Seconds until the job has ended, and until the following one has begun."""
     began = time.perf_counter()
-    assert (await client.delete(f"/v1/jobs/{job}")).status_code == 202
+    answer = await client.delete(f"/v1/jobs/{job}")
+    assert answer.status_code == 202, answer.text
     record = await store.wait(job, seconds=30)
     ended = time.perf_counter() - began
     assert record.status is JobStatus.CANCELLED, record

@@ -262,7 +262,8 @@ async def test_without_redis_a_known_key_goes_on(settings: Settings, keys: KeySt
         assert (await client.post(RUN, headers=headers)).status_code == 200
         pool = app.state.gateway.audit._redis.connection_pool
         await pool.disconnect()
-        pool.reset()
         pool.connection_kwargs["port"] = 1  # nobody listens there
+        for connection in [*pool._available_connections, *pool._in_use_connections]:
+            connection.port = 1
         assert (await client.post(RUN, headers=headers)).status_code == 200
         assert (await client.post(RUN, headers=stranger)).status_code == 503
