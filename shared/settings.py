@@ -21,7 +21,12 @@ class Settings(BaseSettings):
     """Settings of one process. The same object configures gateway, services and workers."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FACET_", env_file=".env", extra="ignore", use_attribute_docstrings=True, frozen=True
+        env_prefix="FACET_",
+        env_file=".env",
+        extra="ignore",
+        use_attribute_docstrings=True,
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     host: str = "127.0.0.1"
