@@ -7,6 +7,7 @@ leaves the queue at once; if its computation runs already, that is stopped at th
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -80,10 +81,10 @@ class Slots:
                 self._limiter.release()
 
     async def _compute(self, function: Callable[[], Answer]) -> Answer:
-        """Run in a thread that has the context of the request. A cancel waits for the thread, which holds the slot."""
+        """Run in a thread that has the context of the request."""
         began = time.perf_counter()
         try:
-            answer = await anyio.to_thread.run_sync(function)
+            answer = await _outlasting_cancellation(function)
         except Interrupted:
             raise CallerGone("The caller went away while its answer was computed.") from None
         self._learn(time.perf_counter() - began)
@@ -91,3 +92,21 @@ class Slots:
 
     def _learn(self, seconds: float) -> None:
         self._seconds += _WEIGHT_OF_NEWEST * (seconds - self._seconds)
+
+
+async def _outlasting_cancellation(function: Callable[[], Answer]) -> Answer:
+    """Run in a thread; a cancel takes effect when the thread is done, as it holds its slot until then.
+
+    A shielded scope alone holds off anyio's cancellations but not `Task.cancel`.
+    """
+    work = asyncio.create_task(anyio.to_thread.run_sync(function))
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return work.result()

@@ -21,7 +21,7 @@ class Computation:
 
     def __call__(self) -> str:
         self.began.set()
-        self.go_on.wait()
+        self.go_on.wait(timeout=10)  # a test that fails does not keep the process alive
         return "done"
 
 
@@ -121,7 +121,10 @@ async def test_cancelled_computation_keeps_its_slot_until_its_thread_is_done() -
     first, running = await occupy(slots)
     running.cancel()
     second = asyncio.create_task(slots.run(str, "second"))
-    await settle()
+    await asyncio.sleep(0.1)  # long enough for a thread of its own, if it got the slot
+    assert not second.done()
+    running.cancel()
+    await asyncio.sleep(0.1)
     assert not second.done()
     first.go_on.set()
     with pytest.raises(asyncio.CancelledError):
