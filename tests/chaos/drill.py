@@ -132,18 +132,18 @@ async def _overtaken(processes: Processes, store: JobStore, ledger: Path) -> Job
     """A job whose first worker slept until a second one had begun."""
     paused, heir = "worker-0", "worker-1"
     job = await store.create(WORK, {"steps": 40, "step_s": 0.05, "ledger": str(ledger), "fault": None})
-    await _until_attempt(store, job.id, 1)
+    await until_attempt(store, job.id, 1)
     await asyncio.sleep(0.5)
     processes.signal(paused, signal.SIGSTOP)
     await asyncio.to_thread(processes.start_worker, heir)
-    await _until_attempt(store, job.id, 2)
+    await until_attempt(store, job.id, 2)
     processes.signal(paused, signal.SIGCONT)
     record = await store.wait(job.id, seconds=60)
     await asyncio.to_thread(processes.kill, heir)
     return record
 
 
-async def _until_attempt(store: JobStore, job: str, attempt: int) -> None:
+async def until_attempt(store: JobStore, job: str, attempt: int) -> None:
     async with asyncio.timeout(60):
         while (await store.get(job)).attempt < attempt:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -159,50 +159,3 @@ async def _progress_of(processes: Processes, job: str, *, attempt: int, after_at
     data = [fields["data"] for _, fields in events]
     begun = next(index for index, text in enumerate(data) if f'"attempt":{after_attempt}' in text)
     return sum(f"attempt {attempt}" in text for text in data[begun:])
-
-
-async def cancels(processes: Processes, folder: Path, rounds: int, say: Say) -> dict[str, Any]:
-    """The drill of must-show 3: from DELETE until the job has ended, and until its worker has begun the next one."""
-    arguments = {"steps": 10_000, "step_s": 0.02, "ledger": str(folder / "cancels"), "fault": None}
-    times: list[tuple[float, float]] = []
-    async with open_store(processes) as store, httpx.AsyncClient(base_url=processes.gateway_url) as client:
-        current = await store.create(WORK, arguments)
-        await _until_attempt(store, current.id, 1)
-        for number in range(rounds):
-            following = await store.create(WORK, arguments)
-            await asyncio.sleep(0.05)
-            times.append(await _cancel(client, store, current.id, following.id))
-            current = following
-            if number % 20 == 19:
-                say(f"cancelled {number + 1} of {rounds}")
-        await client.delete(f"/v1/jobs/{current.id}")
-    return {
-        "kind": WORK.name,
-        "cancels": rounds,
-        "step_s": arguments["step_s"],
-        "bound_s": WORK.cancel_bound_s,
-        "ended_ms": _percentiles([ended for ended, _ in times]),
-        "freed_ms": _percentiles([freed for _, freed in times]),
-    }
-
-
-async def _cancel(client: httpx.AsyncClient, store: JobStore, job: str, following: str) -> tuple[float, float]:
-    """Seconds until the job has ended, and until the following one has begun."""
-    began = time.perf_counter()
-    answer = await client.delete(f"/v1/jobs/{job}")
-    assert answer.status_code == 202, answer.text
-    record = await store.wait(job, seconds=30)
-    ended = time.perf_counter() - began
-    assert record.status is JobStatus.CANCELLED, record
-    while (await store.get(following)).attempt < 1:  # noqa: ASYNC110
-        await asyncio.sleep(0.002)
-    return ended, time.perf_counter() - began
-
-
-def _percentiles(seconds: list[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    at = {
-        name: min(len(ordered) - 1, round(share * len(ordered)))
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    }
-    return {name: round(ordered[index] * 1000, 1) for name, index in at.items()}
