@@ -8,17 +8,14 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.special import softmax
 
-from shared.imaging.pictures import decode_picture
+from shared.imaging.colour import Pictures, read_colour
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 SIDE = 32
 """Height and width that the network sees, in pixels."""
-
-Pictures = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +32,8 @@ class Scores:
 
 
 def read_picture(data: bytes, *, pixel_limit: int, pointer: str) -> Pictures:
-    """A posted picture as the network wants it.
-
-    Args:
-        data: PNG, JPEG or WebP of a cropped sign, any size.
-        pixel_limit: most pixels of the posted picture.
-        pointer: the field to blame.
-
-    Returns:
-        RGB float32 in [0, 1], (3, 32, 32).
-
-    Raises:
-        UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
-    """
-    scaled = decode_picture(data, limit_pixels=pixel_limit, pointer=pointer).scaled()
-    colour = scaled if scaled.ndim == 3 else np.repeat(scaled[:, :, None], 3, axis=2)
-    return resize(colour).transpose(2, 0, 1)
-
-
-def resize(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale the whole picture to 32x32 by bilinear sampling without smoothing, as the training data was (OpenCV's way).
-
-    Args:
-        picture: float32, (height, width, 3).
-    """
-    height, width = picture.shape[:2]
-    if (height, width) == (SIDE, SIDE):
-        return picture
-    scale = (width / SIDE, 0.0, 0.0, 0.0, height / SIDE, 0.0)
-    channels = [
-        Image.fromarray(np.ascontiguousarray(picture[:, :, channel])).transform(
-            (SIDE, SIDE), Image.Transform.AFFINE, scale, Image.Resampling.BILINEAR
-        )
-        for channel in range(3)
-    ]
-    return np.stack([np.asarray(channel, dtype=np.float32) for channel in channels], axis=2)
+    """A posted picture of a cropped sign, of any size, as `read_colour` scales it: float32 in [0, 1], (3, 32, 32)."""
+    return read_colour(data, height=SIDE, width=SIDE, pixel_limit=pixel_limit, pointer=pointer)
 
 
 def classify(pictures: Sequence[Pictures], model: OnnxModel) -> Scores:

@@ -6,20 +6,25 @@ The model's own nodes stay untouched, so its logits are the same to the bit; the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from services.uncertainty.explanation.graph import Network, Size, UnsupportedNetwork, Weights
-from services.uncertainty.explanation.operations import Operations
+from services.uncertainty.explanation.graph import Network, UnsupportedNetwork
+from services.uncertainty.explanation.graph_operations import GraphOperations
+from services.uncertainty.explanation.patterns import pattern_logits
 from services.uncertainty.explanation.reading import read_network
-from services.uncertainty.explanation.rules import backward, class_relevance
+from services.uncertainty.explanation.rules import backward, class_relevance, contrasted
 
 TARGET = "target"
 """Input: the class to explain, int64 (batch,); -1 for the one that is predicted."""
+
+CONTRAST = "contrast"
+"""Input, 0 unless given: how much of its mean is taken from the head's map, float32 (1,)."""
+
+SUBSTITUTE = "substitute"
+"""Input: other pictures that are run with the activation pattern of the model's input, in its shape."""
 
 EXPLAINED = "explained"
 """Output: the class that was explained, int64 (batch,)."""
@@ -27,175 +32,151 @@ EXPLAINED = "explained"
 RELEVANCE = "relevance"
 """Output: relevance of each pixel, float32 (batch, height, width)."""
 
+PATTERN_LOGITS = "pattern_logits"
+"""Output: logits of the substitutes under the recorded pattern, float32 (batch, classes)."""
+
 OPSET = 17
 """Least opset of a model that the rules can be put behind."""
 
 
-class GraphOperations(Operations[str]):
-    """Adds nodes to a graph; a tensor is its name.
-
-    Weights that the graph already holds are not stored a second time, and rearranged ones are rearranged when a session
-    is made: the file grows by kilobytes.
+class JointGraph:
+    """A copy of a classifier that nodes are added to.
 
     Args:
-        graph: grows.
+        model: a classifier that `read_network` reads; gets the input `TARGET` and the output `EXPLAINED`.
+
+    Attributes:
+        network: what was read.
+        operations: adds nodes.
+        values: the tensors between the model's nodes, by name.
+        weight: the explained class's row of the head, (batch, channels, 1, 1).
+        bias: its bias, (batch, 1, 1, 1).
+
+    Raises:
+        UnsupportedNetwork: a part of the model has no rule, or its opset is below `OPSET`.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._graph = graph
-        known = ((item.name, numpy_helper.to_array(item)) for item in graph.initializer)
-        self._constants: dict[_Key, str] = {_key(value): name for name, value in known}
-        self._count = 0
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.network = read_network(model)
+        if (opset := _opset(model)) < OPSET:
+            raise UnsupportedNetwork([f"opset {opset}; {OPSET} is the least"])
+        self._model = onnx.ModelProto()
+        self._model.CopyFrom(model)
+        self._graph = self._model.graph
+        self.picture = _picture(self._graph)
+        self.operations = GraphOperations(self._graph)
+        self._graph.input.append(_tensor(TARGET, TensorProto.INT64, "batch"))
+        self.values = {name: name for name in self._names()}
+        self._choose_class()
 
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add one node and return the name of its output."""
-        self._count += 1
-        name = f"sharing_ratio_{self._count}"
-        self._graph.node.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+    def _names(self) -> list[str]:
+        junctions = self.network.junctions
+        return [self.network.input, *(name for item in junctions for name in (item.name, item.output))]
+
+    def _choose_class(self) -> None:
+        add, head = self.operations, self.network.head
+        predicted = add.node("ArgMax", head.logits, axis=1, keepdims=0, select_last_index=0)
+        asked = add.node("Less", TARGET, add.integers(0))
+        explained = add.node("Where", asked, predicted, TARGET)
+        self.weight = add.node("Gather", add.store(head.weight[:, :, None, None]), explained, axis=0)
+        self.bias = add.node("Gather", add.store(head.bias[:, None, None, None]), explained, axis=0)
+        self.publish(explained, EXPLAINED, "batch", kind=TensorProto.INT64)
+
+    def class_map(self) -> str:
+        """The summands of the explained class's logit, (batch, 1, height, width) of the last feature map."""
+        rows, columns = self.network.sizes[self.network.head.source]
+        features = self.values[self.network.head.source]
+        return class_relevance(self.operations, features, self.weight, self.bias, positions=rows * columns)
+
+    def publish(self, name: str, output: str, *shape: str | int, kind: int = TensorProto.FLOAT) -> None:
+        """Make a tensor an output."""
+        self._graph.node.append(helper.make_node("Identity", [name], [output], name=output))
+        self._graph.output.append(_tensor(output, kind, *shape))
+
+    def publish_map(self, name: str, output: str, layer: str) -> None:
+        """Make (batch, 1, height, width) of a layer an output (batch, height, width)."""
+        plain = self.operations.node("Squeeze", name, self.operations.integers(1))
+        self.publish(plain, output, "batch", *self.network.sizes[layer])
+
+    def optional_number(self, name: str, default: float) -> str:
+        """An input of shape (1,) that need not be given."""
+        value = np.array([default], np.float32)
+        self._graph.initializer.append(numpy_helper.from_array(value, name))
+        self._graph.input.append(_tensor(name, TensorProto.FLOAT, 1))
         return name
 
-    def store(self, value: NDArray[np.float32] | NDArray[np.int64]) -> str:
-        """Add an initializer, once for equal values."""
-        key = _key(value)
-        if key not in self._constants:
-            name = f"sharing_ratio_constant_{len(self._constants)}"
-            self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-            self._constants[key] = name
-        return self._constants[key]
+    def second_picture(self, name: str) -> str:
+        """A further input of the picture's shape; returns what the model's normalisation makes of it."""
+        twin = onnx.ValueInfoProto()
+        twin.CopyFrom(self.picture)
+        twin.name = name
+        self._graph.input.append(twin)
+        original, copied = self.picture.name, name
+        for node in list(self._graph.node):
+            if original == self.network.input:
+                break
+            if original in node.input:
+                inputs = [copied if item == original else item for item in node.input]
+                original = node.output[0]
+                copied = self.operations.copy(node, inputs)
+        return copied
 
-    def constant(self, value: Weights) -> str:
-        """See `Operations`."""
-        return self.store(value)
+    def require_layers(self, layers: Sequence[str]) -> None:
+        """Raise KeyError for a layer that the network does not have."""
+        if unknown := sorted(set(layers) - set(self.network.layers())):
+            raise KeyError(f"no such layer: {', '.join(unknown)}")
 
-    def add(self, left: str, right: str) -> str:
-        """See `Operations`."""
-        return self.node("Add", left, right)
-
-    def multiply(self, left: str, right: str) -> str:
-        """See `Operations`."""
-        return self.node("Mul", left, right)
-
-    def divide(self, left: str, right: str) -> str:
-        """See `Operations`."""
-        return self.node("Div", left, right)
-
-    def square_root(self, value: str) -> str:
-        """See `Operations`."""
-        return self.node("Sqrt", value)
-
-    def rectify(self, value: str) -> str:
-        """See `Operations`."""
-        return self.node("Relu", value)
-
-    def is_positive(self, value: str) -> str:
-        """See `Operations`."""
-        return self.node("Cast", self.node("Greater", value, self._number(0)), to=TensorProto.FLOAT)
-
-    def outward(self, value: str, amount: float) -> str:
-        """See `Operations`."""
-        negative = self.node("Less", value, self._number(0))
-        return self.add(value, self.node("Where", negative, self._number(-amount), self._number(amount)))
-
-    def sum_channels(self, value: str) -> str:
-        """See `Operations`."""
-        return self.node("ReduceSum", value, self.integers(1), keepdims=1)
-
-    def convolve(self, value: str, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> str:
-        """See `Operations`."""
-        return self.node("Conv", value, self.store(weight), strides=[stride, stride], pads=[*padding, *padding])
-
-    def contributions(self, value: str, weight: Weights) -> str:
-        """See `Operations`."""
-        outputs, inputs, height, width = weight.shape
-        moved = self.node("Transpose", self.store(weight), perm=[2, 3, 0, 1])
-        rows = self.node("Reshape", moved, self.integers(height * width * outputs, inputs, 1, 1))
-        return self.node("Conv", value, rows)
-
-    def spread(self, value: str, weight: Weights, *, stride: int, padding: Size, size: Size) -> str:
-        """See `Operations`."""
-        rest = [
-            (extent + 2 * pad - kernel) % stride
-            for extent, pad, kernel in zip(size, padding, weight.shape[2:], strict=True)
-        ]
-        pads, strides = [*padding, *padding], [stride, stride]
-        return self.node("ConvTranspose", value, self.store(weight), strides=strides, pads=pads, output_padding=rest)
-
-    def regroup(self, value: str, channels: int) -> str:
-        """See `Operations`."""
-        return self.node("Reshape", value, self.integers(-1, channels, 0, 0))
-
-    def first_maximum(self, value: str, *, channels: int) -> str:
-        """See `Operations`."""
-        greatest = self.node("ArgMax", value, axis=1, keepdims=1, select_last_index=0)
-        each = self.store(np.arange(channels, dtype=np.int64)[None, :, None, None])
-        return self.node("Cast", self.node("Equal", greatest, each), to=TensorProto.FLOAT)
-
-    def _number(self, value: float) -> str:
-        return self.store(np.full((1, 1, 1, 1), value, np.float32))
-
-    def integers(self, *values: int) -> str:
-        """A constant of shape (len(values),), int64."""
-        return self.store(np.array(values, np.int64))
+    def finish(self) -> onnx.ModelProto:
+        """The checked model."""
+        onnx.checker.check_model(self._model, full_check=True)
+        return self._model
 
 
-_Key = tuple[bytes, tuple[int, ...], str]
-
-
-def _key(value: NDArray[Any]) -> _Key:
-    return value.tobytes(), value.shape, value.dtype.str
-
-
-def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = ()) -> onnx.ModelProto:
-    """A copy of a classifier that also explains.
+def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patterns: bool = False) -> onnx.ModelProto:
+    """A copy of a classifier that also explains, by sharing ratios.
 
     Args:
         model: a classifier that `read_network` reads.
         layers: names of `Network.layers()` whose relevance is an output too, as `relevance/<name>`, (batch, height,
             width).
+        patterns: whether it also predicts from its activation pattern only: input `SUBSTITUTE`, output
+            `PATTERN_LOGITS`. It costs a further forward pass.
 
     Returns:
-        The model with the input `TARGET` and the outputs `EXPLAINED` and `RELEVANCE` beside its own.
+        The model with the inputs `TARGET` and `CONTRAST` and the outputs `EXPLAINED` and `RELEVANCE` beside its own.
 
     Raises:
         UnsupportedNetwork: a part of the model has no rule, or its opset is below `OPSET`.
         KeyError: a layer that the network does not have.
     """
-    network = read_network(model)
-    if (opset := _opset(model)) < OPSET:
-        raise UnsupportedNetwork([f"opset {opset}; {OPSET} is the least"])
-    if unknown := sorted(set(layers) - set(network.layers())):
-        raise KeyError(f"no such layer: {', '.join(unknown)}")
-    joint = onnx.ModelProto()
-    joint.CopyFrom(model)
-    operations = GraphOperations(joint.graph)
-    explained, relevance = _explain(operations, network)
-    outputs = {RELEVANCE: network.input, **{f"{RELEVANCE}/{name}": name for name in layers}}
-    for output, layer in outputs.items():
-        _publish(joint.graph, operations.node("Squeeze", relevance[layer], operations.integers(1)), output)
-        joint.graph.output.append(_tensor(output, TensorProto.FLOAT, "batch", *network.sizes[layer]))
-    _publish(joint.graph, explained, EXPLAINED)
-    joint.graph.input.append(_tensor(TARGET, TensorProto.INT64, "batch"))
-    joint.graph.output.append(_tensor(EXPLAINED, TensorProto.INT64, "batch"))
-    onnx.checker.check_model(joint, full_check=True)
-    return joint
+    joint = JointGraph(model)
+    joint.require_layers(layers)
+    network, amount = joint.network, joint.optional_number(CONTRAST, 0.0)
+    top = contrasted(joint.operations, joint.class_map(), amount, size=network.sizes[network.head.source])
+    relevance = backward(joint.operations, network, values=joint.values, relevance=top)
+    joint.publish_map(relevance[network.input], RELEVANCE, network.input)
+    for layer in layers:
+        joint.publish_map(relevance[layer], layer_output(layer), layer)
+    if patterns:
+        _add_patterns(joint, network)
+    return joint.finish()
 
 
-def _explain(operations: GraphOperations, network: Network) -> tuple[str, dict[str, str]]:
-    """Names of the explained class, and of the relevance of every layer."""
-    head, size = network.head, network.sizes[network.head.source]
-    predicted = operations.node("ArgMax", head.logits, axis=1, keepdims=0, select_last_index=0)
-    asked = operations.node("Less", TARGET, operations.integers(0))
-    explained = operations.node("Where", asked, predicted, TARGET)
-    weight = operations.node("Gather", operations.store(head.weight[:, :, None, None]), explained, axis=0)
-    bias = operations.node("Gather", operations.store(head.bias[:, None, None, None]), explained, axis=0)
-    top = class_relevance(operations, head.source, weight, bias, positions=size[0] * size[1])
-    # Tensors go by their own names in the graph.
-    names = [network.input, *(name for item in network.junctions for name in (item.name, item.output))]
-    return explained, backward(operations, network, values={name: name for name in names}, relevance=top)
+def layer_output(layer: str) -> str:
+    """Name of the output that holds the relevance of a layer."""
+    return f"{RELEVANCE}/{layer}"
 
 
-def _publish(graph: onnx.GraphProto, name: str, output: str) -> None:
-    graph.node.append(helper.make_node("Identity", [name], [output], name=output))
+def _add_patterns(joint: JointGraph, network: Network) -> None:
+    substitute = joint.second_picture(SUBSTITUTE)
+    logits = pattern_logits(joint.operations, network, values=joint.values, substitute=substitute)
+    plain = joint.operations.node("Squeeze", logits, joint.operations.integers(2, 3))
+    joint.publish(plain, PATTERN_LOGITS, "batch", len(network.head.bias))
+
+
+def _picture(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
+    constants = {item.name for item in graph.initializer}
+    return next(item for item in graph.input if item.name not in constants)
 
 
 def _tensor(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:

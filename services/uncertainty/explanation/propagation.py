@@ -20,8 +20,8 @@ EPSILON = 1e-6
 """Moves denominators away from zero in layer-wise relevance propagation."""
 
 
-def gradient(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
-    """Gradient of a logit by the input, (batch, channels, height, width).
+def gradients(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> dict[str, T]:
+    """Gradients of a logit by the input and by each junction's output, (batch, channels, height, width), by name.
 
     Args:
         operations: the backend.
@@ -41,6 +41,39 @@ def gradient(operations: Operations[T], network: Network, *, values: Mapping[str
     return _descend(operations, network, flow, pass_down)
 
 
+def gradient(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
+    """Gradient of a logit by the input; see `gradients`."""
+    return gradients(operations, network, values=values, weight=weight)[network.input]
+
+
+def activation_map(operations: Operations[T], network: Network, flow: Mapping[str, T], layer: str, values: T) -> T:
+    """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) at a layer: (batch, 1, height, width), not negative.
+
+    Args:
+        operations: the backend.
+        network: what was run.
+        flow: from `gradients`.
+        layer: which feature map.
+        values: its content, (batch, channels, height, width).
+    """
+    rows, columns = network.sizes[layer]
+    mean = np.full((1, 1, rows, columns), 1 / (rows * columns), np.float32)
+    pooled_gradient = operations.convolve(operations.regroup(flow[layer], 1), mean)
+    weight = operations.regroup(pooled_gradient, _channels(network, layer))
+    return operations.rectify(operations.sum_channels(operations.multiply(values, weight)))
+
+
+def _channels(network: Network, layer: str) -> int:
+    """How many channels a feature map has."""
+    for junction in network.junctions:
+        for branch in junction.branches:
+            if junction.output == layer and branch.convolution is not None:
+                return int(branch.convolution.weight.shape[0])
+            if branch.source == layer and branch.convolution is not None:
+                return int(branch.convolution.weight.shape[1])
+    return int(network.head.weight.shape[1])
+
+
 def epsilon_relevance(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
     """LRP-epsilon in every layer (Bach et al. 2015, equation 58): (batch, channels, height, width) of the input."""
     flow = {network.head.source: _head_relevance(operations, network, values, weight)}
@@ -54,7 +87,7 @@ def epsilon_relevance(operations: Operations[T], network: Network, *, values: Ma
             for branch in junction.branches
         ]
 
-    return _descend(operations, network, flow, pass_down)
+    return _descend(operations, network, flow, pass_down)[network.input]
 
 
 def positive_relevance(operations: Operations[T], network: Network, *, values: Mapping[str, T], weight: T) -> T:
@@ -82,7 +115,7 @@ def positive_relevance(operations: Operations[T], network: Network, *, values: M
             for branch in parts
         ]
 
-    return _descend(operations, network, flow, pass_down)
+    return _descend(operations, network, flow, pass_down)[network.input]
 
 
 def push(operations: Operations[T], branch: Branch, source: T) -> T:
@@ -158,11 +191,11 @@ def _sum(operations: Operations[T], terms: list[T]) -> T:
 
 def _descend(
     operations: Operations[T], network: Network, flow: dict[str, T], pass_down: Callable[[Junction, T], list[T]]
-) -> T:
+) -> dict[str, T]:
     for junction in reversed(network.junctions):
         if junction.output not in flow:
             continue
         for branch, share in zip(junction.branches, pass_down(junction, flow[junction.output]), strict=True):
             known = flow.get(branch.source)
             flow[branch.source] = share if known is None else operations.add(known, share)
-    return flow[network.input]
+    return flow

@@ -47,6 +47,20 @@ def class_relevance(operations: Operations[T], features: T, weight: T, bias: T, 
     return operations.divide(evidence, _number(operations, positions))
 
 
+def contrasted(operations: Operations[T], relevance: T, amount: T, *, size: Size) -> T:
+    """Take `amount` times its mean from a map, so that what speaks for a class no more than the rest counts against it.
+
+    Args:
+        operations: the backend.
+        relevance: (batch, 1, height, width).
+        amount: 0 leaves the map as it is, 1 makes its sum zero.
+        size: height and width of the map.
+    """
+    mean = operations.convolve(relevance, np.full((1, 1, *size), 1 / (size[0] * size[1]), np.float32))
+    share = operations.multiply(operations.multiply(mean, amount), _number(operations, -1))
+    return operations.add(relevance, share)
+
+
 def backward(
     operations: Operations[T],
     network: Network,
@@ -158,10 +172,15 @@ def _pooled_share(
 
 def winners(operations: Operations[T], source: T, pool: MaxPool) -> tuple[T, T]:
     """Values of each window, and 1 where a value is its window's first maximum: (batch * channels, taps, ...) each."""
+    windows = windows_of(operations, source, pool)
+    return windows, operations.first_maximum(windows, channels=pool.kernel**2)
+
+
+def windows_of(operations: Operations[T], source: T, pool: MaxPool) -> T:
+    """The values under each window, (batch * channels, taps, height, width) of what is behind the pooling."""
     taps = np.ascontiguousarray(one_hot(pool.kernel, pool.kernel).transpose(1, 0, 2, 3))
     padding = (pool.padding, pool.padding)
-    windows = operations.convolve(operations.regroup(source, 1), taps, stride=pool.stride, padding=padding)
-    return windows, operations.first_maximum(windows, channels=pool.kernel**2)
+    return operations.convolve(operations.regroup(source, 1), taps, stride=pool.stride, padding=padding)
 
 
 def _won(operations: Operations[T], source: T, pool: MaxPool) -> T:

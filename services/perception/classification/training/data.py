@@ -1,89 +1,23 @@
-"""The German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012) as tiles of 32x32, and its augmentation.
+"""Augmented batches of traffic signs.
 
-A track is one physical sign filmed on the way past. Its frames look alike, so tracks are split and never frames.
 No flips: an arrow to the left is another sign than one to the right.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-SIDE = 32
+from shared.datasets.traffic_signs import Signs
 
 _SHIFT = 0.12
 _SCALE = 0.15
 _TURN = np.deg2rad(12.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """Pictures with their classes.
-
-    Attributes:
-        pictures: uint8 RGB, shape (count, 32, 32, 3).
-        classes: int64 in 0..42, shape (count,).
-        tracks: which physical sign each shows, int64, shape (count,); -1 where not known.
-    """
-
-    pictures: NDArray[np.uint8]
-    classes: NDArray[np.int64]
-    tracks: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    def select(self, chosen: NDArray[np.bool_]) -> Signs:
-        """Those where `chosen` is true."""
-        return Signs(self.pictures[chosen], self.classes[chosen], self.tracks[chosen])
-
-
-def read_training(folder: Path) -> Signs:
-    """The training pictures, one file of tiles for each class.
-
-    Raises:
-        FileNotFoundError: the data is not there.
-    """
-    rows = _rows(folder / "train.csv")
-    pictures = _tiles(folder / "train", [f"{int(row['class_id']):02d}.webp" for row in rows], rows)
-    tracks = np.array([1000 * int(row["class_id"]) + int(row["track"]) for row in rows], dtype=np.int64)
-    return Signs(pictures, _classes(rows), tracks)
-
-
-def read_test(folder: Path) -> Signs:
-    """The official test pictures in their official order.
-
-    Raises:
-        FileNotFoundError: the data is not there.
-    """
-    rows = _rows(folder / "test.csv")
-    pictures = _tiles(folder / "test", [row["file"] for row in rows], rows)
-    return Signs(pictures, _classes(rows), np.full(len(rows), -1, dtype=np.int64))
-
-
-def split_by_track(signs: Signs, *, share: float = 0.1, seed: int = 0) -> tuple[Signs, Signs]:
-    """Keep a share of each class's tracks, at least one, for validation.
-
-    Returns:
-        The training part and the validation part; no track is in both.
-    """
-    random = np.random.default_rng(seed)
-    kept: list[np.int64] = []
-    for label in np.unique(signs.classes):
-        tracks = np.unique(signs.tracks[signs.classes == label])
-        kept += list(random.permutation(tracks)[: max(1, round(share * len(tracks)))])
-    chosen = np.isin(signs.tracks, kept)
-    return signs.select(~chosen), signs.select(chosen)
 
 
 def batches(signs: Signs, *, size: int, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -125,26 +59,3 @@ def _maps(count: int, random: np.random.Generator) -> Tensor:
     cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
     rows = np.stack([np.stack([cosine, -sine, shift[:, 0]], axis=1), np.stack([sine, cosine, shift[:, 1]], axis=1)], 1)
     return torch.from_numpy(rows.astype(np.float32))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _classes(rows: list[dict[str, str]]) -> NDArray[np.int64]:
-    return np.array([int(row["class_id"]) for row in rows], dtype=np.int64)
-
-
-def _tiles(folder: Path, files: list[str], rows: list[dict[str, str]]) -> NDArray[np.uint8]:
-    sheets: Mapping[str, NDArray[Any]] = {name: _sheet(folder / name) for name in dict.fromkeys(files)}
-    tiles = []
-    for name, row in zip(files, rows, strict=True):
-        top, left = SIDE * int(row["row"]), SIDE * int(row["col"])
-        tiles.append(sheets[name][top : top + SIDE, left : left + SIDE])
-    return np.stack(tiles)
-
-
-def _sheet(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path, formats=["WEBP"]) as image:
-        return np.asarray(image.convert("RGB"))

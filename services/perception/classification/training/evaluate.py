@@ -14,7 +14,7 @@ from services.perception.classification.training.calibration import (
     expected_calibration_error,
     negative_log_likelihood,
 )
-from services.perception.classification.training.data import Signs, as_tensor
+from shared.datasets.traffic_signs import Signs
 from shared.runtime.sessions import OnnxModel
 
 EVALUATION = Path(__file__).parent / "evaluation.json"
@@ -68,10 +68,8 @@ def evaluate(model: OnnxModel, test: Signs) -> dict[str, Any]:
 
 def run(model: OnnxModel, signs: Signs, *, batch: int = 256) -> NDArray[np.float32]:
     """Logits (count, classes) of the exported graph."""
-    parts = [
-        model.run({"pictures": as_tensor(signs.pictures[start : start + batch]).numpy()})[0]
-        for start in range(0, len(signs), batch)
-    ]
+    pictures = signs.tensor()
+    parts = [model.run({"pictures": pictures[start : start + batch]})[0] for start in range(0, len(signs), batch)]
     return np.concatenate(parts).astype(np.float32)
 
 

@@ -14,9 +14,9 @@ import torch
 
 from services.perception.classification.signs import SIGNS
 from services.perception.classification.training.calibration import fit_temperature
-from services.perception.classification.training.data import Signs
 from services.perception.classification.training.network import WIDTHS, ResNet18
 from services.perception.classification.training.train import logits
+from shared.datasets.traffic_signs import Signs
 from shared.runtime.cards import (
     CARD_FILE,
     Baseline,

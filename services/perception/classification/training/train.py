@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from tqdm import tqdm
 
-from services.perception.classification.training.data import Signs, as_tensor, batches
+from services.perception.classification.training.data import as_tensor, batches
 from services.perception.classification.training.network import WIDTHS, ResNet18
+from shared.datasets.traffic_signs import Signs
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from services.uncertainty.explanation.graph import Branch, Network, Size, Weights
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import backward, class_relevance, pooled
+from services.uncertainty.explanation.rules import backward, class_relevance, contrasted, pooled
 
 _ROOT_FLOOR = 1e-30
 """The square root has no slope at zero."""
@@ -104,13 +104,16 @@ def forward(network: Network, pictures: Tensor) -> dict[str, Tensor]:
     return values
 
 
-def explain(network: Network, pictures: Tensor, classes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def explain(
+    network: Network, pictures: Tensor, classes: Tensor, *, contrast: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits (batch, classes), and relevance (batch, 1, height, width) of every layer by name, for one class each.
 
     Args:
         network: what to explain.
         pictures: normalised, (batch, channels, height, width).
         classes: int64, (batch,).
+        contrast: how much of its mean is taken from the head's map, see `contrasted`.
     """
     operations, values = TorchOperations(), forward(network, pictures)
     head, features = network.head, values[network.head.source]
@@ -118,6 +121,7 @@ def explain(network: Network, pictures: Tensor, classes: Tensor) -> tuple[Tensor
     bias = operations.constant(head.bias)[classes][:, None, None, None]
     positions = features.shape[2] * features.shape[3]
     relevance = class_relevance(operations, features, weight, bias, positions=positions)
+    relevance = contrasted(operations, relevance, torch.tensor(contrast), size=network.sizes[head.source])
     return values[head.logits], backward(operations, network, values=values, relevance=relevance)
 
 

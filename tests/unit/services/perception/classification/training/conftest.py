@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.perception.classification.training.data import Signs
+from shared.datasets.traffic_signs import Signs
 
 
 @pytest.fixture

@@ -8,14 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from services.perception.classification.training.data import (
-    Signs,
-    augment,
-    batches,
-    read_test,
-    read_training,
-    split_by_track,
-)
+from services.perception.classification.training.data import augment, batches
+from shared.datasets.traffic_signs import Signs, read_test, read_training, split_by_track
 from shared.settings import get_settings
 
 

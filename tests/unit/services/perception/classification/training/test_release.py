@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from services.perception.classification.training import weights as stored
-from services.perception.classification.training.data import Signs
 from services.perception.classification.training.evaluate import run
 from services.perception.classification.training.network import ResNet18
 from services.perception.classification.training.release import release
 from services.perception.classification.training.train import Recipe, logits
+from shared.datasets.traffic_signs import Signs
 from shared.runtime.cards import read_card
 from shared.runtime.sessions import OnnxModel
 

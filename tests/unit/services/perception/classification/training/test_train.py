@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from services.perception.classification.training import train
-from services.perception.classification.training.data import Signs, split_by_track
 from services.perception.classification.training.train import Recipe, Training, learning_rate, logits
+from shared.datasets.traffic_signs import Signs, split_by_track
 
 TOY = Recipe(width="toy", epochs=10, batch=16, warm_up=2)
 

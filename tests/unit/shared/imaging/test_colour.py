@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.perception.classification.inference import resize
+from shared.imaging.colour import resize
 
 
 @pytest.mark.parametrize(("height", "width"), [(15, 20), (64, 64), (100, 50), (33, 31)])
@@ -16,9 +16,9 @@ def test_bilinear_without_smoothing(height: int, width: int) -> None:
     y, x = (rows - top)[:, None, None], (columns - left)[None, :, None]
     upper = picture[top][:, left] * (1 - x) + picture[top][:, right] * x
     lower = picture[down][:, left] * (1 - x) + picture[down][:, right] * x
-    np.testing.assert_allclose(resize(picture), upper * (1 - y) + lower * y, atol=1e-5)
+    np.testing.assert_allclose(resize(picture, height=32, width=32), upper * (1 - y) + lower * y, atol=1e-5)
 
 
 def test_the_right_size_stays_as_it_is() -> None:
     picture = np.random.default_rng(0).random((32, 32, 3), dtype=np.float32)
-    np.testing.assert_array_equal(resize(picture), picture)
+    np.testing.assert_array_equal(resize(picture, height=32, width=32), picture)
