@@ -6,16 +6,24 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.uncertainty.explanation.explainers import Explainers
+from services.uncertainty.explanation.routes import router as explanation
 from shared.service import create_service
-from shared.settings import Settings
+from shared.settings import Settings, get_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application; run it with `uvicorn --factory services.uncertainty.app:create_app`."""
-    return create_service(
+    settings = settings or get_settings()
+    explainers = Explainers(settings)
+    app = create_service(
         "uncertainty",
         title="Facet uncertainty",
         description="Says how sure a model is, and why it answers what it answers.",
         models=Path(__file__).parent / "models",
+        routers=[explanation],
+        warm_ups=[explainers.open_explainers],
         settings=settings,
     )
+    app.state.explainers = explainers
+    return app

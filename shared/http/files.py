@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from shared.http.negotiation import DICOM, NPY, PNG, ZIP
+from shared.http.negotiation import DICOM, NPY, ONNX, PNG, ZIP
 from shared.runtime.cards import ModelReference
 
-EXTENSIONS = {PNG: "png", NPY: "npy", DICOM: "dcm", ZIP: "zip"}
+EXTENSIONS = {PNG: "png", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
 
 FILE_HEADERS: dict[str, Any] = {
     "Facet-Model": {

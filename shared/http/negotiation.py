@@ -11,6 +11,8 @@ PNG = "image/png"
 NPY = "application/x-npy"
 DICOM = "application/dicom"
 ZIP = "application/zip"
+ONNX = "application/x-onnx"
+"""Not registered; ONNX files have no media type of their own."""
 
 
 def _ranges(accept: str) -> list[tuple[str, float]]:

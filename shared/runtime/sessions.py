@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -44,14 +44,15 @@ class OnnxModel:
         card: the model's card.
         weights: content of the ONNX file.
         threads: threads that one run computes with.
+        outputs: names of the outputs to return, those of the card by default; for graphs that were made of the card's.
     """
 
-    def __init__(self, card: ModelCard, weights: bytes, *, threads: int) -> None:
+    def __init__(self, card: ModelCard, weights: bytes, *, threads: int, outputs: Sequence[str] | None = None) -> None:
         self.card = card
         self._session = onnxruntime.InferenceSession(
             weights, sess_options=session_options(threads), providers=["CPUExecutionProvider"]
         )
-        self._output_names = [output.name for output in card.outputs]
+        self._output_names = list(outputs or (output.name for output in card.outputs))
 
     @classmethod
     def open(cls, folder: Path, *, threads: int) -> OnnxModel:
@@ -64,7 +65,7 @@ class OnnxModel:
         return cls(card, read_weights(folder, card), threads=threads)
 
     def run(self, inputs: Tensors) -> list[NDArray[np.generic]]:
-        """Run the graph; outputs come in the order of the card.
+        """Run the graph; outputs come in the order of the card, or of `outputs`.
 
         Raises:
             Interrupted: the computation that this belongs to was told to stop.

@@ -16,6 +16,7 @@ from services.uncertainty.explanation.graph_operations import GraphOperations
 from services.uncertainty.explanation.patterns import pattern_logits
 from services.uncertainty.explanation.reading import read_network
 from services.uncertainty.explanation.rules import backward, class_relevance, contrasted
+from services.uncertainty.explanation.sums import with_fast_sums
 
 TARGET = "target"
 """Input: the class to explain, int64 (batch,); -1 for the one that is predicted."""
@@ -128,8 +129,9 @@ class JointGraph:
 
     def finish(self) -> onnx.ModelProto:
         """The checked model."""
-        onnx.checker.check_model(self._model, full_check=True)
-        return self._model
+        model = with_fast_sums(self._model)
+        onnx.checker.check_model(model, full_check=True)
+        return model
 
 
 def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patterns: bool = False) -> onnx.ModelProto:
@@ -176,7 +178,8 @@ def _add_patterns(joint: JointGraph, network: Network) -> None:
 
 def _picture(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
     constants = {item.name for item in graph.initializer}
-    return next(item for item in graph.input if item.name not in constants)
+    picture: onnx.ValueInfoProto = next(item for item in graph.input if item.name not in constants)
+    return picture
 
 
 def _tensor(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:

@@ -33,6 +33,15 @@ class Convolution:
     stride: int = 1
     padding: Size = (0, 0)
 
+    def size(self, below: Size) -> Size:
+        """Height and width behind it."""
+        kernels = self.weight.shape[2:]
+        height, width = (
+            (extent + 2 * pad - kernel) // self.stride + 1
+            for extent, pad, kernel in zip(below, self.padding, kernels, strict=True)
+        )
+        return height, width
+
 
 @dataclass(frozen=True, slots=True)
 class MaxPool:

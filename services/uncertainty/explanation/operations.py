@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from services.uncertainty.explanation.graph import Size, Weights
+from services.uncertainty.explanation.graph import Convolution, Size, Weights
 
 T = TypeVar("T")
 
@@ -45,8 +45,11 @@ class Operations(Protocol[T]):
     def convolve(self, value: T, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> T:
         """Convolution without bias, weight (outputs, inputs, height, width)."""
 
-    def contributions(self, value: T, weight: Weights) -> T:
-        """W_uv x at each position for each tap of a kernel, tap by tap: (batch, taps * outputs, height, width)."""
+    def contribution_norms(self, value: T, convolution: Convolution, *, size: Size) -> T:
+        """|W_uv x| that each tap contributes to each place of the output, (batch, taps, rows, columns).
+
+        `size` is height and width of `value`.
+        """
 
     def spread(self, value: T, weight: Weights, *, stride: int, padding: Size, size: Size) -> T:
         """Transposed convolution, weight (inputs, outputs, height, width), to the height and width `size`."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.uncertainty.explanation.graph import Branch, Network, Size, Weights
+from services.uncertainty.explanation.graph import Branch, Convolution, Network, Size, Weights
 from services.uncertainty.explanation.operations import Operations
 from services.uncertainty.explanation.rules import backward, class_relevance, contrasted, pooled
 
@@ -58,11 +57,15 @@ class TorchOperations(Operations[Tensor]):
         """See `Operations`."""
         return functional.conv2d(value, self.constant(weight), stride=stride, padding=padding)
 
-    def contributions(self, value: Tensor, weight: Weights) -> Tensor:
+    def contribution_norms(self, value: Tensor, convolution: Convolution, *, size: Size) -> Tensor:
         """See `Operations`."""
+        weight = self.constant(convolution.weight)
         outputs, inputs, height, width = weight.shape
-        rows = weight.transpose(2, 3, 0, 1).reshape(height * width * outputs, inputs, 1, 1)
-        return functional.conv2d(value, self.constant(np.ascontiguousarray(rows)))
+        seen = functional.unfold(value, (height, width), padding=convolution.padding, stride=convolution.stride)
+        columns = seen.reshape(len(value), inputs, height * width, -1).transpose(1, 2)
+        product = weight.permute(2, 3, 0, 1).reshape(height * width, outputs, inputs) @ columns
+        norms = self.square_root(product.square().sum(dim=2))
+        return norms.reshape(len(value), height * width, *convolution.size(size))
 
     def spread(self, value: Tensor, weight: Weights, *, stride: int, padding: Size, size: Size) -> Tensor:
         """See `Operations`."""

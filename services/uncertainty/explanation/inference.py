@@ -1,0 +1,228 @@
+"""Explaining the fleet's own classifiers: one graph for each method, made of the released file when the service starts.
+
+The file is that of the perception service, compared with its card before it is used, so that what is explained is what
+is served. No weights are stored a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from services.uncertainty.explanation.baselines import (
+    GRADIENT,
+    NORMALISED,
+    with_class_map,
+    with_gradient,
+    with_propagation,
+)
+from services.uncertainty.explanation.conversion import (
+    CONTRAST,
+    EXPLAINED,
+    PATTERN_LOGITS,
+    RELEVANCE,
+    SUBSTITUTE,
+    TARGET,
+    layer_output,
+    with_explanation,
+)
+from services.uncertainty.explanation.maps import centre_maps, enlarged, random_maps
+from services.uncertainty.explanation.methods import Method
+from services.uncertainty.explanation.reading import read_network
+from shared.runtime.cards import ModelCard
+from shared.runtime.sessions import OnnxModel
+from shared.telemetry.timing import timed
+
+Pictures = NDArray[np.float32]
+
+INTEGRATION_STEPS = 50
+"""Points at which integrated gradients takes the gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a method says of a batch.
+
+    Attributes:
+        logits: float32 (count, classes).
+        explained: which class of each picture, int64 (count,).
+        relevance: of each pixel, signed, float32 (count, height, width); coarse maps are enlarged.
+        layers: relevance at layers, as it is there, (count, rows, columns), by name.
+        pattern_logits: of the substitutes under the pictures' activation patterns, (count, classes); empty unless asked
+            for.
+    """
+
+    logits: NDArray[np.float32]
+    explained: NDArray[np.int64]
+    relevance: NDArray[np.float32]
+    layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    pattern_logits: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+
+class Explainer:
+    """A classifier and the graphs that explain it.
+
+    Args:
+        card: of the classifier.
+        weights: its ONNX file.
+        threads: threads that one run computes with.
+
+    Attributes:
+        layers: names of the layers that have a relevance, from the input up.
+        sizes: height and width of each.
+
+    Raises:
+        UnsupportedNetwork: a part of the classifier has no rule.
+    """
+
+    def __init__(self, card: ModelCard, weights: bytes, *, threads: int) -> None:
+        self.card = card
+        self._threads = threads
+        self._model = onnx.load_model_from_string(weights)
+        network = read_network(self._model)
+        self.layers = tuple(network.layers())
+        self.sizes = {name: network.sizes[name] for name in self.layers}
+        self.height, self.width = network.sizes[network.input]
+        self._last = network.head.source
+        self._graphs: dict[str, tuple[list[str], OnnxModel]] = {}
+        self._input, self._logits = card.inputs[0].name, card.outputs[0].name
+
+    def warm_up(self) -> None:
+        """Make every session and run it once: a second or two."""
+        pictures = np.zeros((1, 3, self.height, self.width), np.float32)
+        for method in Method:
+            self.explain(pictures, method)
+        self.explain(pictures, Method.SRD, substitute=pictures)
+
+    def explain(
+        self,
+        pictures: Pictures,
+        method: Method,
+        *,
+        targets: NDArray[np.int64] | None = None,
+        layers: Sequence[str] = (),
+        substitute: Pictures | None = None,
+        seed: int = 0,
+        steps: int = INTEGRATION_STEPS,
+    ) -> Explanation:
+        """Relevance of each pixel for one class of each picture.
+
+        Args:
+            pictures: float32 in [0, 1], (count, 3, height, width).
+            method: how.
+            targets: the class of each, (count,); -1, and None for all, is the predicted one.
+            layers: layers whose relevance is wanted too, names of `self.layers`; only where the method has them.
+            substitute: pictures to run under the patterns of these, in the same shape; only by `Method.SRD`.
+            seed: of the random maps.
+            steps: of integrated gradients.
+        """
+        feed = {self._input: pictures, TARGET: np.full(len(pictures), -1, np.int64) if targets is None else targets}
+        with timed("infer"):
+            if method in {Method.SRD, Method.SRD_CONTRAST}:
+                return self._share(feed, contrast=method is Method.SRD_CONTRAST, layers=layers, substitute=substitute)
+            if method is Method.GRAD_CAM:
+                return self._grad_cam(feed, layers)
+            if method is Method.INTEGRATED_GRADIENTS:
+                return self._integrate(feed, steps)
+            return self._plain(feed, method, seed)
+
+    def _share(
+        self, feed: dict[str, Any], *, contrast: bool, layers: Sequence[str], substitute: Pictures | None
+    ) -> Explanation:
+        feed |= {CONTRAST: np.array([contrast], np.float32)}
+        kind = "srd"
+        if substitute is not None:
+            feed |= {SUBSTITUTE: substitute}
+            kind = "patterns"
+        found = self._run(kind, feed)
+        chosen = {layer: found[layer_output(layer)] for layer in layers}
+        answer = self._answer(found, found[RELEVANCE], chosen)
+        return answer if substitute is None else replace(answer, pattern_logits=found[PATTERN_LOGITS])
+
+    def _grad_cam(self, feed: dict[str, Any], layers: Sequence[str]) -> Explanation:
+        found = self._run("gradient", feed)
+        chosen = {layer: found[layer_output(layer)] for layer in layers}
+        return self._answer(found, found[layer_output(self._last)], chosen)
+
+    def _integrate(self, feed: dict[str, Any], steps: int) -> Explanation:
+        """Midpoint rule on the way from black; the normalisation is linear, so the way is straight behind it too."""
+        ends = self._run("gradient", feed)
+        black = self._run(
+            "gradient", {self._input: np.zeros_like(feed[self._input][:1]), TARGET: np.zeros(1, np.int64)}
+        )
+        total = np.zeros_like(ends[GRADIENT])
+        for index in range(steps):
+            step = {self._input: feed[self._input] * np.float32((index + 0.5) / steps), TARGET: ends[EXPLAINED]}
+            total += self._run("gradient", step)[GRADIENT]
+        relevance = (total / np.float32(steps) * (ends[NORMALISED] - black[NORMALISED])).sum(axis=1)
+        return self._answer(ends, relevance)
+
+    def _plain(self, feed: dict[str, Any], method: Method, seed: int) -> Explanation:
+        count, size = len(feed[self._input]), {"height": self.height, "width": self.width}
+        if method is Method.INPUT_X_GRADIENT:
+            found = self._run("gradient", feed)
+            return self._answer(found, (found[NORMALISED] * found[GRADIENT]).sum(axis=1))
+        if method in {Method.RANDOM, Method.CENTRE}:
+            found = self._run("cam", feed)
+            maps = random_maps(count, seed=seed, **size) if method is Method.RANDOM else centre_maps(count, **size)
+            return self._answer(found, maps)
+        found = self._run(method.value, feed)
+        return self._answer(found, found[RELEVANCE])
+
+    def _answer(
+        self,
+        found: Mapping[str, NDArray[Any]],
+        relevance: NDArray[Any],
+        layers: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Explanation:
+        maps = enlarged(relevance.astype(np.float32), height=self.height, width=self.width)
+        return Explanation(found[self._logits], found[EXPLAINED], maps, dict(layers or {}))
+
+    def _run(self, kind: str, feed: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        names, model = self._graph(kind)
+        return dict(zip(names, model.run(feed), strict=True))
+
+    def _graph(self, kind: str) -> tuple[list[str], OnnxModel]:
+        if kind not in self._graphs:
+            joint = self._makers()[kind]()
+            names = [item.name for item in joint.graph.output]
+            content = joint.SerializeToString()
+            self._graphs[kind] = names, OnnxModel(self.card, content, threads=self._threads, outputs=names)
+        return self._graphs[kind]
+
+    def _makers(self) -> dict[str, Callable[[], onnx.ModelProto]]:
+        model, above_input = self._model, self.layers[1:]
+        return {
+            "srd": lambda: with_explanation(model, layers=self.layers),
+            "patterns": lambda: with_explanation(model, layers=self.layers, patterns=True),
+            "gradient": lambda: with_gradient(model, layers=above_input),
+            "cam": lambda: with_class_map(model),
+            "lrp-epsilon": lambda: with_propagation(model, rule="epsilon"),
+            "lrp-z-plus": lambda: with_propagation(model, rule="z+"),
+        }
+
+
+def substitute_pictures(kind: str, shape: tuple[int, ...], *, seed: int) -> Pictures:
+    """Pictures to run under the activation pattern of others.
+
+    Args:
+        kind: black, grey, white or noise (uniform).
+        shape: (count, 3, height, width).
+        seed: of the noise.
+    """
+    if kind == "noise":
+        return np.random.default_rng(seed).random(shape, dtype=np.float32)
+    return np.full(shape, {"black": 0.0, "grey": 0.5, "white": 1.0}[kind], np.float32)
+
+
+def probabilities(logits: NDArray[np.float32], card: ModelCard) -> NDArray[np.float64]:
+    """Softmax over the card's temperature, (count, classes)."""
+    scaled = logits.astype(np.float64) / float(cast("float", card.parameters.get("temperature", 1.0)))
+    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    chances: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return chances

@@ -1,0 +1,210 @@
+"""Explanations over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Form, Header, Response
+from numpy.typing import NDArray
+
+from services.uncertainty.explanation.answers import Explained, Pattern, describe, drawn, stacked
+from services.uncertainty.explanation.converter import convert
+from services.uncertainty.explanation.explainers import KnownExplainers
+from services.uncertainty.explanation.inference import Explainer, substitute_pictures
+from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
+from services.uncertainty.explanation.schemas import (
+    ConversionForm,
+    ExplainableModel,
+    ExplainerList,
+    ExplanationAnswer,
+    ExplanationForm,
+    LayerDescription,
+    MethodDescription,
+)
+from shared.http.files import FILE_HEADERS, file_response
+from shared.http.negotiation import JSON, NPY, ONNX, PNG, choose_media_type
+from shared.http.uploads import UploadRoute, read_upload
+from shared.imaging.arrays import encode_npy
+from shared.imaging.colour import read_colour
+from shared.problems import (
+    BadRequest,
+    ContentTooLarge,
+    NotAcceptable,
+    NotFound,
+    ServiceUnavailable,
+    UnprocessableContent,
+    UnsupportedMediaType,
+    field_problem,
+    problem_responses,
+)
+from shared.runtime.cards import reference_of
+from shared.service import Service
+from shared.telemetry.timing import timed
+
+router = APIRouter(prefix="/v1/uncertainty", tags=["explanation"], route_class=UploadRoute)
+
+_PROBLEMS = problem_responses(
+    BadRequest,
+    NotFound,
+    NotAcceptable,
+    ContentTooLarge,
+    UnsupportedMediaType,
+    UnprocessableContent,
+    ServiceUnavailable,
+)
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_LAYERED = {method for method, description in DESCRIPTIONS.items() if description.layers}
+
+
+@router.post(
+    "/explanations",
+    summary="Explain a classifier's answer",
+    response_model=ExplanationAnswer,
+    responses={
+        200: {
+            "content": {PNG: _BINARY, NPY: _BINARY},
+            "headers": FILE_HEADERS,
+            "description": "Relevance of each pixel",
+        },
+        **_PROBLEMS,
+    },
+)
+async def explain(
+    form: Annotated[ExplanationForm, Form(media_type="multipart/form-data")],
+    service: Service,
+    explainers: KnownExplainers,
+    accept: Annotated[
+        str | None,
+        Header(description="application/json: numbers; image/png: overlays side by side; application/x-npy: the maps"),
+    ] = None,
+) -> Response | ExplanationAnswer:
+    """Which pixels speak for a class and which against it, by one method or by several side by side.
+
+    The logits and the map come out of one graph, without any gradient being traced at run time. Pictures are scaled to
+    what the network sees, and maps have that size.
+    """
+    media_type = choose_media_type(accept, (JSON, PNG, NPY))
+    explainer = explainers.get(form.model)
+    layers = _layers(explainer, form)
+    targets = _targets(explainer, form)
+    with timed("pre"):
+        files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
+
+    def work() -> Response | ExplanationAnswer:
+        with timed("pre"):
+            pictures = _decode(files, explainer, service.settings.pixel_limit)
+        explained = _explain(explainer, pictures, form, targets=targets, layers=layers)
+        with timed("post"):
+            if media_type == JSON:
+                return describe(explained)
+            content = drawn(explained) if media_type == PNG else encode_npy(stacked(explained))
+            return file_response(content, media_type, name="relevance", model=reference_of(explainer.card))
+
+    return await service.slots.run(work)
+
+
+@router.get(
+    "/explainers", summary="List what can be explained, and how", responses=problem_responses(ServiceUnavailable)
+)
+async def list_explainers(explainers: KnownExplainers) -> ExplainerList:
+    """Classifiers with the layers that relevance can be read at, and the methods."""
+    return ExplainerList(
+        models=[
+            ExplainableModel(
+                model=reference_of(one.card),
+                height=one.height,
+                width=one.width,
+                layers=[LayerDescription(name=name, height=size[0], width=size[1]) for name, size in one.sizes.items()],
+            )
+            for one in explainers.known
+        ],
+        methods=[
+            MethodDescription(method=method, says=known.says, source=known.source, layers=known.layers)
+            for method, known in DESCRIPTIONS.items()
+        ],
+    )
+
+
+@router.post(
+    "/explainers/conversions",
+    summary="Make a classifier explain itself",
+    response_class=Response,
+    responses={200: {"content": {ONNX: _BINARY}, "description": "The model with its explanation"}, **_PROBLEMS},
+)
+async def convert_model(
+    form: Annotated[ConversionForm, Form(media_type="multipart/form-data")], service: Service
+) -> Response:
+    """Put sharing ratio decomposition behind a classifier of your own: ONNX in, ONNX out, run it anywhere.
+
+    The answer has the inputs `target` (class to explain, -1 for the predicted one) and `contrast` (0 or 1, need not be
+    given) and the outputs `explained` and `relevance` beside its own. The file is read in a process of its own
+    and never run here. Parts without a rule are all named.
+    """
+    content = await read_upload(form.file)
+    with timed("post"):
+        converted = await convert(content, layers=form.layer, patterns=form.activation_pattern)
+    return file_response(converted, ONNX, name="explained")
+
+
+def _layers(explainer: Explainer, form: ExplanationForm) -> list[str]:
+    """Names of the layers that were asked for, by name or position."""
+    if form.layer and (without := sorted(set(form.method) - _LAYERED)):
+        raise field_problem("/body/layer", f"These methods have no relevance at layers: {', '.join(without)}.")
+    return [_layer(explainer, item, index, form) for index, item in enumerate(form.layer)]
+
+
+def _layer(explainer: Explainer, item: str, index: int, form: ExplanationForm) -> str:
+    names = explainer.layers
+    if item in names:
+        name = item
+    elif item.lstrip("-").isdecimal() and -len(names) <= int(item[:9]) < len(names):
+        name = names[int(item)]
+    else:
+        detail = f"There is no such layer. Give a name of GET /v1/uncertainty/explainers, or 0 to {len(names) - 1}."
+        raise field_problem(f"/body/layer/{index}", detail)
+    if name == names[0] and Method.GRAD_CAM in form.method:
+        raise field_problem(f"/body/layer/{index}", "grad-cam has no map at the input; take a layer above it.")
+    return name
+
+
+def _targets(explainer: Explainer, form: ExplanationForm) -> NDArray[np.int64]:
+    classes = explainer.card.outputs[0].shape[-1]
+    if form.target is not None and isinstance(classes, int) and form.target >= classes:
+        raise field_problem("/body/target", f"{form.model} has the classes 0 to {classes - 1}.")
+    return np.full(len(form.file), -1 if form.target is None else form.target, np.int64)
+
+
+def _decode(files: Sequence[bytes], explainer: Explainer, limit: int) -> NDArray[np.float32]:
+    size = {"height": explainer.height, "width": explainer.width}
+    return np.stack(
+        [
+            read_colour(data, **size, pixel_limit=limit, pointer=f"/body/file/{index}")
+            for index, data in enumerate(files)
+        ]
+    )
+
+
+def _explain(
+    explainer: Explainer,
+    pictures: NDArray[np.float32],
+    form: ExplanationForm,
+    *,
+    targets: NDArray[np.int64],
+    layers: Sequence[str],
+) -> Explained:
+    settings: dict[str, Any] = {"targets": targets, "seed": form.seed, "steps": form.steps}
+    other = form.activation_pattern
+    substitute = None if other is None else substitute_pictures(other, pictures.shape, seed=form.seed)
+    found = {
+        method: explainer.explain(pictures, method, layers=layers, **settings)
+        for method in dict.fromkeys(form.method)
+        if method is not Method.SRD or substitute is None
+    }
+    pattern = None
+    if substitute is not None:
+        shared_out = explainer.explain(pictures, Method.SRD, layers=layers, substitute=substitute, **settings)
+        found |= {Method.SRD: shared_out} if Method.SRD in form.method else {}
+        pattern = Pattern(str(other), shared_out.pattern_logits)
+    return Explained(explainer, pictures, {method: found[method] for method in dict.fromkeys(form.method)}, pattern)

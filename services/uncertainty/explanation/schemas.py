@@ -1,0 +1,159 @@
+"""What the explanation routes take and give."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from services.uncertainty.explanation.inference import INTEGRATION_STEPS
+from services.uncertainty.explanation.methods import Method
+from shared.runtime.cards import ModelReference
+
+File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
+
+BATCH_LIMIT = 8
+"""Most pictures in one request."""
+
+Rows = list[list[float]]
+
+
+class ExplanationForm(BaseModel):
+    """Multipart form of POST /v1/uncertainty/explanations."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: list[File] = Field(min_length=1, max_length=BATCH_LIMIT, description="Pictures: PNG, JPEG or WebP")
+    model: str = Field(default="traffic-signs", description="A classifier of GET /v1/uncertainty/explainers")
+    method: list[Method] = Field(
+        default=[Method.SRD],
+        min_length=1,
+        max_length=len(Method),
+        description="How; send the field again for each method to compare",
+    )
+    target: int | None = Field(
+        default=None, ge=0, description="Class to explain; the one that is predicted unless given", examples=[14]
+    )
+    layer: list[str] = Field(
+        default=[],
+        max_length=64,
+        description="Layers whose relevance is wanted too, by name or by position from the input (0) to the last (-1); "
+        "srd, srd-contrast and grad-cam have them",
+    )
+    activation_pattern: Literal["black", "grey", "white", "noise"] | None = Field(
+        default=None,
+        description="Also predict from the activation pattern alone: this picture runs through the network in place of "
+        "the posted one, while every ReLU stays on or off as the posted one had it",
+    )
+    steps: int = Field(default=INTEGRATION_STEPS, ge=1, le=300, description="Of integrated gradients")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the method random, and of the pattern's noise")
+
+
+class Score(BaseModel):
+    """A class and what the model gives it."""
+
+    class_id: int = Field(ge=0)
+    name: str = Field(examples=["stop"])
+    probability: float = Field(ge=0, le=1, description="After temperature scaling")
+    logit: float
+
+
+class LayerRelevance(BaseModel):
+    """Relevance of the feature vectors of one layer."""
+
+    layer: str
+    relevance: Rows
+    total: float = Field(description="Sum over the layer's positions")
+
+
+class RelevanceMap(BaseModel):
+    """What one method says of one picture."""
+
+    method: Method
+    relevance: Rows = Field(description="One number for each pixel that the network sees, signed")
+    total: float = Field(description="Sum over all pixels")
+    positive_share: float | None = Field(description="Positive relevance over |relevance|; null for a map of zeros")
+    gini: float = Field(description="0: spread evenly, towards 1: on one pixel")
+    peak: tuple[int, int] = Field(description="Row and column of the most relevant pixel")
+    layers: list[LayerRelevance] = Field(default=[])
+    rank_correlation: dict[Method, float | None] = Field(
+        default={}, description="With the maps of the other methods (Spearman)"
+    )
+
+
+class PatternPrediction(BaseModel):
+    """What the network predicts from its activation pattern alone (APOP)."""
+
+    substitute: str
+    predicted: Score
+    keeps_class: bool = Field(description="Whether it is the class that the posted picture itself is given")
+
+
+class PictureExplanation(BaseModel):
+    """What is said of one picture."""
+
+    index: int = Field(ge=0, description="Position of the file in the request")
+    predicted: Score
+    explained: Score
+    maps: list[RelevanceMap]
+    activation_pattern: PatternPrediction | None = None
+
+
+class ExplanationAnswer(BaseModel):
+    """Ask for image/png to see the maps over the pictures, for application/x-npy to get float32
+    (pictures, methods, height, width).
+    """
+
+    explanations: list[PictureExplanation]
+    height: int = Field(description="Rows of the maps: the network's, not those of the posted picture")
+    width: int
+    model: ModelReference
+    caveats: list[str]
+
+
+class MethodDescription(BaseModel):
+    """A method that can be asked for."""
+
+    method: Method
+    says: str
+    source: str
+    layers: bool = Field(description="Whether it answers at chosen layers too")
+
+
+class LayerDescription(BaseModel):
+    """A layer that relevance can be read at."""
+
+    name: str
+    height: int
+    width: int
+
+
+class ExplainableModel(BaseModel):
+    """A classifier that can be explained."""
+
+    model: ModelReference
+    height: int
+    width: int
+    layers: list[LayerDescription]
+
+
+class ExplainerList(BaseModel):
+    """What can be explained, and how."""
+
+    models: list[ExplainableModel]
+    methods: list[MethodDescription]
+
+
+class ConversionForm(BaseModel):
+    """Multipart form of POST /v1/uncertainty/explainers/conversions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: File = Field(description="A classifier: ONNX with its weights inside, fixed height and width")
+    layer: list[str] = Field(
+        default=[], max_length=64, description="Layers whose relevance is an output too; `*` for all"
+    )
+    activation_pattern: bool = Field(
+        default=False, description="Add the input `substitute` and the output `pattern_logits`"
+    )
