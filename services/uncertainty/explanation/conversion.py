@@ -164,6 +164,17 @@ def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patt
     return joint.finish()
 
 
+def with_patterns(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a classifier that predicts from its activation pattern only, as `with_explanation` can do beside.
+
+    Raises:
+        UnsupportedNetwork: see `JointGraph`.
+    """
+    joint = JointGraph(model)
+    _add_patterns(joint, joint.network)
+    return joint.finish()
+
+
 def layer_output(layer: str) -> str:
     """Name of the output that holds the relevance of a layer."""
     return f"{RELEVANCE}/{layer}"

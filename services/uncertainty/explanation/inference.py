@@ -30,6 +30,7 @@ from services.uncertainty.explanation.conversion import (
     TARGET,
     layer_output,
     with_explanation,
+    with_patterns,
 )
 from services.uncertainty.explanation.maps import centre_maps, enlarged, random_maps
 from services.uncertainty.explanation.methods import Method
@@ -93,11 +94,10 @@ class Explainer:
         self._input, self._logits = card.inputs[0].name, card.outputs[0].name
 
     def warm_up(self) -> None:
-        """Make every session and run it once: a second or two."""
+        """Make the session of every method and run it once: a second or two. Those of layers and patterns wait."""
         pictures = np.zeros((1, 3, self.height, self.width), np.float32)
         for method in Method:
             self.explain(pictures, method)
-        self.explain(pictures, Method.SRD, substitute=pictures)
 
     def explain(
         self,
@@ -131,14 +131,19 @@ class Explainer:
                 return self._integrate(feed, steps)
             return self._plain(feed, method, seed)
 
+    def pattern_logits(self, pictures: Pictures, substitutes: Pictures) -> NDArray[np.float32]:
+        """Logits (count, classes) of the substitutes under the pictures' activation patterns, without any relevance."""
+        feed = {self._input: pictures, SUBSTITUTE: substitutes, TARGET: np.full(len(pictures), -1, np.int64)}
+        return self._run("patterns only", feed)[PATTERN_LOGITS]
+
     def _share(
         self, feed: dict[str, Any], *, contrast: bool, layers: Sequence[str], substitute: Pictures | None
     ) -> Explanation:
         feed |= {CONTRAST: np.array([contrast], np.float32)}
-        kind = "srd"
+        kind = "srd with layers" if layers else "srd"
         if substitute is not None:
             feed |= {SUBSTITUTE: substitute}
-            kind = "patterns"
+            kind = "srd with patterns"
         found = self._run(kind, feed)
         chosen = {layer: found[layer_output(layer)] for layer in layers}
         answer = self._answer(found, found[RELEVANCE], chosen)
@@ -198,8 +203,10 @@ class Explainer:
     def _makers(self) -> dict[str, Callable[[], onnx.ModelProto]]:
         model, above_input = self._model, self.layers[1:]
         return {
-            "srd": lambda: with_explanation(model, layers=self.layers),
-            "patterns": lambda: with_explanation(model, layers=self.layers, patterns=True),
+            "srd": lambda: with_explanation(model),
+            "srd with layers": lambda: with_explanation(model, layers=self.layers),
+            "srd with patterns": lambda: with_explanation(model, layers=self.layers, patterns=True),
+            "patterns only": lambda: with_patterns(model),
             "gradient": lambda: with_gradient(model, layers=above_input),
             "cam": lambda: with_class_map(model),
             "lrp-epsilon": lambda: with_propagation(model, rule="epsilon"),

@@ -1,0 +1,65 @@
+"""Command line of the measurements: `python -m services.uncertainty.explanation.training --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+from services.uncertainty.explanation.training import blood_cells
+from services.uncertainty.explanation.training.evaluate import PARTS, Evaluation
+from services.uncertainty.explanation.training.report import EVALUATION, REPORT, render
+from shared.settings import get_settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    whole = argparse.ArgumentParser(prog="python -m services.uncertainty.explanation.training", description=__doc__)
+    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    whole.add_argument("--threads", type=int, default=2, help="CPU threads; the cost is measured on one")
+    commands = whole.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train the blood-cell classifier that is asked to point at boxes")
+    train.set_defaults(act=_train)
+    evaluated = commands.add_parser("evaluate", help="measure every method; an unfinished run is gone on with")
+    evaluated.add_argument("--scale", type=float, default=1.0, help="share of the pictures, for a quick look")
+    evaluated.add_argument("--only", choices=PARTS, action="append", help="parts to measure again; all by default")
+    evaluated.set_defaults(act=_evaluate)
+    return whole
+
+
+def _train(options: argparse.Namespace) -> None:
+    accuracy = blood_cells.train(options.data / blood_cells.FOLDER)
+    print(f"accuracy on crops of the validation split: {accuracy:.2%}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    unfinished = EVALUATION.with_suffix(".part")
+    record = json.loads(unfinished.read_text(encoding="utf-8")) if unfinished.exists() else {}
+    if options.only:
+        record = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    evaluation = Evaluation(options.data, threads=options.threads, scale=options.scale)
+    for part in options.only or PARTS:
+        if part in record and not options.only:
+            continue
+        began = time.monotonic()
+        record[part] = getattr(evaluation, part)()
+        record.setdefault("seconds", {})[part] = round(time.monotonic() - began, 1)
+        unfinished.write_text(json.dumps(record), encoding="utf-8")
+    record["machine"] = f"{platform.machine()} CPU, {options.threads} threads, shared with other work"
+    record["scale"] = options.scale
+    EVALUATION.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    REPORT.write_text(render(record), encoding="utf-8")
+    unfinished.unlink()
+    print(REPORT.read_text(encoding="utf-8"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    options = parser().parse_args(arguments)
+    options.act(options)
+
+
+if __name__ == "__main__":
+    main()
