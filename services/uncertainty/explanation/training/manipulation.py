@@ -42,6 +42,7 @@ def attack(
     method: Method,
     *,
     goal: Tensor,
+    steps: int = STEPS,
 ) -> Tensor:
     """Change pictures within the budget until their maps look like others while the logits stay.
 
@@ -52,6 +53,7 @@ def attack(
         classes: whose maps, int64 (count,).
         method: one of `ATTACKED`.
         goal: maps to imitate, (count, rows, columns) of the method's own size.
+        steps: how often the slope is followed.
 
     Returns:
         The changed pictures, in [0, 1].
@@ -59,7 +61,7 @@ def attack(
     with torch.no_grad():
         logits = forward(network, normalise(pictures))[network.head.logits]
     aim, change = _unit(goal), torch.zeros_like(pictures)
-    for _ in range(STEPS):
+    for _ in range(steps):
         change.requires_grad_()
         values = forward(network, normalise(pictures + change))
         distance = (_unit(relevance(network, values, classes, method)) - aim).square().sum(dim=(1, 2))
@@ -97,4 +99,5 @@ def relevance(network: Network, values: dict[str, Tensor], classes: Tensor, meth
 
 
 def _unit(maps: Tensor) -> Tensor:
-    return maps / maps.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
+    scaled: Tensor = maps / maps.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
+    return scaled

@@ -8,8 +8,9 @@ import torch
 
 from services.uncertainty.explanation.graph import Branch, Convolution, Head, Junction, MaxPool, Network
 from services.uncertainty.explanation.rules import backward, pooled
-from services.uncertainty.explanation.training import naive, networks
+from services.uncertainty.explanation.training import naive
 from services.uncertainty.explanation.training.torch_operations import TorchOperations, explain, forward
+from tests.unit.services.uncertainty.explanation import networks
 
 NETWORKS = {
     "3x3": networks.chain(),
