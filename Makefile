@@ -11,7 +11,7 @@ WITHOUT_TORCH ?=
 PORT ?=
 # further options of a command, such as ARGS="--device cuda"
 ARGS ?=
-OUT ?= .facet/phantom
+OUT ?= .facet/demo
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
@@ -25,8 +25,8 @@ BENCH := $(VENV)/.installed-bench
 FUZZ := .venv-fuzz/bin/schemathesis
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp chaos fuzz phantom picture train-low-dose-ct evaluate-low-dose-ct \
-	train-traffic-signs evaluate-traffic-signs clean
+.PHONY: help run test check format lock bench bench-fbp chaos fuzz demo picture train-low-dose-ct evaluate-low-dose-ct \
+	train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,8 +59,9 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
 
-phantom: $(SERVING) ## Write a demo phantom as DICOM and as sinogram (OUT=.facet/phantom)
+demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, a traffic sign (OUT=.facet/demo)
 	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
+	$(BIN)/python -m services.perception.classification.demo $(OUT)
 
 train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--device cuda")
 	$(TRAINING) train $(ARGS)
@@ -74,6 +75,12 @@ train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width 
 
 evaluate-traffic-signs: $(DEV) ## Measure the traffic-sign classifier on the official test set; fills its card
 	$(BIN)/python -m services.perception.classification.training evaluate $(ARGS)
+
+train-blood-cells: $(DEV) ## Train the small classifier that evaluate-explanations points at boxes with (two minutes)
+	$(BIN)/python -m services.uncertainty.explanation.training train
+
+evaluate-explanations: $(DEV) ## Measure every explanation method; writes report.md beside the code (half an hour)
+	$(BIN)/python -m services.uncertainty.explanation.training evaluate $(ARGS)
 
 picture: $(SERVING) ## Draw the README's picture with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.medical.low_dose_ct.demo import demo_files
+from services.perception.classification.demo import stop_sign
 from tests.e2e.fleet import Fleet
 
 README = Path(__file__).parents[2] / "README.md"
@@ -21,6 +22,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "demo").mkdir()
     for name, content in demo_files().items():
         (folder / "demo" / name).write_bytes(content)
+    (folder / "demo" / "sign.png").write_bytes(stop_sign())
     return folder
 
 
@@ -46,3 +48,5 @@ def test_the_commands_leave_readable_files(workplace: Path) -> None:
     assert (workplace / "reconstruction.png").read_bytes().startswith(b"\x89PNG")
     assert pydicom.dcmread(workplace / "enhanced.dcm").SeriesDescription.startswith("Facet")
     assert np.load(workplace / "sinogram.npy").shape == (1000, 513)
+    assert (workplace / "explained.png").read_bytes().startswith(b"\x89PNG")
+    assert np.load(workplace / "relevance.npy").shape == (1, 2, 32, 32)

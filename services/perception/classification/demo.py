@@ -1,0 +1,45 @@
+"""Writes a picture to try the routes about signs with: `python -m services.perception.classification.demo FOLDER`.
+
+A drawn stop sign, no photograph. The README's curl commands and the picture of explanations are made of it.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+SIDE = 256
+
+
+def stop_sign() -> bytes:
+    """PNG of a stop sign, cut out as the benchmark's are: a white rim, a red octagon, the word."""
+    image = Image.new("RGB", (SIDE, SIDE), (96, 118, 128))
+    draw, middle = ImageDraw.Draw(image), SIDE / 2
+    draw.regular_polygon((middle, middle, 0.42 * SIDE), 8, rotation=22, fill=(235, 235, 235))
+    draw.regular_polygon((middle, middle, 0.39 * SIDE), 8, rotation=22, fill=(175, 25, 35))
+    draw.text(
+        (middle, middle),
+        "STOP",
+        fill=(240, 240, 240),
+        font=ImageFont.load_default(size=0.25 * SIDE),
+        anchor="mm",
+        stroke_width=2,
+        stroke_fill=(240, 240, 240),
+    )
+    stream = io.BytesIO()
+    image.filter(ImageFilter.GaussianBlur(1.5)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def main(folder: Path) -> None:
+    """Write the picture into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sign.png").write_bytes(stop_sign())
+    print(folder / "sign.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
