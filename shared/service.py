@@ -16,6 +16,8 @@ from shared.http.application import create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
 from shared.jobs.store import JobStore, open_job_store
+from shared.runtime.batchers import Batchers, BatchMetrics
+from shared.runtime.batching import BatchLimits
 from shared.runtime.registry import ModelRegistry, models_router
 from shared.runtime.slots import Slots
 from shared.settings import Domain, Settings, get_settings
@@ -29,6 +31,7 @@ class ServiceState:
     settings: Settings
     models: ModelRegistry
     slots: Slots
+    batchers: Batchers
     jobs: JobStore
     blobs: BlobStore
 
@@ -81,20 +84,24 @@ def create_service(
     folder = settings.models_folder(domain, beside=models)
     registry = ModelRegistry(folder, threads=settings.inference_threads, warm_ups=warm_ups)
     checks: dict[str, Check] = {"models": registry.check}
+    limits = BatchLimits(rows=settings.batch_rows, queue=settings.batch_queue)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        batchers = Batchers(limits, batch_metrics)
         async with open_job_store(settings) as jobs, anyio.create_task_group() as tasks:
             app.state.service = ServiceState(
                 settings=settings,
                 models=registry,
                 slots=Slots(queue=settings.inference_queue),
+                batchers=batchers,
                 jobs=jobs,
                 blobs=BlobStore(settings.blob_url),
             )
             tasks.start_soon(registry.open_in_background)
             yield
             tasks.cancel_scope.cancel()
+            await batchers.close()
 
     app = create_application(
         process=domain,
@@ -107,4 +114,5 @@ def create_service(
         layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],
     )
     checks["redis"] = jobs_check(app)
+    batch_metrics = BatchMetrics(app.state.metrics.registry)
     return app

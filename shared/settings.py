@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     inference_queue: int = Field(default=32, ge=1)
     """Requests that may wait for one model; further ones are answered with 503 and Retry-After."""
 
+    batch_rows: int = Field(default=16, ge=1)
+    """Most rows that one run of a batched model takes."""
+
+    batch_queue: int = Field(default=256, ge=1)
+    """Requests that may wait for one batched model; further ones are answered with 503 and Retry-After."""
+
     proxy_connect_timeout_s: float = Field(default=2.0, gt=0)
     """Seconds the gateway waits for a connection to a service."""
 

@@ -53,6 +53,11 @@ def timed(phase: Phase) -> Iterator[None]:
     try:
         yield
     finally:
-        timings = _current.get()
-        if timings is not None:
-            timings.add(phase, time.perf_counter() - began)
+        count_phase(phase, time.perf_counter() - began)
+
+
+def count_phase(phase: Phase, seconds: float) -> None:
+    """Count time that was measured elsewhere towards a phase of the current request, if there is one."""
+    timings = _current.get()
+    if timings is not None:
+        timings.add(phase, seconds)

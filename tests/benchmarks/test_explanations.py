@@ -1,4 +1,4 @@
-"""What an explanation costs beside a plain forward pass: the graphs on one thread, and the route through the gateway."""
+"""What an explanation costs beside a plain forward pass: graphs on one thread, and the route through the gateway."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from shared.imaging.colour import Pictures, read_colour
-from shared.runtime.sessions import OnnxModel
-from shared.telemetry.timing import timed
+from shared.runtime.batching import Batcher
+from shared.runtime.cards import ModelCard
 
 SIDE = 32
 """Height and width that the network sees, in pixels."""
@@ -36,14 +36,14 @@ def read_picture(data: bytes, *, pixel_limit: int, pointer: str) -> Pictures:
     return read_colour(data, height=SIDE, width=SIDE, pixel_limit=pixel_limit, pointer=pointer)
 
 
-def classify(pictures: Sequence[Pictures], model: OnnxModel) -> Scores:
-    """Run the network on a batch.
+async def classify(pictures: Sequence[Pictures], card: ModelCard, batcher: Batcher) -> Scores:
+    """Run the network, together with whatever else is asked of it at the moment.
 
     Args:
         pictures: each float32 in [0, 1], (3, 32, 32).
-        model: a released classifier; its card holds the temperature that was fitted on validation pictures.
+        card: of the classifier; it holds the temperature that was fitted on validation pictures.
+        batcher: of the classifier.
     """
-    with timed("infer"):
-        logits = cast("NDArray[np.float32]", model.run({"pictures": np.stack(pictures)})[0])
-    temperature = float(cast("float", model.card.parameters.get("temperature", 1.0)))
+    logits = cast("NDArray[np.float32]", (await batcher.infer({"pictures": np.stack(pictures)}))[0])
+    temperature = float(cast("float", card.parameters.get("temperature", 1.0)))
     return Scores(logits, softmax(logits / np.float32(temperature), axis=1).astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from shared.http.files import FILE_HEADERS, file_response
 from shared.http.negotiation import JSON, NPY, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
+from shared.imaging.colour import Pictures
 from shared.problems import (
     BadRequest,
     ContentTooLarge,
@@ -80,20 +82,20 @@ async def classify_signs(
     with timed("pre"):
         files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
 
-    def work() -> Response | ClassificationAnswer:
-        limit = service.settings.pixel_limit
-        with timed("pre"):
-            pictures = [
-                read_picture(data, pixel_limit=limit, pointer=f"/body/file/{index}") for index, data in enumerate(files)
-            ]
-        scores = classify(pictures, model)
-        with timed("post"):
-            if media_type == JSON:
-                return describe(scores, model, top=form.top)
-            content = encode_npy(scores.probabilities)
-            return file_response(content, NPY, name="probabilities", model=reference_of(model.card))
+    pictures = await service.slots.run(_decode, files, service.settings.pixel_limit)
+    scores = await classify(pictures, model.card, service.batchers.of(model))
+    with timed("post"):
+        if media_type == JSON:
+            return describe(scores, model, top=form.top)
+        content = encode_npy(scores.probabilities)
+        return file_response(content, NPY, name="probabilities", model=reference_of(model.card))
 
-    return await service.slots.run(work)
+
+def _decode(files: Sequence[bytes], limit: int) -> list[Pictures]:
+    with timed("pre"):
+        return [
+            read_picture(data, pixel_limit=limit, pointer=f"/body/file/{index}") for index, data in enumerate(files)
+        ]
 
 
 def _classifier(service: ServiceState, name: str) -> OnnxModel:

@@ -1,0 +1,45 @@
+"""How long a batch will take, learned from those before it: seconds = a * rows + b."""
+
+from __future__ import annotations
+
+_KEPT = 0.95
+_OUTLIER = 4.0
+_LEAST_SEEN = 5
+
+
+class Pace:
+    """A line through recent batches; older ones weigh less, and one that stood still for a while does not bend it.
+
+    Not thread-safe: it belongs to one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._weight = self._rows = self._seconds = self._rows_squared = self._product = 0.0
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Take a batch into account.
+
+        Args:
+            rows: how many rows it had, at least 1.
+            seconds: how long it took.
+        """
+        if self._seen >= _LEAST_SEEN:
+            seconds = min(seconds, _OUTLIER * max(self.predict(rows), 1e-6))
+        self._seen += 1
+        self._weight = _KEPT * self._weight + 1
+        self._rows = _KEPT * self._rows + rows
+        self._seconds = _KEPT * self._seconds + seconds
+        self._rows_squared = _KEPT * self._rows_squared + rows * rows
+        self._product = _KEPT * self._product + rows * seconds
+
+    def predict(self, rows: int) -> float:
+        """Seconds that a batch of so many rows will take; 0 before the first was seen."""
+        if not self._seen or not rows:
+            return 0.0
+        mean_rows, mean_seconds = self._rows / self._weight, self._seconds / self._weight
+        spread = self._rows_squared / self._weight - mean_rows**2
+        if spread < 1e-3:  # batches of one size only: nothing is known of the slope
+            return mean_seconds * max(1.0, rows / mean_rows)
+        slope = max(0.0, (self._product / self._weight - mean_rows * mean_seconds) / spread)
+        return max(0.0, mean_seconds - slope * mean_rows) + slope * rows
