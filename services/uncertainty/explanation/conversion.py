@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from threadpoolctl import threadpool_limits
 
 from services.uncertainty.explanation.graph import Network, UnsupportedNetwork
 from services.uncertainty.explanation.graph_operations import GraphOperations
@@ -155,7 +156,9 @@ def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patt
     joint.require_layers(layers)
     network, amount = joint.network, joint.optional_number(CONTRAST, 0.0)
     top = contrasted(joint.operations, joint.class_map(), amount, size=network.sizes[network.head.source])
-    relevance = backward(joint.operations, network, values=joint.values, relevance=top)
+    # Small factorisations: on a busy machine, the threads of BLAS would spend half a minute waiting for each other.
+    with threadpool_limits(limits=1, user_api="blas"):
+        relevance = backward(joint.operations, network, values=joint.values, relevance=top)
     joint.publish_map(relevance[network.input], RELEVANCE, network.input)
     for layer in layers:
         joint.publish_map(relevance[layer], layer_output(layer), layer)
