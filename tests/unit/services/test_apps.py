@@ -105,10 +105,21 @@ async def test_model_without_release_is_not_found(client: httpx.AsyncClient) -> 
     assert (await client.get("/v1/models/none")).status_code == 404
 
 
-async def test_serving_loads_no_torch() -> None:
-    apps = "; ".join(f"import services.{domain}.app; services.{domain}.app.create_app()" for domain in DOMAINS)
-    forbidden = "{'torch', 'skimage', 'onnx', 'matplotlib'}"
-    script = f"import sys; {apps}; loaded = {forbidden} & set(sys.modules); sys.exit(str(loaded) if loaded else 0)"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT, stderr=subprocess.PIPE)
-    _, complaint = await process.communicate()
+async def loaded_of(domains: Sequence[str], libraries: set[str]) -> str:
+    """Which of some libraries a process has loaded after it made the applications of these domains."""
+    apps = "; ".join(f"import services.{domain}.app; services.{domain}.app.create_app()" for domain in domains)
+    script = f"import sys; {apps}; print(*sorted({libraries!r} & set(sys.modules)))"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    output, complaint = await process.communicate()
     assert process.returncode == 0, complaint.decode()
+    return output.decode().strip()
+
+
+async def test_serving_loads_no_torch() -> None:
+    assert await loaded_of(DOMAINS, {"torch", "skimage", "matplotlib"}) == ""
+
+
+async def test_only_the_service_that_makes_graphs_loads_onnx() -> None:
+    assert await loaded_of([domain for domain in DOMAINS if domain != "uncertainty"], {"onnx"}) == ""
