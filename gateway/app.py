@@ -6,23 +6,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from gateway import catalogue, documentation, events, files, home, jobs, models
+from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs, models
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
 from gateway.access.layer import Access
 from gateway.catalogue import Catalogue
+from gateway.directory import Directory
 from gateway.idempotency.layer import Idempotency
 from gateway.idempotency.store import IdempotencyStore
+from gateway.inference_protocol import model_routes
+from gateway.proxy import Proxy
 from gateway.readiness import readiness_checks
 from gateway.routing import service_routes, unknown_address
 from gateway.state import GatewayState
 from gateway.upstreams import Upstreams
 from gateway.webhooks import deliveries, routes
 from gateway.webhooks.description import describe_messages
+from gateway.wire import Wire
 from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
@@ -32,7 +35,7 @@ from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
-from shared.settings import Settings, get_settings
+from shared.settings import DOMAINS, Settings, get_settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.courier import Courier
 from shared.webhooks.guard import Guard, Resolver
@@ -52,13 +55,17 @@ Inference microservices for ten vision research systems behind one door.
 - Research use only; nothing here is a medical device.
 """
 
+_ROUTED = (
+    home, jobs, events, files, routes, deliveries, models, inference_protocol, audit, catalogue, documentation,
+)  # fmt: skip
 
-def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+
+def create_app(settings: Settings | None = None, *, wire: Wire | None = None) -> FastAPI:
     """Build the application; run it with `uvicorn --factory gateway.app:create_app`.
 
     Args:
         settings: settings of the process, read from the environment by default.
-        transport: carries requests to the services; sockets by default.
+        wire: carries requests to the services; sockets by default.
 
     Raises:
         UnsafeBinding: `host` is not loopback, and the operator has not said that the network is trusted.
@@ -68,7 +75,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     redis, resolver = api_client(settings.redis_url), Resolver()
     state = GatewayState(
         settings=settings,
-        upstreams=Upstreams(settings, transport=transport),
+        upstreams=Upstreams(settings, wire=wire),
         jobs=JobStore(redis, JobKinds(()), settings),
         blobs=BlobStore(settings.blob_url),
         webhooks=WebhookStore(redis, settings),
@@ -76,6 +83,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         guard=Guard(resolver, settings.webhook_allowed_networks),
     )
     authenticator = Authenticator(KeyStore(redis))
+    checks = readiness_checks(state.upstreams, state.jobs)
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
 
     @asynccontextmanager
@@ -92,11 +100,8 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         title="Facet",
         description=DESCRIPTION,
         settings=settings,
-        routers=[
-            module.router
-            for module in (home, jobs, events, files, routes, deliveries, models, audit, catalogue, documentation)
-        ],
-        checks=readiness_checks(state.upstreams, state.jobs),
+        routers=[module.router for module in _ROUTED] + [inference_protocol.add_readiness(checks)],
+        checks=checks,
         lifespan=lifespan,
         own_openapi=False,
         layers=[
@@ -111,7 +116,8 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
-    app.router.routes[:0] = service_routes(state.upstreams)
+    proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
+    app.router.routes[:0] = [*model_routes(Directory(state.upstreams), proxies), *service_routes(proxies)]
     app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)
     return app

@@ -25,6 +25,7 @@ TAGS = {
     "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
     "webhooks": "Be told of your jobs by signed requests; see what arrived, and have it sent again.",
     "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits.",
+    "inference protocol": "Every model on plain tensors, as clients of Triton, KServe and MLServer ask (OIP v2).",
     "audit": "Who ran what on which digest.",
     "gateway": "The way in.",
     "health": "Alive and ready, kept apart.",

@@ -61,8 +61,12 @@ def operations(document: Document) -> Iterator[dict[str, Any]]:
 
 
 def _add(merged: Document, domain: str, document: Document, described: dict[str, str]) -> None:
-    prefix = f"/v1/{domain}/"
-    paths = {path: item for path, item in document.get("paths", {}).items() if path.startswith(prefix)}
+    own, common = f"/v1/{domain}/", "/v2/models/"
+    paths = {
+        path: item
+        for path, item in document.get("paths", {}).items()
+        if path.startswith(own) or (path.startswith(common) and path not in merged["paths"])
+    }
     components = _reachable(paths, document.get("components", {}))
     renamed = _clashes(components, merged.get("components", {}), domain)
     for (section, name), content in components.items():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.proxy import Proxy
-from gateway.upstreams import Upstreams
 from shared.http.errors import problem_response
 from shared.problems import NotFound
-from shared.settings import DOMAINS
+from shared.settings import DOMAINS, Domain
 
 
 class _ServiceRoute(Route):
@@ -22,11 +23,11 @@ class _ServiceRoute(Route):
         await super().handle(scope, receive, send)
 
 
-def service_routes(upstreams: Upstreams) -> list[Route]:
+def service_routes(proxies: Mapping[Domain, Proxy]) -> list[Route]:
     """One catch-all per domain. Wrong methods and unknown paths below it are the service's to answer."""
     return [
-        _ServiceRoute(f"/v1/{domain}/{{path:path}}", Proxy(domain, upstreams), name=domain, include_in_schema=False)
-        for domain in DOMAINS
+        _ServiceRoute(f"/v1/{domain}/{{path:path}}", proxy, name=domain, include_in_schema=False)
+        for domain, proxy in proxies.items()
     ]
 
 

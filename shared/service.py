@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from shared.http.application import create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
+from shared.inference_protocol.routes import inference_router
 from shared.jobs.store import JobStore, open_job_store
 from shared.runtime.batchers import Batchers, BatchMetrics
 from shared.runtime.batching import BatchLimits
@@ -108,7 +109,7 @@ def create_service(
         title=title,
         description=description,
         settings=settings,
-        routers=[models_router(registry), *routers],
+        routers=[inference_router(registry), models_router(registry), *routers],
         checks=checks,
         lifespan=lifespan,
         layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -14,13 +15,19 @@ from starlette.routing import Match
 from shared.http.context import current_context
 from shared.problems import BY_STATUS, PROBLEM_MEDIA_TYPE, BadRequest, FieldError, Problem, UnprocessableContent
 
+PROTOCOL_PATH = "/v2/"
+"""Where the Open Inference Protocol is spoken."""
+
 
 def problem_response(problem: Problem, *, path: str) -> Response:
-    """The answer that tells of a problem."""
+    """The answer that tells of a problem. Clients of the Open Inference Protocol look for its member `error`."""
     context = current_context()
     details = problem.details(instance=path, request_id=context.request_id if context else None)
+    members = details.model_dump(exclude_none=True)
+    if path.startswith(PROTOCOL_PATH):
+        members["error"] = problem.detail
     return Response(
-        details.model_dump_json(exclude_none=True),
+        orjson.dumps(members),
         status_code=problem.status,
         media_type=PROBLEM_MEDIA_TYPE,
         headers=problem.headers,

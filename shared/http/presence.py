@@ -19,6 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.problems import Problem
 
+PATIENCE_S = 0.02
+"""Seconds before anybody looks whether the caller is still there: most answers are given by then, and looking takes a
+task of its own."""
+
 
 class CallerGone(Problem):
     """The caller went away. Seen in logs and metrics only, since nobody is there to be answered."""
@@ -105,11 +109,16 @@ async def while_present(on_leave: Callable[[], None] = lambda: None) -> AsyncIte
         on_leave()
         scope.cancel()
 
+    watchers: list[asyncio.Task[None]] = []
     with anyio.CancelScope() as scope:
-        watcher = asyncio.create_task(watch(scope))
+        timer = asyncio.get_running_loop().call_later(
+            PATIENCE_S, lambda: watchers.append(asyncio.create_task(watch(scope)))
+        )
         try:
             yield
         finally:
-            watcher.cancel()
+            timer.cancel()
+            for watcher in watchers:
+                watcher.cancel()
     if scope.cancel_called:
         raise CallerGone("The caller went away before there was an answer.")

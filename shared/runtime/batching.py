@@ -157,13 +157,16 @@ class Batcher:
             ahead += max(0.0, self._pace.predict(self._running.rows) - elapsed)
         return ahead
 
-    async def infer(self, inputs: Arrays, *, deadline_s: float = math.inf, cost: float | None = None) -> Answer:
+    async def infer(
+        self, inputs: Arrays, *, deadline_s: float = math.inf, cost: float | None = None, stackable: bool = True
+    ) -> Answer:
         """The model's answer to some rows.
 
         Args:
             inputs: arrays by name, all with the same first axis.
             deadline_s: seconds after which the caller has no use for an answer any more.
             cost: towards `BatchLimits.cost`; the number of rows unless given.
+            stackable: whether the first axis of every input and output is the batch; otherwise it is computed alone.
 
         Raises:
             ServiceUnavailable: the queue is full, the deadline could not be met, or the batcher is closed.
@@ -176,7 +179,7 @@ class Batcher:
             self._answers.move_to_end(key)
             return self._answers[key]
         self._require_room(deadline_s)
-        item = self._enqueue(inputs, key, cost)
+        item = self._enqueue(inputs, key, cost, stackable=stackable)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), time.monotonic() + deadline_s)
         item.waiters.append(waiter)
         try:
@@ -210,11 +213,15 @@ class Batcher:
             detail = f"The answer would begin in about {wait:.1f} s, later than the {deadline_s:g} s it was given."
             raise ServiceUnavailable(detail, retry_after_s=math.ceil(wait))
 
-    def _enqueue(self, inputs: Arrays, key: bytes | None, cost: float | None) -> _Item:
+    def _enqueue(self, inputs: Arrays, key: bytes | None, cost: float | None, *, stackable: bool) -> _Item:
         if key is not None and self.limits.coalesce and key in self._under_way:
             return self._under_way[key]
-        rows = len(next(iter(inputs.values())))
-        signature = tuple((name, array.dtype.str, array.shape[1:]) for name, array in inputs.items())
+        rows = len(next(iter(inputs.values()))) if stackable else 1
+        signature: tuple[object, ...] = tuple(
+            (name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()
+        )
+        if not stackable:
+            signature = (object(),)
         item = _Item(inputs, rows, rows if cost is None else cost, signature, key, time.monotonic())
         self._queue.append(item)
         if key is not None:

@@ -78,6 +78,10 @@ class ModelRegistry:
         """Cards of all open models."""
         return [model.card for versions in self._models.values() for model in versions.values()]
 
+    def versions(self, name: str) -> list[str]:
+        """Versions of a model that are open, oldest first."""
+        return sorted(self._models.get(name, {}), key=_by_number)
+
     def get(self, name: str, version: str | None = None) -> OnnxModel:
         """The model called `name`, the newest version unless one is named.
 

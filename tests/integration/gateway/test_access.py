@@ -22,6 +22,7 @@ from shared.jobs.kinds import JobKind, JobKinds
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.support.serving import running
+from tests.support.wires import HttpxWire
 
 RUN = "/v1/medical/ct/reconstructions"
 
@@ -51,7 +52,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest_asyncio.fixture
 async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    async with running(create_app(settings, transport=httpx.ASGITransport(service()))) as started:
+    async with running(create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())))) as started:
         yield started
 
 
@@ -247,7 +248,7 @@ async def test_the_log_says_who_ran_what(client: httpx.AsyncClient, keys: KeySto
 
 async def test_without_keys_the_log_is_kept_all_the_same(settings: Settings) -> None:
     open_to_all = settings.model_copy(update={"api_keys": False, "fleet_token": None})
-    async with running(create_app(open_to_all, transport=httpx.ASGITransport(service()))) as client:
+    async with running(create_app(open_to_all, wire=HttpxWire(httpx.ASGITransport(service())))) as client:
         answer = await client.post(RUN, content=b"scan")
         assert "RateLimit" not in answer.headers
         await app_of(client).state.gateway.audit.drain()
@@ -256,7 +257,7 @@ async def test_without_keys_the_log_is_kept_all_the_same(settings: Settings) -> 
 
 
 async def test_without_redis_a_known_key_goes_on(settings: Settings, keys: KeyStore) -> None:
-    app = create_app(settings, transport=httpx.ASGITransport(service()))
+    app = create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())))
     headers, stranger = await bearer(keys, "medical:run"), await bearer(keys, "medical:run", owner="bob")
     async with running(app) as client:
         assert (await client.post(RUN, headers=headers)).status_code == 200

@@ -72,8 +72,8 @@ class FleetTransport(httpx.AsyncBaseTransport):
         self.asked: list[tuple[str, str]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        upstreams = Upstreams(settings(), transport=self)
-        domain = next(domain for domain in DOMAINS if upstreams.urls[domain].port == request.url.port)
+        upstreams = Upstreams(settings())
+        domain = next(domain for domain in DOMAINS if upstreams.urls[domain].endswith(f":{request.url.port}"))
         self.asked.append((domain, request.url.path))
         document = self.documents.get((domain, request.url.path), httpx.ConnectError("refused"))
         if isinstance(document, Exception):

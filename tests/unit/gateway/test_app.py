@@ -7,6 +7,7 @@ import pytest
 
 from gateway.app import create_app
 from shared.binding import UnsafeBinding
+from tests.support.wires import HttpxWire
 from tests.unit.gateway.stubs import FleetTransport, settings
 
 READY = {"status": "ready", "checks": {}}
@@ -14,7 +15,7 @@ DOMAINS = ("medical", "generation", "security", "uncertainty", "perception")
 
 
 def client_of(documents: dict[tuple[str, str], Any], **options: Any) -> httpx.AsyncClient:
-    app = create_app(settings(), transport=FleetTransport(documents, **options))
+    app = create_app(settings(), wire=HttpxWire(FleetTransport(documents, **options)))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.example")
 
 
@@ -82,7 +83,7 @@ async def test_ready_names_what_is_not() -> None:
 
 async def test_alive_asks_nobody() -> None:
     transport = FleetTransport({})
-    app = create_app(settings(), transport=transport)
+    app = create_app(settings(), wire=HttpxWire(transport))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.example") as client:
         assert (await client.get("/health/live")).json() == {"status": "alive"}
     assert transport.asked == []
@@ -91,7 +92,7 @@ async def test_alive_asks_nobody() -> None:
 async def test_the_document_is_kept_for_a_while_and_tagged() -> None:
     service = {"openapi": "3.1.0", "info": {}, "paths": {}}
     transport = FleetTransport({(domain, "/openapi.json"): service for domain in DOMAINS})
-    app = create_app(settings(), transport=transport)
+    app = create_app(settings(), wire=HttpxWire(transport))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.example") as client:
         first = await client.get("/openapi.json")
         again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["etag"]})

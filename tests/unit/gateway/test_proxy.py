@@ -8,13 +8,14 @@ import httpx
 import pytest
 
 from gateway.app import create_app
+from tests.support.wires import HttpxWire
 from tests.unit.gateway.stubs import ScriptedTransport, StubService, settings
 
 REFUSED = httpx.ConnectError("connection refused to 127.0.0.1:8101")
 
 
 def client_of(transport: httpx.AsyncBaseTransport, **values: Any) -> httpx.AsyncClient:
-    app = create_app(settings(**values), transport=transport)
+    app = create_app(settings(**values), wire=HttpxWire(transport))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.example")
 
 
@@ -96,7 +97,7 @@ async def test_redirects_are_the_callers_to_follow() -> None:
 async def test_compressed_answers_are_passed_on_as_they_are() -> None:
     body = b"\x1f\x8b not really gzip"
     service = StubService(headers=[(b"content-encoding", b"gzip")], body=body)
-    app = create_app(settings(), transport=httpx.ASGITransport(service))
+    app = create_app(settings(), wire=HttpxWire(httpx.ASGITransport(service)))
     transport = httpx.ASGITransport(app)
     request = httpx.Request("GET", "http://facet.example/v1/medical/x")
     answer = await transport.handle_async_request(request)
@@ -106,7 +107,7 @@ async def test_compressed_answers_are_passed_on_as_they_are() -> None:
 
 async def raw_status(service: StubService, *, path: str, raw_path: bytes, query: bytes = b"") -> int:
     """Status of an answer to an address that no honest client would send."""
-    app = create_app(settings(), transport=httpx.ASGITransport(service))
+    app = create_app(settings(), wire=HttpxWire(httpx.ASGITransport(service)))
     sent: list[Any] = []
 
     async def receive() -> Any:

@@ -1,0 +1,96 @@
+"""What carries a request to a service: the seam between the gateway and an HTTP client.
+
+A hop may neither follow redirects nor keep cookies (they would be shared among all callers) nor decompress; a wire does
+none of it. Tests put applications and scripted failures in place of sockets here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+Body = bytes | AsyncIterator[bytes]
+"""All of it, or its parts as they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """A request to a service.
+
+    Attributes:
+        method: of HTTP.
+        base: scheme and authority of the service, without a slash at the end.
+        target: path and query, percent-encoded.
+        headers: complete, Host among them.
+        body: None where the request has none.
+        connect_timeout_s: seconds for a connection.
+        answer_timeout_s: seconds between two parts that are sent, until the answer begins, and between its parts.
+    """
+
+    method: str
+    base: str
+    target: str
+    headers: RawHeaders
+    body: Body | None
+    connect_timeout_s: float
+    answer_timeout_s: float
+
+
+class Reply(Protocol):
+    """The beginning of a service's answer; what follows is still on its way."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def headers(self) -> RawHeaders:
+        """Header fields as they came."""
+
+    def parts(self) -> AsyncIterator[bytes]:
+        """The body, as it comes.
+
+        Raises:
+            WireFailure: it broke off.
+        """
+
+    async def close(self) -> None:
+        """Give the connection back, or close it where more would come."""
+
+
+class Wire(Protocol):
+    """Carries requests."""
+
+    async def open(self, request: Onward) -> Reply:
+        """Send a request and wait for the beginning of its answer.
+
+        Raises:
+            WireFailure: there is none.
+            Exception: whatever the request's body raised.
+        """
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class WireFailure(Exception):
+    """A service could not be asked, or did not answer."""
+
+
+class Unreachable(WireFailure):
+    """There was no connection: nothing was sent."""
+
+
+class Crowded(WireFailure):
+    """As many requests are under way as may be."""
+
+
+class TimedOut(WireFailure):
+    """The service took too long to read or to answer."""
+
+
+class BrokenOff(WireFailure):
+    """The connection ended, or what came is not HTTP."""

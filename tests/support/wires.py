@@ -1,0 +1,79 @@
+"""Any transport of httpx as the gateway's wire: applications in this process, scripted answers and failures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from gateway.wire import Body, BrokenOff, Crowded, Onward, RawHeaders, Reply, TimedOut, Unreachable
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, body: Body | None) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if isinstance(self._body, bytes):
+            yield self._body
+        elif self._body is not None:
+            async for part in self._body:
+                yield part
+
+
+class _HttpxReply:
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> RawHeaders:
+        return self._response.headers.raw
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._response.stream, httpx.AsyncByteStream)
+        with _failures():
+            async for part in self._response.stream:
+                yield part
+
+    async def close(self) -> None:
+        await self._response.aclose()
+
+
+class HttpxWire:
+    """The wire.
+
+    Args:
+        transport: of httpx.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def open(self, request: Onward) -> Reply:
+        onward = httpx.Request(
+            request.method, request.base + request.target, headers=list(request.headers), stream=_Stream(request.body)
+        )
+        with _failures():
+            return _HttpxReply(await self._transport.handle_async_request(onward))
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise Unreachable from error
+    except httpx.PoolTimeout as error:
+        raise Crowded from error
+    except httpx.TimeoutException as error:
+        raise TimedOut from error
+    except httpx.HTTPError as error:
+        raise BrokenOff(type(error).__name__) from error
