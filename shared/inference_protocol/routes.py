@@ -32,7 +32,7 @@ _OCTETS = "application/octet-stream"
 _REASON_CHARACTERS = 300
 
 ModelName = Annotated[str, Path(description="The model's name")]
-ModelVersion = Annotated[str | None, Path(description="The model's version")]
+ModelVersion = Annotated[str, Path(description="The model's version")]
 
 
 def inference_router(registry: ModelRegistry) -> APIRouter:
@@ -93,36 +93,48 @@ def _add_metadata(router: APIRouter, registry: ModelRegistry) -> None:
     problems = problem_responses(NotFound, ServiceUnavailable)
 
     @router.get("/{name}", summary="Model metadata", operation_id="protocol-metadata", responses=problems)
+    async def read_metadata(name: ModelName) -> ModelMetadata:
+        """Inputs and outputs of the default version, and which versions there are."""
+        return _metadata(registry, name)
+
     @router.get(
         "/{name}/versions/{version}",
         summary="Metadata of a version",
         operation_id="protocol-version-metadata",
         responses=problems,
     )
-    async def read_metadata(name: ModelName, version: ModelVersion = None) -> ModelMetadata:
-        """Inputs and outputs, and which versions there are."""
-        model = registry.get(name, version)
-        signature = _signature(model)
-        return ModelMetadata(
-            name=name,
-            versions=registry.versions(name),
-            platform=PLATFORM,
-            inputs=[tensor.metadata() for tensor in signature.inputs.values()],
-            outputs=[tensor.metadata() for tensor in signature.outputs.values()],
-        )
+    async def read_version(name: ModelName, version: ModelVersion) -> ModelMetadata:
+        """Inputs and outputs of a version, and which others there are."""
+        return _metadata(registry, name, version)
+
+
+def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> ModelMetadata:
+    signature = _signature(registry.get(name, version))
+    return ModelMetadata(
+        name=name,
+        versions=registry.versions(name),
+        platform=PLATFORM,
+        inputs=[tensor.metadata() for tensor in signature.inputs.values()],
+        outputs=[tensor.metadata() for tensor in signature.outputs.values()],
+    )
 
 
 def _add_readiness(router: APIRouter, registry: ModelRegistry) -> None:
     problems = problem_responses(NotFound, ServiceUnavailable)
 
     @router.get("/{name}/ready", summary="Is the model ready?", operation_id="protocol-ready", responses=problems)
+    async def read_readiness(name: ModelName) -> ModelReadiness:
+        """200 if it can be asked, else a problem."""
+        registry.get(name)
+        return ModelReadiness(name=name, ready=True)
+
     @router.get(
         "/{name}/versions/{version}/ready",
         summary="Is the version ready?",
         operation_id="protocol-version-ready",
         responses=problems,
     )
-    async def read_readiness(name: ModelName, version: ModelVersion = None) -> ModelReadiness:
+    async def read_version_readiness(name: ModelName, version: ModelVersion) -> ModelReadiness:
         """200 if it can be asked, else a problem."""
         registry.get(name, version)
         return ModelReadiness(name=name, ready=True)

@@ -149,7 +149,9 @@ async def test_a_chunked_body_that_grows_over_the_limit_is_413(gateway: Gateway)
     service = Slow()
 
     async def body() -> AsyncIterator[bytes]:
-        for _ in range(64):
+        yield b"x" * 1024
+        await until(service.received)
+        for _ in range(63):
             yield b"x" * 1024
 
     with serve(service) as url, gateway(url, upload_limit_bytes=16 * 1024) as door:
