@@ -191,8 +191,12 @@ class Proxy:
     async def _relay(self, reply: Reply, send: Send, began: float) -> None:
         headers = answer_headers(reply.headers, base=self._base)
         headers.append((b"server-timing", f"gateway;dur={(time.perf_counter() - began) * 1000:.1f}".encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            whole = reply.whole()
+            if whole is not None:
+                await send({"type": "http.response.body", "body": whole, "more_body": False})
+                return
             async for chunk in reply.parts():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except WireFailure as failure:

@@ -134,6 +134,10 @@ class _SocketReply:
     def headers(self) -> RawHeaders:
         return self._response.raw_headers
 
+    def whole(self) -> bytes | None:
+        content = self._response.content
+        return content.read_nowait() if content.is_eof() and content.exception() is None else None
+
     async def parts(self) -> AsyncIterator[bytes]:
         with _failures(None):
             async for part in self._response.content.iter_any():

@@ -50,6 +50,9 @@ class Reply(Protocol):
     def headers(self) -> RawHeaders:
         """Header fields as they came."""
 
+    def whole(self) -> bytes | None:
+        """The body, if all of it is here already; otherwise its parts are to be waited for."""
+
     def parts(self) -> AsyncIterator[bytes]:
         """The body, as it comes.
 

@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from shared.http.application import create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
-from shared.inference_protocol.routes import inference_router
+from shared.inference_protocol.routes import inference_routes
 from shared.jobs.store import JobStore, open_job_store
 from shared.runtime.batchers import Batchers, BatchMetrics
 from shared.runtime.batching import BatchLimits
@@ -85,6 +85,7 @@ def create_service(
     folder = settings.models_folder(domain, beside=models)
     registry = ModelRegistry(folder, threads=settings.inference_threads, warm_ups=warm_ups)
     checks: dict[str, Check] = {"models": registry.check}
+    protocol, thin = inference_routes(registry)
     limits = BatchLimits(rows=settings.batch_rows, queue=settings.batch_queue)
 
     @asynccontextmanager
@@ -109,11 +110,12 @@ def create_service(
         title=title,
         description=description,
         settings=settings,
-        routers=[inference_router(registry), models_router(registry), *routers],
+        routers=[protocol, models_router(registry), *routers],
         checks=checks,
         lifespan=lifespan,
         layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],
     )
+    app.router.routes[:0] = thin
     checks["redis"] = jobs_check(app)
     batch_metrics = BatchMetrics(app.state.metrics.registry)
     return app

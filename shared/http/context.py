@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -75,6 +75,11 @@ class RequestContext:
 _current: ContextVar[RequestContext | None] = ContextVar("facet_request", default=None)
 
 
+def _hexadecimal(bits: int) -> str:
+    """Random digits that need not be secret; Python seeds their source from the system, after each fork anew."""
+    return f"{random.getrandbits(bits):0{bits // 4}x}"
+
+
 def new_context(
     *, request_id: str | None = None, traceparent: str | None = None, tracestate: str | None = None
 ) -> RequestContext:
@@ -84,11 +89,11 @@ def new_context(
     refused: they are conveniences of the caller and no reason to fail.
     """
     if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-        request_id = secrets.token_hex(16)
-    span_id = secrets.token_hex(8)
+        request_id = _hexadecimal(128)
+    span_id = _hexadecimal(64)
     match = _TRACEPARENT.fullmatch(traceparent or "")
     if match is None or not int(match["trace"], 16) or not int(match["parent"], 16):
-        return RequestContext(request_id=request_id, trace_id=secrets.token_hex(16), span_id=span_id)
+        return RequestContext(request_id=request_id, trace_id=_hexadecimal(128), span_id=span_id)
     state = tracestate if tracestate and len(tracestate) <= _TRACESTATE_LIMIT else None
     return RequestContext(request_id, match["trace"], span_id, match["flags"], state)
 

@@ -28,6 +28,8 @@ from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 HEADER_LENGTH = "inference-header-content-length"
+_PREFIX = "/v2/models"
+_INFER_PATHS = ("/{name}/infer", "/{name}/versions/{version}/infer")
 _OCTETS = "application/octet-stream"
 _REASON_CHARACTERS = 300
 
@@ -35,13 +37,13 @@ ModelName = Annotated[str, Path(description="The model's name")]
 ModelVersion = Annotated[str, Path(description="The model's version")]
 
 
-def inference_router(registry: ModelRegistry) -> APIRouter:
-    """Routes under /v2/models.
+def inference_routes(registry: ModelRegistry) -> tuple[APIRouter, list[ThinRoute]]:
+    """Routes under /v2/models: all of them, and thin ones to be put in front of those that infer.
 
     Args:
         registry: the models.
     """
-    router = APIRouter(prefix="/v2/models", tags=["inference protocol"])
+    router = APIRouter(prefix=_PREFIX, tags=["inference protocol"])
     _add_metadata(router, registry)
     _add_readiness(router, registry)
     signatures: dict[str, Signature] = {}
@@ -59,7 +61,7 @@ def inference_router(registry: ModelRegistry) -> APIRouter:
         with timed("post"):
             return _answer(model, signature, asked, outputs)
 
-    for path in ("/{name}/infer", "/{name}/versions/{version}/infer"):
+    for path in _INFER_PATHS:
         router.add_api_route(
             path,
             infer,
@@ -68,9 +70,8 @@ def inference_router(registry: ModelRegistry) -> APIRouter:
             operation_id="protocol-version-infer" if "version" in path else "protocol-infer",
             responses=INFER_RESPONSES,
             openapi_extra=INFER_REQUEST | {"parameters": _parameters(path)},
-            route_class_override=ThinRoute,
         )
-    return router
+    return router, [ThinRoute(f"{_PREFIX}{path}", infer, method="POST") for path in _INFER_PATHS]
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:

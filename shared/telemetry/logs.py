@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -37,14 +38,17 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         entry |= self._bindings()
-        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        members = vars(record)
+        for key in members.keys() - _STANDARD:
+            entry[key] = members[key]
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def configure_logging(process: str, *, level: str, bindings: Bindings = dict) -> None:
     """Send all logs of this process to standard error as JSON, uvicorn's and Celery's included."""
+    _leave_out_what_no_line_holds()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process, bindings))
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -54,3 +58,11 @@ def configure_logging(process: str, *, level: str, bindings: Bindings = dict) ->
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # the middleware writes a richer line
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _leave_out_what_no_line_holds() -> None:
+    """Neither the caller's place in the code nor threads and processes are written: looking for them costs more than the
+    line does (logging HOWTO, "Optimization").
+    """
+    logging._srcfile = None  # type: ignore[attr-defined]  # the documented switch has no public name
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False

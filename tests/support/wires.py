@@ -34,6 +34,9 @@ class _HttpxReply:
     def headers(self) -> RawHeaders:
         return self._response.headers.raw
 
+    def whole(self) -> bytes | None:
+        return None
+
     async def parts(self) -> AsyncIterator[bytes]:
         assert isinstance(self._response.stream, httpx.AsyncByteStream)
         with _failures():
