@@ -17,7 +17,7 @@ from shared.http.fleet import FleetOnly
 from shared.http.health import Check
 from shared.inference_protocol.routes import inference_routes
 from shared.jobs.store import JobStore, open_job_store
-from shared.runtime.batchers import Batchers, BatchMetrics
+from shared.runtime.batchers import BatchedModel, Batchers, BatchMetrics
 from shared.runtime.batching import BatchLimits
 from shared.runtime.registry import ModelRegistry, models_router
 from shared.runtime.slots import Slots
@@ -35,6 +35,10 @@ class ServiceState:
     batchers: Batchers
     jobs: JobStore
     blobs: BlobStore
+
+    def batched(self, name: str, version: str | None = None) -> BatchedModel:
+        """A model to be run in threads, in batches with what other requests ask of it; see `ModelRegistry.get`."""
+        return self.batchers.run(self.models.get(name, version))
 
 
 def _state(app: FastAPI) -> ServiceState:
@@ -86,7 +90,7 @@ def create_service(
     registry = ModelRegistry(folder, threads=settings.inference_threads, warm_ups=warm_ups)
     checks: dict[str, Check] = {"models": registry.check}
     protocol, thin = inference_routes(registry)
-    limits = BatchLimits(rows=settings.batch_rows, queue=settings.batch_queue)
+    limits = BatchLimits(rows=settings.batch_rows, queue=settings.batch_queue, tolerated_s=settings.batch_tolerated_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

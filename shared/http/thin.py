@@ -1,7 +1,7 @@
 """Routes without FastAPI's machinery around them, for what is called thousands of times a second.
 
-A thin route is put in front of the documented one, which has the same endpoint and is never reached: no dependencies, no
-validation, no response model, a third of the time.
+A thin route is put in front of the documented one, which has the same endpoint and is never reached: no dependencies,
+no validation, no response model, a third of the time.
 """
 
 from __future__ import annotations

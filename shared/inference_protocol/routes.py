@@ -166,7 +166,10 @@ async def _compute(
 ) -> dict[str, np.ndarray[Any, Any]]:
     try:
         answer = await batchers.of(model).infer(
-            asked.inputs, stackable=signature.stackable, deadline_s=asked.timeout_s or math.inf
+            asked.inputs,
+            stackable=signature.stackable,
+            deadline_s=asked.timeout_s or math.inf,
+            cost=sum(array.size for array in asked.inputs.values()),
         )
     except (
         onnxruntime_errors.InvalidArgument,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
+import anyio.from_thread
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from shared.runtime.batch_items import Answer, Arrays
 from shared.runtime.batching import Batcher, BatchLimits, BatchReport
 from shared.runtime.cards import ModelCard
 from shared.runtime.sessions import OnnxModel
@@ -48,24 +52,72 @@ class Batchers:
     """Hands out the batcher of a model.
 
     Args:
-        limits: of each of them.
+        limits: of each of them, where the model's card does not say otherwise.
         metrics: told of every batch.
     """
 
     def __init__(self, limits: BatchLimits, metrics: BatchMetrics) -> None:
         self._limits, self._metrics = limits, metrics
-        self._known: dict[tuple[str, str], Batcher] = {}
+        self._known: dict[OnnxModel, Batcher] = {}
 
     def of(self, model: OnnxModel) -> Batcher:
-        """The batcher that all requests to this model and version share."""
-        card = model.card
-        key = card.name, card.version
-        if key not in self._known:
-            observe = partial(self._metrics.observe, card)
-            self._known[key] = Batcher(model.run, limits=self._limits, observe=observe)
-        return self._known[key]
+        """The batcher that all requests to this model share."""
+        batcher = self._known.get(model)
+        if batcher is None:
+            observe = partial(self._metrics.observe, model.card)
+            batcher = Batcher(model.run, limits=self._limits_of(model.card), observe=observe)
+            self._known[model] = batcher
+        return batcher
+
+    def run(self, model: OnnxModel) -> BatchedModel:
+        """The model as a thread sees it that computes for a request: its runs wait for their places in batches."""
+        return BatchedModel(model, self.of(model))
+
+    def _limits_of(self, card: ModelCard) -> BatchLimits:
+        wanted = card.runtime
+        return replace(
+            self._limits,
+            rows=wanted.batch_rows or self._limits.rows,
+            cost=wanted.batch_elements or self._limits.cost,
+            coalesce=wanted.coalesce,
+            answers=wanted.kept_answers,
+        )
 
     async def close(self) -> None:
         """Close all of them."""
         for batcher in self._known.values():
             await batcher.close()
+
+
+class BatchedModel:
+    """A model whose runs are parts of batches, for code that runs in threads (`shared.runtime.slots`).
+
+    Args:
+        model: whose card it has.
+        batcher: of the model.
+    """
+
+    def __init__(self, model: OnnxModel, batcher: Batcher) -> None:
+        self.card = model.card
+        self._batcher = batcher
+
+    def run(self, inputs: Arrays, *, common: Arrays | None = None) -> Answer:
+        """Run the model; see `Batcher.infer`."""
+        cost = sum(array.size for array in inputs.values())
+        return anyio.from_thread.run(partial(self._batcher.infer, inputs, common=common, cost=cost))
+
+
+class Runnable(Protocol):
+    """A model to run: in this thread, or in batches with other threads' runs."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is."""
+
+    def run(self, inputs: Arrays, *, common: Arrays | None = None) -> Answer:
+        """Its outputs, in the order of the card.
+
+        Args:
+            inputs: arrays by name, all with the same first axis.
+            common: further inputs without that axis.
+        """

@@ -14,22 +14,19 @@ import hashlib
 import math
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.http.presence import while_present
 from shared.problems import GatewayTimeout, ServiceUnavailable
-from shared.runtime.interruption import Interrupted, Interruption, interruptible
+from shared.runtime.batch_items import Answer, Arrays, Batch, Done, Item, Waiter
+from shared.runtime.interruption import Interrupted, interruptible
+from shared.runtime.limits import ConcurrencyLimit
 from shared.runtime.pace import Pace
 from shared.telemetry.timing import count_phase
-
-Arrays = Mapping[str, NDArray[Any]]
-Answer = Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +35,10 @@ class BatchLimits:
 
     Attributes:
         rows: most rows of a batch; an item that has more is computed alone.
-        queue: most items that wait; beyond it, callers are refused with the time after which to try again.
+        queue: most items that wait; beyond it, or sooner where answers take long, callers are refused with the time
+            after which to try again.
         cost: most cost of a batch, where items say what they cost (pixels, steps).
+        tolerated_s: seconds from arrival to answer beyond which fewer requests are let in.
         coalesce: whether equal items that are under way at the same time are computed once.
         answers: how many answers are kept for equal items that come later; 0 keeps none.
     """
@@ -47,6 +46,7 @@ class BatchLimits:
     rows: int = 16
     queue: int = 256
     cost: float = math.inf
+    tolerated_s: float = math.inf
     coalesce: bool = False
     answers: int = 0
 
@@ -70,51 +70,6 @@ class BatchReport:
     waiting: int
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    future: asyncio.Future[_Done]
-    deadline: float
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    inputs: Arrays
-    rows: int
-    cost: float
-    signature: tuple[object, ...]
-    key: bytes | None
-    arrived: float
-    waiters: list[_Waiter] = field(default_factory=list)
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody still waits for it."""
-        return any(not waiter.future.done() for waiter in self.waiters)
-
-    @property
-    def deadline(self) -> float:
-        """When the last of those who wait gives up."""
-        return max(waiter.deadline for waiter in self.waiters)
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    answer: Answer
-    queue_s: float
-    infer_s: float
-
-
-@dataclass(slots=True, eq=False)
-class _Batch:
-    items: list[_Item]
-    began: float
-    interruption: Interruption = field(default_factory=Interruption)
-
-    @property
-    def rows(self) -> int:
-        return sum(item.rows for item in self.items)
-
-
 class Batcher:
     """Gathers items of one model into batches. Belongs to one event loop.
 
@@ -135,17 +90,25 @@ class Batcher:
         self.limits = limits or BatchLimits()
         self._compute, self._observe = compute, observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
-        self._queue: deque[_Item] = deque()
-        self._under_way: dict[bytes, _Item] = {}
+        self._queue: deque[Item] = deque()
+        self._under_way: dict[bytes, Item] = {}
         self._answers: OrderedDict[bytes, Answer] = OrderedDict()
-        self._running: _Batch | None = None
+        self._running: Batch | None = None
         self._pace = Pace()
+        self._admitted = ConcurrencyLimit(
+            least=2 * self.limits.rows, most=self.limits.queue + self.limits.rows, tolerated_s=self.limits.tolerated_s
+        )
         self._scheduled = self._closed = False
 
     @property
     def waiting(self) -> int:
         """Items in the queue."""
         return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """Items in the queue and in the batch under way."""
+        return len(self._queue) + (len(self._running.items) if self._running is not None else 0)
 
     @property
     def expected_wait_s(self) -> float:
@@ -158,12 +121,19 @@ class Batcher:
         return ahead
 
     async def infer(
-        self, inputs: Arrays, *, deadline_s: float = math.inf, cost: float | None = None, stackable: bool = True
+        self,
+        inputs: Arrays,
+        *,
+        common: Arrays | None = None,
+        deadline_s: float = math.inf,
+        cost: float | None = None,
+        stackable: bool = True,
     ) -> Answer:
         """The model's answer to some rows.
 
         Args:
             inputs: arrays by name, all with the same first axis.
+            common: further inputs without that axis; only items with equal ones are put together.
             deadline_s: seconds after which the caller has no use for an answer any more.
             cost: towards `BatchLimits.cost`; the number of rows unless given.
             stackable: whether the first axis of every input and output is the batch; otherwise it is computed alone.
@@ -174,13 +144,14 @@ class Batcher:
             CallerGone: the caller went away.
             Exception: whatever the model raised of these rows.
         """
-        key = self._key(inputs)
+        common = common or {}
+        key = self._key({**inputs, **common})
         if key is not None and key in self._answers:
             self._answers.move_to_end(key)
             return self._answers[key]
         self._require_room(deadline_s)
-        item = self._enqueue(inputs, key, cost, stackable=stackable)
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), time.monotonic() + deadline_s)
+        item = self._enqueue(inputs, common, key, cost, stackable=stackable)
+        waiter = Waiter(asyncio.get_running_loop().create_future(), time.monotonic() + deadline_s)
         item.waiters.append(waiter)
         try:
             async with while_present(on_leave=lambda: None):
@@ -205,15 +176,17 @@ class Batcher:
         if self._closed:
             raise ServiceUnavailable("The model is being unloaded.")
         wait = self.expected_wait_s
-        if len(self._queue) >= self.limits.queue:
+        if len(self._queue) >= self.limits.queue or self.in_flight >= self._admitted.value:
             raise ServiceUnavailable(
-                f"{len(self._queue)} requests wait for this model already.", retry_after_s=math.ceil(wait)
+                f"{len(self._queue)} requests wait for this model already.", retry_after_s=max(1, math.ceil(wait))
             )
         if wait > deadline_s:
             detail = f"The answer would begin in about {wait:.1f} s, later than the {deadline_s:g} s it was given."
             raise ServiceUnavailable(detail, retry_after_s=math.ceil(wait))
 
-    def _enqueue(self, inputs: Arrays, key: bytes | None, cost: float | None, *, stackable: bool) -> _Item:
+    def _enqueue(
+        self, inputs: Arrays, common: Arrays, key: bytes | None, cost: float | None, *, stackable: bool
+    ) -> Item:
         if key is not None and self.limits.coalesce and key in self._under_way:
             return self._under_way[key]
         rows = len(next(iter(inputs.values()))) if stackable else 1
@@ -222,7 +195,7 @@ class Batcher:
         )
         if not stackable:
             signature = (object(),)
-        item = _Item(inputs, rows, rows if cost is None else cost, signature, key, time.monotonic())
+        item = Item(inputs, common, rows, rows if cost is None else cost, signature, key, time.monotonic())
         self._queue.append(item)
         if key is not None:
             self._under_way[key] = item
@@ -249,7 +222,7 @@ class Batcher:
         items = self._take()
         if not items:
             return
-        self._running = batch = _Batch(items, time.monotonic())
+        self._running = batch = Batch(items, time.monotonic())
         loop = asyncio.get_running_loop()
 
         def work() -> None:
@@ -260,11 +233,12 @@ class Batcher:
 
         self._thread.submit(work)
 
-    def _take(self) -> list[_Item]:
+    def _take(self) -> list[Item]:
         """The next batch: from the oldest item on, those that stack with it and fit."""
-        items: list[_Item] = []
-        left: deque[_Item] = deque()
+        items: list[Item] = []
+        left: deque[Item] = deque()
         rows, cost, now = 0, 0.0, time.monotonic()
+        most = self._pace.worthwhile(self.limits.rows)
         while self._queue:
             item = self._queue.popleft()
             if not item.wanted:
@@ -273,7 +247,7 @@ class Batcher:
                 self._fail(item, GatewayTimeout("The time given for the answer passed before it was begun."))
             elif not items or (
                 item.signature == items[0].signature
-                and rows + item.rows <= self.limits.rows
+                and rows + item.rows <= most
                 and cost + item.cost <= self.limits.cost
             ):
                 items.append(item)
@@ -283,7 +257,7 @@ class Batcher:
         self._queue = left
         return items
 
-    def _outcomes(self, batch: _Batch) -> Iterator[Answer | Exception]:
+    def _outcomes(self, batch: Batch) -> Iterator[Answer | Exception]:
         """In the thread: the answer or the error of each item."""
         with interruptible(batch.interruption):
             try:
@@ -294,21 +268,23 @@ class Batcher:
                     return
                 for item in batch.items:
                     try:
-                        yield self._compute(item.inputs)
+                        yield self._compute({**item.inputs, **item.common})
                     except Exception as own:  # whatever the model raises is the answer to whoever asked
                         yield own
 
-    def _answers_of(self, items: Sequence[_Item]) -> list[Answer]:
+    def _answers_of(self, items: Sequence[Item]) -> list[Answer]:
         if len(items) == 1:
-            return [self._compute(items[0].inputs)]
-        names = items[0].inputs
-        outputs = self._compute({name: np.concatenate([item.inputs[name] for item in items]) for name in names})
+            return [self._compute({**items[0].inputs, **items[0].common})]
+        stacked = {name: np.concatenate([item.inputs[name] for item in items]) for name in items[0].inputs}
+        outputs = self._compute({**stacked, **items[0].common})
         ends = np.cumsum([item.rows for item in items]).tolist()
         return [[output[end - item.rows : end] for output in outputs] for item, end in zip(items, ends, strict=True)]
 
-    def _finish(self, batch: _Batch, outcomes: Sequence[Answer | Exception], seconds: float) -> None:
+    def _finish(self, batch: Batch, outcomes: Sequence[Answer | Exception], seconds: float) -> None:
+        in_flight = self.in_flight
         self._running = None
         self._pace.learn(batch.rows, seconds)
+        self._admitted.learn(time.monotonic() - batch.items[0].arrived, in_flight=in_flight)
         for item, outcome in zip(batch.items, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._fail(item, outcome)
@@ -316,7 +292,7 @@ class Batcher:
             self._drop(item)
             if item.key is not None and self.limits.answers:
                 self._keep(item.key, outcome)
-            done = _Done(outcome, batch.began - item.arrived, seconds)
+            done = Done(outcome, batch.began - item.arrived, seconds)
             for waiter in item.waiters:
                 if not waiter.future.done():
                     waiter.future.set_result(done)
@@ -332,13 +308,13 @@ class Batcher:
         while len(self._answers) > self.limits.answers:
             self._answers.popitem(last=False)
 
-    def _fail(self, item: _Item, error: Exception) -> None:
+    def _fail(self, item: Item, error: Exception) -> None:
         self._drop(item)
         for waiter in item.waiters:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
 
-    def _forget(self, item: _Item) -> None:
+    def _forget(self, item: Item) -> None:
         """One who waited for it left: nobody else may want it."""
         if item.wanted:
             return
@@ -348,6 +324,6 @@ class Batcher:
         elif self._running is not None and not any(one.wanted for one in self._running.items):
             self._running.interruption.interrupt()
 
-    def _drop(self, item: _Item) -> None:
+    def _drop(self, item: Item) -> None:
         if item.key is not None and self._under_way.get(item.key) is item:
             del self._under_way[item.key]

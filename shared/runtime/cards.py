@@ -88,6 +88,18 @@ class Latency(_Part):
     threads: int = Field(ge=1)
 
 
+class RuntimeOptions(_Part):
+    """How the model is to be run, where the service's settings are not right for it."""
+
+    threads: int | None = Field(default=None, ge=1, description="Threads of one run")
+    spinning: bool = Field(default=False, description="Threads wait busily: quicker alone, bad for its neighbours")
+    arena: bool = Field(default=False, description="Keep the memory of the largest run for the next")
+    batch_rows: int | None = Field(default=None, ge=1, description="Most rows of one run")
+    batch_elements: float | None = Field(default=None, gt=0, description="Most elements of all inputs of one run")
+    coalesce: bool = Field(default=False, description="Compute equal requests that are under way once")
+    kept_answers: int = Field(default=0, ge=0, description="Answers that are kept for equal requests to come")
+
+
 class ModelCard(_Part):
     """Everything a user should know before relying on a model."""
 
@@ -106,6 +118,7 @@ class ModelCard(_Part):
     limits: list[str]
     choices: list[str] = Field(description="What the publication leaves open, and what was chosen")
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    runtime: RuntimeOptions = RuntimeOptions()
 
 
 class ModelReference(_Part):

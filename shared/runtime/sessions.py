@@ -6,31 +6,37 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from shared.runtime.cards import ModelCard, read_card, read_weights
+from shared.runtime.cards import ModelCard, RuntimeOptions, read_card, read_weights
 from shared.runtime.interruption import current_interruption
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int, runtime: RuntimeOptions | None = None) -> onnxruntime.SessionOptions:
     """Options for a process that shares its cores with others.
 
     Threads are explicit because the default is the host's core count, whatever the container may use; they do
     not spin, because a spinning pool takes a core from the sessions beside it; and the arena is off, because
-    it never gives back what one large image made it take.
+    it never gives back what one large image made it take. A card may say otherwise of its model.
+
+    Args:
+        threads: that one run computes with, unless the card says otherwise.
+        runtime: of the card.
     """
+    runtime = runtime or RuntimeOptions()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = runtime.threads or threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_cpu_mem_arena = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = runtime.arena
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(runtime.spinning)))
     options.log_severity_level = 3
     return options
 
@@ -50,7 +56,7 @@ class OnnxModel:
     def __init__(self, card: ModelCard, weights: bytes, *, threads: int, outputs: Sequence[str] | None = None) -> None:
         self.card = card
         self._session = onnxruntime.InferenceSession(
-            weights, sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+            weights, sess_options=session_options(threads, card.runtime), providers=["CPUExecutionProvider"]
         )
         self._output_names = list(outputs or (output.name for output in card.outputs))
 
@@ -64,8 +70,12 @@ class OnnxModel:
         card = read_card(folder)
         return cls(card, read_weights(folder, card), threads=threads)
 
-    def run(self, inputs: Tensors) -> list[NDArray[np.generic]]:
+    def run(self, inputs: Tensors, *, common: Tensors | None = None) -> list[NDArray[Any]]:
         """Run the graph; outputs come in the order of the card, or of `outputs`.
+
+        Args:
+            inputs: arrays by name.
+            common: further inputs; kept apart where runs are put together in batches.
 
         Raises:
             Interrupted: the computation that this belongs to was told to stop.
@@ -73,7 +83,7 @@ class OnnxModel:
         options = onnxruntime.RunOptions()
         interruption = current_interruption()
         with interruption.covering(options) if interruption else nullcontext():
-            outputs: list[NDArray[np.generic]] = self._session.run(self._output_names, dict(inputs), options)
+            outputs: list[NDArray[Any]] = self._session.run(self._output_names, {**inputs, **(common or {})}, options)
         return outputs
 
     def warm_up(self, *, size: int = 64) -> float:

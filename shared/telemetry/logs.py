@@ -61,8 +61,9 @@ def configure_logging(process: str, *, level: str, bindings: Bindings = dict) ->
 
 
 def _leave_out_what_no_line_holds() -> None:
-    """Neither the caller's place in the code nor threads and processes are written: looking for them costs more than the
-    line does (logging HOWTO, "Optimization").
+    """Look for neither the caller's place in the code nor threads and processes, which costs more than the line does.
+
+    Source: Python's logging HOWTO, "Optimization".
     """
-    logging._srcfile = None  # type: ignore[attr-defined]  # the documented switch has no public name
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -17,8 +17,8 @@ from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.projector import forward_project
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
+from shared.runtime.batchers import Runnable
 from shared.runtime.cards import ModelReference, reference_of
-from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 Image = NDArray[np.float32]
@@ -37,7 +37,7 @@ class Enhanced:
     noise_level: float | None
 
 
-def denoise(image: Image, model: OnnxModel, noise_level: float | None = None) -> Enhanced:
+def denoise(image: Image, model: Runnable, noise_level: float | None = None) -> Enhanced:
     """Run the network on one slice.
 
     Args:
@@ -48,13 +48,12 @@ def denoise(image: Image, model: OnnxModel, noise_level: float | None = None) ->
     tuned_for = cast("float", model.card.parameters.get("noise_level", DEFAULT_NOISE_LEVEL))
     level = noise_level or float(tuned_for)
     inputs = {"image": image[None, None], "noise_level": np.array([level], dtype=np.float32)}
-    with timed("infer"):
-        clean = cast("Image", model.run(inputs)[0])[0, 0]
+    clean = cast("Image", model.run(inputs)[0])[0, 0]
     return Enhanced(before=image, after=clean, model=reference_of(model.card), noise_level=level)
 
 
 def reconstruct(
-    sinogram: Image, options: ReconstructionOptions, model: OnnxModel | None, *, threads: int | None = None
+    sinogram: Image, options: ReconstructionOptions, model: Runnable | None, *, threads: int | None = None
 ) -> Enhanced:
     """Reconstruct a slice from its sinogram.
 

@@ -20,7 +20,7 @@ from services.medical.low_dose_ct.schemas import (
 )
 from shared.imaging.dicom import CtSlice
 from shared.imaging.windows import Window, parse_window
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.batchers import Runnable
 from shared.telemetry.timing import timed
 
 
@@ -52,7 +52,7 @@ class Pipeline(ABC):
     """
 
     options: DenoisingOptions
-    model: OnnxModel | None
+    model: Runnable | None
     pixel_limit: int
 
     @property
@@ -120,7 +120,7 @@ class EnhancementPipeline(Pipeline):
     """Noisy slice in, enhanced slice out."""
 
     options: EnhancementOptions
-    model: OnnxModel
+    model: Runnable
 
     def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
         """Enhance a posted slice."""

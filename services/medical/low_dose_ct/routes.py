@@ -98,7 +98,7 @@ async def reconstruct_sinogram(
     media_type = choose_media_type(accept, IMAGE_TYPES)
     options = form.options
     parse_window(options.window, pointer="/body/window")
-    model = service.models.get(options.model) if options.denoise else None
+    model = service.batched(options.model) if options.denoise else None
     if await wants_job(request, form.file):
         _refuse_reference(form.reference)
         return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, options, media_type)
@@ -130,7 +130,7 @@ async def enhance_slice(
     media_type = choose_media_type(accept, IMAGE_TYPES)
     options = form.options
     parse_window(options.window, pointer="/body/window")
-    model = service.models.get(options.model)
+    model = service.batched(options.model)
     if await wants_job(request, form.file):
         _refuse_reference(form.reference)
         return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, options, media_type)

@@ -6,6 +6,7 @@ is served. No weights are stored a second time.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -35,9 +36,9 @@ from services.uncertainty.explanation.conversion import (
 from services.uncertainty.explanation.maps import centre_maps, enlarged, random_maps
 from services.uncertainty.explanation.methods import Method
 from services.uncertainty.explanation.reading import read_network
+from shared.runtime.batchers import Batchers, Runnable
 from shared.runtime.cards import ModelCard
 from shared.runtime.sessions import OnnxModel
-from shared.telemetry.timing import timed
 
 Pictures = NDArray[np.float32]
 
@@ -91,6 +92,7 @@ class Explainer:
         self.height, self.width = network.sizes[network.input]
         self._last = network.head.source
         self._graphs: dict[str, tuple[list[str], OnnxModel]] = {}
+        self._batchers: Batchers | None = None
         self._input, self._logits = card.inputs[0].name, card.outputs[0].name
 
     def warm_up(self) -> None:
@@ -122,14 +124,13 @@ class Explainer:
             steps: of integrated gradients.
         """
         feed = {self._input: pictures, TARGET: np.full(len(pictures), -1, np.int64) if targets is None else targets}
-        with timed("infer"):
-            if method in {Method.SRD, Method.SRD_CONTRAST}:
-                return self._share(feed, contrast=method is Method.SRD_CONTRAST, layers=layers, substitute=substitute)
-            if method is Method.GRAD_CAM:
-                return self._grad_cam(feed, layers)
-            if method is Method.INTEGRATED_GRADIENTS:
-                return self._integrate(feed, steps)
-            return self._plain(feed, method, seed)
+        if method in {Method.SRD, Method.SRD_CONTRAST}:
+            return self._share(feed, contrast=method is Method.SRD_CONTRAST, layers=layers, substitute=substitute)
+        if method is Method.GRAD_CAM:
+            return self._grad_cam(feed, layers)
+        if method is Method.INTEGRATED_GRADIENTS:
+            return self._integrate(feed, steps)
+        return self._plain(feed, method, seed)
 
     def pattern_logits(self, pictures: Pictures, substitutes: Pictures) -> NDArray[np.float32]:
         """Logits (count, classes) of the substitutes under the pictures' activation patterns, without any relevance."""
@@ -188,9 +189,18 @@ class Explainer:
         maps = enlarged(relevance.astype(np.float32), height=self.height, width=self.width)
         return Explanation(found[self._logits], found[EXPLAINED], maps, dict(layers or {}))
 
+    def batched(self, batchers: Batchers) -> Explainer:
+        """The same explainer for a thread that computes for a request: runs of its graphs are parts of batches."""
+        one = copy.copy(self)
+        one._batchers = batchers
+        return one
+
     def _run(self, kind: str, feed: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        names, model = self._graph(kind)
-        return dict(zip(names, model.run(feed), strict=True))
+        names, graph = self._graph(kind)
+        model: Runnable = graph if self._batchers is None else self._batchers.run(graph)
+        rows = {name: array for name, array in feed.items() if name != CONTRAST}
+        common = {name: array for name, array in feed.items() if name == CONTRAST}
+        return dict(zip(names, model.run(rows, common=common), strict=True))
 
     def _graph(self, kind: str) -> tuple[list[str], OnnxModel]:
         if kind not in self._graphs:

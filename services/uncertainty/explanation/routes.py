@@ -95,7 +95,7 @@ async def explain(
     def work() -> Response | ExplanationAnswer:
         with timed("pre"):
             pictures = _decode(files, explainer, service.settings.pixel_limit)
-        explained = _explain(explainer, pictures, form, targets=targets, layers=layers)
+        explained = _explain(explainer.batched(service.batchers), pictures, form, targets=targets, layers=layers)
         with timed("post"):
             if media_type == JSON:
                 return describe(explained)

@@ -1,0 +1,84 @@
+"""What a batcher holds: items, those who wait for them, and the batch under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from shared.runtime.interruption import Interruption
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors by name."""
+
+Answer = Sequence[NDArray[Any]]
+"""A model's outputs, in the order of its card."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One who waits for an item, and until when (`time.monotonic`)."""
+
+    future: asyncio.Future[Done]
+    deadline: float
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """Rows that are computed together or not at all.
+
+    Attributes:
+        inputs: arrays whose first axis is the batch.
+        common: inputs without that axis.
+        rows: how many.
+        cost: towards the limit of a batch.
+        signature: equal for items that stack.
+        key: digest of the inputs, where equal items are computed once.
+        arrived: when (`time.monotonic`).
+        waiters: who wants it.
+    """
+
+    inputs: Arrays
+    common: Arrays
+    rows: int
+    cost: float
+    signature: tuple[object, ...]
+    key: bytes | None
+    arrived: float
+    waiters: list[Waiter] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still waits for it."""
+        return any(not waiter.future.done() for waiter in self.waiters)
+
+    @property
+    def deadline(self) -> float:
+        """When the last of those who wait gives up."""
+        return max(waiter.deadline for waiter in self.waiters)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An item's answer, and how long it waited and was computed."""
+
+    answer: Answer
+    queue_s: float
+    infer_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Items that are computed now, since when, and their switch."""
+
+    items: list[Item]
+    began: float
+    interruption: Interruption = field(default_factory=Interruption)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all items."""
+        return sum(item.rows for item in self.items)
