@@ -18,6 +18,7 @@ from shared.access.quotas import READS_PER_REQUEST, Grant, Policy, Quotas, limit
 from shared.access.scopes import PUBLIC, grants, needed_scope
 from shared.http.context import ANONYMOUS, bound, current_context, new_context
 from shared.http.errors import problem_response
+from shared.http.middleware import AUDIT_IN_SCOPE
 from shared.problems import Forbidden, Problem, QuotaExceeded, ServiceUnavailable
 from shared.settings import Settings
 
@@ -54,10 +55,10 @@ class _Visit:
         """Pass an answer on, with what is left of the quotas."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers.update(self.headers)
-            location = headers.get("location", "")
-            self.job = location if location.startswith("/v1/jobs/") else ""
+            if self.headers:
+                MutableHeaders(scope=message).update(self.headers)
+            location = next((value for name, value in message["headers"] if name == b"location"), b"")
+            self.job = location.decode("latin-1") if location.startswith(b"/v1/jobs/") else ""
         await self.send(message)
 
 
@@ -166,6 +167,7 @@ class Access:
             bytes=visit.bytes,
             job=visit.job,
         )
+        scope[AUDIT_IN_SCOPE] = entry.fields()
         self._audit.write(entry)
 
 

@@ -1,4 +1,4 @@
-"""The append-only log of who ran what on which digest: a Redis stream, and a line in the process log.
+"""The append-only log of who ran what on which digest: a Redis stream; the process log has it too.
 
 It holds no content, no file names and no addresses' queries. Redis trims the oldest entries; ship the JSON log lines
 where a longer memory is wanted.
@@ -11,14 +11,16 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
+import orjson
 from redis.asyncio import Redis
 
 from shared.jobs.connection import unavailable_without_redis
 from shared.problems import ServiceUnavailable, UnprocessableContent
 
 _STREAM = "facet:audit"
+_ENTRY = "entry"
 _LONGEST_WRITE_S = 2.0
 _PAUSE_S = 0.02
 """Between two writes to Redis, so that under load one takes many entries."""
@@ -71,17 +73,15 @@ class AuditLog:
     def __init__(self, redis: Redis, *, kept: int) -> None:
         self._redis = redis
         self._kept = kept
-        self._waiting: list[dict[Any, Any]] = []
+        self._waiting: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
 
     def write(self, entry: Entry) -> None:
         """Append an entry, in the background: neither the caller nor the time of its request waits for it.
 
-        Where Redis does not answer, the process log has the entry alone.
+        The line of the request in the process log has it too, and alone where Redis does not answer.
         """
-        fields = entry.fields()
-        logger.info("audit", extra={"audit": fields})
-        self._waiting.append(fields)
+        self._waiting.append(orjson.dumps(entry.fields()))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_waiting())
 
@@ -99,13 +99,13 @@ class AuditLog:
         finally:
             self._writing = None
 
-    async def _append(self, entries: list[dict[Any, Any]]) -> None:
+    async def _append(self, entries: list[bytes]) -> None:
         try:
             async with asyncio.timeout(_LONGEST_WRITE_S):
                 with unavailable_without_redis():
                     pipeline = self._redis.pipeline(transaction=False)
-                    for fields in entries:
-                        pipeline.xadd(_STREAM, fields, maxlen=self._kept, approximate=True)
+                    for entry in entries:
+                        pipeline.xadd(_STREAM, {_ENTRY: entry}, maxlen=self._kept, approximate=True)
                     await pipeline.execute()
         except (ServiceUnavailable, TimeoutError):
             logger.warning("the audit log is in the process log only: Redis does not answer")
@@ -127,7 +127,6 @@ class AuditLog:
 
 
 def _recorded(identifier: str, fields: dict[str, str]) -> Recorded:
-    numbers = {name: int(fields[name]) for name in ("status", "bytes")}
-    entry = Entry(**{**fields, **numbers})  # type: ignore[arg-type]
+    entry = Entry(**orjson.loads(fields[_ENTRY]))
     moment = datetime.fromtimestamp(int(identifier.partition("-")[0]) / 1000, UTC)
     return Recorded(identifier, moment, entry)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})")
@@ -69,7 +69,16 @@ class RequestContext:
         known = caller if caller and _CALLER.fullmatch(caller) else ANONYMOUS
         limit = int(job_limit) if job_limit and job_limit.isascii() and job_limit.isdigit() else None
         key = creation_key if creation_key and _CREATION_KEY.fullmatch(creation_key) else None
-        return replace(self, caller=known, job_limit=limit, creation_key=key)
+        return RequestContext(
+            request_id=self.request_id,
+            trace_id=self.trace_id,
+            span_id=self.span_id,
+            trace_flags=self.trace_flags,
+            tracestate=self.tracestate,
+            caller=known,
+            job_limit=limit,
+            creation_key=key,
+        )
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("facet_request", default=None)

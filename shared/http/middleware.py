@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.context import (
@@ -18,6 +19,7 @@ from shared.http.context import (
     new_context,
 )
 from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
+from shared.telemetry.lines import RequestLines
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.timing import Timings, collecting
 
@@ -40,14 +42,19 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.context.request_id
-            headers["traceparent"] = self.context.traceparent
-            headers["X-Content-Type-Options"] = "nosniff"
-            own = self.timings.header()
-            if own:
-                headers.append("Server-Timing", own)
+            message["headers"] = self._headers(message.get("headers", ()))
         await self.send(message)
+
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers = [pair for pair in given if pair[0] not in _OWN]
+        headers += (
+            (b"x-request-id", self.context.request_id.encode()),
+            (b"traceparent", self.context.traceparent.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        )
+        if own := self.timings.header():
+            headers.append((b"server-timing", own.encode()))
+        return headers
 
 
 class Telemetry:
@@ -57,36 +64,31 @@ class Telemetry:
         app: the application inside.
         metrics: where requests are counted.
         behind_gateway: believe what the headers say of the caller.
+        lines: where the log line goes.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: HttpMetrics, behind_gateway: bool = True) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: HttpMetrics,
+        behind_gateway: bool = True,
+        lines: RequestLines | None = None,
+    ) -> None:
         self.app = app
         self.metrics = metrics
         self.behind_gateway = behind_gateway
+        self.lines = lines or RequestLines(metrics.process)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        context = new_context(
-            request_id=headers.get("x-request-id"),
-            traceparent=headers.get("traceparent"),
-            tracestate=headers.get("tracestate"),
-        )
-        if self.behind_gateway:
-            context = context.on_behalf_of(
-                headers.get(CALLER_HEADER),
-                job_limit=headers.get(JOB_LIMIT_HEADER),
-                creation_key=headers.get(CREATION_KEY_HEADER),
-            )
+        context = self._context(scope)
         began = time.perf_counter()
-        with (
-            bound(context),
-            collecting() as timings,
-            self.metrics.in_flight.labels(self.metrics.process).track_inprogress(),
-        ):
+        self.metrics.begin()
+        with bound(context), collecting() as timings:
             exchange = _Exchange(send, context, timings)
             try:
                 await self.app(scope, receive, exchange)
@@ -98,18 +100,49 @@ class Telemetry:
             finally:
                 self._record(scope, exchange, time.perf_counter() - began)
 
+    def _context(self, scope: Scope) -> RequestContext:
+        # Of a field that is given twice, the first counts.
+        said = {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in _TOLD}
+        context = new_context(
+            request_id=said.get(b"x-request-id"),
+            traceparent=said.get(b"traceparent"),
+            tracestate=said.get(b"tracestate"),
+        )
+        if not self.behind_gateway:
+            return context
+        return context.on_behalf_of(
+            said.get(_CALLER), job_limit=said.get(_JOB_LIMIT), creation_key=said.get(_CREATION_KEY)
+        )
+
     def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "unmatched"
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self.metrics.observe(
-            method=method, route=route, status=exchange.status, seconds=seconds, timings=exchange.timings
-        )
-        if scope["path"] not in _QUIET_PATHS:
-            phases = {phase: round(value * 1000, 1) for phase, value in exchange.timings.seconds.items()}
-            fields = {"method": method, "route": route, "status": exchange.status, "ms": round(seconds * 1000, 1)}
-            logger.info("request", extra=fields | {"phases_ms": phases})
+        self.metrics.end(method=method, route=route, status=exchange.status, seconds=seconds, timings=exchange.timings)
+        if scope["path"] in _QUIET_PATHS:
+            return
+        phases = {phase: round(value * 1000, 1) for phase, value in exchange.timings.seconds.items()}
+        line: dict[str, Any] = {
+            "request_id": exchange.context.request_id,
+            "trace_id": exchange.context.trace_id,
+            "method": method,
+            "route": route,
+            "status": exchange.status,
+            "ms": round(seconds * 1000, 1),
+            "phases_ms": phases,
+        }
+        if (audit := scope.get(AUDIT_IN_SCOPE)) is not None:
+            line["audit"] = audit
+        self.lines.add(line)
 
 
+AUDIT_IN_SCOPE: Final = "facet.audit"
+"""Where the gateway puts what the audit log is told of a request, to be part of its line."""
+
+_CALLER, _JOB_LIMIT, _CREATION_KEY = (
+    name.lower().encode() for name in (CALLER_HEADER, JOB_LIMIT_HEADER, CREATION_KEY_HEADER)
+)
+_TOLD = frozenset({b"x-request-id", b"traceparent", b"tracestate", _CALLER, _JOB_LIMIT, _CREATION_KEY})
+_OWN = frozenset({b"x-request-id", b"traceparent", b"x-content-type-options"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

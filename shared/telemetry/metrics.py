@@ -42,12 +42,35 @@ class HttpMetrics:
             "facet_http_requests_in_flight", "Requests being answered", ("process",), registry=self.registry
         )
 
-    def observe(self, *, method: str, route: str, status: int, seconds: float, timings: Timings) -> None:
+        self._under_way = self.in_flight.labels(process)
+        # Finding a series by its labels costs more than counting in it.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._times: dict[tuple[str, str], Histogram] = {}
+
+    def begin(self) -> None:
+        """A request came."""
+        self._under_way.inc()
+
+    def end(self, *, method: str, route: str, status: int, seconds: float, timings: Timings) -> None:
         """Count one answered request."""
-        self.requests.labels(self.process, method, route, status).inc()
-        self.seconds.labels(self.process, route).observe(seconds)
+        self._under_way.dec()
+        counter = self._counters.get((method, route, status))
+        if counter is None:
+            counter = self.requests.labels(self.process, method, route, status)
+            self._counters[method, route, status] = counter
+        counter.inc()
+        self._time(route, "").observe(seconds)
         for phase, duration in timings.seconds.items():
-            self.phases.labels(self.process, route, phase).observe(duration)
+            self._time(route, phase).observe(duration)
+
+    def _time(self, route: str, phase: str) -> Histogram:
+        """The histogram of a route, or of a phase of it."""
+        found = self._times.get((route, phase))
+        if found is None:
+            labels = (self.process, route, phase) if phase else (self.process, route)
+            found = (self.phases if phase else self.seconds).labels(*labels)
+            self._times[route, phase] = found
+        return found
 
     def render(self) -> bytes:
         """The exposition that /metrics answers."""
