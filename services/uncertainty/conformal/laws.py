@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 
 
 def expected_coverage(count: int, alpha: Level) -> float:
-    """Mean coverage k / (n + 1) over draws of calibration and test items: at least 1 - alpha, by less than 1/(n + 1) more."""
+    """Mean coverage k / (n + 1) over draws of all items: 1 - alpha or more, by less than 1/(n + 1)."""
     return conformal_rank(count, alpha) / (count + 1)
 
 

@@ -87,7 +87,7 @@ def conformal_quantile(scores: NDArray[np.float64], alpha: Level, *, ascending: 
     return Threshold(value=value, count=count, rank=rank, needed=needed_count(alpha))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WeightedScores:
     """Calibration scores with the weights of their own items, in ascending order of the scores.
 
@@ -121,7 +121,7 @@ class WeightedScores:
         """The weighted quantile of each test item (m,), its own weight (m,) sitting at infinity.
 
         The smallest score s with sum of w_i over S_i <= s at least (1 - alpha)(sum of all w_i + w), infinity where
-        there is none (Tibshirani et al. 2019, section 2.2, lemma 3).
+        there is none (Tibshirani et al. 2019, corollary 1).
         """
         mass = np.cumsum(self.weights)
         total = (mass[-1] if len(mass) else 0.0) + checked_weights(test_weights)

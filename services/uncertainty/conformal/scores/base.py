@@ -18,8 +18,8 @@ Labels = NDArray[np.integer[Any]]
 Sets = NDArray[np.bool_]
 
 _BLOCK = 131_072
-"""Numbers in a block of rows: 1 MB in float64, so that all passes over a block stay in the second cache of a core, and
-long enough that threads do not queue for the interpreter lock (with a quarter of it two threads are no faster than one)."""
+"""Numbers in a block of rows: 1 MB in float64, so that all passes over a block stay in the second cache of a core,
+and long enough that threads do not queue for the interpreter lock (a quarter of it makes two as slow as one)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

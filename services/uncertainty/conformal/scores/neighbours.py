@@ -12,11 +12,11 @@ from scipy.spatial.distance import cdist
 from services.uncertainty.conformal.scores.base import Inputs, Labels, Score, Values, checked_labels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KNN(Score):
     """Sum of the k smallest distances to training items of the label, over that to items of all other labels.
 
-    Proedrou et al. 2002, equation 2. Infinite where the label has fewer than k training items; 1 where both sums are 0.
+    Proedrou et al. 2002. Infinite where the label has fewer than k training items; 1 where both sums are 0.
 
     Attributes:
         features: of the training items, float64 (T, F), finite; disjoint from the calibration items.

@@ -122,7 +122,7 @@ def _first_of_equals(ordered: Values) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class APS(RankedScore):
-    """Sum of the larger probabilities and (1 - U) of the own one (Romano et al. 2020, equation 8)."""
+    """Sum of the larger probabilities and (1 - U) of the own one (Romano et al. 2020)."""
 
     name: ClassVar[str] = "aps"
 
@@ -154,7 +154,7 @@ class RAPS(RankedScore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SAPS(RankedScore):
-    """The largest probability and a weight for every further rank (Huang et al. 2024, equation 8).
+    """The largest probability and a weight for every further rank (Huang et al. 2024).
 
     (1 - U) of the largest probability at rank 0, the largest probability + weight (rank - U) from rank 1: the same for
     one label as for all, randomised or not.
@@ -177,7 +177,7 @@ class SAPS(RankedScore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopK(RankedScore):
-    """The rank from 1, minus U (Angelopoulos et al. 2021, section 3): sets are the k best labels, k almost fixed."""
+    """The rank from 1, minus U (Angelopoulos et al. 2021): sets are the k best labels, k almost fixed."""
 
     name: ClassVar[str] = "topk"
 

@@ -50,8 +50,9 @@ def transformed_labels(values: Values, labels: Labels, transform: Transform) -> 
             return shares
         case Transform.LOG_SOFTMAX:
             values -= values.max(axis=1, keepdims=True)
-            own: Values = values[rows, labels]
-            return own - np.log(np.exp(values, out=values).sum(axis=1))
+            own = values[rows, labels]
+            logarithms: Values = own - np.log(np.exp(values, out=values).sum(axis=1))
+            return logarithms
         case _:
             return transformed(values[rows, labels][:, None], transform)[:, 0]
 
