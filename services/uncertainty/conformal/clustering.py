@@ -88,7 +88,9 @@ def calibrate_clustered(
     plan = plan or ClusterPlan.of(np.bincount(labels, minlength=classes), alpha)
     chosen = _chosen(labels, plan.share, seed, division)
     taxonomy = _clusters(scores[chosen], labels[chosen], classes, alpha, plan, seed)
-    rest, cells = scores[~chosen], taxonomy.of_labels(labels[~chosen])
+    # Where nothing was clustered no score was looked at: all items calibrate.
+    kept = ~chosen if taxonomy.count else np.ones_like(chosen)
+    rest, cells = scores[kept], taxonomy.of_labels(labels[kept])
     parts = [rest[cells == cluster] for cluster in range(taxonomy.count)]
     return Calibration(score=score, taxonomy=taxonomy, cells=Cells.joined([*parts, rest]))
 

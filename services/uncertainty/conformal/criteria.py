@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.uncertainty.conformal.levels import Level, exact_level
 from services.uncertainty.conformal.scores import Labels, Values
 
 
@@ -22,10 +23,10 @@ class Criteria:
         U: unconfidence, the second largest p-value.
         F: fuzziness, the sum of all but the largest p-value.
         M: share of sets of more than one label.
-        observed_U: the largest p-value of a false label.
-        observed_F: the sum of the p-values of false labels.
-        observed_M: share of sets that hold a false label.
-        observed_N: false labels in the set, also called observed excess.
+        observed_unconfidence: the largest p-value of a false label.
+        observed_fuzziness: the sum of the p-values of false labels.
+        observed_multiple: share of sets that hold a false label.
+        observed_excess: false labels in the set.
     """
 
     S: float
@@ -33,13 +34,13 @@ class Criteria:
     U: float
     F: float
     M: float
-    observed_U: float
-    observed_F: float
-    observed_M: float
-    observed_N: float
+    observed_unconfidence: float
+    observed_fuzziness: float
+    observed_multiple: float
+    observed_excess: float
 
 
-def criteria(p_values: Values, labels: Labels, alpha: float) -> Criteria:
+def criteria(p_values: Values, labels: Labels, alpha: Level) -> Criteria:
     """All criteria of p-values (N, K) with labels (N,).
 
     Raises:
@@ -48,7 +49,7 @@ def criteria(p_values: Values, labels: Labels, alpha: float) -> Criteria:
     if p_values.ndim != 2 or labels.shape != p_values.shape[:1] or not len(p_values):
         raise ValueError(f"p-values {p_values.shape} and labels {labels.shape} do not fit")
     best_two = np.partition(p_values, -2, axis=1)[:, -2:]
-    above = p_values > alpha
+    above = p_values > float(exact_level(alpha))
     rows = np.arange(len(labels))
     false = p_values.copy()
     false[rows, labels] = 0
@@ -60,8 +61,8 @@ def criteria(p_values: Values, labels: Labels, alpha: float) -> Criteria:
         U=float(best_two[:, 0].mean()),
         F=float((p_values.sum(axis=1) - best_two[:, 1]).mean()),
         M=float((above.sum(axis=1) > 1).mean()),
-        observed_U=float(false.max(axis=1).mean()),
-        observed_F=float(false.sum(axis=1).mean()),
-        observed_M=float(false_above.any(axis=1).mean()),
-        observed_N=float(false_above.sum(axis=1).mean()),
+        observed_unconfidence=float(false.max(axis=1).mean()),
+        observed_fuzziness=float(false.sum(axis=1).mean()),
+        observed_multiple=float(false_above.any(axis=1).mean()),
+        observed_excess=float(false_above.sum(axis=1).mean()),
     )

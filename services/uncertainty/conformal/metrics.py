@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.levels import Level, exact_level
 from services.uncertainty.conformal.scores import Inputs, Labels, Sets, Values
 
 SIZE_STRATA = ((0, 1), (2, 3), (4, 10), (11, 100), (101, None))
@@ -29,6 +30,11 @@ def hits(sets: Sets, labels: Labels) -> NDArray[np.bool_]:
     return np.asarray(sets[np.arange(len(sets)), labels], np.bool_)
 
 
+def wanted(alpha: Level) -> float:
+    """1 - alpha, rounded once: 0.3 at 0.7, so that 3 of 10 is not less than it."""
+    return float(1 - exact_level(alpha))
+
+
 def coverage(sets: Sets, labels: Labels) -> float:
     """Share of sets that hold their label."""
     return float(hits(sets, labels).mean())
@@ -38,7 +44,8 @@ def class_coverage(sets: Sets, labels: Labels) -> Values:
     """Coverage of each class (K,); NaN for classes without items."""
     counts = np.bincount(labels, minlength=sets.shape[1])
     covered = np.bincount(labels, weights=hits(sets, labels), minlength=sets.shape[1])
-    return np.divide(covered, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    shares: Values = np.divide(covered, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return shares
 
 
 def macro_coverage(sets: Sets, labels: Labels) -> float:
@@ -46,14 +53,14 @@ def macro_coverage(sets: Sets, labels: Labels) -> float:
     return float(np.nanmean(class_coverage(sets, labels)))
 
 
-def coverage_gap(sets: Sets, labels: Labels, alpha: float) -> float:
+def coverage_gap(sets: Sets, labels: Labels, alpha: Level) -> float:
     """CovGap: mean distance of class coverage from 1 - alpha over classes with items, in percent (Ding et al. 2023)."""
-    return float(100 * np.nanmean(np.abs(class_coverage(sets, labels) - (1 - alpha))))
+    return float(100 * np.nanmean(np.abs(class_coverage(sets, labels) - wanted(alpha))))
 
 
-def violated_classes(sets: Sets, labels: Labels, alpha: float) -> int:
+def violated_classes(sets: Sets, labels: Labels, alpha: Level) -> int:
     """VioClasses: how many classes are covered less than 1 - alpha; classes without items are not counted."""
-    return int((class_coverage(sets, labels) < 1 - alpha).sum())
+    return int((class_coverage(sets, labels) < wanted(alpha)).sum())
 
 
 def average_size(sets: Sets) -> float:
@@ -120,18 +127,18 @@ def by_stratum(values: NDArray[np.int64], sets: Sets, labels: Labels, strata: St
     return found
 
 
-def size_stratified_violation(sets: Sets, labels: Labels, alpha: float, strata: Strata = SIZE_STRATA) -> float:
+def size_stratified_violation(sets: Sets, labels: Labels, alpha: Level, strata: Strata = SIZE_STRATA) -> float:
     """SSCV: the largest distance of coverage from 1 - alpha over strata of set size that have items."""
     return _violation(by_stratum(sets.sum(axis=1), sets, labels, strata), alpha)
 
 
 def difficulty_violation(
-    logits: Inputs, sets: Sets, labels: Labels, alpha: float, strata: Strata = RANK_STRATA
+    logits: Inputs, sets: Sets, labels: Labels, alpha: Level, strata: Strata = RANK_STRATA
 ) -> float:
     """DiffViolation: the same over strata of the true label's rank, from 1, the best of equals."""
     own = logits[np.arange(len(labels)), labels][:, None]
     return _violation(by_stratum((logits > own).sum(axis=1) + 1, sets, labels, strata), alpha)
 
 
-def _violation(strata: list[Stratum], alpha: float) -> float:
-    return max(abs(1 - alpha - one.coverage) for one in strata if one.coverage is not None)
+def _violation(strata: list[Stratum], alpha: Level) -> float:
+    return max(abs(wanted(alpha) - one.coverage) for one in strata if one.coverage is not None)

@@ -77,7 +77,7 @@ def worst_slab(
     """The slab of at least a share `mass` of the items with the lowest coverage, over random directions."""
     best: Slab | None = None
     for _ in range(directions):
-        direction = random.normal(size=features.shape[1])
+        direction: Values = random.normal(size=(1, features.shape[1]))[0]
         direction /= np.linalg.norm(direction)
         product = features @ direction
         order = np.argsort(product, kind="stable")

@@ -1,4 +1,4 @@
-"""Mondrian taxonomies: which cell of calibration scores an item with a label is compared with (Vovk et al. 2005, chapter 4).
+"""Mondrian taxonomies: which calibration scores an item with a label is compared with (Vovk et al. 2005, chapter 4).
 
 Exchangeability is used within a cell, so coverage holds within each. A cell may depend on the label, on a group of the
 item (anything that is known without the label), or on both.
