@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.uncertainty.conformal.calibration import calibrate, class_conditional
-from services.uncertainty.conformal.clustering import ClusterPlan, calibrate_clustered
+from services.uncertainty.conformal.clustering import calibrate_clustered
 from services.uncertainty.conformal.levels import conformal_rank
 from services.uncertainty.conformal.metrics import macro_coverage, size_stratified_violation
 from services.uncertainty.conformal.rank_calibration import calibrate_ranks
@@ -71,20 +71,16 @@ def test_an_empty_class_takes_no_other_clusters_threshold() -> None:
     calibration = calibrate_clustered(THR(), logits, labels, 0.1, seed=1)
     taxonomy = calibration.taxonomy
     assert isinstance(taxonomy, ByCluster)
-    assert taxonomy.count == 0  # The rule takes the rarest class, which has none: too few to cluster.
-    fewer = calibrate_clustered(THR(), logits[:, :100], labels, 0.1, seed=1)
-    assert isinstance(fewer.taxonomy, ByCluster)
-    assert fewer.taxonomy.count > 1  # Computed anew: nothing is kept from the calibration before.
-    planned = calibrate_clustered(THR(), logits, labels, 0.1, seed=1, plan=ClusterPlan(clusters=2, share=0.3))
-    assert isinstance(planned.taxonomy, ByCluster)
-    assert planned.taxonomy.clusters[100] == 2  # The null cluster, whose threshold is that of all items.
-    thresholds = planned.thresholds(0.1)
-    assert (
-        thresholds[2]
-        == planned.cells.threshold(2, 0.1).value
-        == np.sort(planned.cells.cell(2))[conformal_rank(len(planned.cells.cell(2)), 0.1) - 1]
-    )
+    # 9 examples are needed and 100 classes have them: 9 * 100 // 175 = 5, two clusters.
+    assert taxonomy.count == 2
+    assert taxonomy.clusters[100] == 2  # The null cluster, whose threshold is that of all items.
+    pooled = np.sort(calibration.cells.cell(2))
+    thresholds = calibration.thresholds(0.1)
+    assert thresholds[2] == pooled[conformal_rank(len(pooled), 0.1) - 1]
     assert len(set(thresholds.tolist())) == 3
+    again = calibrate_clustered(THR(), logits[:, :100], labels, 0.1, seed=1).taxonomy
+    assert isinstance(again, ByCluster)
+    assert again.count > 2  # Without the empty class the rule gives more; nothing is kept from before.
 
 
 def test_identity_scores_leave_the_logits_alone() -> None:
