@@ -147,10 +147,10 @@ def block_of(inputs: Inputs, rows: slice) -> Values:
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    values = np.array(inputs[rows], dtype=np.float64, order="C")
-    if not np.isfinite(values).all():
+    given = inputs[rows]
+    if not np.isfinite(given).all():
         raise ValueError("inputs hold NaN or infinite values")
-    return values
+    return np.array(given, dtype=np.float64, order="C")
 
 
 def in_blocks(work: Callable[[slice], None], inputs: Inputs, threads: int) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from services.uncertainty.conformal.scores.base import Labels, Score, Values
+from services.uncertainty.conformal.scores.base import Inputs, Labels, Score, Values, block_of, checked_labels
 from services.uncertainty.conformal.scores.transforms import Transform, transformed, transformed_labels
 
 
@@ -21,6 +21,15 @@ class THR(Score):
 
     name: ClassVar[str] = "thr"
     transform: Transform = Transform.SOFTMAX
+
+    def of_labels(self, inputs: Inputs, labels: Labels, uniforms: Values | None = None, *, threads: int = 1) -> Values:
+        """As for every score; where the label's own value is all that counts, the others are not even read."""
+        if self.transform in {Transform.SOFTMAX, Transform.LOG_SOFTMAX}:
+            return super(THR, self).of_labels(inputs, labels, uniforms, threads=threads)
+        self._numbers(inputs, uniforms)
+        rows = np.arange(len(inputs))
+        own = inputs[rows, checked_labels(labels, len(inputs), inputs.shape[1])][:, None]
+        return self._labelled(block_of(own, slice(None)), np.zeros(len(own), np.intp), np.zeros(len(own)))
 
     def _all(self, values: Values, uniforms: Values) -> Values:
         return 1 - transformed(values, self.transform)

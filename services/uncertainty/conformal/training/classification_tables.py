@@ -17,7 +17,7 @@ def tables(record: Record) -> list[str]:
         "",
         f"Logits of the released traffic-sign classifier on the official test set ({record['items']:,} items,",
         f"{record['classes']} classes, accuracy {record['accuracy']:.1%}), divided by the temperature of its card;",
-        f"{record['splits']} random halves, {record['calibration']:,} items calibrate. All are halves of the same items,",
+        f"{record['splits']} random halves, {record['calibration']:,} items calibrate. All halves are of one set,",
         "so this is evidence of the computation, not of other pictures.",
         "",
         *_coverage(record),
@@ -44,12 +44,12 @@ def _coverage(record: Record) -> list[str]:
         "",
         *lines,
         "",
-        f"Without ties, {sum(one['within'] for one in tests)} of {len(tests)} means lie within the band. {small} of their KS",
+        f"Without ties, {sum(one['within'] for one in tests)} of {len(tests)} means lie within the band. {small} KS",
         f"p-values over {record['splits']} halves and {few} over {record['more_splits']:,} are below 0.05, where",
         f"{0.05 * len(tests):.1f} are expected each time; the scores share items and halves, so they go together.",
         *(
-            f"{name} has {share:.1%} tied scores (the best label's is 0 always): coverage is then above the band, of which"
-            " only the lower end is promised."
+            f"{name} has {share:.1%} tied scores (the best label's is 0 always): coverage is then above the band,\n"
+            "of which only the lower end is promised."
             for name, share in tied.items()
         ),
     ]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 Values = NDArray[np.float64]
@@ -72,18 +73,19 @@ def random_numbers(numbers: Values) -> Iterator[None]:
 
 
 class Given:
-    """A classifier for MAPIE whose features are its probabilities."""
+    """A classifier for MAPIE whose features are its probabilities, or its logits."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, of_logits: bool = False) -> None:
         self.classes_ = np.arange(classes)
+        self.of_logits = of_logits
 
     def fit(self, X: Values, y: NDArray[np.int64]) -> Given:
         """Nothing is fitted."""
         return self
 
     def predict_proba(self, X: Values) -> Values:
-        """The features."""
-        return np.asarray(X)
+        """The features, or their softmax."""
+        return np.asarray(softmax(X, axis=1) if self.of_logits else X)
 
     def predict(self, X: Values) -> NDArray[np.int64]:
         """The best label."""
@@ -94,10 +96,14 @@ class Given:
         return True
 
 
-def mapie_classifier(score: str, classes: int, alpha: float, seed: int = 0) -> Any:
+def mapie_classifier(score: str, classes: int, alpha: float, *, seed: int = 0, of_logits: bool = False) -> Any:
     """MAPIE's split conformal classifier of one score and level."""
     from mapie.classification import SplitConformalClassifier
 
     return SplitConformalClassifier(
-        estimator=Given(classes), confidence_level=1 - alpha, conformity_score=score, prefit=True, random_state=seed
+        estimator=Given(classes, of_logits=of_logits),
+        confidence_level=1 - alpha,
+        conformity_score=score,
+        prefit=True,
+        random_state=seed,
     )
