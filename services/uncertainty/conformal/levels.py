@@ -25,12 +25,15 @@ def exact_level(alpha: Level) -> Fraction:
     Raises:
         ValueError: no number, or not in (0, 1).
     """
-    try:
-        exact = (
-            alpha if isinstance(alpha, Fraction) else Fraction(alpha if isinstance(alpha, str) else repr(float(alpha)))
-        )
-    except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"alpha is no number: {alpha!r}") from error
+    if isinstance(alpha, Fraction):
+        exact = alpha
+    else:
+        try:
+            near = float(alpha)
+        except ValueError as error:
+            raise ValueError(f"alpha is no number: {alpha!r}") from error
+        # Checked before the text is read exactly: that of 1e-999999999 would take a long time.
+        exact = Fraction(alpha if isinstance(alpha, str) else repr(near)) if 0 < near < 1 else Fraction(0)
     if not 0 < exact < 1:
         raise ValueError(f"alpha must lie in (0, 1), not {alpha}")
     return exact

@@ -101,7 +101,7 @@ def measure(data: Path) -> Record:
         "calibration": len(items) // 2,
         "scores": scores,
         "sizes": {alpha: {name: one[alpha]["size"] for name, one in scores.items()} for alpha in ALPHAS},
-        "predictors": measure_predictors(items),
+        "predictors": measure_predictors(items, splits=CELL_SPLITS),
     }
 
 
@@ -180,7 +180,7 @@ def _summary(rows: list[dict[str, float]], alpha: str, count: int) -> Record:
     }
 
 
-def measure_predictors(items: Items, splits: int = CELL_SPLITS) -> Record:
+def measure_predictors(items: Items, *, splits: int) -> Record:
     """Plain, class-conditional, clustered, RC3P and top-1-filled sets of THR and of APS."""
     drawn: dict[str, list[dict[str, float]]] = {}
     for split in range(splits):

@@ -45,7 +45,7 @@ def test_floating_point_ranks_would_be_wrong() -> None:
     assert len(wrong) == 500
 
 
-@pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, "nan", "ten", float("nan"), float("inf"), "1/0"])
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, "nan", "ten", float("nan"), float("inf"), "1/0", "1e-999999999"])
 def test_levels_outside_are_refused(alpha: float | str) -> None:
     with pytest.raises(ValueError, match="alpha"):
         exact_level(alpha)
