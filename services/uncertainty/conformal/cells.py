@@ -47,9 +47,9 @@ class Cells:
             raise ValueError("calibration scores hold NaN")
         if len(cells) and not 0 <= cells.min() <= cells.max() < count:
             raise ValueError(f"cells must lie in 0..{count - 1}")
-        order = np.lexsort((scores, cells)) if count > 1 else np.argsort(scores, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=count))]).astype(np.int64)
-        return cls(np.ascontiguousarray(scores[order], np.float64), starts)
+        ordered = np.sort(scores) if count == 1 else scores[np.lexsort((scores, cells))]
+        return cls(np.asarray(ordered, np.float64), starts)
 
     @classmethod
     def joined(cls, parts: Sequence[Values]) -> Cells:

@@ -51,12 +51,16 @@ def facet(score_name: str, kind: str, threads: int) -> Steps:
     score = scores[score_name]
     made: list[Calibration] = []
 
+    def numbers(count: int, purpose: Purpose) -> NDArray[np.float64] | None:
+        return uniforms(0, np.arange(count), purpose) if score.is_randomised else None
+
     def calibration() -> None:
-        numbers = uniforms(0, np.arange(COUNT), Purpose.CALIBRATION)
-        made[:] = [calibrate(score, inputs, labels, uniforms=numbers, threads=threads)]
+        given = numbers(COUNT, Purpose.CALIBRATION)
+        made[:] = [calibrate(score, inputs, labels, uniforms=given, threads=threads)]
 
     def prediction() -> object:
-        return made[0].sets(tests, ALPHA, uniforms=uniforms(0, np.arange(TESTS), Purpose.PREDICTION), threads=threads)
+        given = numbers(TESTS, Purpose.PREDICTION)
+        return made[0].sets(tests, ALPHA, uniforms=given, threads=threads)
 
     return calibration, prediction
 
