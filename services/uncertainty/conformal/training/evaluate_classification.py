@@ -37,6 +37,7 @@ from services.uncertainty.conformal.scores import (
     TopK,
 )
 from services.uncertainty.conformal.training.classification_tables import tables
+from services.uncertainty.conformal.training.noisy_logits import measure_noisy
 from services.uncertainty.conformal.training.report import Record
 
 _PERCEPTION = Path(__file__).parents[3] / "perception"
@@ -72,8 +73,8 @@ class Items:
         numbers: random numbers, (N,).
     """
 
-    logits: Inputs
-    labels: Labels
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
     numbers: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -101,6 +102,7 @@ def measure(data: Path) -> Record:
         "calibration": len(items) // 2,
         "scores": scores,
         "sizes": {alpha: {name: one[alpha]["size"] for name, one in scores.items()} for alpha in ALPHAS},
+        "noisy": measure_noisy(items.logits, items.labels, items.numbers, SCORES, halves),
         "predictors": measure_predictors(items, splits=CELL_SPLITS),
     }
 
