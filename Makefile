@@ -23,10 +23,14 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 # Has an environment of its own: it pulls in what nothing else here needs.
 FUZZ := .venv-fuzz/bin/schemathesis
+# So do the libraries that conformal prediction is compared with; see its requirements.
+ORACLES := .venv-oracles/.installed
+ORACLE_INPUTS := services/uncertainty/conformal/training/oracles-requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test check format lock bench bench-fbp chaos fuzz demo picture train-low-dose-ct evaluate-low-dose-ct \
-	train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations clean
+	train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
+	evaluate-conformal compare-conformal clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +86,12 @@ train-blood-cells: $(DEV) ## Train the small classifier that evaluate-explanatio
 evaluate-explanations: $(DEV) ## Measure every explanation method; writes report.md beside the code (half an hour)
 	$(BIN)/python -m services.uncertainty.explanation.training evaluate $(ARGS)
 
+evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and tables; writes report.md beside the code
+	$(BIN)/python -m services.uncertainty.conformal.training evaluate $(ARGS)
+
+compare-conformal: $(ORACLES) ## Compare with TorchCP, MAPIE and crepes in an environment of their own; writes oracles.json
+	.venv-oracles/bin/python -m services.uncertainty.conformal.training.oracles
+
 picture: $(SERVING) ## Draw the README's picture with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture
 
@@ -96,7 +106,7 @@ lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fr
 	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
 
 clean: ## Remove the environment, caches and the local fleet's data
-	rm -rf $(VENV) .venv-fuzz .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) .venv-fuzz .venv-oracles .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -121,6 +131,12 @@ $(DEV): $(INPUTS) | $(BIN)/python
 $(FUZZ):
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	@touch $@
+
+$(ORACLES): $(ORACLE_INPUTS)
+	$(PYTHON) -m venv .venv-oracles
+	.venv-oracles/bin/pip install --quiet --disable-pip-version-check --requirement $(ORACLE_INPUTS)
+	.venv-oracles/bin/pip install --quiet --disable-pip-version-check --no-deps torchcp==1.2.1
 	@touch $@
 
 $(BENCH): $(INPUTS) | $(BIN)/python
