@@ -1,0 +1,1 @@
+"""Conformal prediction measured on data: published figures, other libraries."""
