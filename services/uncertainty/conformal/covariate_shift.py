@@ -1,7 +1,7 @@
 """Density ratios of inputs, by telling two samples apart (Tibshirani et al. 2019, section 2.3).
 
 A logistic regression that tells target from source inputs has odds proportional to the ratio of their densities; the
-factor does not matter to weighted conformal prediction. It must be fitted on other points than those that are tested.
+factor does not matter to weighted conformal prediction. It needs inputs of both samples, and labels of neither.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class OutOfBag:
     @property
     def usable(self) -> NDArray[np.bool_]:
         """(n,), points that some model has not seen; the others have no residual."""
-        return np.logical_or.reduce(self.outside, axis=0)
+        return np.asarray(self.outside.any(axis=0), dtype=np.bool_)
 
     def of_training(self, predictions: object) -> FloatArray:
         """Out-of-bag prediction of each usable training point, (u,).

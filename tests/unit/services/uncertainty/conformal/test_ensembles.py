@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from services.uncertainty.conformal.ensembles import (
     Average,
@@ -37,7 +38,7 @@ def test_every_point_seen_by_all_is_refused() -> None:
             out_of_bag(bad)
 
 
-def bootstrap_fits(inputs: FloatArray, values: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+def bootstrap_fits(inputs: FloatArray, values: FloatArray, seed: int) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Coefficients of 20 bootstrap least-squares fits, and what each has seen."""
     random = np.random.default_rng(seed)
     seen, fits = np.zeros((20, len(values)), dtype=np.bool_), []
@@ -45,7 +46,7 @@ def bootstrap_fits(inputs: FloatArray, values: FloatArray, seed: int) -> tuple[F
         chosen = random.integers(0, len(values), len(values))
         seen[model, chosen] = True
         fits.append(np.linalg.lstsq(inputs[chosen], values[chosen], rcond=None)[0])
-    return np.stack(fits), seen
+    return np.stack(fits).astype(np.float64), seen
 
 
 def test_jackknife_after_bootstrap_covers() -> None:

@@ -76,7 +76,7 @@ def test_adaptive_level_by_hand() -> None:
     state, missed = step(state, below=5, above=-5)
     assert missed
     assert state.level == pytest.approx(0.2 + 0.1 * (0.2 - 1))
-    assert state.window == (1, 2, 3, 4, 5)
+    assert list(state.window) == [1, 2, 3, 4, 5]
     assert state.bounds()[0] == math.inf, "rank ceil(6 x 0.88) = 6 of 5"
     assert adaptive_error_bound(0.1, 0.01, 1000) == pytest.approx(0.91 / 10)
 

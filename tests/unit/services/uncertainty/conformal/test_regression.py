@@ -170,11 +170,11 @@ def test_a_scale_of_weights_does_not_matter() -> None:
     points, _, values = drawn(60, 5)
     weights = np.random.default_rng(5).uniform(0.1, 3, 60)
     band = bands.around_points(points)
-    ends = [
+    first, second = (
         calibrate(band, values, score="a", weights=weights * scale).intervals(band, 0.1, weights=weights * scale).upper
         for scale in (1.0, 1e6)
-    ]
-    np.testing.assert_allclose(*ends)
+    )
+    np.testing.assert_allclose(first, second)
 
 
 @pytest.mark.parametrize("asymmetric", [False, True])
@@ -184,14 +184,14 @@ def test_a_stored_calibration_is_the_same(asymmetric: bool, options: dict[str, b
     given = {"groups": np.where(points > 0, "up", "down"), "weights": spread}
     chosen = {name: given[name] for name in options}
     band = bands.around_points(points)
-    calibration = calibrate(band, values, score="absolute", asymmetric=asymmetric, **chosen)  # type: ignore[arg-type]
+    calibration = calibrate(band, values, score="absolute", asymmetric=asymmetric, **chosen)
     file = io.BytesIO()
     np.savez(file, **calibration.to_arrays())  # type: ignore[arg-type]
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
         back = RegressionCalibration.from_arrays(arrays, json.loads(json.dumps(calibration.metadata())))
     for alpha in (0.05, "0.1", 0.31):
-        first, second = (one.intervals(band, alpha, **chosen) for one in (calibration, back))  # type: ignore[arg-type]
+        first, second = (one.intervals(band, alpha, **chosen) for one in (calibration, back))
         np.testing.assert_array_equal(first.lower, second.lower)
         np.testing.assert_array_equal(first.upper, second.upper)
     broken = dict(calibration.to_arrays())
