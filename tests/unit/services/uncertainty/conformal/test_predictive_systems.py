@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 
 from services.uncertainty.conformal.bands import around_points
 from services.uncertainty.conformal.predictive_systems import PredictiveSystem, fit_predictive_system
@@ -43,8 +43,6 @@ def test_crps_is_its_integral(residuals: list[float], value: float, unit: float)
 
 def test_crps_of_a_normal_distribution() -> None:
     """Closed form for N(0, 1) at y: y (2 Phi(y) - 1) + 2 phi(y) - 1 / sqrt(pi)."""
-    from scipy.stats import norm
-
     ordered = norm.ppf((np.arange(20000) + 0.5) / 20000)
     predictive = fit_predictive_system(np.zeros(20000), ordered).predict([0.0, 0.0])
     values = np.array([0.0, 1.3])
