@@ -1,1 +1,1 @@
-"""Conformal prediction: sets and intervals that hold the truth as often as they say (Vovk, Gammerman, Shafer 2005)."""
+"""Conformal prediction: scores, calibrations, sets and p-values, and what is measured of them. NumPy and SciPy only."""

@@ -1,1 +1,1 @@
-"""Conformal prediction measured on data: published figures, other libraries."""
+"""Measurements of the conformal methods, and other libraries beside them; the only place that may import torch."""
