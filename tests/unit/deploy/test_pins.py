@@ -41,7 +41,7 @@ def test_every_direct_dependency_is_pinned(extra: str) -> None:
 
 def test_serving_installs_no_training_library() -> None:
     serving = {normalised(requirement) for requirement in PROJECT["dependencies"]}
-    assert not serving & {"torch", "onnxscript", "scikit-image", "matplotlib", "astra-toolbox"}
+    assert not serving & {"torch", "onnxscript", "scikit-image", "scikit-learn", "matplotlib", "astra-toolbox"}
 
 
 def test_the_gpl_library_is_for_benchmarks_only() -> None:
