@@ -14,6 +14,9 @@ from services.uncertainty.explanation.graph import Size, Weights
 from services.uncertainty.explanation.operations import Operations
 from services.uncertainty.explanation.rules import mirrored, triangular_blocks
 
+MANY_POSITIONS = 256
+"""From so many on, products have the positions as columns; below, as rows: few columns leave registers empty."""
+
 _AXES_AS_INPUT = 18
 """Opset from which the sum of squares takes its axes as an input."""
 
@@ -22,7 +25,11 @@ class GraphOperations(Operations[str]):
     """Adds nodes to a graph; a tensor is its name.
 
     Weights that the graph already holds are not stored a second time, and mirrored ones are mirrored when a session is
-    made; the triangular factors of kernels are new and make the file up to three quarters larger.
+    made; the triangular factors of kernels are new and make the file up to three quarters larger, and the taps
+    of each phase of a strided kernel are stored beside it.
+
+    onnxruntime holds what convolutions make in blocks of channels. Sums over channels and products with a map of one
+    channel leave that form, and copies with the channels last cost least; so such operations turn their tensors first.
 
     Args:
         graph: grows.
@@ -137,19 +144,34 @@ class GraphOperations(Operations[str]):
     def norms(self, value: str, weight: Weights, *, size: Size) -> str:
         """See `Operations`; |W_uv x| = |R_uv x| with the triangular factor of W_uv, whose zeros need no multiplying."""
         inputs, taps = weight.shape[1], weight.shape[2] * weight.shape[3]
+        blocks = triangular_blocks(weight)
+        if size[0] * size[1] >= MANY_POSITIONS:
+            columns = self.node("Reshape", value, self.integers(0, inputs, -1))
+            squares = [self._squares_along(columns, block, first) for first, block in blocks]
+            return self.node("Reshape", self._root(squares), self.integers(0, taps, *size))
         places = self.node("Reshape", self._last(value), self.integers(-1, inputs))
-        squares = [self._squares(places, block, first) for first, block in triangular_blocks(weight)]
-        norms = self.square_root(self.node("Sum", *squares) if len(squares) > 1 else squares[0])
-        return self._first(self.node("Reshape", norms, self.integers(-1, *size, taps)))
+        squares = [self._squares(places, block, first) for first, block in blocks]
+        return self._first(self.node("Reshape", self._root(squares), self.integers(-1, *size, taps)))
+
+    def _root(self, squares: Sequence[str]) -> str:
+        return self.square_root(self.node("Sum", *squares) if len(squares) > 1 else squares[0])
+
+    def _squares_along(self, columns: str, block: Weights, first: int) -> str:
+        """Squared norm of what some rows of each factor make of the inputs from `first` on, (batch, taps, places)."""
+        taps, rows, used = block.shape
+        if first:
+            columns = self.node("Slice", columns, self.integers(first), self.integers(first + used), self.integers(1))
+        flat = self.node("MatMul", self.store(block.reshape(taps * rows, used)), columns)
+        product = self.node("Reshape", flat, self.integers(0, taps, rows, -1))
+        return self.node("ReduceSum", self.multiply(product, product), self.integers(2), keepdims=0)
 
     def _squares(self, places: str, block: Weights, first: int) -> str:
-        """Squared norm of what some rows of each factor make of the inputs from `first` on, (places, taps)."""
+        """The same of (places, inputs), (places, taps)."""
         taps, rows, used = block.shape
         if first:
             places = self.node("Slice", places, self.integers(first), self.integers(first + used), self.integers(1))
         flat = self.node("MatMul", places, self.store(block.reshape(taps * rows, used).T))
-        product = self.node("Reshape", flat, self.integers(-1, taps, rows))
-        return self._sum_squares(product, axis=2, keepdims=0)
+        return self._sum_squares(self.node("Reshape", flat, self.integers(-1, taps, rows)), axis=2, keepdims=0)
 
     def _sum_squares(self, value: str, *, axis: int, keepdims: int) -> str:
         if self._opset < _AXES_AS_INPUT:
