@@ -66,7 +66,7 @@ class JointGraph:
         self._model.CopyFrom(model)
         self._graph = self._model.graph
         self.picture = _picture(self._graph)
-        self.operations = GraphOperations(self._graph)
+        self.operations = GraphOperations(self._graph, opset=opset)
         self._graph.input.append(_tensor(TARGET, TensorProto.INT64, "batch"))
         self.values = {name: name for name in self._names()}
         self._choose_class()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,25 +10,37 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from services.uncertainty.explanation.graph import Convolution, Size, Weights
+from services.uncertainty.explanation.graph import Size, Weights
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import one_hot, triangular_blocks
+from services.uncertainty.explanation.rules import mirrored, triangular_blocks
+
+MANY_POSITIONS = 256
+"""From so many on, products have the positions as columns; below, as rows: few columns leave registers empty."""
+
+_AXES_AS_INPUT = 18
+"""Opset from which the sum of squares takes its axes as an input."""
 
 
 class GraphOperations(Operations[str]):
     """Adds nodes to a graph; a tensor is its name.
 
     Weights that the graph already holds are not stored a second time, and mirrored ones are mirrored when a session is
-    made; the triangular factors of kernels are new and make the file up to three quarters larger.
+    made; the triangular factors of kernels are new and make the file up to three quarters larger, and the taps
+    of each phase of a strided kernel are stored beside it.
+
+    onnxruntime holds what convolutions make in blocks of channels. Sums over channels and products with a map of one
+    channel leave that form, and copies with the channels last cost least; so such operations turn their tensors first.
 
     Args:
         graph: grows.
+        opset: of its model.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._graph = graph
+    def __init__(self, graph: onnx.GraphProto, *, opset: int) -> None:
+        self._graph, self._opset = graph, opset
         known = ((item.name, numpy_helper.to_array(item)) for item in graph.initializer)
         self._constants: dict[_Key, str] = {_key(value): name for name, value in known}
+        self._turned: dict[str, str] = {}
         self._count = 0
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -88,66 +101,109 @@ class GraphOperations(Operations[str]):
         """See `Operations`."""
         return self.node("ReduceSum", value, self.integers(1), keepdims=1)
 
-    def convolve(self, value: str, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> str:
+    def convolve(self, value: str, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0)) -> str:
         """See `Operations`."""
-        return self.node("Conv", value, self.store(weight), strides=[stride, stride], pads=[*padding, *padding])
+        pads = (*padding, *padding)[:4]
+        return self.node("Conv", value, self._kernel(weight), strides=[stride, stride], pads=pads)
 
-    def contribution_norms(self, value: str, convolution: Convolution, *, size: Size) -> str:
+    def _kernel(self, weight: Weights) -> str:
+        """A kernel, or the nodes that mirror one that the graph holds already."""
+        whole = mirrored(weight)
+        if _key(whole) not in self._constants or _key(weight) in self._constants:
+            return self.store(weight)
+        swapped = self.node("Transpose", self.store(whole), perm=[1, 0, 2, 3])
+        first, both = self.integers(-1, -1), self.integers(2, 3)
+        end = self.integers(*(-extent - 1 for extent in weight.shape[2:]))
+        return self.node("Slice", swapped, first, end, both, first)
+
+    def squared_norm(self, value: str) -> str:
+        """See `Operations`."""
+        return self._first(self._sum_squares(self._last(value), axis=3, keepdims=1))
+
+    def inner(self, left: str, right: str) -> str:
+        """See `Operations`."""
+        product = self.multiply(self._last(left), self._last(right))
+        return self._first(self.node("ReduceSum", product, self.integers(3), keepdims=1))
+
+    def scale(self, value: str, factor: str) -> str:
+        """See `Operations`."""
+        return self._first(self.multiply(self._last(value), self._last(factor)))
+
+    def _last(self, value: str) -> str:
+        """A tensor with its channels as the last axis."""
+        if value not in self._turned:
+            self._turned[value] = self.node("Transpose", value, perm=[0, 2, 3, 1])
+        return self._turned[value]
+
+    def _first(self, turned: str) -> str:
+        """Back again."""
+        value = self.node("Transpose", turned, perm=[0, 3, 1, 2])
+        self._turned[value] = turned
+        return value
+
+    def norms(self, value: str, weight: Weights, *, size: Size) -> str:
         """See `Operations`; |W_uv x| = |R_uv x| with the triangular factor of W_uv, whose zeros need no multiplying."""
-        _, inputs, height, width = convolution.weight.shape
-        taps, behind, dense = height * width, convolution.size(size), convolution.stride == 1
-        if dense:
+        inputs, taps = weight.shape[1], weight.shape[2] * weight.shape[3]
+        blocks = triangular_blocks(weight)
+        if size[0] * size[1] >= MANY_POSITIONS:
             columns = self.node("Reshape", value, self.integers(0, inputs, -1))
-        else:
-            # What no tap of the stride meets need not be computed: that is three quarters.
-            seen = [self._seen(value, convolution, tap, behind) for tap in np.ndindex(height, width)]
-            together = self.node("Concat", *seen, axis=1) if taps > 1 else seen[0]
-            columns = self.node("Reshape", together, self.integers(0, taps, inputs, -1))
-        squares = [
-            self._squares(columns, block, first, inputs=inputs, axis=1 if dense else 2)
-            for first, block in triangular_blocks(convolution.weight)
-        ]
-        norms = self.square_root(self.node("Sum", *squares) if len(squares) > 1 else squares[0])
-        if not dense:
-            return self.node("Reshape", norms, self.integers(0, taps, *behind))
-        there = self.node("Reshape", norms, self.integers(0, taps, *size))
-        each = self.store(np.ascontiguousarray(one_hot(height, width).transpose(1, 0, 2, 3)))
-        return self.node("Conv", there, each, group=taps, pads=[*convolution.padding, *convolution.padding])
+            squares = [self._squares_along(columns, block, first) for first, block in blocks]
+            return self.node("Reshape", self._root(squares), self.integers(0, taps, *size))
+        places = self.node("Reshape", self._last(value), self.integers(-1, inputs))
+        squares = [self._squares(places, block, first) for first, block in blocks]
+        return self._first(self.node("Reshape", self._root(squares), self.integers(-1, *size, taps)))
 
-    def _squares(self, columns: str, block: Weights, first: int, *, inputs: int, axis: int) -> str:
+    def _root(self, squares: Sequence[str]) -> str:
+        return self.square_root(self.node("Sum", *squares) if len(squares) > 1 else squares[0])
+
+    def _squares_along(self, columns: str, block: Weights, first: int) -> str:
         """Squared norm of what some rows of each factor make of the inputs from `first` on, (batch, taps, places)."""
         taps, rows, used = block.shape
         if first:
-            along = self.integers(axis)
-            columns = self.node("Slice", columns, self.integers(first), self.integers(inputs), along)
-        if axis == 1:
-            flat = self.node("MatMul", self.store(block.reshape(taps * rows, used)), columns)
-            product = self.node("Reshape", flat, self.integers(0, taps, rows, -1))
-        else:
-            product = self.node("MatMul", self.store(block), columns)
+            columns = self.node("Slice", columns, self.integers(first), self.integers(first + used), self.integers(1))
+        flat = self.node("MatMul", self.store(block.reshape(taps * rows, used)), columns)
+        product = self.node("Reshape", flat, self.integers(0, taps, rows, -1))
         return self.node("ReduceSum", self.multiply(product, product), self.integers(2), keepdims=0)
 
-    def _seen(self, value: str, convolution: Convolution, tap: tuple[int, ...], behind: Size) -> str:
-        """What one tap reads for each place of the output: (batch, inputs, rows, columns)."""
-        (above, left), step = convolution.padding, convolution.stride
-        padded = value
-        if above or left:
-            padded = self.node("Pad", value, self.integers(0, 0, above, left, 0, 0, above, left))
-        ends = [first + step * (extent - 1) + 1 for first, extent in zip(tap, behind, strict=True)]
-        return self.node(
-            "Slice", padded, self.integers(*tap), self.integers(*ends), self.integers(2, 3), self.integers(step, step)
-        )
+    def _squares(self, places: str, block: Weights, first: int) -> str:
+        """The same of (places, inputs), (places, taps)."""
+        taps, rows, used = block.shape
+        if first:
+            places = self.node("Slice", places, self.integers(first), self.integers(first + used), self.integers(1))
+        flat = self.node("MatMul", places, self.store(block.reshape(taps * rows, used).T))
+        return self._sum_squares(self.node("Reshape", flat, self.integers(-1, taps, rows)), axis=2, keepdims=0)
+
+    def _sum_squares(self, value: str, *, axis: int, keepdims: int) -> str:
+        if self._opset < _AXES_AS_INPUT:
+            return self.node("ReduceSumSquare", value, axes=[axis], keepdims=keepdims)
+        return self.node("ReduceSumSquare", value, self.integers(axis), keepdims=keepdims)
+
+    def phase(self, value: str, offset: Size, *, stride: int, size: Size, below: Size, channels: int) -> str:
+        """See `Operations`; as a convolution of each channel, which keeps the layout of those around it."""
+        if stride == 1:
+            return value
+        one = np.zeros((channels, 1, stride, stride), np.float32)
+        one[:, :, offset[0], offset[1]] = 1
+        pads = [0, 0, *(stride * extent - whole for extent, whole in zip(size, below, strict=True))]
+        return self.node("Conv", value, self.store(one), group=channels, strides=[stride, stride], pads=pads)
+
+    def interleave(self, values: Sequence[str], offsets: Sequence[Size], *, stride: int, size: Size) -> str:
+        """See `Operations`."""
+        if stride == 1:
+            return values[0]
+        together = self.node("Concat", *values, axis=1) if len(values) > 1 else values[0]
+        each = np.zeros((len(values), 1, stride, stride), np.float32)
+        for index, (row, column) in enumerate(offsets):
+            each[index, 0, row, column] = 1
+        pads = [0, 0, *(-extent % stride for extent in size)]
+        return self.node("ConvTranspose", together, self.store(each), strides=[stride, stride], pads=pads)
 
     def spread(self, value: str, weight: Weights, *, stride: int, padding: Size, size: Size) -> str:
         """See `Operations`."""
         rows, columns = weight.shape[2:]
         if stride == 1:
             # The same as a convolution with the mirrored kernel, which is twice as fast.
-            swapped = self.node("Transpose", self.store(weight), perm=[1, 0, 2, 3])
-            both, end = self.integers(2, 3), self.integers(-rows - 1, -columns - 1)
-            mirrored = self.node("Slice", swapped, self.integers(-1, -1), end, both, self.integers(-1, -1))
-            pads = [rows - 1 - padding[0], columns - 1 - padding[1]]
-            return self.node("Conv", value, mirrored, pads=[*pads, *pads])
+            return self.convolve(value, mirrored(weight), padding=(rows - 1 - padding[0], columns - 1 - padding[1]))
         rest = [
             (extent + 2 * pad - kernel) % stride
             for extent, pad, kernel in zip(size, padding, weight.shape[2:], strict=True)

@@ -5,9 +5,10 @@ Tensors have the shape (batch, channels, height, width) throughout; none of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from services.uncertainty.explanation.graph import Convolution, Size, Weights
+from services.uncertainty.explanation.graph import Size, Weights
 
 T = TypeVar("T")
 
@@ -42,14 +43,35 @@ class Operations(Protocol[T]):
     def sum_channels(self, value: T) -> T:
         """Sum over the channels, (batch, 1, height, width)."""
 
-    def convolve(self, value: T, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> T:
-        """Convolution without bias, weight (outputs, inputs, height, width)."""
+    def squared_norm(self, value: T) -> T:
+        """Sum of the squares of the channels, (batch, 1, height, width)."""
 
-    def contribution_norms(self, value: T, convolution: Convolution, *, size: Size) -> T:
-        """|W_uv x| that each tap contributes to each place of the output, (batch, taps, rows, columns).
+    def inner(self, left: T, right: T) -> T:
+        """Inner product over the channels of two tensors of one shape, (batch, 1, height, width)."""
+
+    def scale(self, value: T, factor: T) -> T:
+        """Each position's vector times its number in `factor`, (batch, 1, height, width)."""
+
+    def convolve(self, value: T, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0)) -> T:
+        """Convolution without bias, weight (outputs, inputs, height, width).
+
+        `padding` is of rows and columns, or of what is above, left, below and right.
+        """
+
+    def norms(self, value: T, weight: Weights, *, size: Size) -> T:
+        """|W_uv x| that each position contributes through each tap of a kernel, (batch, taps, height, width).
 
         `size` is height and width of `value`.
         """
+
+    def phase(self, value: T, offset: Size, *, stride: int, size: Size, below: Size, channels: int) -> T:
+        """Every `stride`-th position from `offset` on, with zeros below and right up to the height and width `size`.
+
+        `below` is height and width of `value`, and `channels` how many it has.
+        """
+
+    def interleave(self, values: Sequence[T], offsets: Sequence[Size], *, stride: int, size: Size) -> T:
+        """Maps (batch, 1, ...) of phases put together to the height and width `size`; phases not given are zero."""
 
     def spread(self, value: T, weight: Weights, *, stride: int, padding: Size, size: Size) -> T:
         """Transposed convolution, weight (inputs, outputs, height, width), to the height and width `size`."""

@@ -8,19 +8,20 @@ passes the relevance R_j of a position down: R_i = sum over j of mu_ij R_j. The 
 its own; it is shared out in proportion to the norms of the contributions, as the authors' code does.
 
 Since <W_uv x, z> = <x, W_uv^T z>, a convolution's rule takes one transposed convolution for its weights, and for its
-bias the norms of what each tap contributes and one transposed convolution more: no loop over positions, no autograd.
+bias the norms of what each tap contributes: no loop over positions, no autograd. What is passed down from a position is
+linear in R z / |z|^2, its aim. A convolution with a stride is first taken apart into those of its phases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from services.uncertainty.explanation.graph import Branch, Convolution, MaxPool, Network, Size, Weights
 from services.uncertainty.explanation.operations import Operations
+from services.uncertainty.explanation.phases import Phase, phases
 
 T = TypeVar("T")
 
@@ -29,19 +30,6 @@ NORM_FLOOR = 1e-12
 
 BIAS_FLOOR = 1e-14
 """Added to the sum of norms: where every contribution is zero, the bias belongs to nobody and its share is lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Aim(Generic[T]):
-    """What contributions are compared with.
-
-    Attributes:
-        before: the pre-activation z, (batch, channels, height, width).
-        ratio: R / |z|^2, (batch, 1, height, width).
-    """
-
-    before: T
-    ratio: T
 
 
 def class_relevance(operations: Operations[T], features: T, weight: T, bias: T, *, positions: int) -> T:
@@ -101,9 +89,8 @@ def backward(
         if junction.output not in found:
             continue
         before = values[junction.name]
-        squares = operations.sum_channels(operations.multiply(before, before))
-        norm = operations.add(squares, _number(operations, NORM_FLOOR))
-        aim = Aim(before, operations.divide(found[junction.output], norm))
+        norm = operations.add(operations.squared_norm(before), _number(operations, NORM_FLOOR))
+        aim = operations.scale(before, operations.divide(found[junction.output], norm))
         for branch in junction.branches:
             share = _share(operations, branch, values[branch.source], aim, size=network.sizes[branch.source])
             known = found.get(branch.source)
@@ -116,18 +103,17 @@ def pooled(operations: Operations[T], source: T, pool: MaxPool, *, channels: int
     return operations.regroup(operations.sum_channels(_won(operations, source, pool)), channels)
 
 
-def _share(operations: Operations[T], branch: Branch, source: T, aim: Aim[T], *, size: Size) -> T:
+def _share(operations: Operations[T], branch: Branch, source: T, aim: T, *, size: Size) -> T:
     """Relevance that a branch passes to the positions it reads."""
     if branch.convolution is None:
-        common = operations.sum_channels(operations.multiply(source, aim.before))
-        return operations.multiply(common, aim.ratio)
+        return operations.inner(source, aim)
     if branch.pool is None:
         return convolution_shares(operations, branch.convolution, [source], aim, size=size)[0]
     return _pooled_share(operations, branch.convolution, branch.pool, source, aim, size=size)
 
 
 def convolution_shares(
-    operations: Operations[T], convolution: Convolution, parts: Sequence[T], aim: Aim[T], *, size: Size
+    operations: Operations[T], convolution: Convolution, parts: Sequence[T], aim: T, *, size: Size
 ) -> list[T]:
     """Relevance of the positions of each part of a convolution's input.
 
@@ -135,32 +121,61 @@ def convolution_shares(
         operations: the backend.
         convolution: whose rule.
         parts: tensors that add up to the input; more than one only behind a maximum pooling.
-        aim: z and R / |z|^2 of the output.
+        aim: z R / |z|^2 of the output, (batch, outputs, height, width).
         size: height and width of the input.
     """
-    stride, padding = convolution.stride, convolution.padding
-    aimed = operations.multiply(aim.before, aim.ratio)
-    back = operations.spread(aimed, convolution.weight, stride=stride, padding=padding, size=size)
-    shares = [operations.sum_channels(operations.multiply(part, back)) for part in parts]
-    if not convolution.bias.any():
-        return shares
-    norms = [operations.contribution_norms(part, convolution, size=size) for part in parts]
+    stride, views = convolution.stride, phases(convolution, size)
+    channels = convolution.weight.shape[1]
+    seen = [
+        [
+            operations.phase(part, view.offset, stride=stride, size=view.size, below=size, channels=channels)
+            for view in views
+        ]
+        for part in parts
+    ]
+    backs = [operations.convolve(aim, mirrored(view.weight), padding=view.reversed_padding) for view in views]
+    shares = [[operations.inner(value, back) for value, back in zip(part, backs, strict=True)] for part in seen]
+    if convolution.bias.any():
+        shares = _with_bias(operations, convolution, views, seen, shares, aim)
+    offsets = [view.offset for view in views]
+    return [operations.interleave(part, offsets, stride=stride, size=size) for part in shares]
+
+
+def _with_bias(
+    operations: Operations[T],
+    convolution: Convolution,
+    views: Sequence[Phase],
+    seen: Sequence[Sequence[T]],
+    shares: Sequence[Sequence[T]],
+    aim: T,
+) -> list[list[T]]:
+    """Shares of phases, and what the bias owes to them: <b, aim> |c_ij| / (sum over i of |c_ij|)."""
+    taps = [one_hot(*view.weight.shape[2:]) for view in views]
+    norms = [
+        [operations.norms(value, view.weight, size=view.size) for value, view in zip(part, views, strict=True)]
+        for part in seen
+    ]
     total = _number(operations, BIAS_FLOOR)
-    for norm in norms:
-        total = operations.add(total, operations.sum_channels(norm))
-    along = operations.convolve(aim.before, np.ascontiguousarray(convolution.bias[None, :, None, None]))
-    owed = operations.divide(operations.multiply(along, aim.ratio), total)
-    taps = np.ascontiguousarray(one_hot(*convolution.weight.shape[2:]).transpose(1, 0, 2, 3))
+    for part in norms:
+        for norm, each, view in zip(part, taps, views, strict=True):
+            total = operations.add(operations.convolve(norm, each, padding=view.padding), total)
+    along = operations.convolve(aim, np.ascontiguousarray(convolution.bias[None, :, None, None]))
+    owed = operations.divide(along, total)
+    spread = [
+        operations.convolve(owed, mirrored(each), padding=view.reversed_padding)
+        for each, view in zip(taps, views, strict=True)
+    ]
     return [
-        operations.add(
-            share, operations.spread(operations.multiply(norm, owed), taps, stride=stride, padding=padding, size=size)
-        )
-        for share, norm in zip(shares, norms, strict=True)
+        [
+            operations.add(share, operations.inner(norm, each))
+            for share, norm, each in zip(part, known, spread, strict=True)
+        ]
+        for part, known in zip(shares, norms, strict=True)
     ]
 
 
 def _pooled_share(
-    operations: Operations[T], convolution: Convolution, pool: MaxPool, source: T, aim: Aim[T], *, size: Size
+    operations: Operations[T], convolution: Convolution, pool: MaxPool, source: T, aim: T, *, size: Size
 ) -> T:
     """The block of pooling and convolution: a position contributes in those channels in which it won."""
     channels, count = convolution.weight.shape[1], pool.kernel**2
@@ -218,6 +233,11 @@ def triangular_blocks(weight: Weights) -> list[tuple[int, Weights]]:
 def one_hot(height: int, width: int) -> Weights:
     """A kernel (1, height * width, height, width) whose channel t is 1 at tap t."""
     return np.eye(height * width, dtype=np.float32).reshape(1, height * width, height, width)
+
+
+def mirrored(weight: Weights) -> Weights:
+    """The kernel whose convolution is the transposed one: (inputs, outputs, height, width), both axes reversed."""
+    return weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3).copy()
 
 
 def _number(operations: Operations[T], value: float) -> T:

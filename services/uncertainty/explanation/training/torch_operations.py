@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.uncertainty.explanation.graph import Branch, Convolution, Network, Size, Weights
+from services.uncertainty.explanation.graph import Branch, Network, Size, Weights
 from services.uncertainty.explanation.operations import Operations
 from services.uncertainty.explanation.rules import backward, class_relevance, contrasted, pooled
 
@@ -53,19 +55,45 @@ class TorchOperations(Operations[Tensor]):
         """See `Operations`."""
         return value.sum(dim=1, keepdim=True)
 
-    def convolve(self, value: Tensor, weight: Weights, *, stride: int = 1, padding: Size = (0, 0)) -> Tensor:
+    def squared_norm(self, value: Tensor) -> Tensor:
         """See `Operations`."""
-        return functional.conv2d(value, self.constant(weight), stride=stride, padding=padding)
+        return value.square().sum(dim=1, keepdim=True)
 
-    def contribution_norms(self, value: Tensor, convolution: Convolution, *, size: Size) -> Tensor:
+    def inner(self, left: Tensor, right: Tensor) -> Tensor:
         """See `Operations`."""
-        weight = self.constant(convolution.weight)
+        return (left * right).sum(dim=1, keepdim=True)
+
+    def scale(self, value: Tensor, factor: Tensor) -> Tensor:
+        """See `Operations`."""
+        return value * factor
+
+    def convolve(self, value: Tensor, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0)) -> Tensor:
+        """See `Operations`."""
+        above, left, below, right = (*padding, *padding)[:4]
+        padded = functional.pad(value, (left, right, above, below))
+        return functional.conv2d(padded, self.constant(weight), stride=stride)
+
+    def norms(self, value: Tensor, weight: Weights, *, size: Size) -> Tensor:
+        """See `Operations`."""
         outputs, inputs, height, width = weight.shape
-        seen = functional.unfold(value, (height, width), padding=convolution.padding, stride=convolution.stride)
-        columns = seen.reshape(len(value), inputs, height * width, -1).transpose(1, 2)
-        product = weight.permute(2, 3, 0, 1).reshape(height * width, outputs, inputs) @ columns
+        matrices = self.constant(weight).permute(2, 3, 0, 1).reshape(1, height * width, outputs, inputs)
+        product = matrices @ value.reshape(len(value), 1, inputs, -1)
         norms = self.square_root(product.square().sum(dim=2))
-        return norms.reshape(len(value), height * width, *convolution.size(size))
+        return norms.reshape(len(value), height * width, *size)
+
+    def phase(self, value: Tensor, offset: Size, *, stride: int, size: Size, below: Size, channels: int) -> Tensor:
+        """See `Operations`."""
+        del channels
+        missing = [stride * extent - whole for extent, whole in zip(size, below, strict=True)]
+        padded = functional.pad(value, (0, missing[1], 0, missing[0]))
+        return padded[:, :, offset[0] :: stride, offset[1] :: stride]
+
+    def interleave(self, values: Sequence[Tensor], offsets: Sequence[Size], *, stride: int, size: Size) -> Tensor:
+        """See `Operations`."""
+        known = dict(zip(offsets, values, strict=True))
+        zero = torch.zeros_like(values[0])
+        every = [known.get((row, column), zero) for row in range(stride) for column in range(stride)]
+        return functional.pixel_shuffle(torch.cat(every, dim=1), stride)[:, :, : size[0], : size[1]]
 
     def spread(self, value: Tensor, weight: Weights, *, stride: int, padding: Size, size: Size) -> Tensor:
         """See `Operations`."""
