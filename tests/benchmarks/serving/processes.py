@@ -1,7 +1,8 @@
 """A running system as a whole: all processes that came of its start, their CPU time and memory, their end.
 
-Some systems start daemons in sessions of their own, some overwrite the memory that /proc/PID/environ shows. So a process
-belongs to a system if its environment carries the mark that the system was started with, or if its parent belongs.
+Some systems start daemons in sessions of their own, some overwrite the memory that /proc/PID/environ shows. So a
+process belongs to a system if its environment carries the mark that the system was started with, or if its parent
+belongs.
 """
 
 from __future__ import annotations

@@ -91,8 +91,9 @@ def _circumstances(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _setups(rows: Sequence[Row], machine: Mapping[str, Any]) -> str:
     versions = machine["peers"]
+    spin = {True: "", False: "; threads do not spin"}
     return "\n".join(
-        f"- {name}: {versions.get(name, 'this tree')}; {system.setup}{'' if system.spinning else '; threads do not spin'}"
+        f"- {name}: {versions.get(name, 'this tree')}; {system.setup}{spin[system.spinning]}"
         for name, system in SYSTEMS.items()
         if any(row.system == name for row in rows)
     )

@@ -1,4 +1,4 @@
-"""What was measured, one row per cell, appended to a file as it comes: a run that was cut off goes on where it stopped."""
+"""What was measured: one row per cell, appended to a file as it comes, so that a run that was cut off can go on."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ FACET = System(
         "{state}",
         "--ready-file",
         "{state}/ready.json",
-    ),  # fmt: skip
+    ),
     forms={"tensor": _TRITON, "png": _SIGNS},
     paths={"tensor": "/v2/models/{model}/infer", "png": "/v1/perception/classifications"},
     grace_s=30.0,
@@ -141,7 +141,7 @@ SYSTEMS: Mapping[str, System] = {
                 "127.0.0.1",
                 "--port",
                 "{port}",
-            ),  # fmt: skip
+            ),
             forms={"tensor": _BENTOML, "png": _BENTOML},
             paths={"tensor": "/tensor", "png": "/png"},
         ),

@@ -1,7 +1,7 @@
 """BentoML: one process without batching.
 
-Its adaptive batching takes JSON, or a second service behind the first, whose answers fail under load and which is slower
-than this. No `from __future__ import annotations`: it reads the annotations as they are.
+Its adaptive batching takes JSON, or a second service behind the first, whose answers fail under load and which is
+slower than this. No `from __future__ import annotations`: it reads the annotations as they are.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""LitServe: dynamic batching in a worker process; takes JSON and forms only, so the tensor comes as a form's file."""
+"""LitServe: dynamic batching in a worker process; takes JSON and forms only, so the tensor comes as a form's file.
 
-from __future__ import annotations
+No `from __future__ import annotations`: LitServe reads the annotation of `decode_request` as it is.
+"""
 
 from collections.abc import Sequence
 from typing import Any

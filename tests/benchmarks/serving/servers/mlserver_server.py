@@ -6,7 +6,6 @@ Its REST has no binary tensors, so a row comes as one BYTES element in base64.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,8 @@ from mlserver.codecs import Base64Codec, NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
 from tests.benchmarks.serving.servers.common import BATCH, Model, ports
+
+IMPLEMENTATION = "tests.benchmarks.serving.servers.mlserver_server.OnnxRuntime"
 
 
 class OnnxRuntime(MLModel):
@@ -40,8 +41,7 @@ def write_settings(folder: Path) -> None:
     http, grpc, metrics = ports()[:3]
     server = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
     server |= {"parallel_workers": 0, "debug": False, "use_structured_logging": False}
-    model = {"name": "model", "implementation": f"{__spec__.name}.OnnxRuntime"}
-    model |= {"max_batch_size": BATCH, "max_batch_time": 0.001}
+    model = {"name": "model", "implementation": IMPLEMENTATION, "max_batch_size": BATCH, "max_batch_time": 0.001}
     (folder / "settings.json").write_text(json.dumps(server))
     (folder / "model-settings.json").write_text(json.dumps(model))
 
@@ -49,6 +49,6 @@ def write_settings(folder: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         write_settings(Path(name))
-        sys.path.insert(0, os.getcwd())
+        sys.path.insert(0, str(Path.cwd()))
         sys.argv = ["mlserver", "start", name]
-        main.main()
+        main()

@@ -39,7 +39,8 @@ if __name__ == "__main__":
     serve.start(
         http_options=HTTPOptions(host="127.0.0.1", port=ports()[0]), logging_config={"enable_access_log": False}
     )
-    serve.run(Classifier.bind(), route_prefix="/")
+    application: Any = Classifier
+    serve.run(application.bind(), route_prefix="/")
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     stopped.wait()
