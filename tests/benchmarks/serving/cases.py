@@ -76,7 +76,8 @@ def draw_samples(case: Case, models: Path, *, count: int) -> list[Sample]:
         if case.route == "png":
             row, png = draw_picture(random, side=case.row[-1])
         else:
-            row, png = random.standard_normal(case.row).astype(np.float32), b""
+            # Shifted as a whole, so that answers differ clearly from sample to sample.
+            row, png = (random.standard_normal(case.row) + random.standard_normal()).astype(np.float32), b""
         samples.append(Sample(row, png, reference.answer(row)))
     return samples
 

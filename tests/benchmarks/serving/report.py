@@ -91,7 +91,7 @@ def _circumstances(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _setups(rows: Sequence[Row], machine: Mapping[str, Any]) -> str:
     versions = machine["peers"]
-    spin = {True: "", False: "; threads do not spin"}
+    spin = {True: "; threads spin", False: ""}
     return "\n".join(
         f"- {name}: {versions.get(name, 'this tree')}; {system.setup}{spin[system.spinning]}"
         for name, system in SYSTEMS.items()
