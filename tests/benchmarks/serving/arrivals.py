@@ -93,6 +93,11 @@ class Connection(asyncio.Protocol):
         self._sent, self._retry_after = time.perf_counter(), False
         self._transport.write(request)
 
+    def close(self) -> None:
+        """End it; a request in flight has been counted by whoever closes."""
+        self._sent = None
+        self._transport.close()
+
     def data_received(self, data: bytes) -> None:
         """Part of an answer."""
         self._parser.feed_data(data)
@@ -134,6 +139,7 @@ class Source:
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._request = request
         self._idle: list[Connection] = []
+        self._connections: list[Connection] = []
         self._opened = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.tally = Tally()
@@ -158,6 +164,7 @@ class Source:
         except OSError:
             self.tally.broken += 1
         else:
+            self._connections.append(connection)
             connection.ask(self._request)
 
     async def run(self, *, rate: float, seconds: float) -> Tally:
@@ -176,7 +183,13 @@ class Source:
             if self._missing(count):
                 await asyncio.sleep(_STEP_S)
         self.tally.broken += self._missing(count)
+        await self._close()
         return self.tally
+
+    async def _close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        await asyncio.sleep(0)  # transports close in the loop's next round
 
     def _missing(self, count: int) -> int:
         tally = self.tally
