@@ -59,7 +59,7 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
 
-bench-serving: $(BENCH) ## Facet beside Triton, MLServer, LitServe, BentoML, Ray Serve; 25 minutes (ARGS="--systems facet,triton")
+bench-serving: $(BENCH) ## Facet beside Triton, MLServer, LitServe, BentoML, Ray Serve; 20 minutes (ARGS="--systems facet,triton")
 	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
 
 demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, a traffic sign (OUT=.facet/demo)

@@ -23,10 +23,12 @@ memory are those of all processes of a system. Others used {other:.2f} cores (me
 """
 
 
-def best_peer(rows: Sequence[Row], model: str, concurrency: int) -> str | None:
-    """The product with the highest median rate."""
+def best_peer(
+    rows: Sequence[Row], model: str, concurrency: int, value: Callable[[Row], float] = lambda row: row.rate
+) -> str | None:
+    """The product, Facet left out, whose value has the highest median; by default the rate."""
     medians = {
-        name: spread(row.rate for row in found.values()).median
+        name: spread(map(value, found.values())).median
         for name, system in SYSTEMS.items()
         if system.product and name != FACET.name and (found := cell(rows, name, model, concurrency))
     }
@@ -41,14 +43,17 @@ def ratios(rows: Sequence[Row]) -> list[dict[str, Any]]:
         peer = best_peer(rows, model, concurrency)
         beside = cell(rows, peer or "", model, concurrency)
         bare = cell(rows, BARE, model, concurrency)
+        promptest = best_peer(rows, model, concurrency, lambda row: -row.p99_ms)
+        prompt = cell(rows, promptest or "", model, concurrency)
         table.append(
             {
                 "model": model,
                 "concurrency": concurrency,
                 "best peer": peer or "-",
                 "rate, Facet / peer": _text(paired_ratio(facet, beside)),
-                "p99, Facet / peer": _text(paired_ratio(facet, beside, lambda row: row.p99_ms)),
                 "CPU, Facet / peer": _text(paired_ratio(facet, beside, lambda row: row.cpu_ms)),
+                "lowest p99 of a peer": promptest or "-",
+                "p99, Facet / that": _text(paired_ratio(facet, prompt, lambda row: row.p99_ms)),
                 "rate, Facet / onnxruntime at this batch": _text(paired_ratio(facet, bare)),
             }
         )

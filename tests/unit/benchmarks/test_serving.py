@@ -72,6 +72,13 @@ def test_best_peer_is_a_product_and_not_facet() -> None:
     assert best_peer([row("facet", 100)], "tiny", 16) is None
 
 
+def test_the_peer_with_the_lowest_p99_need_not_be_the_fastest() -> None:
+    rows = [row("facet", 100, p99_ms=3), row("triton", 80, p99_ms=4), row("mlserver", 50, p99_ms=2)]
+    found = ratios(rows)[0]
+    assert (found["best peer"], found["lowest p99 of a peer"]) == ("triton", "mlserver")
+    assert found["p99, Facet / that"] == "1.50 (1.50-1.50)"
+
+
 def test_report_has_every_system_its_ratio_and_what_failed() -> None:
     rows = [row("facet", 260.4), row("triton", 200.0), row(BARE, 1000.0)]
     text = as_markdown(rows, [Failure(0, "bentoml", "tiny", "did not start")], MACHINE)
