@@ -135,13 +135,14 @@ def main() -> int:
         rows.unlink(missing_ok=True)
     ledger = Ledger(rows)
     run(options, ledger)
-    machine = describe_machine()
-    content = as_content(ledger.rows, ledger.failures, machine)
+    machine, failures = describe_machine(), ledger.standing_failures
+    content = as_content(ledger.rows, failures, machine)
     out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    out.with_suffix(".md").write_text(as_markdown(ledger.rows, ledger.failures, machine), encoding="utf-8")
-    print(as_markdown(ledger.rows, ledger.failures, machine))
+    text = as_markdown(ledger.rows, failures, machine)
+    out.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
     print(f"written: {out.with_suffix('.md')}, {out.with_suffix('.json')}")
-    return 1 if ledger.failures else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def as_markdown(rows: Sequence[Row], failures: Sequence[Failure], machine: Mappi
         of_model = [row for row in rows if row.model == model]
         parts.append(f"## {model}, {route}\n\n{as_table(_lines(of_model))}\n")
     if failures:
-        reasons = dict.fromkeys(f"- {one.system} on {one.model}: {one.reason}" for one in failures)
-        parts.append("## Not measured\n\n" + "\n".join(reasons) + "\n")
+        reasons = {(one.system, one.model): f"- {one.system} on {one.model}: {one.reason}" for one in failures}
+        parts.append("## Not measured\n\n" + "\n".join(reasons.values()) + "\n")
     return "\n".join(parts)
 
 

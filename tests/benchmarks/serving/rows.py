@@ -91,6 +91,13 @@ class Ledger:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(entry)) + "\n")
 
+    @property
+    def standing_failures(self) -> list[Failure]:
+        """The last failure of each system on each case in each repeat that was not measured later on."""
+        measured = {(row.repeat, row.system, row.model) for row in self.rows}
+        last = {(one.repeat, one.system, one.model): one for one in self.failures}
+        return [failure for key, failure in last.items() if key not in measured]
+
     def concurrencies(self, repeat: int, system: str, model: str) -> set[int]:
         """What is measured already."""
         wanted = (repeat, system, model)

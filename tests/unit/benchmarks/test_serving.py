@@ -97,6 +97,9 @@ def test_rows_survive_the_end_of_the_process(tmp_path: Path) -> None:
     assert (again.rows, again.failures) == (ledger.rows, ledger.failures)
     assert again.concurrencies(0, "facet", "tiny") == {4}
     assert again.concurrencies(1, "facet", "tiny") == set()
+    assert again.standing_failures == again.failures
+    again.add(row("triton", 10))
+    assert again.standing_failures == []
 
 
 def test_every_system_is_first_in_some_repeat_and_none_is_left_out() -> None:
