@@ -28,8 +28,8 @@ ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/training/oracles-requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp chaos fuzz demo picture train-low-dose-ct evaluate-low-dose-ct \
-	train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
+.PHONY: help run test check format lock bench bench-fbp bench-serving chaos fuzz demo picture \
+	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal clean
 
 help: ## Say what there is
@@ -62,6 +62,9 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
+
+bench-serving: $(BENCH) ## Facet beside Triton, MLServer, LitServe, BentoML, Ray Serve; 20 minutes (ARGS="--systems facet,triton")
+	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
 
 demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, a traffic sign (OUT=.facet/demo)
 	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
@@ -106,7 +109,7 @@ lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fr
 	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
 
 clean: ## Remove the environment, caches and the local fleet's data
-	rm -rf $(VENV) .venv-fuzz .venv-oracles .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) .venv-fuzz .venv-oracles .venv-peers .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
