@@ -15,6 +15,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.layer import Access
 from gateway.catalogue import Catalogue
 from gateway.directory import Directory
+from gateway.express import GatewayLane
 from gateway.idempotency.layer import Idempotency
 from gateway.idempotency.store import IdempotencyStore
 from gateway.inference_protocol import model_routes
@@ -30,7 +31,7 @@ from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
 from shared.binding import require_safe_binding
-from shared.http.application import VERSION, create_application
+from shared.http.application import VERSION, add_express_lane, create_application
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
@@ -117,7 +118,11 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
     proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
-    app.router.routes[:0] = [*model_routes(Directory(state.upstreams), proxies), *service_routes(proxies)]
+    directory = Directory(state.upstreams)
+    app.router.routes[:0] = [*model_routes(directory, proxies), *service_routes(proxies)]
+    if wire is None and not settings.api_keys:
+        lane = GatewayLane(state.upstreams, directory, proxies, state.audit)
+        add_express_lane(app, lane, route="/v2/models/{name}/infer")
     app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)
     return app

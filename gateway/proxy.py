@@ -169,13 +169,14 @@ class Proxy:
             return await self._upstreams.wire.open(request)
         except Unreachable as failure:
             if not retry:
-                raise self._problem(failure) from failure
+                raise self.problem_of(failure) from failure
         except WireFailure as failure:
-            raise self._problem(failure) from failure
+            raise self.problem_of(failure) from failure
         await anyio.sleep(_RETRY_PAUSE_S)
         return await self._open(request, retry=False)
 
-    def _problem(self, failure: WireFailure) -> Problem:
+    def problem_of(self, failure: WireFailure) -> Problem:
+        """What a caller is told of a failure."""
         if isinstance(failure, Unreachable):
             return ServiceUnavailable(
                 f"The {self._domain} service cannot be reached at present. /health/ready says when it can.",

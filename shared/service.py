@@ -12,10 +12,11 @@ import anyio
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
-from shared.http.application import create_application
+from shared.http.application import add_express_lane, create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
-from shared.inference_protocol.routes import inference_routes
+from shared.inference_protocol.inference import Inference, ServiceLane
+from shared.inference_protocol.routes import inference_router
 from shared.jobs.store import JobStore, open_job_store
 from shared.runtime.batchers import BatchedModel, Batchers, BatchMetrics
 from shared.runtime.batching import BatchLimits
@@ -89,7 +90,7 @@ def create_service(
     folder = settings.models_folder(domain, beside=models)
     registry = ModelRegistry(folder, threads=settings.inference_threads, warm_ups=warm_ups)
     checks: dict[str, Check] = {"models": registry.check}
-    protocol, thin = inference_routes(registry)
+    inference = Inference(registry)
     limits = BatchLimits(rows=settings.batch_rows, queue=settings.batch_queue, tolerated_s=settings.batch_tolerated_s)
 
     @asynccontextmanager
@@ -114,12 +115,12 @@ def create_service(
         title=title,
         description=description,
         settings=settings,
-        routers=[protocol, models_router(registry), *routers],
+        routers=[inference_router(registry, inference), models_router(registry), *routers],
         checks=checks,
         lifespan=lifespan,
         layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],
     )
-    app.router.routes[:0] = thin
+    add_express_lane(app, ServiceLane(inference, settings.fleet_token), route="/v2/models/{name}/infer")
     checks["redis"] = jobs_check(app)
     batch_metrics = BatchMetrics(app.state.metrics.registry)
     return app

@@ -12,12 +12,14 @@ from starlette.middleware import Middleware
 
 from shared.http.context import log_bindings
 from shared.http.errors import install_problem_handlers
+from shared.http.express import Express, Lane
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.presence import Presence
 from shared.http.uploads import BodyLimit
 from shared.problems import ProblemDetails
 from shared.settings import Settings
+from shared.telemetry.lines import RequestLines
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import CONTENT_TYPE, HttpMetrics
 
@@ -86,9 +88,23 @@ def create_application(
         app.user_middleware.insert(0, layer)
     app.add_middleware(Presence)
     app.add_middleware(BodyLimit, limit=settings.upload_limit_bytes)
-    app.add_middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway")
+    lines, behind_gateway = RequestLines(process), process != "gateway"
+    app.add_middleware(Telemetry, metrics=metrics, behind_gateway=behind_gateway, lines=lines)
+    # For the short way, which shares the metrics and the log.
+    app.state.telemetry = Telemetry(app, metrics=metrics, behind_gateway=behind_gateway, lines=lines)
     _document_problems(app)
     return app
+
+
+def add_express_lane(app: FastAPI, lane: Lane, *, route: str) -> None:
+    """Let small inference requests take the short way.
+
+    Args:
+        app: made by `create_application`.
+        lane: what this process does with them.
+        route: what metrics and logs know them by.
+    """
+    app.add_middleware(Express, lane=lane, telemetry=app.state.telemetry, route=route)
 
 
 def _metrics_router(metrics: HttpMetrics) -> APIRouter:

@@ -112,14 +112,19 @@ def current_context() -> RequestContext | None:
     return _current.get()
 
 
+bind = _current.set
+unbind = _current.reset
+"""Make a context current, and what was before it again; `bound` where a few microseconds do not matter."""
+
+
 @contextmanager
 def bound(context: RequestContext) -> Iterator[None]:
     """Make `context` current for what runs inside."""
-    token = _current.set(context)
+    token = bind(context)
     try:
         yield
     finally:
-        _current.reset(token)
+        unbind(token)
 
 
 def log_bindings() -> dict[str, str]:

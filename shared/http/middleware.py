@@ -29,7 +29,7 @@ _QUIET_PATHS = frozenset({"/metrics", "/health/live", "/health/ready"})
 
 
 @dataclass(slots=True)
-class _Exchange:
+class Exchange:
     """What is known of an answer while it is sent."""
 
     send: Send
@@ -39,6 +39,7 @@ class _Exchange:
     started: bool = False
 
     async def __call__(self, message: Message) -> None:
+        """Send a message, the first one with the request's identity."""
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
@@ -85,11 +86,10 @@ class Telemetry:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        context = self._context(scope)
-        began = time.perf_counter()
-        self.metrics.begin()
+        context = self.context_of(scope)
+        began = self.begin()
         with bound(context), collecting() as timings:
-            exchange = _Exchange(send, context, timings)
+            exchange = Exchange(send, context, timings)
             try:
                 await self.app(scope, receive, exchange)
             except Exception:
@@ -98,9 +98,11 @@ class Telemetry:
                     raise
                 await _answer_internal_error(scope, exchange)
             finally:
-                self._record(scope, exchange, time.perf_counter() - began)
+                route = getattr(scope.get("route"), "path", None) or "unmatched"
+                self.end(scope, exchange, route, time.perf_counter() - began)
 
-    def _context(self, scope: Scope) -> RequestContext:
+    def context_of(self, scope: Scope) -> RequestContext:
+        """Who the request is, by its headers."""
         # Of a field that is given twice, the first counts.
         said = {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in _TOLD}
         context = new_context(
@@ -114,8 +116,13 @@ class Telemetry:
             said.get(_CALLER), job_limit=said.get(_JOB_LIMIT), creation_key=said.get(_CREATION_KEY)
         )
 
-    def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None) or "unmatched"
+    def begin(self) -> float:
+        """A request came; returns when (`time.perf_counter`)."""
+        self.metrics.begin()
+        return time.perf_counter()
+
+    def end(self, scope: Scope, exchange: Exchange, route: str, seconds: float) -> None:
+        """It was answered: count it, and write its line."""
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self.metrics.end(method=method, route=route, status=exchange.status, seconds=seconds, timings=exchange.timings)
         if scope["path"] in _QUIET_PATHS:
@@ -146,7 +153,7 @@ _OWN = frozenset({b"x-request-id", b"traceparent", b"x-content-type-options"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-async def _answer_internal_error(scope: Scope, exchange: _Exchange) -> None:
+async def _answer_internal_error(scope: Scope, exchange: Exchange) -> None:
     problem = InternalError("Facet failed on this request. The log holds the reason under the request id.")
     body = problem.details(instance=scope["path"], request_id=exchange.context.request_id).model_dump_json().encode()
     headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]

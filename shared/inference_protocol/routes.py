@@ -2,66 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Path, Request, Response
-from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
-from shared.http.thin import ThinRoute, read_body
-from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.documentation import INFER_REQUEST, INFER_RESPONSES, ModelMetadata, ModelReadiness
-from shared.inference_protocol.requests import InferenceRequest, read_request
-from shared.inference_protocol.signature import PLATFORM, Signature, signature_of
-from shared.problems import (
-    BadRequest,
-    NotFound,
-    ServiceUnavailable,
-    UnsupportedMediaType,
-    field_problem,
-    problem_responses,
-)
-from shared.runtime.batchers import Batchers
+from shared.inference_protocol.inference import HEADER_LENGTH, Inference
+from shared.inference_protocol.signature import PLATFORM
+from shared.problems import NotFound, ServiceUnavailable, UnsupportedMediaType, problem_responses
 from shared.runtime.registry import ModelRegistry
-from shared.runtime.sessions import OnnxModel
-from shared.telemetry.timing import timed
-
-HEADER_LENGTH = "inference-header-content-length"
-_PREFIX = "/v2/models"
-_INFER_PATHS = ("/{name}/infer", "/{name}/versions/{version}/infer")
-_OCTETS = "application/octet-stream"
-_REASON_CHARACTERS = 300
 
 ModelName = Annotated[str, Path(description="The model's name")]
 ModelVersion = Annotated[str, Path(description="The model's version")]
 
 
-def inference_routes(registry: ModelRegistry) -> tuple[APIRouter, list[ThinRoute]]:
-    """Routes under /v2/models: all of them, and thin ones to be put in front of those that infer.
+def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter:
+    """Routes under /v2/models.
 
     Args:
         registry: the models.
+        inference: answers what is asked of them.
     """
-    router = APIRouter(prefix=_PREFIX, tags=["inference protocol"])
-    _add_metadata(router, registry)
+    router = APIRouter(prefix="/v2/models", tags=["inference protocol"])
+    _add_metadata(router, registry, inference)
     _add_readiness(router, registry)
-    signatures: dict[str, Signature] = {}
 
     async def infer(request: Request) -> Response:
         """Run the model on tensors: JSON, or Triton's binary tensor extension."""
-        wanted = request.path_params
-        with timed("pre"):
-            model = registry.get(wanted["name"], wanted.get("version"))
-            key = model.card.weights.sha256 + model.card.version
-            signature = signatures.get(key) or signatures.setdefault(key, _signature(model))
-            asked = read_request(await read_body(request), header_bytes=_header_bytes(request), signature=signature)
-        batchers: Batchers = request.app.state.service.batchers
-        outputs = await _compute(model, batchers, signature, asked)
-        with timed("post"):
-            return _answer(model, signature, asked, outputs)
+        if "content-encoding" in request.headers:
+            raise UnsupportedMediaType("Compressed requests are not taken here: send it without Content-Encoding.")
+        wanted, length = request.path_params, request.headers.get(HEADER_LENGTH.decode())
+        answered = await inference.run(
+            request.app.state.service.batchers,
+            await request.body(),
+            name=wanted["name"],
+            version=wanted.get("version"),
+            header_length=None if length is None else length.encode("latin-1"),
+        )
+        headers = {name.decode(): value.decode() for name, value in answered.headers}
+        return Response(answered.body, answered.status, headers)
 
-    for path in _INFER_PATHS:
+    for path in ("/{name}/infer", "/{name}/versions/{version}/infer"):
         router.add_api_route(
             path,
             infer,
@@ -71,7 +52,7 @@ def inference_routes(registry: ModelRegistry) -> tuple[APIRouter, list[ThinRoute
             responses=INFER_RESPONSES,
             openapi_extra=INFER_REQUEST | {"parameters": _parameters(path)},
         )
-    return router, [ThinRoute(f"{_PREFIX}{path}", infer, method="POST") for path in _INFER_PATHS]
+    return router
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:
@@ -90,13 +71,13 @@ def _parameters(path: str) -> list[dict[str, Any]]:
     return [*described, length]
 
 
-def _add_metadata(router: APIRouter, registry: ModelRegistry) -> None:
+def _add_metadata(router: APIRouter, registry: ModelRegistry, inference: Inference) -> None:
     problems = problem_responses(NotFound, ServiceUnavailable)
 
     @router.get("/{name}", summary="Model metadata", operation_id="protocol-metadata", responses=problems)
     async def read_metadata(name: ModelName) -> ModelMetadata:
         """Inputs and outputs of the default version, and which versions there are."""
-        return _metadata(registry, name)
+        return _metadata(registry, inference, name)
 
     @router.get(
         "/{name}/versions/{version}",
@@ -106,11 +87,11 @@ def _add_metadata(router: APIRouter, registry: ModelRegistry) -> None:
     )
     async def read_version(name: ModelName, version: ModelVersion) -> ModelMetadata:
         """Inputs and outputs of a version, and which others there are."""
-        return _metadata(registry, name, version)
+        return _metadata(registry, inference, name, version)
 
 
-def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> ModelMetadata:
-    signature = _signature(registry.get(name, version))
+def _metadata(registry: ModelRegistry, inference: Inference, name: str, version: str | None = None) -> ModelMetadata:
+    signature = inference.signature(registry.get(name, version))
     return ModelMetadata(
         name=name,
         versions=registry.versions(name),
@@ -139,58 +120,3 @@ def _add_readiness(router: APIRouter, registry: ModelRegistry) -> None:
         """200 if it can be asked, else a problem."""
         registry.get(name, version)
         return ModelReadiness(name=name, ready=True)
-
-
-def _signature(model: OnnxModel) -> Signature:
-    try:
-        return signature_of(model.card)
-    except KeyError as error:
-        raise NotFound(
-            f"{model.card.name} has tensors of {error.args[0]}, which this protocol does not know."
-        ) from None
-
-
-def _header_bytes(request: Request) -> int | None:
-    if "content-encoding" in request.headers:
-        raise UnsupportedMediaType("Compressed requests are not taken here: send it without Content-Encoding.")
-    value = request.headers.get(HEADER_LENGTH)
-    if value is None:
-        return None
-    if not value.isascii() or not value.isdigit() or len(value) > 12:
-        raise BadRequest("Inference-Header-Content-Length must be the number of bytes of JSON in front of the tensors.")
-    return int(value)
-
-
-async def _compute(
-    model: OnnxModel, batchers: Batchers, signature: Signature, asked: InferenceRequest
-) -> dict[str, np.ndarray[Any, Any]]:
-    try:
-        answer = await batchers.of(model).infer(
-            asked.inputs,
-            stackable=signature.stackable,
-            deadline_s=asked.timeout_s or math.inf,
-            cost=sum(array.size for array in asked.inputs.values()),
-        )
-    except (
-        onnxruntime_errors.InvalidArgument,
-        onnxruntime_errors.Fail,
-        onnxruntime_errors.RuntimeException,
-    ) as error:
-        reason = str(error).replace("\n", " ")[:_REASON_CHARACTERS]
-        raise field_problem("/body/inputs", f"The model cannot compute these tensors: {reason}") from None
-    return dict(zip(signature.outputs, answer, strict=True))
-
-
-def _answer(
-    model: OnnxModel, signature: Signature, asked: InferenceRequest, outputs: dict[str, np.ndarray[Any, Any]]
-) -> Response:
-    body, header_bytes = write_answer(
-        signature,
-        {name: outputs[name] for name in asked.outputs},
-        raw=asked.outputs,
-        request_id=asked.id,
-        digest=model.card.weights.sha256,
-    )
-    if header_bytes is None:
-        return Response(body, media_type="application/json")
-    return Response(body, media_type=_OCTETS, headers={HEADER_LENGTH: str(header_bytes)})

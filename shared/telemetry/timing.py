@@ -35,15 +35,20 @@ class Timings:
 _current: ContextVar[Timings | None] = ContextVar("facet_timings", default=None)
 
 
+collect = _current.set
+uncollect = _current.reset
+"""Begin and end collecting; `collecting` where a few microseconds do not matter."""
+
+
 @contextmanager
 def collecting() -> Iterator[Timings]:
     """Collect the phases of what runs inside, threads started through anyio included."""
     timings = Timings()
-    token = _current.set(timings)
+    token = collect(timings)
     try:
         yield timings
     finally:
-        _current.reset(token)
+        uncollect(token)
 
 
 @contextmanager

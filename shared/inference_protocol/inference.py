@@ -1,0 +1,161 @@
+"""From the body of a request to the body of its answer, for both ways by which requests come."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from typing import Any, Final
+
+import numpy as np
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
+from pydantic import SecretStr
+from starlette.types import Scope
+
+from shared.http.express import Answered, Asked
+from shared.http.fleet import FLEET_TOKEN_HEADER
+from shared.inference_protocol.answers import write_answer
+from shared.inference_protocol.requests import InferenceRequest, read_request
+from shared.inference_protocol.signature import Signature, signature_of
+from shared.problems import BadRequest, NotFound, field_problem
+from shared.runtime.batchers import Batchers
+from shared.runtime.registry import ModelRegistry
+from shared.runtime.sessions import OnnxModel
+from shared.telemetry.timing import timed
+
+HEADER_LENGTH: Final = b"inference-header-content-length"
+_TOKEN: Final = FLEET_TOKEN_HEADER.lower().encode()
+_JSON: Final = (b"content-type", b"application/json")
+_OCTETS: Final = (b"content-type", b"application/octet-stream")
+_REASON_CHARACTERS: Final = 300
+
+_REFUSALS: Final = (
+    onnxruntime_errors.InvalidArgument,
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.RuntimeException,
+)
+
+
+class Inference:
+    """Answers inference requests with the models of a service.
+
+    Args:
+        registry: the models.
+    """
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+        self._signatures: dict[OnnxModel, Signature] = {}
+
+    async def run(
+        self, batchers: Batchers, body: bytes, *, name: str, version: str | None, header_length: bytes | None
+    ) -> Answered:
+        """Answer one request.
+
+        Args:
+            batchers: of the service.
+            body: of the request.
+            name: of the model.
+            version: wanted, None for the default one.
+            header_length: value of Inference-Header-Content-Length, if it was given.
+
+        Raises:
+            Problem: the model is not there, the body is not what it takes, or it cannot be run now.
+        """
+        with timed("pre"):
+            model = self._registry.get(name, version)
+            signature = self.signature(model)
+            asked = read_request(body, header_bytes=_header_bytes(header_length), signature=signature)
+        outputs = await _compute(model, batchers, signature, asked)
+        with timed("post"):
+            return _answer(model, signature, asked, outputs)
+
+    def signature(self, model: OnnxModel) -> Signature:
+        """What the model takes and gives.
+
+        Raises:
+            NotFound: it has tensors that the protocol does not know.
+        """
+        found = self._signatures.get(model)
+        if found is None:
+            found = self._signatures[model] = _signature(model)
+        return found
+
+
+class ServiceLane:
+    """A service's side of the short way.
+
+    Args:
+        inference: answers.
+        token: of the fleet, if there is one.
+    """
+
+    def __init__(self, inference: Inference, token: SecretStr | None) -> None:
+        self._inference = inference
+        self._token = token.get_secret_value().encode() if token else None
+
+    def takes(self, scope: Scope, name: str) -> bool:
+        """From whom shows the fleet's token, where there is one; strangers are refused on the long way."""
+        del name
+        if self._token is None:
+            return True
+        given = next((value for key, value in scope["headers"] if key == _TOKEN), b"")
+        return hmac.compare_digest(given, self._token)
+
+    async def answer(self, asked: Asked) -> Answered:
+        """See `Inference.run`."""
+        batchers: Batchers = asked.scope["app"].state.service.batchers
+        length = asked.headers.get(HEADER_LENGTH)
+        return await self._inference.run(
+            batchers, asked.body, name=asked.name, version=asked.version, header_length=length
+        )
+
+    def noted(self, asked: Asked, status: int) -> None:
+        """The gateway keeps the log."""
+
+
+def _signature(model: OnnxModel) -> Signature:
+    try:
+        return signature_of(model.card)
+    except KeyError as error:
+        detail = f"{model.card.name} has tensors of {error.args[0]}, which this protocol does not know."
+        raise NotFound(detail) from None
+
+
+def _header_bytes(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 12:
+        raise BadRequest("Inference-Header-Content-Length must be the number of bytes of JSON in front of the tensors.")
+    return int(value)
+
+
+async def _compute(
+    model: OnnxModel, batchers: Batchers, signature: Signature, asked: InferenceRequest
+) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        answer = await batchers.of(model).infer(
+            asked.inputs,
+            stackable=signature.stackable,
+            deadline_s=asked.timeout_s or math.inf,
+            cost=sum(array.size for array in asked.inputs.values()),
+        )
+    except _REFUSALS as error:
+        reason = str(error).replace("\n", " ")[:_REASON_CHARACTERS]
+        raise field_problem("/body/inputs", f"The model cannot compute these tensors: {reason}") from None
+    return dict(zip(signature.outputs, answer, strict=True))
+
+
+def _answer(
+    model: OnnxModel, signature: Signature, asked: InferenceRequest, outputs: dict[str, np.ndarray[Any, Any]]
+) -> Answered:
+    body, header_bytes = write_answer(
+        signature,
+        {name: outputs[name] for name in asked.outputs},
+        raw=asked.outputs,
+        request_id=asked.id,
+        digest=model.card.weights.sha256,
+    )
+    length = (b"content-length", str(len(body)).encode())
+    if header_bytes is None:
+        return Answered(200, [_JSON, length], body)
+    return Answered(200, [_OCTETS, length, (HEADER_LENGTH, str(header_bytes).encode())], body)
