@@ -28,6 +28,10 @@ from shared.runtime.limits import ConcurrencyLimit
 from shared.runtime.pace import Pace
 from shared.telemetry.timing import count_phase
 
+_QUICK_S = 0.001
+_ALIKE = 8
+"""Batches of one kind in a row, after which they are known."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -99,6 +103,8 @@ class Batcher:
             least=2 * self.limits.rows, most=self.limits.queue + self.limits.rows, tolerated_s=self.limits.tolerated_s
         )
         self._scheduled = self._closed = False
+        self._usual: tuple[object, ...] = ()
+        self._alike = 0
 
     @property
     def waiting(self) -> int:
@@ -223,15 +229,33 @@ class Batcher:
         if not items:
             return
         self._running = batch = Batch(items, time.monotonic())
+        if self._is_quick(batch):
+            self._finish(batch, *self._computed(batch))
+            return
         loop = asyncio.get_running_loop()
 
         def work() -> None:
-            began = time.perf_counter()
-            outcomes = list(self._outcomes(batch))
-            seconds = time.perf_counter() - began
+            outcomes, seconds = self._computed(batch)
             loop.call_soon_threadsafe(self._finish, batch, outcomes, seconds)
 
         self._thread.submit(work)
+
+    def _is_quick(self, batch: Batch) -> bool:
+        """Whether the batch takes less than handing it to another thread is worth.
+
+        Known of batches like those before it only: one of other shapes may take any time, and nothing else would be
+        done by this process meanwhile.
+        """
+        signature = batch.items[0].signature
+        known = signature == self._usual
+        self._alike = self._alike + 1 if known else 0
+        self._usual = signature
+        return self._alike >= _ALIKE and self._pace.predict(batch.rows) < _QUICK_S
+
+    def _computed(self, batch: Batch) -> tuple[list[Answer | Exception], float]:
+        began = time.perf_counter()
+        outcomes = list(self._outcomes(batch))
+        return outcomes, time.perf_counter() - began
 
     def _take(self) -> list[Item]:
         """The next batch: from the oldest item on, those that stack with it and fit."""

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from shared.runtime.cards import ModelCard, RuntimeOptions, read_card, read_weights
 from shared.runtime.interruption import current_interruption
 
+_TRIES = 5
+_TOO_QUICK_FOR_THREADS_S = 0.001
+
 Tensors = Mapping[str, NDArray[np.generic]]
 
 
@@ -68,7 +71,21 @@ class OnnxModel:
             DigestMismatch: the weights are not those of the card.
         """
         card = read_card(folder)
-        return cls(card, read_weights(folder, card), threads=threads)
+        return cls.made(card, read_weights(folder, card), threads=threads)
+
+    @classmethod
+    def made(cls, card: ModelCard, weights: bytes, *, threads: int) -> OnnxModel:
+        """Make a session, on one thread where more would not pay.
+
+        Waking a thread that does not spin takes longer than it helps in a run of less than a millisecond, and the other
+        core has something to do meanwhile. A card that names its threads is obeyed.
+        """
+        model = cls(card, weights, threads=threads)
+        if threads == 1 or card.runtime.threads is not None:
+            return model
+        model.warm_up()
+        quickest = min(model.warm_up() for _ in range(_TRIES))
+        return model if quickest > _TOO_QUICK_FOR_THREADS_S else cls(card, weights, threads=1)
 
     def run(self, inputs: Tensors, *, common: Tensors | None = None) -> list[NDArray[Any]]:
         """Run the graph; outputs come in the order of the card, or of `outputs`.
