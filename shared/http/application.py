@@ -20,6 +20,7 @@ from shared.problems import ProblemDetails
 from shared.settings import Settings
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import CONTENT_TYPE, HttpMetrics
+from shared.telemetry.tracing import traced_lifespan
 
 VERSION = version("facet")
 
@@ -68,7 +69,7 @@ def create_application(
         title=title,
         description=description,
         version=VERSION,
-        lifespan=lifespan,
+        lifespan=traced_lifespan(lifespan, process, settings),
         openapi_url="/openapi.json" if own_openapi else None,
         docs_url=None,
         redoc_url=None,

@@ -18,7 +18,9 @@ from shared.http.context import (
     new_context,
 )
 from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
+from shared.telemetry import tracing
 from shared.telemetry.metrics import HttpMetrics
+from shared.telemetry.spans import record_request
 from shared.telemetry.timing import Timings, collecting
 
 logger = logging.getLogger("facet.http")
@@ -81,6 +83,10 @@ class Telemetry:
                 job_limit=headers.get(JOB_LIMIT_HEADER),
                 creation_key=headers.get(CREATION_KEY_HEADER),
             )
+        traced = False
+        if tracing.active is not None and scope["path"] not in _QUIET_PATHS:
+            context = tracing.active.decide(context, door=not self.behind_gateway)
+            traced = context.sampled
         began = time.perf_counter()
         with (
             bound(context),
@@ -88,6 +94,8 @@ class Telemetry:
             self.metrics.in_flight.labels(self.metrics.process).track_inprogress(),
         ):
             exchange = _Exchange(send, context, timings)
+            if traced:
+                timings.intervals = []
             try:
                 await self.app(scope, receive, exchange)
             except Exception:
@@ -101,9 +109,10 @@ class Telemetry:
     def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "unmatched"
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self.metrics.observe(
-            method=method, route=route, status=exchange.status, seconds=seconds, timings=exchange.timings
-        )
+        status, timings = exchange.status, exchange.timings
+        self.metrics.observe(method=method, route=route, status=status, seconds=seconds, timings=timings)
+        if timings.intervals is not None:
+            record_request(exchange.context, timings, method=method, route=route, status=status, seconds=seconds)
         if scope["path"] not in _QUIET_PATHS:
             phases = {phase: round(value * 1000, 1) for phase, value in exchange.timings.seconds.items()}
             fields = {"method": method, "route": route, "status": exchange.status, "ms": round(seconds * 1000, 1)}

@@ -2,46 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
-
-from shared.runtime.batching import Batcher, BatchLimits, BatchReport
-from shared.runtime.cards import ModelCard
+from shared.runtime.batching import Batcher, BatchLimits
+from shared.runtime.metrics import BatchMetrics
 from shared.runtime.sessions import OnnxModel
-
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-
-class BatchMetrics:
-    """Batches by model and version.
-
-    Args:
-        registry: where they are published.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        labels = ("model", "version")
-        self._rows = Histogram("facet_batch_rows", "Rows of a batch", labels, buckets=_ROWS, registry=registry)
-        self._queue = Histogram(
-            "facet_batch_queue_seconds", "Time from arrival to batch", labels, buckets=_SECONDS, registry=registry
-        )
-        self._infer = Histogram(
-            "facet_batch_infer_seconds", "Time of the model's run", labels, buckets=_SECONDS, registry=registry
-        )
-        self._waiting = Gauge(
-            "facet_batch_waiting", "Requests left when the last batch ended", labels, registry=registry
-        )
-
-    def observe(self, card: ModelCard, report: BatchReport) -> None:
-        """Count one batch."""
-        labels = (card.name, card.version)
-        self._rows.labels(*labels).observe(report.rows)
-        self._infer.labels(*labels).observe(report.infer_s)
-        self._waiting.labels(*labels).set(report.waiting)
-        for seconds in report.queue_s:
-            self._queue.labels(*labels).observe(seconds)
+from shared.telemetry.timing import note_model
 
 
 class Batchers:
@@ -56,13 +22,18 @@ class Batchers:
         self._limits, self._metrics = limits, metrics
         self._known: dict[tuple[str, str], Batcher] = {}
 
+    @property
+    def known(self) -> Mapping[tuple[str, str], Batcher]:
+        """Those that there are, by name and version of their model; grows and shrinks."""
+        return self._known
+
     def of(self, model: OnnxModel) -> Batcher:
         """The batcher that all requests to this model and version share."""
         card = model.card
         key = card.name, card.version
+        note_model(*key)
         if key not in self._known:
-            observe = partial(self._metrics.observe, card)
-            self._known[key] = Batcher(model.run, limits=self._limits, observe=observe)
+            self._known[key] = Batcher(model.run, limits=self._limits, observe=self._metrics.observer(*key))
         return self._known[key]
 
     async def close(self) -> None:

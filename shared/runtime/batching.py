@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from shared.http.presence import while_present
 from shared.problems import GatewayTimeout, ServiceUnavailable
 from shared.runtime.interruption import Interrupted, Interruption, interruptible
 from shared.runtime.pace import Pace
-from shared.telemetry.timing import count_phase
+from shared.telemetry.timing import count_batch
 
 Arrays = Mapping[str, NDArray[Any]]
 Answer = Sequence[NDArray[Any]]
@@ -70,6 +70,23 @@ class BatchReport:
     waiting: int
 
 
+@dataclass(slots=True)
+class BatchCounts:
+    """Requests that no batch of their own was made for, read when metrics are scraped.
+
+    Attributes:
+        rejected: by reason: `queue_full`, or `deadline` where that could not be met.
+        expired: accepted, and dropped before they were computed because their deadline passed.
+        coalesced: answered with the run of an equal request under way.
+        remembered: answered with the kept answer of an equal request.
+    """
+
+    rejected: Counter[str] = field(default_factory=lambda: Counter(queue_full=0, deadline=0))
+    expired: int = 0
+    coalesced: int = 0
+    remembered: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
     future: asyncio.Future[_Done]
@@ -102,6 +119,7 @@ class _Done:
     answer: Answer
     queue_s: float
     infer_s: float
+    rows: int
 
 
 @dataclass(slots=True, eq=False)
@@ -140,6 +158,7 @@ class Batcher:
         self._answers: OrderedDict[bytes, Answer] = OrderedDict()
         self._running: _Batch | None = None
         self._pace = Pace()
+        self.counts = BatchCounts()
         self._scheduled = self._closed = False
 
     @property
@@ -177,6 +196,7 @@ class Batcher:
         key = self._key(inputs)
         if key is not None and key in self._answers:
             self._answers.move_to_end(key)
+            self.counts.remembered += 1
             return self._answers[key]
         self._require_room(deadline_s)
         item = self._enqueue(inputs, key, cost, stackable=stackable)
@@ -189,8 +209,7 @@ class Batcher:
             waiter.future.cancel()
             self._forget(item)
             raise
-        count_phase("queue", done.queue_s)
-        count_phase("infer", done.infer_s)
+        count_batch(queue_s=done.queue_s, infer_s=done.infer_s, rows=done.rows)
         return done.answer
 
     async def close(self) -> None:
@@ -206,15 +225,18 @@ class Batcher:
             raise ServiceUnavailable("The model is being unloaded.")
         wait = self.expected_wait_s
         if len(self._queue) >= self.limits.queue:
+            self.counts.rejected["queue_full"] += 1
             raise ServiceUnavailable(
                 f"{len(self._queue)} requests wait for this model already.", retry_after_s=math.ceil(wait)
             )
         if wait > deadline_s:
+            self.counts.rejected["deadline"] += 1
             detail = f"The answer would begin in about {wait:.1f} s, later than the {deadline_s:g} s it was given."
             raise ServiceUnavailable(detail, retry_after_s=math.ceil(wait))
 
     def _enqueue(self, inputs: Arrays, key: bytes | None, cost: float | None, *, stackable: bool) -> _Item:
         if key is not None and self.limits.coalesce and key in self._under_way:
+            self.counts.coalesced += 1
             return self._under_way[key]
         rows = len(next(iter(inputs.values()))) if stackable else 1
         signature: tuple[object, ...] = tuple(
@@ -270,6 +292,7 @@ class Batcher:
             if not item.wanted:
                 self._drop(item)
             elif item.deadline < now:
+                self.counts.expired += len(item.waiters)
                 self._fail(item, GatewayTimeout("The time given for the answer passed before it was begun."))
             elif not items or (
                 item.signature == items[0].signature
@@ -316,7 +339,7 @@ class Batcher:
             self._drop(item)
             if item.key is not None and self.limits.answers:
                 self._keep(item.key, outcome)
-            done = _Done(outcome, batch.began - item.arrived, seconds)
+            done = _Done(outcome, batch.began - item.arrived, seconds, batch.rows)
             for waiter in item.waiters:
                 if not waiter.future.done():
                     waiter.future.set_result(done)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shared.runtime.cards import ModelCard, read_card, read_weights
 from shared.runtime.interruption import current_interruption
+from shared.telemetry.timing import note_model
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
@@ -70,6 +71,7 @@ class OnnxModel:
         Raises:
             Interrupted: the computation that this belongs to was told to stop.
         """
+        note_model(self.card.name, self.card.version)
         options = onnxruntime.RunOptions()
         interruption = current_interruption()
         with interruption.covering(options) if interruption else nullcontext():
