@@ -1,7 +1,7 @@
 """Traces, off by default: who records, which traces are recorded, and the spans on their way to the exporter.
 
 A span has the ids that a `RequestContext` has anyway, so `traceparent` is the same whether anything is recorded or not.
-While tracing is off, `active` is None: nothing else is looked at, and OpenTelemetry is not imported
+While tracing is off, `active` is None: nothing else is looked at, and Facet imports nothing of OpenTelemetry
 (`shared.telemetry.exporting` is the one module that does).
 
 **Which traces are recorded.** The gateway draws: each request is recorded with the probability FACET_TRACING_SAMPLE.
