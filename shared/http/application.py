@@ -71,6 +71,8 @@ def create_application(
         version=VERSION,
         lifespan=traced_lifespan(lifespan, process, settings),
         openapi_url="/openapi.json" if own_openapi else None,
+        # FastAPI's own would send messages of exceptions, which may hold input, to any global OpenTelemetry provider.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
