@@ -24,7 +24,7 @@ Batching = Mapping[tuple[str, str], Batcher]
 
 
 class BatchMetrics:
-    """Batches by model and version.
+    """Batches by model and version. How long requests waited for theirs is in `facet_model_phase_seconds`.
 
     Args:
         registry: where they are published.
@@ -32,22 +32,17 @@ class BatchMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._rows = Histogram("facet_batch_rows", "Rows of a batch", _LABELS, buckets=_ROWS, registry=registry)
-        self._queue = Histogram(
-            "facet_batch_queue_seconds", "Time from arrival to batch", _LABELS, buckets=_SECONDS, registry=registry
-        )
         self._infer = Histogram(
             "facet_batch_infer_seconds", "Time of the model's run", _LABELS, buckets=_SECONDS, registry=registry
         )
 
     def observer(self, model: str, version: str) -> Callable[[BatchReport], None]:
         """What a batcher is to tell of each batch; its series are looked up here and never again."""
-        rows, queue, infer = (metric.labels(model, version) for metric in (self._rows, self._queue, self._infer))
+        rows, infer = self._rows.labels(model, version), self._infer.labels(model, version)
 
         def observe(report: BatchReport) -> None:
             rows.observe(report.rows)
             infer.observe(report.infer_s)
-            for seconds in report.queue_s:
-                queue.observe(seconds)
 
         return observe
 
