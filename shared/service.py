@@ -91,7 +91,7 @@ def create_service(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         batchers, slots = Batchers(limits, batch_metrics), Slots(queue=settings.inference_queue)
-        queue_metrics.watch(batchers.known, slots)
+        queue_metrics.watch(lambda: batchers.known, slots)
         async with open_job_store(settings) as jobs, anyio.create_task_group() as tasks:
             app.state.service = ServiceState(
                 settings=settings,

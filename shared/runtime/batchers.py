@@ -24,8 +24,8 @@ class Batchers:
 
     @property
     def known(self) -> Mapping[tuple[str, str], Batcher]:
-        """Those that there are, by name and version of their model; grows and shrinks."""
-        return self._known
+        """Those that there are now, by name and version of their model."""
+        return dict(self._known)
 
     def of(self, model: OnnxModel) -> Batcher:
         """The batcher that all requests to this model and version share."""

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from shared.http.presence import while_present
 from shared.problems import GatewayTimeout, ServiceUnavailable
+from shared.runtime.batch_counts import BatchCounts
 from shared.runtime.interruption import Interrupted, Interruption, interruptible
 from shared.runtime.pace import Pace
 from shared.telemetry.timing import count_batch
@@ -68,23 +69,6 @@ class BatchReport:
     queue_s: tuple[float, ...]
     infer_s: float
     waiting: int
-
-
-@dataclass(slots=True)
-class BatchCounts:
-    """Requests that no batch of their own was made for, read when metrics are scraped.
-
-    Attributes:
-        rejected: by reason: `queue_full`, or `deadline` where that could not be met.
-        expired: accepted, and dropped before they were computed because their deadline passed.
-        coalesced: answered with the run of an equal request under way.
-        remembered: answered with the kept answer of an equal request.
-    """
-
-    rejected: Counter[str] = field(default_factory=lambda: Counter(queue_full=0, deadline=0))
-    expired: int = 0
-    coalesced: int = 0
-    remembered: int = 0
 
 
 @dataclass(slots=True, eq=False)

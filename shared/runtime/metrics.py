@@ -19,8 +19,8 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LABELS = ("model", "version")
 
-Batching = Mapping[tuple[str, str], Batcher]
-"""Batchers by name and version of their model."""
+Batching = Callable[[], Mapping[tuple[str, str], Batcher]]
+"""The batchers that there are now, by name and version of their model."""
 
 
 class BatchMetrics:
@@ -62,12 +62,12 @@ class QueueMetrics(Collector):
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._batching: Batching = {}
+        self._batching: Batching = dict
         self._slots: Slots | None = None
         registry.register(self)
 
     def watch(self, batching: Batching, slots: Slots) -> None:
-        """Look at these from now on; batchers that are added later included."""
+        """Look at these from now on."""
         self._batching, self._slots = batching, slots
 
     def describe(self) -> list[Metric]:
@@ -76,7 +76,7 @@ class QueueMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the queues. From another thread than theirs: what changes meanwhile may be counted or not."""
-        batching = list(dict(self._batching).items())
+        batching = list(self._batching().items())
         waiting = GaugeMetricFamily("facet_batch_waiting", "Requests that wait for a batch", labels=_LABELS)
         for model, batcher in batching:
             waiting.add_metric(model, batcher.waiting)

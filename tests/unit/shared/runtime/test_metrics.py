@@ -58,7 +58,7 @@ async def test_queues_are_read_and_refusals_counted() -> None:
     registry, gate = CollectorRegistry(), Gate()
     limits = BatchLimits(rows=1, queue=2)
     batcher = Batcher(gate, limits=limits, observe=BatchMetrics(registry).observer(*KEY))
-    QueueMetrics(registry).watch({KEY: batcher}, Slots(queue=1))
+    QueueMetrics(registry).watch(lambda: {KEY: batcher}, Slots(queue=1))
     running = asyncio.create_task(batcher.infer(row(1)))
     await asyncio.to_thread(gate.entered.wait)
     late = asyncio.create_task(batcher.infer(row(2), deadline_s=0.01))
@@ -82,7 +82,7 @@ async def test_queues_are_read_and_refusals_counted() -> None:
 async def test_equal_requests_and_unmet_deadlines_are_counted() -> None:
     registry, gate = CollectorRegistry(), Gate()
     batcher = Batcher(gate, limits=BatchLimits(rows=1, coalesce=True, answers=4))
-    QueueMetrics(registry).watch({KEY: batcher}, Slots(queue=1))
+    QueueMetrics(registry).watch(lambda: {KEY: batcher}, Slots(queue=1))
     running = asyncio.create_task(batcher.infer(row(1)))
     await asyncio.to_thread(gate.entered.wait)
     twin = asyncio.create_task(batcher.infer(row(1)))
@@ -106,7 +106,7 @@ async def test_equal_requests_and_unmet_deadlines_are_counted() -> None:
 
 async def test_slots_are_read() -> None:
     registry, slots, gate = CollectorRegistry(), Slots(queue=1), threading.Event()
-    QueueMetrics(registry).watch({}, slots)
+    QueueMetrics(registry).watch(dict, slots)
     running = [asyncio.create_task(slots.run(gate.wait, 20)) for _ in range(2)]
     await asyncio.sleep(0.05)
     assert value(registry, "facet_slots_waiting") == 1
