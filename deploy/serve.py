@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from deploy.commands import HTTP_PROCESSES
 from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import DOMAINS, Settings
+from shared.telemetry.tracing import TracingUnavailable, require_tracing
 
 _GRACE_S = 5
 """Seconds that answers in flight, event streams among them, get to end when the process is asked to stop."""
@@ -26,8 +27,10 @@ def configuration(name: str, settings: Settings) -> uvicorn.Config:
 
     Raises:
         UnsafeBinding: the address would let strangers in.
+        TracingUnavailable: tracing is asked for, and its packages are missing.
     """
     require_safe_binding(settings)
+    require_tracing(settings)
     domain = next((domain for domain in DOMAINS if domain == name), None)
     return uvicorn.Config(
         f"services.{domain}.app:create_app" if domain else "gateway.app:create_app",
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = parser.parse_args(arguments).name
     try:
         server = uvicorn.Server(configuration(name, Settings()))
-    except (UnsafeBinding, ValidationError) as error:
+    except (TracingUnavailable, UnsafeBinding, ValidationError) as error:
         print(f"facet: {error}", file=sys.stderr)
         return 2
     server.run()

@@ -18,10 +18,12 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.headers import answer_headers, has_body, onward_headers
 from gateway.upstreams import Upstreams
 from gateway.wire import Body, Crowded, Onward, Reply, TimedOut, Unreachable, WireFailure
-from shared.http.context import current_context
+from shared.http.context import RequestContext, current_context
 from shared.http.presence import PATIENCE_S
 from shared.problems import BadGateway, BadRequest, GatewayTimeout, NotFound, Problem, ServiceUnavailable
 from shared.settings import Domain
+from shared.telemetry import tracing
+from shared.telemetry.spans import begin_hop, end_hop
 
 logger = logging.getLogger(__name__)
 
@@ -134,28 +136,34 @@ class Proxy:
         began = time.perf_counter()
         target = _target(scope)
         body = RequestBody(receive, expected=has_body(scope))
+        context = current_context()
+        hop = begin_hop(context, method=scope["method"], service=self._domain) if tracing.active is not None else None
+        status: int | None = None
         with anyio.CancelScope() as call:
             watch = _Watch(body, call)
             try:
-                request = self._request(scope, target, await body.begin())
+                request = self._request(scope, target, await body.begin(), hop.context if hop else context)
                 reply = await self._open(request, retry=request.body is None and request.method in _IDEMPOTENT)
                 body.finish()
+                status = reply.status
                 await self._relay(reply, send, began)
             except ClientDisconnected:
                 call.cancel()
             finally:
                 watch.end()
+                if hop is not None:
+                    end_hop(hop, status)
         if call.cancel_called:
             # The server drops what is sent to a caller that is gone; the status is for the log line.
             await send({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": []})
 
-    def _request(self, scope: Scope, target: str, body: Body | None) -> Onward:
+    def _request(self, scope: Scope, target: str, body: Body | None, context: RequestContext | None) -> Onward:
         return Onward(
             method=scope["method"],
             base=self._url,
             target=target,
             headers=[
-                *onward_headers(scope, host=self._host, context=current_context()),
+                *onward_headers(scope, host=self._host, context=context),
                 *self._upstreams.credentials,
             ],
             body=body,

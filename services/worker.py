@@ -15,6 +15,7 @@ from services.medical.kinds import KINDS as MEDICAL
 from shared.jobs.kinds import WEIGHTS, JobKind, JobKinds, queues_of
 from shared.jobs.worker import Worker
 from shared.settings import get_settings
+from shared.telemetry.tracing import TracingUnavailable
 
 KINDS: tuple[JobKind, ...] = (*MEDICAL,)
 """The jobs of every domain."""
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--concurrency", type=int, default=1, help="jobs at a time (default: 1)")
     options = parser.parse_args(arguments)
     queues = options.queues.split(",") if options.queues else queues_of(options.weight)
-    worker = Worker(kinds(), get_settings(), name=f"worker-{options.weight}", queues=queues)
+    try:
+        worker = Worker(kinds(), get_settings(), name=f"worker-{options.weight}", queues=queues)
+    except TracingUnavailable as error:
+        parser.exit(2, f"facet: {error}\n")
     worker.run(concurrency=options.concurrency)
 
 

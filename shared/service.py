@@ -18,8 +18,9 @@ from shared.http.health import Check
 from shared.inference_protocol.inference import Inference, ServiceLane
 from shared.inference_protocol.routes import inference_router
 from shared.jobs.store import JobStore, open_job_store
-from shared.runtime.batchers import BatchedModel, Batchers, BatchMetrics
+from shared.runtime.batchers import BatchedModel, Batchers
 from shared.runtime.batching import BatchLimits
+from shared.runtime.metrics import BatchMetrics, QueueMetrics
 from shared.runtime.registry import ModelRegistry, models_router
 from shared.runtime.slots import Slots
 from shared.settings import Domain, Settings, get_settings
@@ -95,12 +96,13 @@ def create_service(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batchers = Batchers(limits, batch_metrics)
+        batchers, slots = Batchers(limits, batch_metrics), Slots(queue=settings.inference_queue)
+        queue_metrics.watch(lambda: batchers.known, slots)
         async with open_job_store(settings) as jobs, anyio.create_task_group() as tasks:
             app.state.service = ServiceState(
                 settings=settings,
                 models=registry,
-                slots=Slots(queue=settings.inference_queue),
+                slots=slots,
                 batchers=batchers,
                 jobs=jobs,
                 blobs=BlobStore(settings.blob_url),
@@ -123,4 +125,5 @@ def create_service(
     add_express_lane(app, ServiceLane(inference, settings.fleet_token), route="/v2/models/{name}/infer")
     checks["redis"] = jobs_check(app)
     batch_metrics = BatchMetrics(app.state.metrics.registry)
+    queue_metrics = QueueMetrics(app.state.metrics.registry)
     return app

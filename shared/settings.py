@@ -104,6 +104,17 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""
 
+    tracing: Literal["off", "console", "otlp"] = "off"
+    """Where OpenTelemetry traces go: `console` writes them to standard error, `otlp` to `tracing_endpoint`. Needs the
+    packages of the extra `tracing`."""
+
+    tracing_endpoint: str = "http://127.0.0.1:4318"
+    """Receiver of traces by OTLP over HTTP, without the path /v1/traces."""
+
+    tracing_sample: float = Field(default=1.0, ge=0, le=1)
+    """Share of the requests that is traced, drawn at the gateway. A caller's sampled flag can take a request out of it,
+    never put one in."""
+
     upload_limit_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     """Largest request body in bytes; more is answered with 413 while it streams in."""
 

@@ -21,6 +21,7 @@ from deploy.local.readyfile import write_ready_file
 from deploy.local.supervisor import StartFailed, Supervisor
 from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
+from shared.telemetry.tracing import TracingUnavailable, require_tracing
 
 
 class AlreadyRunning(Exception):
@@ -115,11 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(options.port)
         require_safe_binding(settings)
+        require_tracing(settings)
         with claimed(options.state):
             with_torch = torch_wanted(without_torch=options.without_torch)
             plan = Options(state=options.state, with_torch=with_torch, any_ports=options.free_ports)
             supervise(build_fleet(settings, plan), options)
-    except (AlreadyRunning, PortsTaken, RedisMissing, UnsafeBinding, ValidationError) as error:
+    except (AlreadyRunning, PortsTaken, RedisMissing, TracingUnavailable, UnsafeBinding, ValidationError) as error:
         say(f"cannot start: {error}")
         return 2
     except StartFailed as error:

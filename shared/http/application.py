@@ -22,6 +22,7 @@ from shared.settings import Settings
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import CONTENT_TYPE, HttpMetrics
+from shared.telemetry.tracing import traced_lifespan
 
 VERSION = version("facet")
 
@@ -70,8 +71,10 @@ def create_application(
         title=title,
         description=description,
         version=VERSION,
-        lifespan=lifespan,
+        lifespan=traced_lifespan(lifespan, process, settings),
         openapi_url="/openapi.json" if own_openapi else None,
+        # FastAPI's own would send messages of exceptions, which may hold input, to any global OpenTelemetry provider.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})")
 _TRACESTATE_LIMIT = 512
+_ODD = frozenset("13579bdf")
 _CALLER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CREATION_KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -35,15 +36,22 @@ class RequestContext:
     span_id: str
     """16 hex digits of this hop."""
     trace_flags: str = "00"
-    """Two hex digits; the sampled bit of strangers is passed on and not acted on."""
+    """Two hex digits; the sampled bit of strangers is passed on and not acted on, beyond `shared.telemetry.tracing`."""
     tracestate: str | None = None
     """Vendor state, passed on unread."""
     caller: str = ANONYMOUS
     """Who asks, as authenticated by the gateway: the owner of the jobs that the request creates."""
     job_limit: int | None = None
     """Unfinished jobs that the caller may have at once; None without a limit."""
+    parent_id: str | None = None
+    """16 hex digits of the hop before this one, as its traceparent says; None at the beginning of a trace."""
     creation_key: str | None = None
     """64 hex digits: requests with the same key create one job between them. From the Idempotency-Key."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the sampled bit is set. Where tracing is on, it says whether this is recorded."""
+        return self.trace_flags[1] in _ODD
 
     @property
     def traceparent(self) -> str:
@@ -75,6 +83,7 @@ class RequestContext:
             span_id=self.span_id,
             trace_flags=self.trace_flags,
             tracestate=self.tracestate,
+            parent_id=self.parent_id,
             caller=known,
             job_limit=limit,
             creation_key=key,
@@ -104,7 +113,7 @@ def new_context(
     if match is None or not int(match["trace"], 16) or not int(match["parent"], 16):
         return RequestContext(request_id=request_id, trace_id=_hexadecimal(128), span_id=span_id)
     state = tracestate if tracestate and len(tracestate) <= _TRACESTATE_LIMIT else None
-    return RequestContext(request_id, match["trace"], span_id, match["flags"], state)
+    return RequestContext(request_id, match["trace"], span_id, match["flags"], state, parent_id=match["parent"])
 
 
 def current_context() -> RequestContext | None:

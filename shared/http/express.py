@@ -21,6 +21,7 @@ from shared.http.errors import PROTOCOL_PATH, problem_response
 from shared.http.middleware import Exchange, Telemetry
 from shared.http.presence import PATIENCE_S
 from shared.problems import InternalError, Problem
+from shared.telemetry import tracing
 from shared.telemetry.timing import Timings, collect, uncollect
 
 logger = logging.getLogger("facet.http")
@@ -92,7 +93,7 @@ class Express:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        target = _target(scope)
+        target = _target(scope) if tracing.active is None else None  # spans are made on the long way
         if target is None or not self._lane.takes(scope, target[0]):
             await self._app(scope, receive, send)
             return
@@ -100,10 +101,10 @@ class Express:
         if not _LONG_WAY.isdisjoint(headers) or not _is_short(headers.get(b"content-length", b"")):
             await self._app(scope, receive, send)
             return
-        context = self._telemetry.context_of(scope)
+        context = self._telemetry.identify(scope)
         timings = Timings()
         tokens = bind(context), collect(timings)
-        exchange = Exchange(send, context, timings)
+        exchange = self._telemetry.exchange(send, context, timings, scope)
         began = self._telemetry.begin()
         try:
             await self._serve(scope, receive, exchange, headers, target)

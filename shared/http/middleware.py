@@ -19,8 +19,10 @@ from shared.http.context import (
     new_context,
 )
 from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
+from shared.telemetry import tracing
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.metrics import HttpMetrics
+from shared.telemetry.spans import record_request
 from shared.telemetry.timing import Timings, collecting
 
 logger = logging.getLogger("facet.http")
@@ -86,10 +88,10 @@ class Telemetry:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        context = self.context_of(scope)
+        context = self.identify(scope)
         began = self.begin()
         with bound(context), collecting() as timings:
-            exchange = Exchange(send, context, timings)
+            exchange = self.exchange(send, context, timings, scope)
             try:
                 await self.app(scope, receive, exchange)
             except Exception:
@@ -116,6 +118,19 @@ class Telemetry:
             said.get(_CALLER), job_limit=said.get(_JOB_LIMIT), creation_key=said.get(_CREATION_KEY)
         )
 
+    def identify(self, scope: Scope) -> RequestContext:
+        """The same, with whether it is recorded as a trace."""
+        context = self.context_of(scope)
+        if tracing.active is not None and scope["path"] not in _QUIET_PATHS:
+            context = tracing.active.decide(context, door=not self.behind_gateway)
+        return context
+
+    def exchange(self, send: Send, context: RequestContext, timings: Timings, scope: Scope) -> Exchange:
+        """What is to be known of the answer; with the times of its phases, where a trace is recorded."""
+        if tracing.active is not None and context.sampled and scope["path"] not in _QUIET_PATHS:
+            timings.intervals = []
+        return Exchange(send, context, timings)
+
     def begin(self) -> float:
         """A request came; returns when (`time.perf_counter`)."""
         self.metrics.begin()
@@ -125,6 +140,11 @@ class Telemetry:
         """It was answered: count it, and write its line."""
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self.metrics.end(method=method, route=route, status=exchange.status, seconds=seconds, timings=exchange.timings)
+        timings = exchange.timings
+        if timings.intervals is not None:
+            record_request(
+                exchange.context, timings, method=method, route=route, status=exchange.status, seconds=seconds
+            )
         if scope["path"] in _QUIET_PATHS:
             return
         phases = {phase: round(value * 1000, 1) for phase, value in exchange.timings.seconds.items()}

@@ -71,6 +71,9 @@ class Attempt:
         record: the job as claimed.
         token: the fencing token, equal to the number of the attempt.
 
+    Attributes:
+        outcome: how it ended, once it has: the status of the job, or "given back".
+
     Every method raises `FencedOut` when another attempt has taken over.
     """
 
@@ -78,6 +81,7 @@ class Attempt:
         self._attempts = attempts
         self.record = record
         self.token = token
+        self.outcome: str | None = None
 
     def note(
         self,
@@ -114,10 +118,13 @@ class Attempt:
         """
         settings = self._attempts.settings
         timeout_ms, retention_ms = settings.job_queue_timeout_s * 1000, settings.job_retention_s * 1000
-        return bool(self._fenced("release", timeout_ms, retention_ms))
+        waits = bool(self._fenced("release", timeout_ms, retention_ms))
+        self.outcome = "given back" if waits else JobStatus.CANCELLED.value
+        return waits
 
     def _finish(self, status: JobStatus, field: str, value: str) -> None:
         self._fenced("finish", status.value, self._attempts.settings.job_retention_s * 1000, field, value)
+        self.outcome = status.value
 
     def _fenced(self, script: str, *arguments: Any) -> int:
         answer = cast("int", self._attempts.run(script, self.record.id, self.token, *arguments))

@@ -25,6 +25,7 @@ from shared.jobs.attempts import Attempt
 from shared.jobs.interrupts import FencedOut, GivenBack, JobCancelled
 from shared.jobs.lease import Lease
 from shared.storage.blobs import BlobStore
+from shared.telemetry.tracing import add_event
 
 QUIET_S = 0.1
 """Least seconds between two writes of progress; a loop of microsecond steps must not be a load on Redis."""
@@ -124,6 +125,7 @@ class JobContext:
         # How to read it is kept beside the digest: equal bytes may have been stored under another media type.
         self._saved = f"{self.blobs.put(data, media_type).digest} {media_type}"
         self._checkpointed = True
+        add_event("checkpoint", {"facet.checkpoint.bytes": len(data)})
         self._stop_on(self._attempt.note({"checkpoint": self._saved}))
         self._raise_if_stopped(give_back=True)
 

@@ -16,6 +16,7 @@ from shared.jobs.kinds import JobKinds
 from shared.jobs.lease import Lease
 from shared.problems import GatewayTimeout, InternalError, Problem
 from shared.storage.blobs import BlobStore
+from shared.telemetry.spans import end_attempt, job_attempt
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +58,9 @@ class JobRunner:
             details = {"job_id": job_id, "kind": record.kind, "attempt": attempt.token}
             _logger.info("job attempt began", extra=details)
             try:
-                self._work(attempt)
+                with job_attempt(origin, attempt.record, attempt.token) as span:
+                    self._work(attempt)
+                    end_attempt(span, attempt.outcome)
             except FencedOut:
                 _logger.warning("another attempt has taken over", extra=details)
             else:

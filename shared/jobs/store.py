@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.scripts import as_fields, source
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
 from shared.settings import Settings
+from shared.telemetry.spans import job_creation
 
 PAGE_LIMIT = 100
 """Most jobs on one page of a listing."""
@@ -91,9 +92,18 @@ class JobStore:
         Returns:
             The job; with a creation key that made one before, that one.
         """
-        settings = self._settings
         context = context or current_context()
         owner = owner or (context.caller if context else ANONYMOUS)
+        with job_creation(context, kind=kind.name, queue=kind.queue) or nullcontext() as span:
+            record = await self._create(kind, arguments, owner=owner, context=span.context if span else context)
+            if span is not None:
+                span.attributes["facet.job.id"] = record.id
+            return record
+
+    async def _create(
+        self, kind: JobKind, arguments: Mapping[str, Any], *, owner: str, context: RequestContext | None
+    ) -> JobRecord:
+        settings = self._settings
         limit = context.job_limit if context else None
         queue_limit = settings.job_queue_limit or kind.queue_limit
         outcome, subject, *numbers = await self._run(

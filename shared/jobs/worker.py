@@ -38,6 +38,7 @@ from shared.jobs.watchdog import Watchdog, sight_of, watch
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.telemetry.logs import configure_logging
+from shared.telemetry.tracing import require_tracing, start_tracing, stop_tracing
 
 
 class Worker:
@@ -51,10 +52,12 @@ class Worker:
 
     Raises:
         ValueError: a kind's time limit is not below the visibility timeout.
+        TracingUnavailable: tracing is asked for, and its packages are missing.
     """
 
     def __init__(self, kinds: JobKinds, settings: Settings, *, name: str, queues: Sequence[str]) -> None:
         kinds.check_time_limits(settings.visibility_timeout_s)
+        require_tracing(settings)
         self._kinds = kinds
         self._settings = settings
         self._name = name
@@ -85,6 +88,7 @@ class Worker:
     @cached_property
     def _runner(self) -> JobRunner:
         """Made at the first job, and so in the child."""
+        start_tracing(self._name, self._settings)
         redis = worker_client(self._settings.redis_url)
         return JobRunner(
             Attempts(redis, self._settings, self._id),
@@ -102,6 +106,7 @@ class Worker:
         # Celery's signals hold their receivers weakly, hence weak=False.
         signals.setup_logging.connect(self._configure_logging, weak=False)
         signals.worker_shutting_down.connect(self._drain, weak=False)
+        signals.worker_process_shutdown.connect(lambda **_: stop_tracing(), weak=False)
         return app
 
     def _task(self) -> Callable[[str], None]:

@@ -63,11 +63,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An item's answer, and how long it waited and was computed."""
+    """An item's answer, how long it waited and was computed, and the rows of its batch."""
 
     answer: Answer
     queue_s: float
     infer_s: float
+    rows: int
 
 
 @dataclass(slots=True, eq=False)

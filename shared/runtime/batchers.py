@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import anyio.from_thread
-from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from shared.runtime.batch_items import Answer, Arrays
-from shared.runtime.batching import Batcher, BatchLimits, BatchReport
+from shared.runtime.batching import Batcher, BatchLimits
 from shared.runtime.cards import ModelCard
+from shared.runtime.metrics import BatchMetrics
 from shared.runtime.sessions import OnnxModel
-
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-
-class BatchMetrics:
-    """Batches by model and version.
-
-    Args:
-        registry: where they are published.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        labels = ("model", "version")
-        self._rows = Histogram("facet_batch_rows", "Rows of a batch", labels, buckets=_ROWS, registry=registry)
-        self._queue = Histogram(
-            "facet_batch_queue_seconds", "Time from arrival to batch", labels, buckets=_SECONDS, registry=registry
-        )
-        self._infer = Histogram(
-            "facet_batch_infer_seconds", "Time of the model's run", labels, buckets=_SECONDS, registry=registry
-        )
-        self._waiting = Gauge(
-            "facet_batch_waiting", "Requests left when the last batch ended", labels, registry=registry
-        )
-
-    def observe(self, card: ModelCard, report: BatchReport) -> None:
-        """Count one batch."""
-        labels = (card.name, card.version)
-        self._rows.labels(*labels).observe(report.rows)
-        self._infer.labels(*labels).observe(report.infer_s)
-        self._waiting.labels(*labels).set(report.waiting)
-        for seconds in report.queue_s:
-            self._queue.labels(*labels).observe(seconds)
+from shared.telemetry.timing import note_model
 
 
 class Batchers:
@@ -60,11 +29,20 @@ class Batchers:
         self._limits, self._metrics = limits, metrics
         self._known: dict[OnnxModel, Batcher] = {}
 
+    @property
+    def known(self) -> Mapping[tuple[str, str], Sequence[Batcher]]:
+        """Those that there are now, by name and version of their model, of which several graphs may have been made."""
+        found: dict[tuple[str, str], list[Batcher]] = {}
+        for model, batcher in list(self._known.items()):
+            found.setdefault((model.card.name, model.card.version), []).append(batcher)
+        return found
+
     def of(self, model: OnnxModel) -> Batcher:
         """The batcher that all requests to this model share."""
+        note_model(model.card.name, model.card.version)
         batcher = self._known.get(model)
         if batcher is None:
-            observe = partial(self._metrics.observe, model.card)
+            observe = self._metrics.observer(model.card.name, model.card.version)
             batcher = Batcher(model.run, limits=self._limits_of(model.card), observe=observe)
             self._known[model] = batcher
         return batcher

@@ -22,11 +22,12 @@ import numpy as np
 
 from shared.http.presence import while_present
 from shared.problems import GatewayTimeout, ServiceUnavailable
+from shared.runtime.batch_counts import BatchCounts
 from shared.runtime.batch_items import Answer, Arrays, Batch, Done, Item, Waiter
 from shared.runtime.interruption import Interrupted, interruptible
 from shared.runtime.limits import ConcurrencyLimit
 from shared.runtime.pace import Pace
-from shared.telemetry.timing import count_phase
+from shared.telemetry.timing import count_batch
 
 _QUICK_S = 0.001
 _ALIKE = 8
@@ -102,6 +103,7 @@ class Batcher:
         self._admitted = ConcurrencyLimit(
             least=2 * self.limits.rows, most=self.limits.queue + self.limits.rows, tolerated_s=self.limits.tolerated_s
         )
+        self.counts = BatchCounts()
         self._scheduled = self._closed = False
         self._usual: tuple[object, ...] = ()
         self._alike = 0
@@ -154,6 +156,7 @@ class Batcher:
         key = self._key({**inputs, **common})
         if key is not None and key in self._answers:
             self._answers.move_to_end(key)
+            self.counts.remembered += 1
             return self._answers[key]
         self._require_room(deadline_s)
         item = self._enqueue(inputs, common, key, cost, stackable=stackable)
@@ -166,8 +169,7 @@ class Batcher:
             waiter.future.cancel()
             self._forget(item)
             raise
-        count_phase("queue", done.queue_s)
-        count_phase("infer", done.infer_s)
+        count_batch(queue_s=done.queue_s, infer_s=done.infer_s, rows=done.rows)
         return done.answer
 
     async def close(self) -> None:
@@ -183,10 +185,13 @@ class Batcher:
             raise ServiceUnavailable("The model is being unloaded.")
         wait = self.expected_wait_s
         if len(self._queue) >= self.limits.queue or self.in_flight >= self._admitted.value:
+            full = len(self._queue) >= self.limits.queue
+            self.counts.rejected["queue_full" if full else "adaptive_limit"] += 1
             raise ServiceUnavailable(
                 f"{len(self._queue)} requests wait for this model already.", retry_after_s=max(1, math.ceil(wait))
             )
         if wait > deadline_s:
+            self.counts.rejected["deadline"] += 1
             detail = f"The answer would begin in about {wait:.1f} s, later than the {deadline_s:g} s it was given."
             raise ServiceUnavailable(detail, retry_after_s=math.ceil(wait))
 
@@ -194,6 +199,7 @@ class Batcher:
         self, inputs: Arrays, common: Arrays, key: bytes | None, cost: float | None, *, stackable: bool
     ) -> Item:
         if key is not None and self.limits.coalesce and key in self._under_way:
+            self.counts.coalesced += 1
             return self._under_way[key]
         rows = len(next(iter(inputs.values()))) if stackable else 1
         signature: tuple[object, ...] = tuple(
@@ -268,6 +274,7 @@ class Batcher:
             if not item.wanted:
                 self._drop(item)
             elif item.deadline < now:
+                self.counts.expired += len(item.waiters)
                 self._fail(item, GatewayTimeout("The time given for the answer passed before it was begun."))
             elif not items or (
                 item.signature == items[0].signature
@@ -316,7 +323,7 @@ class Batcher:
             self._drop(item)
             if item.key is not None and self.limits.answers:
                 self._keep(item.key, outcome)
-            done = Done(outcome, batch.began - item.arrived, seconds)
+            done = Done(outcome, batch.began - item.arrived, seconds, batch.rows)
             for waiter in item.waiters:
                 if not waiter.future.done():
                     waiter.future.set_result(done)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shared.runtime.cards import ModelCard, RuntimeOptions, read_card, read_weights
 from shared.runtime.interruption import current_interruption
+from shared.telemetry.timing import note_model
 
 _TRIES = 5
 _TOO_QUICK_FOR_THREADS_S = 0.001
@@ -97,6 +98,7 @@ class OnnxModel:
         Raises:
             Interrupted: the computation that this belongs to was told to stop.
         """
+        note_model(self.card.name, self.card.version)
         options = onnxruntime.RunOptions()
         interruption = current_interruption()
         with interruption.covering(options) if interruption else nullcontext():

@@ -34,6 +34,9 @@ class Slots:
     Args:
         capacity: computations at a time.
         queue: requests that may wait for a slot.
+
+    Attributes:
+        rejected: requests that found the queue full.
     """
 
     def __init__(self, *, capacity: int = 1, queue: int) -> None:
@@ -41,6 +44,7 @@ class Slots:
         self._capacity = capacity
         self._queue = queue
         self._seconds = 1.0
+        self.rejected = 0
 
     @property
     def waiting(self) -> int:
@@ -64,6 +68,7 @@ class Slots:
             CallerGone: the caller went away while it waited or its function ran.
         """
         if self.waiting >= self._queue:
+            self.rejected += 1
             wait = math.ceil(self.expected_wait_s)
             raise ServiceUnavailable(
                 f"{self.waiting} requests wait already. Try again in about {wait} s, or send "

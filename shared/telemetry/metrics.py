@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from shared.telemetry.model_metrics import ModelMetrics
 from shared.telemetry.timing import Timings
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -41,6 +42,7 @@ class HttpMetrics:
         self.in_flight = Gauge(
             "facet_http_requests_in_flight", "Requests being answered", ("process",), registry=self.registry
         )
+        self.models = ModelMetrics(self.registry)
 
         self._under_way = self.in_flight.labels(process)
         # Finding a series by its labels costs more than counting in it.
@@ -62,6 +64,7 @@ class HttpMetrics:
         self._time(route, "").observe(seconds)
         for phase, duration in timings.seconds.items():
             self._time(route, phase).observe(duration)
+        self.models.observe(timings)
 
     def _time(self, route: str, phase: str) -> Histogram:
         """The histogram of a route, or of a phase of it."""

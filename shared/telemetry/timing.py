@@ -14,18 +14,34 @@ from typing import Literal
 
 Phase = Literal["queue", "pre", "infer", "post"]
 
+_INTERVALS = 128
+"""Most intervals of one request that are kept: a series must not make a trace of thousands of spans."""
+
 PHASES: tuple[Phase, ...] = ("queue", "pre", "infer", "post")
 
 
 class Timings:
-    """Seconds per phase of one request; phases may be entered more than once."""
+    """Seconds per phase of one request; phases may be entered more than once.
+
+    Attributes:
+        seconds: by phase.
+        model: name and version of the model that was asked, if one was.
+        rows: rows of the batch that it was computed in, 0 without one.
+        intervals: phase, end (`time.perf_counter`) and seconds of each time that one was entered; None unless the
+            request is traced.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.model: tuple[str, str] | None = None
+        self.rows = 0
+        self.intervals: list[tuple[Phase, float, float]] | None = None
 
-    def add(self, phase: Phase, seconds: float) -> None:
-        """Count `seconds` towards a phase."""
+    def add(self, phase: Phase, seconds: float, *, ago_s: float = 0.0) -> None:
+        """Count `seconds`, which ended `ago_s` before now, towards a phase."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        if self.intervals is not None and len(self.intervals) < _INTERVALS:
+            self.intervals.append((phase, time.perf_counter() - ago_s, seconds))
 
     def header(self) -> str:
         """The value of Server-Timing, durations in milliseconds."""
@@ -66,3 +82,19 @@ def count_phase(phase: Phase, seconds: float) -> None:
     timings = _current.get()
     if timings is not None:
         timings.add(phase, seconds)
+
+
+def count_batch(*, queue_s: float, infer_s: float, rows: int) -> None:
+    """Count the wait for a batch, and its run, towards the current request, if there is one."""
+    timings = _current.get()
+    if timings is not None:
+        timings.add("queue", queue_s, ago_s=infer_s)
+        timings.add("infer", infer_s)
+        timings.rows = rows
+
+
+def note_model(name: str, version: str) -> None:
+    """Say which model the current request asks, if there is one."""
+    timings = _current.get()
+    if timings is not None:
+        timings.model = (name, version)

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from shared.http.context import new_context
 from shared.problems import ServiceUnavailable
 from shared.settings import Settings
+from shared.telemetry import tracing
+from shared.telemetry.spans import record_delivery
 from shared.webhooks.events import message
 from shared.webhooks.queue import DeliveryQueue, Leased, Outcome
 from shared.webhooks.schedule import delay_s
@@ -89,11 +91,25 @@ class Courier:
     async def _deliver(self, leased: Leased) -> None:
         began = time.monotonic()
         try:
-            sent = await self._sender.send(self._message(leased))
+            sent = await self._send(leased)
             outcome, pause_s = self._judge(leased, sent)
             await self._settle(leased, outcome, sent, pause_s, until=began + self._queue.lease_s)
         except Exception:  # the lease ends and it is tried again
             _logger.exception("a delivery stumbled", extra={"delivery": leased.id})
+
+    async def _send(self, leased: Leased) -> Sent:
+        posted, began_ns = self._message(leased), time.time_ns()
+        sent = await self._sender.send(posted)
+        if tracing.active is not None:
+            record_delivery(
+                parent=leased.delivery.get("traceparent"),
+                sent_as=posted.traceparent,
+                webhook=leased.delivery["webhook"],
+                attempt=leased.tried,
+                began_ns=began_ns,
+                status=sent.attempt.status_code,
+            )
+        return sent
 
     def _message(self, leased: Leased) -> Message:
         delivery, webhook = leased.delivery, leased.webhook

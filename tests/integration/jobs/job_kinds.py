@@ -30,6 +30,7 @@ COUNT = _kind("count")
 HANDED_ON = JobKind(
     name="test.handed-on", queue="security.onnx", function=f"{_MODULE}:count", title="Test: counted by two workers"
 )
+TRACED = JobKind(name="test.traced", queue="generation.onnx", function=f"{_MODULE}:count", title="Test: traced")
 REFUSE = _kind("refuse")
 CRASH = _kind("crash")
 EXHAUST = _kind("exhaust")
@@ -38,7 +39,7 @@ LOSE_WORKER = _kind("lose_worker")
 OVERSLEEP = _kind("oversleep", time_limit_s=1)
 TORCH = _kind("count_torch", queue="security.torch")
 
-KINDS = (COUNT, HANDED_ON, REFUSE, CRASH, EXHAUST, SHOW, LOSE_WORKER, OVERSLEEP, TORCH)
+KINDS = (COUNT, HANDED_ON, TRACED, REFUSE, CRASH, EXHAUST, SHOW, LOSE_WORKER, OVERSLEEP, TORCH)
 
 
 def count(context: JobContext) -> dict[str, Any]:
