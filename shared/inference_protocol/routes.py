@@ -11,6 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from shared.http.thin import ThinRoute, read_body
 from shared.inference_protocol.answers import write_answer
+from shared.inference_protocol.configuration import ModelConfiguration, configuration_of
 from shared.inference_protocol.documentation import INFER_REQUEST, INFER_RESPONSES, ModelMetadata, ModelReadiness
 from shared.inference_protocol.requests import InferenceRequest, read_request
 from shared.inference_protocol.signature import PLATFORM, Signature, signature_of
@@ -44,6 +45,7 @@ def inference_router(registry: ModelRegistry) -> APIRouter:
     router = APIRouter(prefix="/v2/models", tags=["inference protocol"])
     _add_metadata(router, registry)
     _add_readiness(router, registry)
+    _add_configuration(router, registry)
     signatures: dict[str, Signature] = {}
 
     async def infer(request: Request) -> Response:
@@ -138,6 +140,38 @@ def _add_readiness(router: APIRouter, registry: ModelRegistry) -> None:
         """200 if it can be asked, else a problem."""
         registry.get(name, version)
         return ModelReadiness(name=name, ready=True)
+
+
+def _add_configuration(router: APIRouter, registry: ModelRegistry) -> None:
+    problems = problem_responses(NotFound, ServiceUnavailable)
+
+    def configuration(request: Request, name: str, version: str | None = None) -> ModelConfiguration:
+        rows = request.app.state.service.settings.batch_rows
+        return configuration_of(_signature(registry.get(name, version)), rows=rows)
+
+    @router.get(
+        "/{name}/config",
+        summary="Configuration of a model",
+        operation_id="protocol-configuration",
+        responses=problems,
+        response_model_exclude_none=True,
+    )
+    async def read_configuration(request: Request, name: ModelName) -> ModelConfiguration:
+        """The default version in the words of Triton's configuration extension."""
+        return configuration(request, name)
+
+    @router.get(
+        "/{name}/versions/{version}/config",
+        summary="Configuration of a version",
+        operation_id="protocol-version-configuration",
+        response_model_exclude_none=True,
+        responses=problems,
+    )
+    async def read_version_configuration(
+        request: Request, name: ModelName, version: ModelVersion
+    ) -> ModelConfiguration:
+        """A version in the words of Triton's configuration extension."""
+        return configuration(request, name, version)
 
 
 def _signature(model: OnnxModel) -> Signature:
