@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Request, Response
-from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from shared.http.thin import ThinRoute, read_body
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.configuration import ModelConfiguration, configuration_of
 from shared.inference_protocol.documentation import INFER_REQUEST, INFER_RESPONSES, ModelMetadata, ModelReadiness
+from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
 from shared.inference_protocol.requests import InferenceRequest, read_request
 from shared.inference_protocol.signature import PLATFORM, Signature, signature_of
 from shared.problems import (
@@ -30,7 +30,6 @@ from shared.telemetry.timing import timed
 
 HEADER_LENGTH = "inference-header-content-length"
 _OCTETS = "application/octet-stream"
-_REASON_CHARACTERS = 300
 
 ModelName = Annotated[str, Path(description="The model's name")]
 ModelVersion = Annotated[str, Path(description="The model's version")]
@@ -184,7 +183,7 @@ def _signature(model: OnnxModel) -> Signature:
 
 
 def _header_bytes(request: Request) -> int | None:
-    if "content-encoding" in request.headers:
+    if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("Compressed requests are not taken here: send it without Content-Encoding.")
     value = request.headers.get(HEADER_LENGTH)
     if value is None:
@@ -201,13 +200,9 @@ async def _compute(
         answer = await batchers.of(model).infer(
             asked.inputs, stackable=signature.stackable, deadline_s=asked.timeout_s or math.inf
         )
-    except (
-        onnxruntime_errors.InvalidArgument,
-        onnxruntime_errors.Fail,
-        onnxruntime_errors.RuntimeException,
-    ) as error:
-        reason = str(error).replace("\n", " ")[:_REASON_CHARACTERS]
-        raise field_problem("/body/inputs", f"The model cannot compute these tensors: {reason}") from None
+    except COMPUTATION_FAILURES as failure:
+        detail = f"The model cannot compute these tensors: {reason_of(failure)}"
+        raise field_problem("/body/inputs", detail) from None
     return dict(zip(signature.outputs, answer, strict=True))
 
 
