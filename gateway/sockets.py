@@ -7,7 +7,7 @@ noticed and one that is not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,9 @@ CONNECTIONS_LIMIT = 512
 
 _KEEPALIVE_S = 4.0
 """Below the five seconds after which uvicorn closes idle connections, so that none is used as it closes."""
+
+_WRITTEN_AT_ONCE = 64 * 1024
+"""A body up to this goes to the kernel in one write; the wait for a larger one's end has to be timed."""
 
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -52,13 +55,16 @@ class Sockets:
                         timeout=_timeouts(request),
                         allow_redirects=False,
                     )
+                    _require_http(response)
         except TimeoutError:
             self._under_way -= 1
             raise TimedOut from None
         except BaseException:
             self._under_way -= 1
             raise
-        return _SocketReply(response, self._finished)
+        if body is not None:
+            body.answered()
+        return _SocketReply(response, body, self._finished)
 
     async def close(self) -> None:
         """See `Wire`."""
@@ -94,11 +100,17 @@ class _Watched:
         self._patience: asyncio.Timeout | None = None
         self._seconds = 0.0
         self.failure: Exception | None = None
+        self.sent = isinstance(body, bytes)
 
     def watch(self, patience: asyncio.Timeout, seconds: float) -> None:
         """Give up when the service takes longer than this to read a part, or to answer after the last."""
-        if not isinstance(self._body, bytes):
-            self._patience, self._seconds = patience, seconds
+        self._patience, self._seconds = patience, seconds
+        if isinstance(self._body, bytes) and len(self._body) > _WRITTEN_AT_ONCE:
+            self._go_on(2 * seconds)
+
+    def answered(self) -> None:
+        """The answer began, maybe before all was read: from here on its own pauses are timed."""
+        self._patience = None
 
     def data(self) -> Any:
         """For aiohttp."""
@@ -113,6 +125,7 @@ class _Watched:
         except Exception as failure:
             self.failure = failure
             raise
+        self.sent = True
         self._go_on(self._seconds)
 
     def _go_on(self, seconds: float | None) -> None:
@@ -122,8 +135,10 @@ class _Watched:
 
 
 class _SocketReply:
-    def __init__(self, response: aiohttp.ClientResponse, finished: Any) -> None:
-        self._response = response
+    def __init__(
+        self, response: aiohttp.ClientResponse, body: _Watched | None, finished: Callable[[], None]
+    ) -> None:
+        self._response, self._body = response, body
         self._finished = finished
 
     @property
@@ -141,10 +156,17 @@ class _SocketReply:
 
     async def close(self) -> None:
         self._finished()
-        if self._response.content.at_eof():
+        if self._response.content.at_eof() and (self._body is None or self._body.sent):
             self._response.release()
         else:
             self._response.close()
+
+
+def _require_http(response: aiohttp.ClientResponse) -> None:
+    """Nobody asked for another protocol (RFC 9110, section 15.2.2)."""
+    if response.status < 200:
+        response.close()
+        raise BrokenOff(f"status {response.status}")
 
 
 def _timeouts(request: Onward) -> aiohttp.ClientTimeout:
