@@ -23,9 +23,6 @@ CONNECTIONS_LIMIT = 512
 _KEEPALIVE_S = 4.0
 """Below the five seconds after which uvicorn closes idle connections, so that none is used as it closes."""
 
-_WRITTEN_AT_ONCE = 64 * 1024
-"""A body up to this goes to the kernel in one write; the wait for a larger one's end has to be timed."""
-
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
@@ -77,7 +74,7 @@ class Sockets:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+                connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=_AUTOMATIC,
@@ -86,6 +83,20 @@ class Sockets:
                 max_field_size=64 * 1024,
             )
         return self._session
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Never uses a connection again on which something came that nobody asked for: it would answer the next caller."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """See `aiohttp.BaseConnector`."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class _Watched:
@@ -104,9 +115,8 @@ class _Watched:
 
     def watch(self, patience: asyncio.Timeout, seconds: float) -> None:
         """Give up when the service takes longer than this to read a part, or to answer after the last."""
-        self._patience, self._seconds = patience, seconds
-        if isinstance(self._body, bytes) and len(self._body) > _WRITTEN_AT_ONCE:
-            self._go_on(2 * seconds)
+        if not isinstance(self._body, bytes):
+            self._patience, self._seconds = patience, seconds
 
     def answered(self) -> None:
         """The answer began, maybe before all was read: from here on its own pauses are timed."""
