@@ -89,7 +89,10 @@ class _Connector(aiohttp.TCPConnector):
     """Never uses a connection again on which something came that nobody asked for: it would answer the next caller."""
 
     async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
     ) -> aiohttp.connector.Connection:
         """See `aiohttp.BaseConnector`."""
         while True:
@@ -145,9 +148,7 @@ class _Watched:
 
 
 class _SocketReply:
-    def __init__(
-        self, response: aiohttp.ClientResponse, body: _Watched | None, finished: Callable[[], None]
-    ) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, body: _Watched | None, finished: Callable[[], None]) -> None:
         self._response, self._body = response, body
         self._finished = finished
 

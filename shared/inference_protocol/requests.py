@@ -186,13 +186,23 @@ def _from_json(item: dict[str, Any], pointer: str, tensor: Tensor, shape: list[i
         texts = _texts(data, pointer)
         return texts.reshape(_checked(texts.size, shape, pointer))
     try:
-        found = np.array(data)
+        found = _numbers(data, tensor)
     except ValueError:
         detail = f"Its lists differ in length, or are more than {_DEEPEST} deep."
         raise field_problem(f"{pointer}/data", detail) from None
     if found.dtype.kind not in ("b" if tensor.datatype == "BOOL" else "iuf"):
         raise field_problem(f"{pointer}/data", f"Elements of {tensor.datatype} are wanted.")
     return _converted(found, pointer, tensor).reshape(_checked(found.size, shape, pointer))
+
+
+def _numbers(data: list[Any], tensor: Tensor) -> Array:
+    found = np.array(data)
+    if tensor.datatype == "UINT64" and found.dtype.kind == "f":
+        # NumPy makes float64 of whole numbers of which some are beyond INT64 and others are not.
+        exact = np.array(data, dtype=object)
+        if all(type(number) is int and 0 <= number < 2**64 for number in exact.flat):
+            return exact.astype(np.uint64)
+    return found
 
 
 def _converted(found: Array, pointer: str, tensor: Tensor) -> Array:

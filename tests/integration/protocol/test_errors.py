@@ -159,7 +159,7 @@ ERRORS: dict[str, tuple[Call, int, str]] = {
     "output in shared memory": (with_output_in_shared_memory, 422, "not offered"),
     "classification": (times(outputs=[InferRequestedOutput("y", class_count=2)]), 422, "not offered"),
     "timeout that is negative": (times(timeout=-1), 422, "whole number from zero"),
-    "index out of range": (one("index", [1, 99], "INT64", model="embedding"), 422, "indices element out of data bounds"),
+    "index out of range": (one("index", [1, 99], "INT64", model="embedding"), 422, "element out of data bounds"),
     "rest of a reshape": (one("x", np.zeros((1, 3), np.float32), "FP32", model="eights"), 422, "cannot be reshaped"),
 }  # fmt: skip
 

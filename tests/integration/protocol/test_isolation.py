@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import numpy as np
@@ -77,7 +78,7 @@ async def until_waiting(batcher: Batcher, items: int) -> None:
 
 
 async def look_up(client: httpx.AsyncClient, index: int, *, binary: bool = False) -> httpx.Response:
-    tensor = {"name": "index", "datatype": "INT64", "shape": [1]}
+    tensor: dict[str, Any] = {"name": "index", "datatype": "INT64", "shape": [1]}
     if not binary:
         return await client.post(ROUTE, json={"inputs": [tensor | {"data": [index]}]})
     tensor["parameters"] = {"binary_data_size": 8}
