@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ def tensors(draw: st.DrawFn) -> dict[str, tuple[str, Array]]:
     return found
 
 
+@settings(deadline=None)
 @given(tensors=tensors(), request_id=st.text(st.characters(codec="utf-8"), max_size=20))
 def test_bytes_come_in_as_they_are_and_are_not_copied(tensors: dict[str, tuple[str, Array]], request_id: str) -> None:
     signature = signature_of_tensors(**{name: (kind, array.ndim) for name, (kind, array) in tensors.items()})
@@ -90,6 +91,7 @@ def test_bytes_come_in_as_they_are_and_are_not_copied(tensors: dict[str, tuple[s
             assert not found.flags.writeable
 
 
+@settings(deadline=None)
 @given(tensors=tensors(), data=st.data())
 def test_answers_are_read_back_as_they_were(tensors: dict[str, tuple[str, Array]], data: st.DataObject) -> None:
     """By a reader of this test's own: JSON in front, raw tensors one behind the other."""
@@ -124,6 +126,7 @@ def _require_same(listed: list[Any], array: Array, datatype: str) -> None:
     np.testing.assert_array_equal(np.array(listed, flat.dtype), flat)
 
 
+@settings(deadline=None)
 @given(datatype=st.sampled_from(NUMBERS), shape=SHAPES, nested=st.booleans(), data=st.data())
 def test_json_comes_in_flat_or_nested(datatype: str, shape: tuple[int, ...], nested: bool, data: st.DataObject) -> None:
     finite: dict[str, Any] = {"allow_nan": False, "allow_infinity": False} if datatype.startswith("FP") else {}
@@ -162,6 +165,7 @@ def test_no_number_becomes_infinity(datatype: str, beyond: float) -> None:
         read_json(entry, signature_of_tensors(x=(datatype, 1)))
 
 
+@settings(deadline=None)
 @given(body=st.binary(max_size=200), header_bytes=st.none() | st.integers(0, 250))
 def test_no_body_makes_it_stumble(body: bytes, header_bytes: int | None) -> None:
     """Whatever comes, it is read or is a problem."""
@@ -176,6 +180,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     name=JSON | st.just("x"),
     shape=JSON | st.just([1]),
