@@ -28,17 +28,22 @@ class Directory:
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
         self._domains: dict[str, Domain] = {}
+        self._doubted: set[str] = set()
         self._silent: tuple[Domain, ...] = ()
         self._asked = -1e9
         self._asking = asyncio.Lock()
 
     def known(self, name: str) -> Domain | None:
-        """The service that had the model when it was last asked."""
-        return self._domains.get(name)
+        """The service that had the model when it was last asked, and has not denied it since."""
+        return None if name in self._doubted else self._domains.get(name)
 
-    def forget(self, name: str) -> None:
-        """The service says that it does not have this model: ask all of them when it is wanted again."""
-        self._domains.pop(name, None)
+    def doubt(self, name: str) -> None:
+        """The service answered 404: look again before the model is next used.
+
+        The model is not forgotten by that, as the 404 may be about a version or a path below it.
+        """
+        if name in self._domains:
+            self._doubted.add(name)
 
     async def domain_of(self, name: str) -> Domain:
         """The service that has a model.
@@ -47,9 +52,10 @@ class Directory:
             NotFound: none has.
             ServiceUnavailable: none that answers has, and not all of them answer.
         """
-        if (domain := self._domains.get(name)) is not None:
+        if (domain := self.known(name)) is not None:
             return domain
         await self._ask()
+        self._doubted.discard(name)
         if (domain := self._domains.get(name)) is not None:
             return domain
         if self._silent:

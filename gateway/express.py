@@ -62,7 +62,7 @@ class GatewayLane:
         except WireFailure as failure:
             raise self._proxies[domain].problem_of(failure) from failure
         if reply.status == 404:
-            self._directory.forget(asked.name)
+            self._directory.doubt(asked.name)
         headers = answer_headers(reply.headers, base=self._bases[domain])
         headers.append((b"server-timing", f"gateway;dur={(time.perf_counter() - began) * 1000:.1f}".encode()))
         return Answered(reply.status, headers, reply.body)

@@ -16,7 +16,7 @@ from shared.http.health import Check, passes
 from shared.problems import NotFound, ServiceUnavailable, problem_responses
 from shared.settings import Domain
 
-EXTENSIONS = ["binary_tensor_data", "model_repository"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository"]
 
 router = APIRouter(prefix="/v2", tags=["inference protocol"])
 
@@ -91,7 +91,7 @@ class ModelProxy:
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 404:
-                self._directory.forget(name)
+                self._directory.doubt(name)
             await send(message)
 
         await self._proxies[domain](scope, receive, noting)

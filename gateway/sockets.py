@@ -7,7 +7,7 @@ noticed and one that is not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,13 +52,16 @@ class Sockets:
                         timeout=_timeouts(request),
                         allow_redirects=False,
                     )
+                    _require_http(response)
         except TimeoutError:
             self._under_way -= 1
             raise TimedOut from None
         except BaseException:
             self._under_way -= 1
             raise
-        return _SocketReply(response, self._finished)
+        if body is not None:
+            body.answered()
+        return _SocketReply(response, body, self._finished)
 
     async def close(self) -> None:
         """See `Wire`."""
@@ -71,7 +74,7 @@ class Sockets:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+                connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=_AUTOMATIC,
@@ -80,6 +83,23 @@ class Sockets:
                 max_field_size=64 * 1024,
             )
         return self._session
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Never uses a connection again on which something came that nobody asked for: it would answer the next caller."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
+    ) -> aiohttp.connector.Connection:
+        """See `aiohttp.BaseConnector`."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class _Watched:
@@ -94,11 +114,16 @@ class _Watched:
         self._patience: asyncio.Timeout | None = None
         self._seconds = 0.0
         self.failure: Exception | None = None
+        self.sent = isinstance(body, bytes)
 
     def watch(self, patience: asyncio.Timeout, seconds: float) -> None:
         """Give up when the service takes longer than this to read a part, or to answer after the last."""
         if not isinstance(self._body, bytes):
             self._patience, self._seconds = patience, seconds
+
+    def answered(self) -> None:
+        """The answer began, maybe before all was read: from here on its own pauses are timed."""
+        self._patience = None
 
     def data(self) -> Any:
         """For aiohttp."""
@@ -113,6 +138,7 @@ class _Watched:
         except Exception as failure:
             self.failure = failure
             raise
+        self.sent = True
         self._go_on(self._seconds)
 
     def _go_on(self, seconds: float | None) -> None:
@@ -122,8 +148,8 @@ class _Watched:
 
 
 class _SocketReply:
-    def __init__(self, response: aiohttp.ClientResponse, finished: Any) -> None:
-        self._response = response
+    def __init__(self, response: aiohttp.ClientResponse, body: _Watched | None, finished: Callable[[], None]) -> None:
+        self._response, self._body = response, body
         self._finished = finished
 
     @property
@@ -145,10 +171,17 @@ class _SocketReply:
 
     async def close(self) -> None:
         self._finished()
-        if self._response.content.at_eof():
+        if self._response.content.at_eof() and (self._body is None or self._body.sent):
             self._response.release()
         else:
             self._response.close()
+
+
+def _require_http(response: aiohttp.ClientResponse) -> None:
+    """Nobody asked for another protocol (RFC 9110, section 15.2.2)."""
+    if response.status < 200:
+        response.close()
+        raise BrokenOff(f"status {response.status}")
 
 
 def _timeouts(request: Onward) -> aiohttp.ClientTimeout:

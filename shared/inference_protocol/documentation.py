@@ -54,7 +54,10 @@ _TENSOR: Final[dict[str, Any]] = {
             "type": "object",
             "properties": {"binary_data_size": {"type": "integer", "description": "Bytes of it behind the JSON"}},
         },
-        "data": {"type": "array", "description": "Elements, nested or flat; absent where they come as bytes"},
+        "data": {
+            "type": "array",
+            "description": "Elements, nested or flat; absent where they come as bytes. null is no finite number",
+        },
     },
 }
 

@@ -7,13 +7,13 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from pydantic import SecretStr
 from starlette.types import Scope
 
 from shared.http.express import Answered, Asked
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.inference_protocol.answers import write_answer
+from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
 from shared.inference_protocol.requests import InferenceRequest, read_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, field_problem
@@ -26,13 +26,6 @@ HEADER_LENGTH: Final = b"inference-header-content-length"
 _TOKEN: Final = FLEET_TOKEN_HEADER.lower().encode()
 _JSON: Final = (b"content-type", b"application/json")
 _OCTETS: Final = (b"content-type", b"application/octet-stream")
-_REASON_CHARACTERS: Final = 300
-
-_REFUSALS: Final = (
-    onnxruntime_errors.InvalidArgument,
-    onnxruntime_errors.Fail,
-    onnxruntime_errors.RuntimeException,
-)
 
 
 class Inference:
@@ -139,9 +132,9 @@ async def _compute(
             deadline_s=asked.timeout_s or math.inf,
             cost=sum(array.size for array in asked.inputs.values()),
         )
-    except _REFUSALS as error:
-        reason = str(error).replace("\n", " ")[:_REASON_CHARACTERS]
-        raise field_problem("/body/inputs", f"The model cannot compute these tensors: {reason}") from None
+    except COMPUTATION_FAILURES as failure:
+        detail = f"The model cannot compute these tensors: {reason_of(failure)}"
+        raise field_problem("/body/inputs", detail) from None
     return dict(zip(signature.outputs, answer, strict=True))
 
 

@@ -17,6 +17,9 @@ from shared.problems import BadRequest, FieldError, UnprocessableContent, field_
 
 Array = NDArray[Any]
 
+_DEEPEST = 64
+"""Lists within lists; as many as a NumPy array has axes."""
+
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
@@ -180,14 +183,26 @@ def _from_json(item: dict[str, Any], pointer: str, tensor: Tensor, shape: list[i
     if not isinstance(data, list):
         raise field_problem(f"{pointer}/data", "This must be a list of elements, or binary_data_size be given.")
     if tensor.datatype == BYTES:
-        return _texts(data, pointer).reshape(_checked(len(_flat(data)), shape, pointer))
+        texts = _texts(data, pointer)
+        return texts.reshape(_checked(texts.size, shape, pointer))
     try:
-        found = np.array(data)
+        found = _numbers(data, tensor)
     except ValueError:
-        raise field_problem(f"{pointer}/data", "Its lists differ in length.") from None
+        detail = f"Its lists differ in length, or are more than {_DEEPEST} deep."
+        raise field_problem(f"{pointer}/data", detail) from None
     if found.dtype.kind not in ("b" if tensor.datatype == "BOOL" else "iuf"):
         raise field_problem(f"{pointer}/data", f"Elements of {tensor.datatype} are wanted.")
     return _converted(found, pointer, tensor).reshape(_checked(found.size, shape, pointer))
+
+
+def _numbers(data: list[Any], tensor: Tensor) -> Array:
+    found = np.array(data)
+    if tensor.datatype == "UINT64" and found.dtype.kind == "f":
+        # NumPy makes float64 of whole numbers of which some are beyond INT64 and others are not.
+        exact = np.array(data, dtype=object)
+        if all(type(number) is int and 0 <= number < 2**64 for number in exact.flat):
+            return exact.astype(np.uint64)
+    return found
 
 
 def _converted(found: Array, pointer: str, tensor: Tensor) -> Array:
@@ -196,15 +211,22 @@ def _converted(found: Array, pointer: str, tensor: Tensor) -> Array:
         if found.dtype.kind == "f" or found.min() < limits.min or found.max() > limits.max:
             detail = f"Whole numbers from {limits.min} to {limits.max} are wanted."
             raise field_problem(f"{pointer}/data", detail)
-    return found.astype(tensor.dtype)
-
-
-def _flat(data: list[Any]) -> list[Any]:
-    return [leaf for item in data for leaf in (_flat(item) if isinstance(item, list) else [item])]
+    with np.errstate(over="ignore"):
+        converted = found.astype(tensor.dtype)
+    if tensor.dtype.kind == "f" and not np.isfinite(converted).all():
+        detail = f"{tensor.datatype} holds numbers up to {np.finfo(tensor.dtype).max}; one is beyond."
+        raise field_problem(f"{pointer}/data", detail)
+    return converted
 
 
 def _texts(data: list[Any], pointer: str) -> Array:
-    leaves = _flat(data)
+    leaves = data
+    for _ in range(_DEEPEST):
+        if not any(isinstance(leaf, list) for leaf in leaves):
+            break
+        leaves = [leaf for item in leaves for leaf in (item if isinstance(item, list) else [item])]
+    else:
+        raise field_problem(f"{pointer}/data", f"Its lists are more than {_DEEPEST} deep.")
     if not all(isinstance(leaf, str) for leaf in leaves):
         raise field_problem(f"{pointer}/data", "Texts are wanted.")
     return np.array(leaves, dtype=object)
@@ -229,10 +251,10 @@ def _require_one_size(found: Mapping[str, Array], signature: Signature) -> None:
 def _outputs(document: dict[str, Any], signature: Signature) -> dict[str, bool]:
     everything = _flag(document.get("parameters"), "binary_data_output", "/body") or False
     listed = document.get("outputs")
-    if listed is None:
-        return dict.fromkeys(signature.outputs, everything)
-    if not isinstance(listed, list):
+    if listed is not None and not isinstance(listed, list):
         raise field_problem("/body/outputs", "This must be a list of wanted outputs.")
+    if not listed:
+        return dict.fromkeys(signature.outputs, everything)
     wanted: dict[str, bool] = {}
     for index, item in enumerate(listed):
         pointer = f"/body/outputs/{index}"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from shared.inference_protocol.configuration import ModelConfiguration, configuration_of
 from shared.inference_protocol.documentation import INFER_REQUEST, INFER_RESPONSES, ModelMetadata, ModelReadiness
 from shared.inference_protocol.inference import HEADER_LENGTH, Inference
 from shared.inference_protocol.signature import PLATFORM
@@ -26,10 +27,11 @@ def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter
     router = APIRouter(prefix="/v2/models", tags=["inference protocol"])
     _add_metadata(router, registry, inference)
     _add_readiness(router, registry)
+    _add_configuration(router, registry, inference)
 
     async def infer(request: Request) -> Response:
         """Run the model on tensors: JSON, or Triton's binary tensor extension."""
-        if "content-encoding" in request.headers:
+        if request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedMediaType("Compressed requests are not taken here: send it without Content-Encoding.")
         wanted, length = request.path_params, request.headers.get(HEADER_LENGTH.decode())
         answered = await inference.run(
@@ -120,3 +122,35 @@ def _add_readiness(router: APIRouter, registry: ModelRegistry) -> None:
         """200 if it can be asked, else a problem."""
         registry.get(name, version)
         return ModelReadiness(name=name, ready=True)
+
+
+def _add_configuration(router: APIRouter, registry: ModelRegistry, inference: Inference) -> None:
+    problems = problem_responses(NotFound, ServiceUnavailable)
+
+    def configuration(request: Request, name: str, version: str | None = None) -> ModelConfiguration:
+        rows = request.app.state.service.settings.batch_rows
+        return configuration_of(inference.signature(registry.get(name, version)), rows=rows)
+
+    @router.get(
+        "/{name}/config",
+        summary="Configuration of a model",
+        operation_id="protocol-configuration",
+        responses=problems,
+        response_model_exclude_none=True,
+    )
+    async def read_configuration(request: Request, name: ModelName) -> ModelConfiguration:
+        """The default version in the words of Triton's configuration extension."""
+        return configuration(request, name)
+
+    @router.get(
+        "/{name}/versions/{version}/config",
+        summary="Configuration of a version",
+        operation_id="protocol-version-configuration",
+        response_model_exclude_none=True,
+        responses=problems,
+    )
+    async def read_version_configuration(
+        request: Request, name: ModelName, version: ModelVersion
+    ) -> ModelConfiguration:
+        """A version in the words of Triton's configuration extension."""
+        return configuration(request, name, version)

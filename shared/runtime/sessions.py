@@ -112,6 +112,6 @@ class OnnxModel:
         return time.perf_counter() - began
 
 
-def _zeros(shape: list[int | str], dtype: str, size: int) -> NDArray[np.generic]:
+def _zeros(shape: list[int | str], dtype: str, size: int) -> NDArray[Any]:
     sizes = [side if isinstance(side, int) else 1 if side == "batch" else size for side in shape]
-    return np.zeros(sizes, dtype=dtype)
+    return np.full(sizes, "", dtype=object) if dtype == "string" else np.zeros(sizes, dtype=dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from gateway.app import create_app
+from gateway.sockets import Sockets
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.connection import api_client, worker_client
 from shared.jobs.kinds import JobKind, JobKinds
@@ -21,7 +22,8 @@ from shared.jobs.records import JobRecord
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
-from tests.integration.gateway.servers import serve
+from tests.integration.gateway.exchanges import Serve
+from tests.integration.gateway.servers import serve, serve_bytes
 
 QUEUE = "medical.onnx"
 
@@ -82,3 +84,17 @@ def gateway_url(settings: Settings) -> Iterator[str]:
 async def client(gateway_url: str) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=gateway_url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def served() -> Iterator[Serve]:
+    with ExitStack() as stack:
+        yield lambda handler: stack.enter_context(serve_bytes(handler))
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Sockets]:
+    made = Sockets()
+    yield made
+    await made.close()
+    assert made._under_way == 0, "a request is still counted after its end"

@@ -42,9 +42,15 @@ def serve_bytes(handler: Handler) -> Iterator[str]:
     """Serve what is no well-behaved HTTP; yields the URL."""
     started: queue.Queue[tuple[int, Callable[[], object]]] = queue.Queue()
 
+    async def handled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        except asyncio.CancelledError:  # at the end of the test
+            writer.transport.abort()
+
     async def main() -> None:
         stop = asyncio.Event()
-        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        server = await asyncio.start_server(handled, "127.0.0.1", 0)
         loop = asyncio.get_running_loop()
         started.put((server.sockets[0].getsockname()[1], lambda: loop.call_soon_threadsafe(stop.set)))
         await stop.wait()

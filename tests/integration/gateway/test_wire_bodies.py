@@ -1,0 +1,271 @@
+"""What the wire of sockets carries: header fields, bodies of any size in both directions, as many as may be."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+import gateway.sockets
+from gateway.sockets import Sockets
+from gateway.wire import Crowded, TimedOut, WireFailure
+from tests.integration.gateway.exchanges import OK, Serve, ask, onward, parts_of, read_chunked, read_head, saying, until
+
+MEBIBYTE = 1024 * 1024
+BUFFERED = 24 * MEBIBYTE
+"""More than what the kernel and both ends hold of a stream together, and far less than what is sent."""
+
+
+# Header fields.
+
+
+async def test_header_fields_arrive_as_they_are_sent(wire: Sockets, served: Serve) -> None:
+    heads: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_head(reader))
+        writer.write(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=1\r\nX-Name: caf\xe9\r\nset-cookie: b=2\r\n\r\n")
+        writer.close()
+
+    headers = [(b"x-twice", b"1"), (b"x-twice", b"2"), (b"X-Text", "größer".encode()), (b"X-Empty", b"")]
+    reply, _ = await ask(wire, onward(served(handler), headers=headers))
+    assert list(reply.headers) == [(b"Set-Cookie", b"a=1"), (b"X-Name", b"caf\xe9"), (b"set-cookie", b"b=2")]
+    lines = heads[0].split(b"\r\n")
+    assert lines[0] == b"GET /x HTTP/1.1"
+    for line in (b"x-twice: 1", b"x-twice: 2", b"X-Text: gr\xc3\xb6\xc3\x9fer", b"X-Empty: "):
+        assert line in lines
+    assert sorted(line.partition(b":")[0].lower() for line in lines[1:-2]) == [
+        b"host", b"x-empty", b"x-text", b"x-twice", b"x-twice",
+    ]  # fmt: skip
+
+
+async def test_bytes_of_latin_1_arrive_as_the_same_text_in_utf_8(wire: Sockets, served: Serve) -> None:
+    """RFC 9110, section 5.5, lets a recipient treat such bytes as opaque; aiohttp writes text only."""
+    heads: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_head(reader))
+        writer.write(OK)
+        writer.close()
+
+    await ask(wire, onward(served(handler), headers=[(b"X-Name", b"caf\xe9")]))
+    assert "X-Name: café".encode() in heads[0].split(b"\r\n")
+
+
+# Bodies.
+
+
+async def test_a_caller_that_sends_slowly_is_waited_for(wire: Sockets, served: Serve) -> None:
+    """Only the service's own pauses count."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        content = await read_chunked(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+        writer.close()
+
+    slow = parts_of(b"a", b"b", b"c", pause_s=0.5)
+    request = onward(served(handler), "POST", body=slow, answer_s=0.2, connect_s=0.2)
+    assert (await ask(wire, request))[1] == b"abc"
+
+
+async def test_a_service_that_stops_reading_is_given_up(wire: Sockets, served: Serve) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(60)
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * MEBIBYTE
+
+    url = served(handler)
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        await wire.open(onward(url, "POST", body=endless(), answer_s=0.3, connect_s=0.1))
+    assert time.monotonic() - began < 10
+
+
+async def test_bodies_flow_in_both_directions_at_once(wire: Sockets, served: Serve) -> None:
+    """The answer begins before the request ends, and each part of the one waits for a part of the other."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
+            content = await reader.readexactly(size + 2)
+            writer.write(b"%x\r\n" % size + content)
+        writer.write(b"0\r\n\r\n")
+        writer.close()
+
+    echoed: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def body() -> AsyncIterator[bytes]:
+        for number in range(5):
+            yield b"part %d" % number
+            assert await asyncio.wait_for(echoed.get(), 10) == b"part %d" % number
+
+    reply = await wire.open(onward(served(handler), "POST", body=body(), answer_s=5))
+    async for part in reply.parts():
+        echoed.put_nowait(part)
+    await reply.close()
+
+
+async def test_an_answer_that_comes_before_the_body_was_read(wire: Sockets, served: Serve) -> None:
+    """It is given at once; the connection, in the middle of a request, carries no other."""
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        head = await read_head(reader)
+        writer.write(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n" if head.startswith(b"POST") else OK)
+        await writer.drain()
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    closed = threading.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 1024
+                await asyncio.sleep(0.001)
+        finally:
+            closed.set()
+
+    url = served(handler)
+    reply, _ = await ask(wire, onward(url, "POST", body=endless()))
+    assert reply.status == 413
+    assert (await ask(wire, onward(url)))[1] == b"ok"
+    assert connections == 2
+    await until(closed.is_set)
+
+
+async def test_what_the_body_raises_is_raised(wire: Sockets, served: Serve) -> None:
+    class Gone(Exception):
+        pass
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise Gone
+
+    left = threading.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        left.set()
+        writer.close()
+
+    with pytest.raises(Gone):
+        await wire.open(onward(served(handler), "POST", body=body()))
+    await until(left.is_set)
+
+
+async def test_a_caller_that_leaves_while_it_sends_closes_the_connection(wire: Sockets, served: Serve) -> None:
+    received, left = threading.Event(), threading.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        received.set()
+        while await reader.read(65536):
+            pass
+        left.set()
+        writer.close()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(60)
+
+    call = asyncio.create_task(wire.open(onward(served(handler), "POST", body=body())))
+    await until(received.is_set)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await until(left.is_set)
+
+
+async def test_100_megabytes_up_are_held_back_by_a_service_that_does_not_read(wire: Sockets, served: Serve) -> None:
+    let, received, sent = threading.Event(), 0, 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await read_head(reader)
+        await asyncio.to_thread(let.wait, 30)
+        while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
+            await reader.readexactly(size + 2)
+            received += size
+        writer.write(OK)
+        writer.close()
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            yield bytes(MEBIBYTE)
+            sent += MEBIBYTE
+
+    call = asyncio.create_task(ask(wire, onward(served(handler), "POST", body=body(), answer_s=30)))
+    await asyncio.sleep(1)
+    held = sent
+    let.set()
+    assert (await call)[1] == b"ok"
+    assert 0 < held < BUFFERED
+    assert received == sent == 100 * MEBIBYTE
+
+
+async def test_100_megabytes_down_are_held_back_by_a_caller_that_does_not_read(wire: Sockets, served: Serve) -> None:
+    """For longer than the service is given for a part: waiting for the caller is no fault of the service."""
+    written = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (100 * MEBIBYTE))
+        for _ in range(100):
+            writer.write(bytes(MEBIBYTE))
+            await writer.drain()
+            written += MEBIBYTE
+        writer.close()
+
+    reply = await wire.open(onward(served(handler), answer_s=0.5))
+    await asyncio.sleep(1)
+    held = written
+    largest = total = 0
+    async for part in reply.parts():
+        total += len(part)
+        largest = max(largest, len(part))
+    await reply.close()
+    assert held < BUFFERED
+    assert total == 100 * MEBIBYTE
+    assert largest < 2 * MEBIBYTE
+
+
+# As many as may be.
+
+
+async def test_more_requests_than_may_be_are_refused(
+    wire: Sockets, served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.sockets, "CONNECTIONS_LIMIT", 2)
+    url = served(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", b"half", hang=True))
+    replies = [await wire.open(onward(url)) for _ in range(2)]
+    with pytest.raises(Crowded):
+        await wire.open(onward(url))
+    await replies.pop().close()
+    replies.append(await wire.open(onward(url)))
+    for reply in replies:
+        await reply.close()
+
+
+async def test_faults_free_their_place(wire: Sockets, served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.sockets, "CONNECTIONS_LIMIT", 1)
+    hanging, garbage = served(saying(b"", hang=True)), served(saying(b"nonsense\r\n\r\n"))
+    for url in ("http://127.0.0.1:1", hanging, garbage) * 3:
+        with pytest.raises(WireFailure) as caught:
+            await wire.open(onward(url, answer_s=0.1))
+        assert not isinstance(caught.value, Crowded)
+    assert (await ask(wire, onward(served(saying(OK)))))[1] == b"ok"
