@@ -87,10 +87,15 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     checks = readiness_checks(state.upstreams, state.jobs)
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
 
+    proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
+    directory = Directory(state.upstreams)
+    lane = GatewayLane(state.upstreams, directory, proxies, state.audit)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with courier.working():
             yield
+        await lane.close()
         await state.audit.drain()
         resolver.close()
         await state.upstreams.aclose()
@@ -117,11 +122,8 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
-    proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
-    directory = Directory(state.upstreams)
     app.router.routes[:0] = [*model_routes(directory, proxies), *service_routes(proxies)]
     if wire is None and not settings.api_keys:
-        lane = GatewayLane(state.upstreams, directory, proxies, state.audit)
         add_express_lane(app, lane, route="/v2/models/{name}/infer")
     app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from shared.runtime.batching import Batcher
+from shared.runtime.pace import Pace
 from shared.service import ServiceState
 from tests.integration.protocol.conftest import PATIENCE_S, Fleet
 from tests.support.graphs import TABLE
@@ -24,6 +25,13 @@ ROUTE = "/v2/models/embedding/infer"
 ROWS = 16
 BAD = 99
 """An index beyond the table: onnxruntime fails on the whole batch that holds it."""
+
+
+@pytest.fixture(autouse=True)
+def plain_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches as large as may be, in the model's thread, where they can be held."""
+    monkeypatch.setattr(Pace, "worthwhile", lambda _, most: most)
+    monkeypatch.setattr(Batcher, "_is_quick", lambda *_: False)
 
 
 @pytest.fixture
