@@ -68,6 +68,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        if self._waiter is None:  # nobody asked: whatever it is, it must not become the next caller's answer
+            self.close()
+            return
         try:
             self._parser.feed_data(data)
         except Exception as error:  # what is no HTTP, and what comes unasked
@@ -97,7 +100,9 @@ class _Connection(asyncio.Protocol):
             self.close()
         self.idle_since = time.monotonic()
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
+        if waiter is None:
+            self.close()
+        elif not waiter.done():
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             waiter.set_result(QuickReply(status, self._headers, body))
 

@@ -155,9 +155,9 @@ def _target(scope: Scope) -> tuple[str, str | None] | None:
     if not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
         return None
     match path[len(_PREFIX) : -len(_SUFFIX)].split("/"):
-        case [name]:
+        case [name] if name:
             return name, None
-        case [name, "versions", version]:
+        case [name, "versions", version] if name and version:
             return name, version
     return None
 
