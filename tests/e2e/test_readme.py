@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.medical.low_dose_ct.demo import demo_files
-from services.perception.classification.demo import stop_sign
+from services.perception.classification.demo import sign_tensor, stop_sign
 from tests.e2e.fleet import Fleet
 
 README = Path(__file__).parents[2] / "README.md"
@@ -23,6 +23,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in demo_files().items():
         (folder / "demo" / name).write_bytes(content)
     (folder / "demo" / "sign.png").write_bytes(stop_sign())
+    (folder / "demo" / "sign.json").write_bytes(sign_tensor())
     return folder
 
 

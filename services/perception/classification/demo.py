@@ -1,4 +1,4 @@
-"""Writes a picture to try the routes about signs with: `python -m services.perception.classification.demo FOLDER`.
+"""Writes a picture, and a tensor of it, to try the routes about signs with: `python -m services.perception.classification.demo FOLDER`.
 
 A drawn stop sign, no photograph. The README's curl commands and the picture of explanations are made of it.
 """
@@ -9,7 +9,10 @@ import io
 import sys
 from pathlib import Path
 
+import orjson
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from services.perception.classification.inference import read_picture
 
 SIDE = 256
 
@@ -34,11 +37,19 @@ def stop_sign() -> bytes:
     return stream.getvalue()
 
 
+def sign_tensor() -> bytes:
+    """The sign as an inference request of the Open Inference Protocol, JSON."""
+    pixels = read_picture(stop_sign(), pixel_limit=SIDE * SIDE, pointer="/body/file")[None]
+    tensor = {"name": "pictures", "shape": pixels.shape, "datatype": "FP32", "data": pixels.round(4)}
+    return orjson.dumps({"id": "sign", "inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 def main(folder: Path) -> None:
-    """Write the picture into a folder."""
+    """Write the picture and the request into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sign.png").write_bytes(stop_sign())
-    print(folder / "sign.png")
+    for name, content in (("sign.png", stop_sign()), ("sign.json", sign_tensor())):
+        (folder / name).write_bytes(content)
+        print(folder / name)
 
 
 if __name__ == "__main__":
