@@ -1,4 +1,4 @@
-"""Writes a picture, and a tensor of it, to try the routes about signs with: `python -m services.perception.classification.demo FOLDER`.
+"""Writes a picture and its tensor to try the routes about signs with; the argument is the folder.
 
 A drawn stop sign, no photograph. The README's curl commands and the picture of explanations are made of it.
 """
