@@ -19,7 +19,8 @@ from shared.inference_protocol.routes import inference_router
 from shared.jobs.store import JobStore, open_job_store
 from shared.runtime.batchers import Batchers, BatchMetrics
 from shared.runtime.batching import BatchLimits
-from shared.runtime.registry import ModelRegistry, models_router
+from shared.runtime.listing import models_router
+from shared.runtime.registry import ModelRegistry
 from shared.runtime.slots import Slots
 from shared.settings import Domain, Settings, get_settings
 from shared.storage.blobs import BlobStore

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from shared.runtime.batching import Batcher, BatchLimits, BatchReport
-from shared.runtime.cards import ModelCard
+from shared.runtime.cards import UploadedCard
 from shared.runtime.sessions import OnnxModel
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -34,7 +35,7 @@ class BatchMetrics:
             "facet_batch_waiting", "Requests left when the last batch ended", labels, registry=registry
         )
 
-    def observe(self, card: ModelCard, report: BatchReport) -> None:
+    def observe(self, card: UploadedCard, report: BatchReport) -> None:
         """Count one batch."""
         labels = (card.name, card.version)
         self._rows.labels(*labels).observe(report.rows)
@@ -54,16 +55,32 @@ class Batchers:
 
     def __init__(self, limits: BatchLimits, metrics: BatchMetrics) -> None:
         self._limits, self._metrics = limits, metrics
-        self._known: dict[tuple[str, str], Batcher] = {}
+        self._known: dict[OnnxModel, Batcher] = {}
+        self._retired: WeakSet[OnnxModel] = WeakSet()
 
     def of(self, model: OnnxModel) -> Batcher:
-        """The batcher that all requests to this model and version share."""
-        card = model.card
-        key = card.name, card.version
-        if key not in self._known:
-            observe = partial(self._metrics.observe, card)
-            self._known[key] = Batcher(model.run, limits=self._limits, observe=observe)
-        return self._known[key]
+        """The batcher that all requests to this model share.
+
+        A request that still holds a model which was unloaded meanwhile gets one of its own, gone with its answer.
+        """
+        batcher = self._known.get(model)
+        if batcher is None:
+            observe = partial(self._metrics.observe, model.card)
+            batcher = Batcher(model.run, limits=self._limits, observe=observe)
+            if model not in self._retired:
+                self._known[model] = batcher
+        return batcher
+
+    async def retire(self, model: OnnxModel) -> None:
+        """Forget a model that no further request will find, once what is under way for it is answered.
+
+        Its batcher is not closed: a request that holds it already may still use it. Thread, session and memory go with
+        the last reference.
+        """
+        self._retired.add(model)
+        batcher = self._known.pop(model, None)
+        if batcher is not None:
+            await batcher.idle()
 
     async def close(self) -> None:
         """Close all of them."""

@@ -141,6 +141,8 @@ class Batcher:
         self._running: _Batch | None = None
         self._pace = Pace()
         self._scheduled = self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def waiting(self) -> int:
@@ -192,6 +194,12 @@ class Batcher:
         count_phase("queue", done.queue_s)
         count_phase("infer", done.infer_s)
         return done.answer
+
+    async def idle(self) -> None:
+        """Wait until nothing waits and nothing runs."""
+        while self._queue or self._running is not None:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def close(self) -> None:
         """Refuse what waits and what comes, and let the batch under way end."""
@@ -248,6 +256,7 @@ class Batcher:
         self._scheduled = False
         items = self._take()
         if not items:
+            self._idle.set()
             return
         self._running = batch = _Batch(items, time.monotonic())
         loop = asyncio.get_running_loop()
@@ -321,6 +330,8 @@ class Batcher:
                 if not waiter.future.done():
                     waiter.future.set_result(done)
         self._wake()
+        if not self._queue:
+            self._idle.set()
         if self._observe is not None:
             queued = tuple(batch.began - item.arrived for item in batch.items)
             self._observe(BatchReport(len(batch.items), batch.rows, queued, seconds, len(self._queue)))
