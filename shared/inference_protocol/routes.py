@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from fastapi import APIRouter, Path, Request, Response
@@ -12,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from shared.http.thin import ThinRoute, read_body
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.documentation import INFER_REQUEST, INFER_RESPONSES, ModelMetadata, ModelReadiness
-from shared.inference_protocol.requests import InferenceRequest, read_request
+from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import PLATFORM, Signature, signature_of
 from shared.problems import (
     BadRequest,
@@ -32,7 +33,7 @@ _OCTETS = "application/octet-stream"
 _REASON_CHARACTERS = 300
 
 ModelName = Annotated[str, Path(description="The model's name")]
-ModelVersion = Annotated[str, Path(description="The model's version")]
+ModelVersion = Annotated[str, Path(description="The model's version, or an alias of one")]
 
 
 def inference_router(registry: ModelRegistry) -> APIRouter:
@@ -44,16 +45,18 @@ def inference_router(registry: ModelRegistry) -> APIRouter:
     router = APIRouter(prefix="/v2/models", tags=["inference protocol"])
     _add_metadata(router, registry)
     _add_readiness(router, registry)
-    signatures: dict[str, Signature] = {}
+    signatures: WeakKeyDictionary[OnnxModel, Signature] = WeakKeyDictionary()
 
     async def infer(request: Request) -> Response:
         """Run the model on tensors: JSON, or Triton's binary tensor extension."""
         wanted = request.path_params
         with timed("pre"):
-            model = registry.get(wanted["name"], wanted.get("version"))
-            key = model.card.weights.sha256 + model.card.version
-            signature = signatures.get(key) or signatures.setdefault(key, _signature(model))
-            asked = read_request(await read_body(request), header_bytes=_header_bytes(request), signature=signature)
+            name, version = wanted["name"], wanted.get("version")
+            registry.get(name, version)  # what is not here is refused before the body is read
+            parts = split_request(await read_body(request), header_bytes=_header_bytes(request))
+            model = registry.get(name, version, request_id=parts.id or None)
+            signature = signatures.get(model) or signatures.setdefault(model, _signature(model))
+            asked = read_request(parts, signature=signature)
         batchers: Batchers = request.app.state.service.batchers
         outputs = await _compute(model, batchers, signature, asked)
         with timed("post"):
@@ -73,11 +76,14 @@ def inference_router(registry: ModelRegistry) -> APIRouter:
     return router
 
 
+_PARAMETERS = {"name": "The model's name", "version": "The model's version, or an alias of one"}
+
+
 def _parameters(path: str) -> list[dict[str, Any]]:
     names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
     schema = {"type": "string"}
     described = [
-        {"name": name, "in": "path", "required": True, "schema": schema, "description": f"The model's {name}"}
+        {"name": name, "in": "path", "required": True, "schema": schema, "description": _PARAMETERS[name]}
         for name in names
     ]
     length = {

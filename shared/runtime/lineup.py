@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from shared.runtime.sessions import OnnxModel
+if TYPE_CHECKING:  # the gateway names canaries and loads no onnxruntime
+    from shared.runtime.sessions import OnnxModel
 
 DEFAULT_ALIAS = "default"
 """The alias that decides what a request without a version gets."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import anyio.to_thread
 from pydantic import ValidationError
@@ -16,11 +15,10 @@ from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
 from shared.runtime.lineup import DEFAULT_ALIAS, Canary, LineUp, by_number, line_up
 from shared.runtime.sessions import OnnxModel
+from shared.runtime.states import ModelState
 from shared.runtime.verification import Refused
 
 logger = logging.getLogger(__name__)
-
-ModelState = Literal["ready", "loading", "unloaded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
