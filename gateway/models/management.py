@@ -81,7 +81,8 @@ class Management:
         plan = await self.plans.change(domain, lambda plan: plan.with_upload(upload))
         report = await self._followed(domain, plan.revision, (card.name, card.version))
         if report is not None and report.state == "failed" and not known:
-            await self.plans.change(domain, lambda plan: _without(plan, card.name, card.version))
+            plan = await self.plans.change(domain, lambda plan: _without(plan, card.name, card.version))
+            await self._followed(domain, plan.revision, None)
             raise Refused(*report.errors).problem()
         return await self.version(card.name, card.version), not known
 

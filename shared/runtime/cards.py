@@ -96,8 +96,8 @@ class UploadedCard(_Part):
     task: str = Field(min_length=1)
     paper: Paper | None = None
     licence: str = Field(min_length=1)
-    inputs: list[TensorDescription] = Field(min_length=1)
-    outputs: list[TensorDescription] = Field(min_length=1)
+    inputs: list[TensorDescription]
+    outputs: list[TensorDescription]
     weights: Weights
     training: TrainingRecord | None = None
     quality: list[Quality] = []
