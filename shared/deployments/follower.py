@@ -7,6 +7,9 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+
+import anyio
 
 from shared.deployments.plan import Deployment, Key, Plan
 from shared.deployments.store import PlanStore, Report, VersionReport
@@ -23,6 +26,7 @@ from shared.storage.blobs import BlobCorrupted, BlobMissing, BlobStore
 logger = logging.getLogger(__name__)
 
 _RETRY_S = 5.0
+_FAREWELL_S = 2.0
 
 
 class Follower:
@@ -75,9 +79,8 @@ class Follower:
                 await self._look()
                 await asyncio.sleep(self._poll_s)
         finally:
-            for task in [*self._loads.values(), *self._retiring]:
-                task.cancel()
-            await self._leave()
+            with anyio.move_on_after(_FAREWELL_S, shield=True):
+                await self._leave()
 
     async def _look(self) -> None:
         try:
@@ -93,11 +96,13 @@ class Follower:
         self._looked = True
 
     async def _leave(self) -> None:
-        try:
-            async with asyncio.timeout(1):
-                await self._plans.leave(self._domain, self._replica)
-        except (ServiceUnavailable, TimeoutError):
-            return
+        """End what is under way, trials' processes among it, so that nobody waits for this replica."""
+        tasks = [*self._loads.values(), *self._retiring]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(ServiceUnavailable):
+            await self._plans.leave(self._domain, self._replica)
 
     def report(self) -> Report:
         """What this replica has come to."""

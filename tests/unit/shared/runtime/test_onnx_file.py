@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
