@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,26 +83,32 @@ async def try_model(content: bytes, card: UploadedCard, limits: TrialLimits) -> 
 
 
 async def _run(request: bytes, limits: TrialLimits) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "shared.runtime.trial",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+    """What the process writes. In threads, as event loops differ in whether two of them may start processes at once."""
+    process = _start()
+    try:
+        return await asyncio.to_thread(_converse, process, request, limits.timeout_s)
+    finally:
+        process.kill()  # also where this is cancelled; the thread then sees its end
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "shared.runtime.trial"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         cwd=_ROOT,
         env={"PATH": os.environ.get("PATH", "")},  # no setting, no secret
     )
-    try:
-        async with asyncio.timeout(limits.timeout_s):
-            output, _ = await process.communicate(request)
-    except TimeoutError:
-        raise refused(_FILE, f"It was not open and run on zeros within {limits.timeout_s:g} s.") from None
-    finally:
-        if process.returncode is None:
+
+
+def _converse(process: subprocess.Popen[bytes], request: bytes, timeout_s: float) -> bytes:
+    with process:
+        try:
+            return process.communicate(request, timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
             process.kill()
-            await process.wait()
-    return output
+            raise refused(_FILE, f"It was not open and run on zeros within {timeout_s:g} s.") from None
 
 
 def _compare(side: str, described: Sequence[TensorDescription], seen: Sequence[Mapping[str, Any]]) -> None:
