@@ -63,12 +63,10 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
 
-bench-serving: $(BENCH) ## Facet beside Triton, MLServer, LitServe, BentoML, Ray Serve; 20 minutes (ARGS="--systems facet,triton")
-	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
-
-demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, a traffic sign (OUT=.facet/demo)
+demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, a traffic sign, a model (OUT=.facet/demo)
 	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
 	$(BIN)/python -m services.perception.classification.demo $(OUT)
+	$(BIN)/python -m services.perception.classification.own_model $(OUT)
 
 train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--device cuda")
 	$(TRAINING) train $(ARGS)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs, models
+from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
 from gateway.access.layer import Access
@@ -19,6 +19,7 @@ from gateway.express import GatewayLane
 from gateway.idempotency.layer import Idempotency
 from gateway.idempotency.store import IdempotencyStore
 from gateway.inference_protocol import model_routes
+from gateway.models import listing, repository, traffic, uploads, versions
 from gateway.proxy import Proxy
 from gateway.readiness import readiness_checks
 from gateway.routing import service_routes, unknown_address
@@ -31,6 +32,7 @@ from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
 from shared.binding import require_safe_binding
+from shared.deployments.store import PlanStore
 from shared.http.application import VERSION, add_express_lane, create_application
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
@@ -57,7 +59,8 @@ Inference microservices for ten vision research systems behind one door.
 """
 
 _ROUTED = (
-    home, jobs, events, files, routes, deliveries, models, inference_protocol, audit, catalogue, documentation,
+    home, jobs, events, files, routes, deliveries, listing, uploads, versions, traffic, inference_protocol, repository,
+    audit, catalogue, documentation,
 )  # fmt: skip
 
 
@@ -82,6 +85,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
         webhooks=WebhookStore(redis, settings),
         audit=AuditLog(redis, kept=settings.audit_entries),
         guard=Guard(resolver, settings.webhook_allowed_networks),
+        plans=PlanStore(redis),
     )
     authenticator = Authenticator(KeyStore(redis))
     checks = readiness_checks(state.upstreams, state.jobs)

@@ -24,7 +24,8 @@ _KEPT_INCOMPLETE_S = 2.0
 TAGS = {
     "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
     "webhooks": "Be told of your jobs by signed requests; see what arrived, and have it sent again.",
-    "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits.",
+    "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits; "
+    "models of your own, their versions, aliases and canaries.",
     "inference protocol": "Every model on plain tensors, as clients of Triton, KServe and MLServer ask (OIP v2).",
     "audit": "Who ran what on which digest.",
     "gateway": "The way in.",

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from gateway.upstreams import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
+from shared.deployments.store import PlanStore
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.store import JobStore
 from shared.settings import Settings
@@ -33,6 +34,8 @@ class GatewayState:
     audit: AuditLog
     guard: Guard
     """Where webhooks may go."""
+    plans: PlanStore
+    """What is to be served beside released models."""
 
 
 def gateway_state(request: Request) -> GatewayState:

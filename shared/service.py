@@ -12,17 +12,22 @@ import anyio
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
+from shared.deployments.follower import Follower
+from shared.deployments.store import PlanStore
 from shared.http.application import add_express_lane, create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
 from shared.inference_protocol.inference import Inference, ServiceLane
 from shared.inference_protocol.routes import inference_router
+from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
 from shared.runtime.batchers import BatchedModel, Batchers
 from shared.runtime.batching import BatchLimits
+from shared.runtime.listing import models_router
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
-from shared.runtime.registry import ModelRegistry, models_router
+from shared.runtime.registry import ModelRegistry
 from shared.runtime.slots import Slots
+from shared.runtime.trials import TrialLimits
 from shared.settings import Domain, Settings, get_settings
 from shared.storage.blobs import BlobStore
 
@@ -66,6 +71,34 @@ def jobs_check(app: FastAPI) -> Check:
     return check
 
 
+async def _open_models(registry: ModelRegistry, follower: Follower) -> None:
+    await registry.open_in_background()
+    await follower.follow()
+
+
+@asynccontextmanager
+async def open_follower(
+    domain: Domain, settings: Settings, registry: ModelRegistry, batchers: Batchers, blobs: BlobStore
+) -> AsyncIterator[Follower]:
+    """A follower of the domain's plan with a connection of its own."""
+    redis = api_client(settings.redis_url)
+    yield Follower(
+        domain,
+        plans=PlanStore(redis),
+        registry=registry,
+        batchers=batchers,
+        blobs=blobs,
+        limits=TrialLimits(
+            threads=settings.inference_threads,
+            timeout_s=settings.model_trial_timeout_s,
+            memory_bytes=settings.model_trial_memory_bytes,
+        ),
+        most_bytes=settings.model_limit_bytes,
+        poll_s=settings.models_poll_s,
+    )
+    await redis.aclose()
+
+
 def create_service(
     domain: Domain,
     *,
@@ -96,18 +129,24 @@ def create_service(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batchers, slots = Batchers(limits, batch_metrics), Slots(queue=settings.inference_queue)
+        batchers, blobs = Batchers(limits, batch_metrics), BlobStore(settings.blob_url)
+        slots = Slots(queue=settings.inference_queue)
         queue_metrics.watch(lambda: batchers.known, slots)
-        async with open_job_store(settings) as jobs, anyio.create_task_group() as tasks:
+        async with (
+            open_job_store(settings) as jobs,
+            open_follower(domain, settings, registry, batchers, blobs) as follower,
+            anyio.create_task_group() as tasks,
+        ):
+            checks["uploaded models"] = follower.check
             app.state.service = ServiceState(
                 settings=settings,
                 models=registry,
                 slots=slots,
                 batchers=batchers,
                 jobs=jobs,
-                blobs=BlobStore(settings.blob_url),
+                blobs=blobs,
             )
-            tasks.start_soon(registry.open_in_background)
+            tasks.start_soon(_open_models, registry, follower)
             yield
             tasks.cancel_scope.cancel()
             await batchers.close()

@@ -139,6 +139,17 @@ class Settings(BaseSettings):
     batch_tolerated_s: float = Field(default=0.5, gt=0)
     """Seconds from a request's arrival at a batched model to its answer; when they get more, fewer are let in and the
     others are answered with 503 and Retry-After."""
+    model_limit_bytes: int = Field(default=40 * 1024 * 1024, gt=0)
+    """Largest file of an uploaded model."""
+
+    model_trial_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds that an uploaded model may take to be opened and run on zeros; then it is refused."""
+
+    model_trial_memory_bytes: int = Field(default=4 * 1024**3, gt=0)
+    """Memory of the process in which an uploaded model is tried."""
+
+    models_poll_s: float = Field(default=0.5, gt=0)
+    """Seconds between two looks of a service at what is to be served."""
 
     proxy_connect_timeout_s: float = Field(default=2.0, gt=0)
     """Seconds the gateway waits for a connection to a service."""

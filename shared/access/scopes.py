@@ -25,7 +25,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "webhooks:read": "read one's own webhooks and their deliveries",
     "webhooks:write": "make, change, test and delete one's own webhooks",
     "metrics:read": "read the gateway's metrics",
-    "admin": "everything, for everybody's jobs, and the audit log",
+    "admin": "everything, for everybody's jobs, models that are uploaded, and the audit log",
 }
 """Every scope, in words. `medical:*` stands for both scopes of that name."""
 
@@ -54,6 +54,8 @@ _RULES: Final = (
     _rule(r"/v1/models(/.*)?", "models:read", "admin"),
     _rule(r"/v2/health(/.*)?", PUBLIC, PUBLIC),
     _rule(r"/v2(/models/.*)?", "models:read", "models:run"),
+    _rule(r"/v2/repository/index", "models:read", "models:read"),
+    _rule(r"/v2/repository/models/.*", "admin", "admin"),
     _rule(r"/v1/jobs(/.*)?", "jobs:read", "jobs:write"),
     _rule(r"/v1/webhooks(/.*)?", "webhooks:read", "webhooks:write"),
     _rule(r"/v1/security/.*", "attack:read", "attack:run"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import math
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import SecretStr
@@ -14,7 +15,7 @@ from shared.http.express import Answered, Asked
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
-from shared.inference_protocol.requests import InferenceRequest, read_request
+from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, field_problem
 from shared.runtime.batchers import Batchers
@@ -37,7 +38,7 @@ class Inference:
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
-        self._signatures: dict[OnnxModel, Signature] = {}
+        self._signatures: WeakKeyDictionary[OnnxModel, Signature] = WeakKeyDictionary()
 
     async def run(
         self, batchers: Batchers, body: bytes, *, name: str, version: str | None, header_length: bytes | None
@@ -55,9 +56,10 @@ class Inference:
             Problem: the model is not there, the body is not what it takes, or it cannot be run now.
         """
         with timed("pre"):
-            model = self._registry.get(name, version)
+            parts = split_request(body, header_bytes=_header_bytes(header_length))
+            model = self._registry.get(name, version, request_id=parts.id or None)
             signature = self.signature(model)
-            asked = read_request(body, header_bytes=_header_bytes(header_length), signature=signature)
+            asked = read_request(parts, signature=signature)
         outputs = await _compute(model, batchers, signature, asked)
         with timed("post"):
             return _answer(model, signature, asked, outputs)

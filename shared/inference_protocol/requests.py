@@ -38,31 +38,66 @@ class InferenceRequest:
     timeout_s: float = 0.0
 
 
-def read_request(body: bytes, *, header_bytes: int | None, signature: Signature) -> InferenceRequest:
-    """Read the body of a request and hold it against what the model takes.
+@dataclass(frozen=True, slots=True)
+class RequestParts:
+    """A request that was taken apart and not yet held against a model.
+
+    Attributes:
+        document: the JSON.
+        raw: the raw tensors behind it.
+    """
+
+    document: dict[str, Any]
+    raw: memoryview
+
+    @property
+    def id(self) -> str:
+        """The caller's id; empty where it gave none.
+
+        Raises:
+            UnprocessableContent: it is no text.
+        """
+        request_id = self.document.get("id", "")
+        if not isinstance(request_id, str):
+            raise field_problem("/body/id", "This must be a text.")
+        return request_id
+
+
+def split_request(body: bytes, *, header_bytes: int | None) -> RequestParts:
+    """Take the body of a request apart.
 
     Args:
         body: as it came.
         header_bytes: length of the JSON in front of the raw tensors; None where all is JSON.
-        signature: of the model.
 
     Raises:
-        BadRequest: it is not JSON, or is shorter or longer than it says.
-        UnprocessableContent: it is not what the model takes; the pointers name the fields.
+        BadRequest: it is not JSON, or is shorter than it says.
     """
-    if header_bytes is not None and header_bytes > len(body):
+    if header_bytes is None:
+        return RequestParts(_object(body), memoryview(b""))
+    if header_bytes > len(body):
         raise BadRequest(
             f"Inference-Header-Content-Length says {header_bytes} bytes of JSON, and the body has {len(body)}."
         )
-    text = body if header_bytes is None else memoryview(body)[:header_bytes]
-    document = _object(text)
-    raw = memoryview(b"") if header_bytes is None else memoryview(body)[header_bytes:]
-    inputs = _inputs(document, raw, signature)
-    request_id = document.get("id", "")
-    if not isinstance(request_id, str):
-        raise field_problem("/body/id", "This must be a text.")
+    whole = memoryview(body)
+    return RequestParts(_object(whole[:header_bytes]), whole[header_bytes:])
+
+
+def read_request(parts: RequestParts, *, signature: Signature) -> InferenceRequest:
+    """Hold a request against what the model takes.
+
+    Args:
+        parts: of its body.
+        signature: of the model.
+
+    Raises:
+        BadRequest: it is longer than it says.
+        UnprocessableContent: it is not what the model takes; the pointers name the fields.
+    """
+    document = parts.document
+    inputs = _inputs(document, parts.raw, signature)
     timeout_us = _parameter(document, "timeout", "/body") or 0
-    return InferenceRequest(request_id, inputs, _outputs(document, signature), timeout_us / 1e6)
+    return InferenceRequest(parts.id, inputs, _outputs(document, signature), timeout_us / 1e6)
 
 
 def _object(text: bytes | memoryview) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from shared.problems import NotFound, ServiceUnavailable, UnsupportedMediaType, 
 from shared.runtime.registry import ModelRegistry
 
 ModelName = Annotated[str, Path(description="The model's name")]
-ModelVersion = Annotated[str, Path(description="The model's version")]
+ModelVersion = Annotated[str, Path(description="The model's version, or an alias of one")]
 
 
 def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter:
@@ -57,11 +57,14 @@ def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter
     return router
 
 
+_PARAMETERS = {"name": "The model's name", "version": "The model's version, or an alias of one"}
+
+
 def _parameters(path: str) -> list[dict[str, Any]]:
     names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
     schema = {"type": "string"}
     described = [
-        {"name": name, "in": "path", "required": True, "schema": schema, "description": f"The model's {name}"}
+        {"name": name, "in": "path", "required": True, "schema": schema, "description": _PARAMETERS[name]}
         for name in names
     ]
     length = {

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from shared.inference_protocol.datatypes import DTYPES, datatype_of
-from shared.runtime.cards import ModelCard, TensorDescription
+from shared.runtime.cards import TensorDescription, UploadedCard
 
 BATCH: Final = "batch"
 """The name of an axis that requests are stacked along."""
@@ -74,7 +74,7 @@ def _signature(name: str, version: str, inputs: tuple[Tensor, ...], outputs: tup
     )
 
 
-def signature_of(card: ModelCard) -> Signature:
+def signature_of(card: UploadedCard) -> Signature:
     """The signature of a model.
 
     Raises:

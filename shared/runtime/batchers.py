@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
+from weakref import WeakSet
 
 import anyio.from_thread
 
 from shared.runtime.batch_items import Answer, Arrays
 from shared.runtime.batching import Batcher, BatchLimits
-from shared.runtime.cards import ModelCard
+from shared.runtime.cards import UploadedCard
 from shared.runtime.metrics import BatchMetrics
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import note_model
@@ -28,6 +29,7 @@ class Batchers:
     def __init__(self, limits: BatchLimits, metrics: BatchMetrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._known: dict[OnnxModel, Batcher] = {}
+        self._retired: WeakSet[OnnxModel] = WeakSet()
 
     @property
     def known(self) -> Mapping[tuple[str, str], Sequence[Batcher]]:
@@ -38,20 +40,35 @@ class Batchers:
         return found
 
     def of(self, model: OnnxModel) -> Batcher:
-        """The batcher that all requests to this model share."""
+        """The batcher that all requests to this model share.
+
+        A request that still holds a model which was unloaded meanwhile gets one of its own, gone with its answer.
+        """
         note_model(model.card.name, model.card.version)
         batcher = self._known.get(model)
         if batcher is None:
             observe = self._metrics.observer(model.card.name, model.card.version)
             batcher = Batcher(model.run, limits=self._limits_of(model.card), observe=observe)
-            self._known[model] = batcher
+            if model not in self._retired:
+                self._known[model] = batcher
         return batcher
+
+    async def retire(self, model: OnnxModel) -> None:
+        """Forget a model that no further request will find, once what is under way for it is answered.
+
+        Its batcher is not closed: a request that holds it already may still use it. Thread, session and memory go with
+        the last reference.
+        """
+        self._retired.add(model)
+        batcher = self._known.pop(model, None)
+        if batcher is not None:
+            await batcher.idle()
 
     def run(self, model: OnnxModel) -> BatchedModel:
         """The model as a thread sees it that computes for a request: its runs wait for their places in batches."""
         return BatchedModel(model, self.of(model))
 
-    def _limits_of(self, card: ModelCard) -> BatchLimits:
+    def _limits_of(self, card: UploadedCard) -> BatchLimits:
         wanted = card.runtime
         return replace(
             self._limits,
@@ -89,7 +106,7 @@ class Runnable(Protocol):
     """A model to run: in this thread, or in batches with other threads' runs."""
 
     @property
-    def card(self) -> ModelCard:
+    def card(self) -> UploadedCard:
         """What the model is."""
 
     def run(self, inputs: Arrays, *, common: Arrays | None = None) -> Answer:

@@ -107,6 +107,8 @@ class Batcher:
         self._scheduled = self._closed = False
         self._usual: tuple[object, ...] = ()
         self._alike = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def waiting(self) -> int:
@@ -172,6 +174,12 @@ class Batcher:
         count_batch(queue_s=done.queue_s, infer_s=done.infer_s, rows=done.rows)
         return done.answer
 
+    async def idle(self) -> None:
+        """Wait until nothing waits and nothing runs."""
+        while self._queue or self._running is not None:
+            self._idle.clear()
+            await self._idle.wait()
+
     async def close(self) -> None:
         """Refuse what waits and what comes, and let the batch under way end."""
         self._closed = True
@@ -233,6 +241,7 @@ class Batcher:
         self._scheduled = False
         items = self._take()
         if not items:
+            self._idle.set()
             return
         self._running = batch = Batch(items, time.monotonic())
         if self._is_quick(batch):
@@ -328,6 +337,8 @@ class Batcher:
                 if not waiter.future.done():
                     waiter.future.set_result(done)
         self._wake()
+        if not self._queue:
+            self._idle.set()
         if self._observe is not None:
             queued = tuple(batch.began - item.arrived for item in batch.items)
             self._observe(BatchReport(len(batch.items), batch.rows, queued, seconds, len(self._queue)))

@@ -100,25 +100,37 @@ class RuntimeOptions(_Part):
     kept_answers: int = Field(default=0, ge=0, description="Answers that are kept for equal requests to come")
 
 
-class ModelCard(_Part):
-    """Everything a user should know before relying on a model."""
+class UploadedCard(_Part):
+    """What a model that a user brings must say of itself; what nobody measured may be left out."""
 
-    name: str = Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    task: str
-    paper: Paper
-    licence: str
+    name: str = Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
+    version: str = Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")
+    task: str = Field(min_length=1)
+    paper: Paper | None = None
+    licence: str = Field(min_length=1)
     inputs: list[TensorDescription]
     outputs: list[TensorDescription]
     weights: Weights
+    training: TrainingRecord | None = None
+    quality: list[Quality] = []
+    parity: Parity | None = None
+    latency: Latency | None = None
+    limits: list[str] = []
+    choices: list[str] = Field(default=[], description="What the publication leaves open, and what was chosen")
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    runtime: RuntimeOptions = RuntimeOptions()
+
+
+class ModelCard(UploadedCard):
+    """Everything a user should know before relying on a model; every field is needed of a released one."""
+
+    paper: Paper
     training: TrainingRecord
     quality: list[Quality]
     parity: Parity
     latency: Latency
     limits: list[str]
     choices: list[str] = Field(description="What the publication leaves open, and what was chosen")
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-    runtime: RuntimeOptions = RuntimeOptions()
 
 
 class ModelReference(_Part):
@@ -133,9 +145,14 @@ class DigestMismatch(Exception):
     """The weights file is not the one that the card describes."""
 
 
-def reference_of(card: ModelCard) -> ModelReference:
+def reference_of(card: UploadedCard) -> ModelReference:
     """The short form that every answer of a model carries."""
     return ModelReference(name=card.name, version=card.version, weights_sha256=card.weights.sha256)
+
+
+def left_out(card: UploadedCard) -> list[str]:
+    """What the card of a released model states, and this one does not."""
+    return [name for name in ("paper", "training", "quality", "parity", "latency") if not getattr(card, name)]
 
 
 def read_card(folder: Path) -> ModelCard:

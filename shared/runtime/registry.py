@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
-from fastapi import APIRouter
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from shared.problems import NotFound, ServiceUnavailable, problem_responses
-from shared.runtime.cards import CARD_FILE, DigestMismatch, ModelCard
+from shared.http.context import current_context
+from shared.problems import NotFound, ServiceUnavailable
+from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
+from shared.runtime.lineup import DEFAULT_ALIAS, Canary, LineUp, by_number, line_up
 from shared.runtime.sessions import OnnxModel
+from shared.runtime.states import ModelState
+from shared.runtime.verification import Refused
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNote:
+    """Why an uploaded version is not open.
+
+    Attributes:
+        state: what it is instead.
+        card: of the version.
+        reason: of a failure.
+    """
+
+    state: ModelState
+    card: UploadedCard | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """What is known of one version of a model.
+
+    Attributes:
+        card: of the version.
+        released: whether it came with the code or the operator's folder; others were uploaded.
+        state: whether it can be asked.
+        reason: of a failure.
+        aliases: that name it.
+        is_default: whether it answers requests without a version.
+        canary_share: of those requests that it takes from the default; None where it is no canary.
+    """
+
+    card: UploadedCard
+    released: bool
+    state: ModelState
+    reason: str | None
+    aliases: tuple[str, ...]
+    is_default: bool
+    canary_share: float | None
 
 
 class ModelRegistry:
@@ -23,7 +65,7 @@ class ModelRegistry:
     A model that cannot be opened keeps the service from getting ready but not from living: the others serve on.
 
     Args:
-        folder: the service's `models` folder; may be absent.
+        folder: the service's `models` folder; may be absent. Uploaded models are added at run time.
         threads: threads per session.
         warm_ups: called once after the models are open.
     """
@@ -33,6 +75,11 @@ class ModelRegistry:
         self._warm_ups = warm_ups
         self._threads = threads
         self._models: dict[str, dict[str, OnnxModel]] = {}
+        self._line_ups: dict[str, LineUp] = {}
+        self._aliases: Mapping[str, Mapping[str, str]] = {}
+        self._canaries: Mapping[str, Canary] = {}
+        self._notes: dict[tuple[str, str], ModelNote] = {}
+        self._released: set[tuple[str, str]] = set()
         self._failures: list[str] = []
         self._opened = False
 
@@ -50,7 +97,8 @@ class ModelRegistry:
             except Exception as error:  # onnxruntime raises a type of its own per failure
                 self._fail(label, _reason(error))
             else:
-                self._models.setdefault(model.card.name, {})[model.card.version] = model
+                self._released.add((model.card.name, model.card.version))
+                self.add(model)
                 logger.info("model ready", extra={"model": label, "warm_up_ms": round(seconds * 1000, 1)})
         for warm_up in self._warm_ups:
             try:
@@ -74,37 +122,119 @@ class ModelRegistry:
         return "; ".join(self._failures) or None
 
     @property
-    def cards(self) -> list[ModelCard]:
-        """Cards of all open models."""
-        return [model.card for versions in self._models.values() for model in versions.values()]
+    def released(self) -> frozenset[tuple[str, str]]:
+        """Name and version of all that was found in the folder."""
+        return frozenset(self._released)
+
+    @property
+    def entries(self) -> list[ModelEntry]:
+        """All versions of all models that are to be served here, open or not, by name and number."""
+        entries = [self._entry(*key) for key in {*self._open_keys(), *self._notes}]
+        return sorted(entries, key=lambda entry: (entry.card.name, by_number(entry.card.version)))
+
+    def _open_keys(self) -> Iterator[tuple[str, str]]:
+        yield from ((name, version) for name, versions in self._models.items() for version in versions)
+
+    def _entry(self, name: str, version: str) -> ModelEntry:
+        model = self._models.get(name, {}).get(version)
+        note = self._notes.get((name, version)) or ModelNote("ready")
+        serving = self._line_ups.get(name)
+        default = serving.default.card.version if serving and serving.default else None
+        canary = self._canaries.get(name)
+        card = model.card if model is not None else note.card
+        assert card is not None  # noqa: S101 - a note of what is not open has one
+        return ModelEntry(
+            card=card,
+            released=(name, version) in self._released,
+            state="ready" if model is not None else note.state,
+            reason=note.reason,
+            aliases=tuple(sorted(alias for alias, to in self._aliases.get(name, {}).items() if to == version)),
+            is_default=version == default,
+            canary_share=canary.share if canary and canary.version == version else None,
+        )
 
     def versions(self, name: str) -> list[str]:
         """Versions of a model that are open, oldest first."""
-        return sorted(self._models.get(name, {}), key=_by_number)
+        return sorted(self._models.get(name, {}), key=by_number)
 
-    def get(self, name: str, version: str | None = None) -> OnnxModel:
-        """The model called `name`, the newest version unless one is named.
+    def get(self, name: str, version: str | None = None, *, request_id: str | None = None) -> OnnxModel:
+        """The model that answers a request.
+
+        Args:
+            name: of the model.
+            version: a version or an alias; by default the one that the alias `default` names, else the newest, or the
+                canary for its share of requests.
+            request_id: decides whether the canary answers; that of the request at hand by default.
 
         Raises:
-            ServiceUnavailable: models are still loading, or this one was refused.
+            ServiceUnavailable: models are still loading, or this one is not loaded.
             NotFound: there is no such model.
         """
-        versions = self._models.get(name, {})
-        if version is None and versions:
-            return versions[max(versions, key=_by_number)]
-        if version in versions:
-            return versions[version]
+        serving = self._line_ups.get(name)
+        if serving is not None:
+            if serving.canary is not None and version is None and request_id is None:
+                context = current_context()
+                request_id = context.request_id if context else ""
+            model = serving.choose(version, request_id or "")
+            if model is not None:
+                return model
+        raise self._missing(name, version)
+
+    def _missing(self, name: str, version: str | None) -> NotFound | ServiceUnavailable:
+        aliases = self._aliases.get(name, {})
+        wanted = aliases.get(version or DEFAULT_ALIAS, version or "")
+        notes = [note for key, note in self._notes.items() if key[0] == name and wanted in {key[1], ""}]
+        if notes:
+            return ServiceUnavailable(
+                f"The model {name} {wanted} is not loaded: {notes[0].state}. /v1/models/{name} says more.",
+                retry_after_s=5,
+            )
         if not self._opened or any(failure.startswith(f"{name} ") for failure in self._failures):
-            raise ServiceUnavailable(f"The model {name} is not loaded. /health/ready says why.", retry_after_s=5)
-        known = ", ".join(f"{card.name} {card.version}" for card in self.cards) or "none"
-        raise NotFound(f"There is no model {name}{f' {version}' if version else ''}. Models here: {known}.")
+            return ServiceUnavailable(f"The model {name} is not loaded. /health/ready says why.", retry_after_s=5)
+        known = ", ".join(f"{key[0]} {key[1]}" for key in sorted(self._open_keys())) or "none"
+        return NotFound(f"There is no model {name}{f' {version}' if version else ''}. Models here: {known}.")
+
+    def add(self, model: OnnxModel) -> None:
+        """Serve a model from now on."""
+        card = model.card
+        self._models.setdefault(card.name, {})[card.version] = model
+        self._line_up(card.name)
+
+    def withdraw(self, name: str, version: str) -> OnnxModel | None:
+        """Serve a version no more. Whoever has it already may finish."""
+        model = self._models.get(name, {}).pop(version, None)
+        if not self._models.get(name):
+            self._models.pop(name, None)
+        self._line_up(name)
+        return model
+
+    def note(self, name: str, version: str, note: ModelNote | None) -> None:
+        """Remember why a version is not open; None where there is nothing to say, or no such version any more."""
+        if note is None:
+            self._notes.pop((name, version), None)
+        else:
+            self._notes[name, version] = note
+
+    def direct(self, aliases: Mapping[str, Mapping[str, str]], canaries: Mapping[str, Canary]) -> None:
+        """Spread requests by these aliases and canaries, by name of the model, from now on."""
+        self._aliases, self._canaries = aliases, canaries
+        for name in {*self._models, *aliases, *canaries}:
+            self._line_up(name)
+
+    def _line_up(self, name: str) -> None:
+        versions = self._models.get(name)
+        if not versions:
+            self._line_ups.pop(name, None)
+            return
+        aliases = self._aliases.get(name, {})
+        self._line_ups[name] = line_up(dict(versions), aliases=aliases, canary=self._canaries.get(name))
 
 
 class _Misplaced(Exception):
     """A card in the folder of another model or version."""
 
 
-def _require_own_folder(card: ModelCard, folder: Path) -> None:
+def _require_own_folder(card: UploadedCard, folder: Path) -> None:
     """Workers look models up by folder, services by card: the two must agree."""
     if (card.name, card.version) != (folder.parent.name, folder.name):
         raise _Misplaced(f"its card is that of {card.name} {card.version}")
@@ -115,40 +245,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         return "card.json: " + "; ".join(faults)
-    if isinstance(error, DigestMismatch | _Misplaced):
+    if isinstance(error, DigestMismatch | _Misplaced | Refused):
         return str(error)
     if isinstance(error, OSError):
         return f"{Path(error.filename or 'a file').name} cannot be read ({type(error).__name__})"
     return type(error).__name__
-
-
-def _by_number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
-
-
-class ModelList(BaseModel):
-    """The models of a service."""
-
-    models: list[ModelCard]
-
-
-def models_router(registry: ModelRegistry) -> APIRouter:
-    """Routes under /v1/models that show the cards of a service's models."""
-    router = APIRouter(prefix="/v1/models", tags=["models"])
-
-    @router.get("", summary="List models", operation_id="models-list")
-    async def list_models() -> ModelList:
-        """The card of every model that this service has open."""
-        return ModelList(models=registry.cards)
-
-    @router.get(
-        "/{name}", summary="Read a model card", operation_id="models-get", responses=problem_responses(NotFound)
-    )
-    async def get_model(name: str) -> ModelCard:
-        """The card of a model: paper, training, measured quality beside its baseline, digest, limits."""
-        return registry.get(name).card
-
-    return router
 
 
 def newest_folder(models: Path, name: str) -> Path:
@@ -158,7 +259,7 @@ def newest_folder(models: Path, name: str) -> Path:
         FileNotFoundError: there is no such model.
     """
     versions = sorted(
-        (card.parent for card in models.glob(f"{name}/*/{CARD_FILE}")), key=lambda path: _by_number(path.name)
+        (card.parent for card in models.glob(f"{name}/*/{CARD_FILE}")), key=lambda path: by_number(path.name)
     )
     if not versions:
         raise FileNotFoundError(f"there is no model {name}")

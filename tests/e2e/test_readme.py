@@ -10,6 +10,7 @@ import pytest
 
 from services.medical.low_dose_ct.demo import demo_files
 from services.perception.classification.demo import sign_tensor, stop_sign
+from services.perception.classification.own_model import own_models
 from tests.e2e.fleet import Fleet
 
 README = Path(__file__).parents[2] / "README.md"
@@ -24,6 +25,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "demo" / name).write_bytes(content)
     (folder / "demo" / "sign.png").write_bytes(stop_sign())
     (folder / "demo" / "sign.json").write_bytes(sign_tensor())
+    for name, content in own_models().items():
+        (folder / "demo" / name).write_bytes(content)
     return folder
 
 
@@ -43,6 +46,8 @@ def test_command_succeeds(block: str, fleet: Fleet, workplace: Path) -> None:
 
 
 def test_the_commands_leave_readable_files(workplace: Path) -> None:
+    import json
+
     import numpy as np
     import pydicom
 
@@ -51,3 +56,6 @@ def test_the_commands_leave_readable_files(workplace: Path) -> None:
     assert np.load(workplace / "sinogram.npy").shape == (1000, 513)
     assert (workplace / "explained.png").read_bytes().startswith(b"\x89PNG")
     assert np.load(workplace / "relevance.npy").shape == (1, 2, 32, 32)
+    answer = json.loads((workplace / "shares.json").read_text())
+    assert (answer["model_name"], answer["model_version"]) == ("colours", "1.0.0")
+    assert np.allclose(answer["outputs"][0]["data"], np.exp([1.0, 0.5, 0.0]) / np.exp([1.0, 0.5, 0.0]).sum())

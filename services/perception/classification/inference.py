@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from shared.imaging.colour import Pictures, read_colour
 from shared.runtime.batching import Batcher
-from shared.runtime.cards import ModelCard
+from shared.runtime.cards import UploadedCard
 
 SIDE = 32
 """Height and width that the network sees, in pixels."""
@@ -36,7 +36,7 @@ def read_picture(data: bytes, *, pixel_limit: int, pointer: str) -> Pictures:
     return read_colour(data, height=SIDE, width=SIDE, pixel_limit=pixel_limit, pointer=pointer)
 
 
-async def classify(pictures: Sequence[Pictures], card: ModelCard, batcher: Batcher) -> Scores:
+async def classify(pictures: Sequence[Pictures], card: UploadedCard, batcher: Batcher) -> Scores:
     """Run the network, together with whatever else is asked of it at the moment.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import numpy as np
 from fastapi import APIRouter, Form, Header, Response
 
-from services.perception.classification.inference import Scores, classify, read_picture
+from services.perception.classification.inference import SIDE, Scores, classify, read_picture
 from services.perception.classification.schemas import (
     Classification,
     ClassificationAnswer,
@@ -100,8 +100,9 @@ def _decode(files: Sequence[bytes], limit: int) -> list[Pictures]:
 
 def _classifier(service: ServiceState, name: str) -> OnnxModel:
     model = service.models.get(name)
-    if [tensor.name for tensor in model.card.inputs] != ["pictures"]:
-        raise field_problem("/body/model", f"{name} is no classifier. Its card: /v1/models/{name}")
+    sides = [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in (*model.card.inputs, *model.card.outputs)]
+    if sides != [("pictures", "float32", [3, SIDE, SIDE]), ("logits", "float32", [len(SIGNS)])]:
+        raise field_problem("/body/model", f"{name} is no classifier of these signs. Its card: /v1/models/{name}")
     return model
 
 

@@ -15,6 +15,7 @@ from services.perception.classification.training.release import MODELS, NAME, VE
 from services.perception.classification.training.train import Recipe, Training
 from services.perception.classification.training.weights import keep, load
 from shared.datasets.traffic_signs import FOLDER, Signs, read_test, read_training, split_by_track
+from shared.runtime.cards import read_card
 from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings
 
@@ -63,7 +64,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     folder = MODELS / NAME / VERSION
     model = OnnxModel.open(folder, threads=options.threads)
     result = evaluate(model, read_test(options.data / FOLDER))
-    write_card(with_quality(model.card, result), folder)
+    write_card(with_quality(read_card(folder), result), folder)
     print(json.dumps(result, indent=2))
 
 

@@ -36,7 +36,7 @@ from services.uncertainty.explanation.training.subjects import (
 from services.uncertainty.explanation.training.torch_operations import explain, forward
 from shared.datasets.traffic_signs import FOLDER as SIGNS
 from shared.datasets.traffic_signs import read_test
-from shared.runtime.sessions import session_options
+from shared.runtime.session_options import session_options
 
 Record = dict[str, Any]
 Figures = Mapping[Method, NDArray[np.float64]]

@@ -18,7 +18,7 @@ from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.configuration import configuration_of
 from shared.inference_protocol.datatypes import BYTES, DTYPES, datatype_of
 from shared.inference_protocol.failures import reason_of
-from shared.inference_protocol.requests import InferenceRequest, read_request
+from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, Tensor
 from shared.problems import Problem, UnprocessableContent
 
@@ -79,7 +79,7 @@ def tensors(draw: st.DrawFn) -> dict[str, tuple[str, Array]]:
 def test_bytes_come_in_as_they_are_and_are_not_copied(tensors: dict[str, tuple[str, Array]], request_id: str) -> None:
     signature = signature_of_tensors(**{name: (kind, array.ndim) for name, (kind, array) in tensors.items()})
     body, header_bytes = binary_request(tensors, id=request_id)
-    asked = read_request(body, header_bytes=header_bytes, signature=signature)
+    asked = read_request(split_request(body, header_bytes=header_bytes), signature=signature)
     whole = np.frombuffer(body, np.uint8)
     assert asked.id == request_id
     for name, (datatype, array) in tensors.items():
@@ -140,7 +140,7 @@ def test_json_comes_in_flat_or_nested(datatype: str, shape: tuple[int, ...], nes
 
 
 def read_json(entry: dict[str, Any], signature: Signature) -> InferenceRequest:
-    return read_request(json.dumps({"inputs": [entry]}).encode(), header_bytes=None, signature=signature)
+    return read_request(split_request(json.dumps({"inputs": [entry]}).encode(), header_bytes=None), signature=signature)
 
 
 INTEGERS = [name for name in NUMBERS if "INT" in name]
@@ -170,7 +170,7 @@ def test_no_number_becomes_infinity(datatype: str, beyond: float) -> None:
 def test_no_body_makes_it_stumble(body: bytes, header_bytes: int | None) -> None:
     """Whatever comes, it is read or is a problem."""
     with pytest.raises(Problem):
-        read_request(body, header_bytes=header_bytes, signature=signature_of_tensors(x=("FP32", 1)))
+        read_request(split_request(body, header_bytes=header_bytes), signature=signature_of_tensors(x=("FP32", 1)))
 
 
 JSON = st.recursive(
@@ -195,7 +195,7 @@ def test_no_json_makes_it_stumble(outputs: Any, rest: Any, **entry: Any) -> None
     body = json.dumps(document).encode("utf-8", "replace")
     for header_bytes, kind in itertools.product((None, len(body)), ("FP32", "INT64", BYTES)):
         try:
-            read_request(body, header_bytes=header_bytes, signature=signature_of_tensors(x=(kind, 1)))
+            read_request(split_request(body, header_bytes=header_bytes), signature=signature_of_tensors(x=(kind, 1)))
         except Problem as problem:
             assert problem.status in (400, 422)
 

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from shared.runtime.cards import DigestMismatch
-from shared.runtime.sessions import OnnxModel, session_options
+from shared.runtime.session_options import session_options
+from shared.runtime.sessions import OnnxModel
 from tests.support.tiny_models import mean_of_neighbours, release
 
 

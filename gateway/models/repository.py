@@ -1,0 +1,84 @@
+"""Triton's model repository extension, so that its clients list, load and unload models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from gateway.models.listing import FleetCard, ModelName, ask_all, find_versions
+from gateway.models.management import PROBLEMS, Managed
+from gateway.models.versions import load_version
+from gateway.state import Gateway
+from shared.deployments.plan import Plan
+from shared.problems import Conflict, field_problem, problem_responses
+
+router = APIRouter(prefix="/v2/repository", tags=["inference protocol"])
+
+_STATES = {"ready": "READY", "loading": "LOADING", "unloaded": "UNAVAILABLE", "failed": "UNAVAILABLE"}
+_UNWANTED = ("config", "file:")
+
+
+class IndexQuery(BaseModel):
+    """What to list."""
+
+    ready: bool = Field(default=False, description="Only what can be asked")
+
+
+class IndexEntry(BaseModel):
+    """One version of a model."""
+
+    name: str
+    version: str
+    state: str = Field(examples=["READY"])
+    reason: str
+
+
+class RepositoryOrder(BaseModel):
+    """Parameters of Triton's load and unload."""
+
+    parameters: dict[str, Any] = Field(default={}, description="A model's file or configuration is not taken here")
+
+
+@router.post("/index", summary="Index of models")
+async def index(gateway: Gateway, query: IndexQuery | None = None) -> list[IndexEntry]:
+    """Every version of every model and its state (Triton, "Model Repository Extension")."""
+    models = (await ask_all(gateway.upstreams)).models
+    return [_entry(model) for model in models if model.state == "ready" or not (query and query.ready)]
+
+
+def _entry(model: FleetCard) -> IndexEntry:
+    reason = model.reason or ("unloaded" if model.state == "unloaded" else "")
+    return IndexEntry(name=model.name, version=model.version, state=_STATES[model.state], reason=reason)
+
+
+@router.post("/models/{name}/load", summary="Load a model", responses=problem_responses(*PROBLEMS))
+async def load_model(models: Managed, name: ModelName, order: RepositoryOrder | None = None) -> Response:
+    """Open all uploaded versions of a model; released ones are open. Files come by POST /v1/models only."""
+    for parameter in order.parameters if order else ():
+        if parameter.startswith(_UNWANTED):
+            raise field_problem(f"/body/parameters/{parameter}", "Files and configurations come by POST /v1/models.")
+    for found in find_versions(await models.fleet(), name):
+        if found.origin == "uploaded" and found.state != "ready":
+            await load_version(models, found)
+    return Response()
+
+
+@router.post("/models/{name}/unload", summary="Unload a model", responses=problem_responses(*PROBLEMS))
+async def unload_model(models: Managed, name: ModelName, order: RepositoryOrder | None = None) -> Response:
+    """Close all uploaded versions of a model."""
+    del order  # Triton's unload_dependents: nothing here depends on another
+    found = [model for model in find_versions(await models.fleet(), name) if model.origin == "uploaded"]
+    if not found:
+        raise Conflict(f"All versions of {name} were released with the service and cannot be unloaded.")
+    await models.change(name, lambda plan: _unloaded(plan, name, [model.version for model in found]))
+    return Response()
+
+
+def _unloaded(plan: Plan, name: str, versions: Sequence[str]) -> Plan:
+    """All of them or none: the first that an alias or a canary names is a problem."""
+    for version in versions:
+        plan = plan.with_loaded(name, version, loaded=False)
+    return plan
