@@ -77,9 +77,11 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     settings = settings or get_settings()
     require_safe_binding(settings)
     redis, resolver = api_client(settings.redis_url), Resolver()
+    upstreams = Upstreams(settings, wire=wire)
     state = GatewayState(
         settings=settings,
-        upstreams=Upstreams(settings, wire=wire),
+        upstreams=upstreams,
+        directory=Directory(upstreams),
         jobs=JobStore(redis, JobKinds(()), settings),
         blobs=BlobStore(settings.blob_url),
         webhooks=WebhookStore(redis, settings),
@@ -92,8 +94,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
 
     proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
-    directory = Directory(state.upstreams)
-    lane = GatewayLane(state.upstreams, directory, proxies, state.audit)
+    lane = GatewayLane(state.upstreams, state.directory, proxies, state.audit)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -126,7 +127,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
-    app.router.routes[:0] = [*model_routes(directory, proxies), *service_routes(proxies)]
+    app.router.routes[:0] = [*model_routes(state.directory, proxies), *service_routes(proxies)]
     if wire is None and not settings.api_keys:
         add_express_lane(app, lane, route="/v2/models/{name}/infer")
     app.router.routes.append(documentation.static_files())

@@ -45,6 +45,11 @@ class Directory:
         if name in self._domains:
             self._doubted.add(name)
 
+    def note(self, name: str, domain: Domain) -> None:
+        """A service has just got this model."""
+        self._domains[name] = domain
+        self._doubted.discard(name)
+
     async def domain_of(self, name: str) -> Domain:
         """The service that has a model.
 

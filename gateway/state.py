@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.directory import Directory
 from gateway.upstreams import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
@@ -34,6 +35,8 @@ class GatewayState:
     audit: AuditLog
     guard: Guard
     """Where webhooks may go."""
+    directory: Directory
+    """Which service has a model."""
     plans: PlanStore
     """What is to be served beside released models."""
 

@@ -289,7 +289,8 @@ async def test_single_slice_becomes_a_job_where_the_caller_prefers_it(bench: Ben
 
 async def test_ready_with_redis_and_models(bench: Bench) -> None:
     answer = await bench.client.get("/health/ready")
-    assert (answer.status_code, answer.json()["checks"]) == (200, {"models": "ok", "redis": "ok"})
+    checks = {"models": "ok", "redis": "ok", "uploaded models": "ok"}
+    assert (answer.status_code, answer.json()["checks"]) == (200, checks)
 
 
 async def test_without_a_worker_the_series_is_refused(bench: Bench, redis_server: str) -> None:
