@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from services.uncertainty.conformal.training import airfoil, communities, tables
+from services.uncertainty.conformal.training.report import Record
 
 AIRFOIL_REPEATS = 2000
 COMMUNITIES_REPEATS = 40
 
-Record = dict[str, Any]
 
-
-def evaluate(
+def measure(
     data: Path, *, airfoil_repeats: int = AIRFOIL_REPEATS, communities_repeats: int = COMMUNITIES_REPEATS
 ) -> Record:
     """Measure everything; about six minutes on one core. Needs the `train` extra (scikit-learn).
@@ -30,10 +28,10 @@ def evaluate(
     }
 
 
-def describe(result: Record) -> str:
-    """The result of `evaluate` as Markdown."""
-    shift, crime = result["airfoil"], result["communities"]
-    lines = [
+def render(record: Record) -> list[str]:
+    """The section of the report."""
+    shift, crime = record["airfoil"], record["communities"]
+    return [
         "## Regression under covariate shift",
         "",
         f"Airfoil self-noise, {shift['repeats']} random splits, 90 % wanted; published: Tibshirani et al. 2019, 5,000",
@@ -51,7 +49,6 @@ def describe(result: Record) -> str:
         "",
         *_table(crime["ways"], digits=3),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _table(ways: Record, *, digits: int) -> Iterator[str]:
