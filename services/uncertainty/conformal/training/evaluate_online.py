@@ -163,6 +163,27 @@ def render(record: Record) -> list[str]:
     return lines
 
 
+def findings(record: Record) -> list[str]:
+    """What holds and what does not."""
+    lines, regrets = [], []
+    for name, series in record["series"].items():
+        methods = dict(series["methods"])
+        begun = [methods.pop("static split"), *series["static_starts"].values()]
+        regrets += [one["regret"] for one in methods.values() if "regret" in one]
+        lines.append(
+            f"{name.capitalize()}, 90 % wanted: a static split covers {_range(begun)} %, by when it was begun; "
+            f"methods that adapt cover {_range(list(methods.values()))} %."
+        )
+    within, used = sum(one["above"] == 0 for one in regrets), max(one["largest_share"] for one in regrets)
+    bound = f"The bound of adaptive conformal inference holds at every step in {within} of {len(regrets)} runs"
+    return [*lines, f"{bound}; at most {used:.0%} of it is used."]
+
+
+def _range(figures: list[Record]) -> str:
+    shares = [one["coverage"] for one in figures]
+    return f"{100 * min(shares):.1f} to {100 * max(shares):.1f}"
+
+
 def _methods_table(methods: Record) -> Iterator[str]:
     yield "| method | coverage, % | lowest | highest | median width | infinite, % | empty, % |"
     yield "|---|---|---|---|---|---|---|"
