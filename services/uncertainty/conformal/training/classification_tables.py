@@ -38,18 +38,12 @@ def findings(record: Record) -> list[str]:
     orders = [_is_published(sizes) for sizes in record["sizes"].values()]
     noisy = {f"{one['accuracy']:.0%}": _is_published(one["sizes"]) for one in record["noisy"]}
     like, unlike = (", ".join(name for name, holds in noisy.items() if holds is wanted) for wanted in (True, False))
-    coverage = (
-        f"Mean coverage lies in the theory's band for {within} of {len(tests)} pairs of a score without ties and a"
-    )
-    order = (
-        f"The published order of sizes, {' < '.join(_PUBLISHED_ORDER)}, holds at {sum(orders)} of {len(orders)} levels"
-    )
+    coverage = f"Mean coverage lies in the theory's band for {within} of {len(tests)} pairs of a score without ties"
+    order = f"The published order of sizes, {' < '.join(_PUBLISHED_ORDER)}, holds at {sum(orders)} of {len(orders)}"
+    logits = f"levels on the traffic-sign logits (accuracy {record['accuracy']:.1%}), with noise added to them at an"
     return [
-        f"{coverage} level; a score with ties covers more, as it may.",
-        (
-            f"{order} on the traffic-sign logits, accuracy {record['accuracy']:.1%}. With noise added to them it holds at an "
-            f"accuracy of {like or 'none'} and not at {unlike or 'none'}."
-        ),
+        f"{coverage} and a level; a score with ties covers more, as it may.",
+        f"{order} {logits} accuracy of {like or 'none'} and not at {unlike or 'none'}.",
     ]
 
 

@@ -44,10 +44,15 @@ def render(record: Record) -> str:
     lines = ["# Conformal prediction, measured", "", "Written by `make evaluate-conformal`.", ""]
     lines += ["## What holds and what does not", ""]
     for name, one in measured.items():
-        lines += [fill(found, 120, initial_indent="- ", subsequent_indent="  ") for found in one.findings(record[name])]
+        lines += [_point(found) for found in one.findings(record[name])]
     for name, one in measured.items():
         lines += ["", *one.render(record[name])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _point(found: str) -> str:
+    """An item of a list, its lines broken before no percent sign."""
+    return fill(found.replace(" %", "\N{NO-BREAK SPACE}%"), 120, initial_indent="- ", subsequent_indent="  ")
 
 
 def row(*cells: str) -> str:
