@@ -63,10 +63,14 @@ def findings(record: Record) -> list[str]:
     intervals = f"{100 * forest['coverage']['mean']:.1f} %, mean length {forest['length']['mean']:.3f}"
     stated = f"{100 * forest['published']['coverage']:.1f} % and {forest['published']['length']:.3f}"
     return [
-        f"{shifted} {weighted} {covered['shifted, oracle weights']:.1f} %; all within {apart:.2f} points of what was "
-        "published.",
-        f"Communities: CQR with a forest covers {intervals} (means over splits, 90 % wanted); published of one split: "
-        f"{stated} with a larger forest, 1.503 with a network.",
+        (
+            f"{shifted} {weighted} {covered['shifted, oracle weights']:.1f} %; all within {apart:.2f} points of what was "
+            "published."
+        ),
+        (
+            f"Communities: CQR with a forest covers {intervals} (means over splits, 90 % wanted); published of one split: "
+            f"{stated} with a larger forest, 1.503 with a network."
+        ),
     ]
 
 
