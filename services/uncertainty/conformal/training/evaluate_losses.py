@@ -13,7 +13,8 @@ from services.uncertainty.conformal.training.airfoil import summary
 from services.uncertainty.conformal.training.report import Record, head, row
 from services.uncertainty.conformal.training.toy_experiments import Figures
 
-SEEDS = 10
+FIRST, SEEDS = 100, 10
+"""Parameters were set by hand on seeds below 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def measure(data: Path, *, seeds: int = SEEDS) -> Record:
 
 def _measured(run: Callable[[int], Figures], seeds: int) -> Record:
     """Each figure's mean and error, and the sizes relative to the plain way's of the same seed."""
-    runs = [run(seed) for seed in range(seeds)]
+    runs = [run(FIRST + seed) for seed in range(seeds)]
     plain = next(iter(runs[0]))
     found: Record = {}
     for way, figures in runs[0].items():

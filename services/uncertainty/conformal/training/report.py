@@ -11,7 +11,7 @@ EVALUATION = Path(__file__).parent / "evaluation.json"
 REPORT = Path(__file__).parents[1] / "report.md"
 """Beside the code, made of the figures by `make evaluate-conformal`."""
 
-SECTIONS = ("classification", "regression", "online", "losses")
+SECTIONS = ("classification", "regression", "online", "losses", "graphs", "language")
 """In the order of the page. The section `name` is the module `evaluate_name` beside this one."""
 
 Record = dict[str, Any]
