@@ -107,9 +107,9 @@ def render(record: Record) -> list[str]:
         "## Graphs",
         "",
         f"Synthetic: block models of {NODES:,} nodes in {COMMUNITIES} communities, links with probability {INSIDE}",
-        f"inside and {OUTSIDE} between them; 90 % wanted, half of the nodes calibrate, means of {record['seeds']} graphs.",
-        "NAPS calibrates by labelled direct neighbours. SNAPS takes the",
-        f"{ALIKE} nodes with the most similar features.",
+        f"inside and {OUTSIDE} between them; 90 % wanted, half of the nodes calibrate, means of",
+        f"{record['seeds']} graphs. NAPS calibrates by labelled direct neighbours. SNAPS takes the {ALIKE} nodes with",
+        "the most similar features.",
     ]
     for name, ways in record["noises"].items():
         figures = list(next(iter(ways.values())))

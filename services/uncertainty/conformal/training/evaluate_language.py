@@ -96,10 +96,11 @@ def render(record: Record) -> list[str]:
     return [
         "## Sets of sampled texts",
         "",
-        f"Simulated, no language model is run: {DRAWN} texts of each prompt. The risk that no kept text is admissible is",
-        f"to be at most {ALPHA} with probability 1 - {DELTA}; it is {lowest:.3f} with all texts. In each of",
-        f"{record['trials']} trials {TUNING} prompts tune and {TESTING} test; the risk is that of {POPULATION:,} others.",
-        "By eye: the cheapest tuned bounds whose share of misses in the testing prompts is at most alpha, without a test.",
+        f"Simulated, no language model is run: {DRAWN} texts of each prompt. The risk that no kept text is",
+        f"admissible is to be at most {ALPHA} with probability 1 - {DELTA}; it is {lowest:.3f} with all texts.",
+        f"In each of {record['trials']} trials {TUNING} prompts tune and {TESTING} test; the risk is that of",
+        f"{POPULATION:,} others. By eye: the cheapest tuned bounds whose share of misses in the testing prompts is",
+        "at most alpha, without a test.",
         "",
         *lines,
     ]

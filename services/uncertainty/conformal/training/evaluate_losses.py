@@ -71,7 +71,8 @@ def render(record: Record) -> list[str]:
         "",
         "All synthetic: items are generated, and each experiment is made so that the loss has something to do. 90 %",
         f"wanted; calibrated and measured on items of their own; means of {record['seeds']} seeds and standard errors.",
-        "Relative: size divided by that of the first row with the same seed.",
+        "Relative: size divided by that of the first row with the same seed. The temperature of ConfTS is where its",
+        "descent is made to end: the objective has no minimum above 0.",
     ]
     for name, ways in record["experiments"].items():
         more = [figure for figure in next(iter(ways.values())) if figure not in {"coverage", "size", "relative"}]
