@@ -113,7 +113,7 @@ def render(record: Record) -> list[str]:
     ]
     for name, ways in record["noises"].items():
         figures = list(next(iter(ways.values())))
-        lines += ["", f"Noise of the features {name} in all communities:", "", *head("", *figures)]
+        lines += ["", f"Features with {name} noise across communities:", "", *head("", *figures)]
         for way, one in ways.items():
             lines.append(row(way, *(f"{one[figure]['mean']:.3f} ± {one[figure]['error']:.3f}" for figure in figures)))
     return lines
@@ -123,6 +123,8 @@ def findings(record: Record) -> list[str]:
     """What holds and what does not."""
     equal, unequal = (record["noises"][name] for name in NOISES)
     sizes = ", ".join(f"{way} {one['size']['mean']:.2f}" for way, one in equal.items())
-    worst = [100 * unequal[way]["worst community"]["mean"] for way in ("APS", "NAPS")]
-    covered = f"where the worst is covered {worst[1]:.0f} instead of {worst[0]:.0f} %"
-    return [f"Graphs, synthetic: mean sizes with equal noise are {sizes}; NAPS is for unequal communities, {covered}."]
+    worst = ", ".join(f"{way} {100 * one['worst community']['mean']:.0f} %" for way, one in unequal.items())
+    return [
+        f"Graphs, synthetic: mean sizes with equal noise are {sizes}.",
+        f"With unequal noise the worst community is covered by {worst}: averaging over neighbours does not help it.",
+    ]
