@@ -122,6 +122,19 @@ def test_neighbourhoods_by_loops(decay: Decay) -> None:
     assert 0 < np.isfinite(found).sum() < 40
 
 
+@pytest.mark.parametrize(("least", "expected"), [(5, 0.5), (6, math.inf)])
+def test_enough_labelled_nodes_must_be_near(least: int, expected: float) -> None:
+    star = np.zeros((6, 6))
+    star[0, 1:] = star[1:, 0] = 1
+    near = NeighbourhoodCalibration(
+        nodes=np.arange(1, 6),
+        scores=np.array([0.3, 0.1, 0.5, 0.2, 0.4]),
+        distances=hop_distances(sparse.csr_array(star), 1),
+        least=least,
+    )
+    assert near.thresholds(np.array([0]), "0.2")[0] == expected
+
+
 @pytest.mark.parametrize(
     ("adjacency", "share"),
     [(sparse.csr_array((3, 3)), 0.5), (sparse.csr_array(-np.eye(2)), 0.5), (np.eye(2) * np.nan, 0.5), (np.eye(2), 1.5)],

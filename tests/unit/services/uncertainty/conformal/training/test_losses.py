@@ -92,6 +92,21 @@ def test_conftr_is_calibration_and_sets_when_cold(batch: tuple[Tensor, Tensor]) 
     assert float(loss) == pytest.approx(math.log((missed + 0.7 * np.maximum(sets.sum(axis=1) - 1, 0)).mean()))
 
 
+def test_conftr_takes_penalties(batch: tuple[Tensor, Tensor]) -> None:
+    logits, labels = batch
+    penalties = torch.arange(16, dtype=torch.float64).reshape(4, 4)
+    options = {"alpha": "0.3", "temperature": SHARP, "sorting_temperature": SHARP, "weight": 0.0}
+    loss = ConfTr(**options, penalties=penalties)(logits, labels)  # type: ignore[arg-type]
+    scores = -np.log(1 - THR().of_all(logits.numpy()))
+    threshold = conformal_quantile(scores[np.arange(6), labels.numpy()[:6]], "0.3").value
+    costs = []
+    for item in range(6, 12):
+        own = int(labels[item])
+        wrong = [(scores[item, label] <= threshold) != (label == own) for label in range(4)]
+        costs.append(sum(float(penalties[own, label]) for label in range(4) if wrong[label]))
+    assert float(loss) == pytest.approx(math.log(np.mean(costs)))
+
+
 def test_scpo_by_hand(batch: tuple[Tensor, Tensor]) -> None:
     logits, labels = batch
     loss = SCPO(alpha="0.2", threshold=1.5, temperature=SHARP, weight=3.0)(logits, labels)
