@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
 
 SMALLEST_UNIT = 1e-6
 """Units are at least this large, in the unit of y: where quantiles coincide a score still is a number."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.online import OnlineMethod, checked_gammas, first_window
-from services.uncertainty.conformal.order_statistics import FloatArray
 
 WINDOW = 100
 """Over how many of the latest scores their range is taken, unless told otherwise."""

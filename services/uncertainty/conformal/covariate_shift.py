@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, log_expit
 
-from services.uncertainty.conformal.order_statistics import FloatArray, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
 
 ITERATIONS = 100
 TOLERANCE = 1e-10

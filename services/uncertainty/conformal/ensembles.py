@@ -15,16 +15,9 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.arrays import FloatArray, finite
+from services.uncertainty.conformal.levels import Level, conformal_rank, exact_level, ordered_quantile, smallest
 from services.uncertainty.conformal.online import OnlineMethod, first_window
-from services.uncertainty.conformal.order_statistics import (
-    FloatArray,
-    Level,
-    conformal_quantile,
-    conformal_rank,
-    exact_alpha,
-    finite,
-    smallest,
-)
 
 Average = Literal["mean", "median"]
 
@@ -100,7 +93,7 @@ def jackknife_after_bootstrap(
     Returns:
         Lower and upper ends, (m,) each; infinite where u is too small.
     """
-    level, sizes = exact_alpha(alpha), np.abs(residuals)[:, None]
+    level, sizes = exact_level(alpha), np.abs(residuals)[:, None]
     rank = conformal_rank(residuals.size, level)
     highest = np.sort(leave_one_out + sizes, axis=0)
     # The lower end is the mirror image: rank-th largest of prediction minus residual.
@@ -127,7 +120,7 @@ class SlidingResiduals(OnlineMethod):
         """Bounds below and above the ensemble's prediction; infinite while residuals are too few."""
         residuals = np.sort(np.array(self.window, dtype=np.float64))
         if not self.narrowest:
-            bound = conformal_quantile(np.sort(np.abs(residuals)), self.alpha)
+            bound = ordered_quantile(np.sort(np.abs(residuals)), self.alpha)
             return bound, bound
         held = conformal_rank(residuals.size, self.alpha)
         if held > residuals.size:

@@ -17,13 +17,14 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from services.uncertainty.conformal.arrays import FloatArray
+from services.uncertainty.conformal.levels import ordered_quantile
 from services.uncertainty.conformal.online import (
     CAPACITY,
     OnlineMethod,
     checked_gammas,
     first_window,
 )
-from services.uncertainty.conformal.order_statistics import FloatArray, conformal_quantile
 
 GAMMAS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
 """Of Gibbs and Candès 2024, section 3."""
@@ -183,7 +184,7 @@ def tuned(
 
 def _bounds(window: tuple[float, ...], levels: tuple[float, ...]) -> FloatArray:
     ordered = np.sort(np.array(window, dtype=np.float64))
-    return np.array([conformal_quantile(ordered, level) for level in levels])
+    return np.array([ordered_quantile(ordered, level) for level in levels])
 
 
 def _levels(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray, Level, exact_alpha, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
+from services.uncertainty.conformal.levels import Level, exact_level
 
 
 def pinball_losses(quantiles: object, values: object, level: Level) -> FloatArray:
@@ -23,7 +24,7 @@ def pinball_losses(quantiles: object, values: object, level: Level) -> FloatArra
     """
     predicted = finite(quantiles, "quantiles")
     excess = finite(values, "values", shape=predicted.shape) - predicted
-    share = float(exact_alpha(level))
+    share = float(exact_level(level))
     return np.maximum(share * excess, (share - 1) * excess)
 
 
@@ -44,4 +45,4 @@ def winkler_scores(lower: object, upper: object, values: object, alpha: Level) -
     if low.shape != y.shape or high.shape != y.shape or not (low <= high).all():
         raise ValueError("lower and upper must have the shape of values, lower at most upper")
     outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
-    return np.asarray(high - low + 2 / float(exact_alpha(alpha)) * outside, dtype=np.float64)
+    return np.asarray(high - low + 2 / float(exact_level(alpha)) * outside, dtype=np.float64)

@@ -6,6 +6,7 @@ too large at 500 of the first 5,000 n.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,37 +20,68 @@ _SLACK = 1e-12
 """Relative slack of weighted sums against the level, so that equal weights give the very rank of no weights."""
 
 
+def exact(level: Level) -> Fraction:
+    """Any finite number as the rational that its decimal text says: 0.1 is 1/10.
+
+    Raises:
+        ValueError: the level is no finite number.
+    """
+    if isinstance(level, Fraction):
+        return level
+    try:
+        near = float(level)
+    except ValueError as error:
+        raise ValueError(f"alpha is no number: {level!r}") from error
+    if not math.isfinite(near):
+        raise ValueError(f"alpha must be a finite number, not {level!r}")
+    # Checked before the text is read exactly: that of 1e-999999999 would take a long time.
+    return Fraction(level if isinstance(level, str) else repr(near)) if near else Fraction(0)
+
+
 def exact_level(alpha: Level) -> Fraction:
-    """The rational that the level's decimal text says: 0.1 is 1/10.
+    """The rational that the level's decimal text says, checked to be a miscoverage level.
 
     Raises:
         ValueError: no number, or not in (0, 1).
     """
-    if isinstance(alpha, Fraction):
-        exact = alpha
-    else:
-        try:
-            near = float(alpha)
-        except ValueError as error:
-            raise ValueError(f"alpha is no number: {alpha!r}") from error
-        # Checked before the text is read exactly: that of 1e-999999999 would take a long time.
-        exact = Fraction(alpha if isinstance(alpha, str) else repr(near)) if 0 < near < 1 else Fraction(0)
-    if not 0 < exact < 1:
+    value = exact(alpha)
+    if not 0 < value < 1:
         raise ValueError(f"alpha must lie in (0, 1), not {alpha}")
-    return exact
+    return value
 
 
 def conformal_rank(count: int, alpha: Level) -> int:
     """The rank k = ceil((n + 1)(1 - alpha)) of the score that is the threshold, from 1; n + 1 stands for infinity."""
-    scaled = (count + 1) * (1 - exact_level(alpha))
-    return -(-scaled.numerator // scaled.denominator)
+    return _rank(count, exact_level(alpha))
+
+
+def _rank(count: int, alpha: Fraction) -> int:
+    return math.ceil((count + 1) * (1 - alpha))
 
 
 def needed_count(alpha: Level) -> int:
     """The smallest n whose threshold is finite: n >= (1 - alpha) / alpha, so 9 at 0.1 and 99 at 0.01."""
     level = exact_level(alpha)
-    odds = (1 - level) / level
-    return -(-odds.numerator // odds.denominator)
+    return math.ceil((1 - level) / level)
+
+
+def smallest(ordered: NDArray[np.float64], rank: int) -> float:
+    """The score of a rank among scores (n,) in ascending order.
+
+    Returns:
+        Plus infinity where the rank exceeds their number, minus infinity where it is 0 or less.
+    """
+    if rank > ordered.size:
+        return math.inf
+    return float(ordered[rank - 1]) if rank > 0 else -math.inf
+
+
+def ordered_quantile(ordered: NDArray[np.float64], alpha: Level) -> float:
+    """The bound q of a set {y : S(y) <= q} from scores (n,) in ascending order, for any finite alpha, as levels adapt.
+
+    Plus infinity where alpha is 0 or less, minus infinity, the empty set, where it is 1 or more.
+    """
+    return smallest(ordered, _rank(ordered.size, exact(alpha)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import gammainc, gammaln
 
-from services.uncertainty.conformal.order_statistics import FloatArray, Level, exact_alpha, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
+from services.uncertainty.conformal.levels import Level, exact_level
 from services.uncertainty.conformal.states import State
 
 JUMP = 0.01
@@ -88,7 +89,7 @@ def start_monitor(*, bet: Bet = Bet.JUMPER, delta: Level = 0.01, threshold: floa
         Bet.POWER: (0.0,),
         Bet.HISTOGRAM: (0.0,) * BINS,
     }[bet]
-    limit = float(exact_alpha(delta))
+    limit = float(exact_level(delta))
     return Monitor(bet.value, limit, float(threshold), 0, memory, 0.0, 0.0, -1e300, -1e300, 0, 0, 0)
 
 

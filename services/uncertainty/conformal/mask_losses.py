@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.order_statistics import FloatArray, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
 
 
 def false_negative_losses(probabilities: object, truth: object, lambdas: object) -> FloatArray:

@@ -15,7 +15,8 @@ from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray, conformal_quantile, exact_alpha, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
+from services.uncertainty.conformal.levels import exact_level, ordered_quantile
 from services.uncertainty.conformal.states import State, checked_numbers
 
 CAPACITY = 1000
@@ -100,7 +101,7 @@ class Adaptive(OnlineMethod):
 
     def bounds(self) -> tuple[float, float]:
         """The window's quantile at the present level, on both sides."""
-        bound = conformal_quantile(np.sort(np.array(self.window, dtype=np.float64)), self.level)
+        bound = ordered_quantile(np.sort(np.array(self.window, dtype=np.float64)), self.level)
         return bound, bound
 
     def learned(self, below: float, above: float, *, missed: bool) -> Self:
@@ -153,7 +154,7 @@ def first_window(alpha: float, scores: Sequence[float] | FloatArray, capacity: i
     Raises:
         ValueError: alpha does not lie in (0, 1), scores are not finite, or capacity is below 1.
     """
-    exact_alpha(alpha)
+    exact_level(alpha)
     if capacity < 1:
         raise ValueError(f"capacity must be 1 or more, got {capacity!r}")
     return tuple(finite(scores, "scores").tolist()[-capacity:])

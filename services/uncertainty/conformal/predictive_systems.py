@@ -16,8 +16,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.arrays import FloatArray, finite
 from services.uncertainty.conformal.bands import around_points_normalised
-from services.uncertainty.conformal.order_statistics import FloatArray, Level, exact, exact_alpha, finite, smallest
+from services.uncertainty.conformal.levels import Level, exact, exact_level, smallest
 from services.uncertainty.conformal.sorted_scores import Cell, Labels, SortedScores, sort_scores
 
 FORMAT = 1
@@ -132,7 +133,7 @@ class Predictive:
         Args:
             alpha: miscoverage in (0, 1).
         """
-        half = exact_alpha(alpha) / 2
+        half = exact_level(alpha) / 2
         return self.quantiles(half, side="lower"), self.quantiles(1 - half, side="higher")
 
     def crps(self, values: object) -> FloatArray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
 
 Pieces = list[tuple[float, float]]
 

@@ -16,8 +16,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.bands import Band
-from services.uncertainty.conformal.order_statistics import FloatArray, Level, exact_alpha, required_count
+from services.uncertainty.conformal.levels import Level, exact_level, needed_count
 from services.uncertainty.conformal.sorted_scores import Labels, SortedScores, sort_scores
 
 FORMAT = 1
@@ -92,10 +93,10 @@ class RegressionCalibration:
         Raises:
             ValueError: an argument is not as said above.
         """
-        level = exact_alpha(alpha) / len(self.tails)
+        level = exact_level(alpha) / len(self.tails)
         bounds = [tail.quantiles(level, band.lower.size, groups=groups, weights=weights) for tail in self.tails]
         lower, upper = band.grown(bounds[0], bounds[-1])
-        return Intervals(lower, upper, required_count(level), band.crossed)
+        return Intervals(lower, upper, needed_count(level), band.crossed)
 
     def metadata(self) -> dict[str, Any]:
         """What `to_arrays` leaves out, as JSON holds it."""

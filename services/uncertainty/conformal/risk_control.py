@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from scipy.stats import binom
 
-from services.uncertainty.conformal.order_statistics import FloatArray, Level, exact, exact_alpha, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
+from services.uncertainty.conformal.levels import Level, exact, exact_level
 
 COUNT_SLACK = 1e-9
 """Sums of losses within this of a whole number count as it; above it Bentkus's bound would jump."""
@@ -128,8 +129,8 @@ def learn_then_test(
         ValueError: an argument is not as said above.
     """
     table, grid = _table(losses, lambdas, bound)
-    level = float(exact_alpha(exact(alpha) / exact(bound)))
-    limit = float(exact_alpha(delta))
+    level = float(exact_level(exact(alpha) / exact(bound)))
+    limit = float(exact_level(delta))
     if not table.shape[0]:
         raise ValueError("losses must hold items")
     risks = table.mean(axis=0)
@@ -171,7 +172,7 @@ def upper_risk_bound(risk: float, *, count: int, delta: Level) -> float:
         count: number of losses, 1 or more.
         delta: probability that the bound is too low, in (0, 1).
     """
-    limit, low, high = float(exact_alpha(delta)), risk, 1.0
+    limit, low, high = float(exact_level(delta)), risk, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         above = 0 < middle < 1 and hoeffding_bentkus_p_values(np.array([risk]), middle, count=count)[0] <= limit
@@ -189,7 +190,7 @@ def risk_controlling_set(losses: object, lambdas: object, alpha: Level, *, delta
         delta: probability of a larger risk, in (0, 1).
     """
     table, _ = _table(losses, lambdas, 1.0)
-    level, chosen = float(exact_alpha(alpha)), None
+    level, chosen = float(exact_level(alpha)), None
     for column in reversed(range(table.shape[1])):
         if upper_risk_bound(float(table[:, column].mean()), count=table.shape[0], delta=delta) >= level:
             break

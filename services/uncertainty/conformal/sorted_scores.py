@@ -14,15 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.order_statistics import (
-    FloatArray,
-    Level,
-    conformal_quantile,
-    effective_count,
-    exact_alpha,
-    finite,
-    weighted_quantile,
-)
+from services.uncertainty.conformal.arrays import FloatArray, finite
+from services.uncertainty.conformal.laws import effective_sample_size
+from services.uncertainty.conformal.levels import Level, WeightedScores, exact_level, ordered_quantile
 
 Labels = Sequence[str] | NDArray[np.str_]
 
@@ -47,7 +41,7 @@ class Cell:
     @property
     def effective_count(self) -> float:
         """Number of scores, or of equal weights that say as much."""
-        return float(self.scores.size) if self.weights is None else effective_count(self.weights)
+        return float(self.scores.size) if self.weights is None else effective_sample_size(self.weights)
 
 
 @dataclass(frozen=True)
@@ -88,14 +82,14 @@ class SortedScores:
         Raises:
             ValueError: groups or weights are missing, superfluous, or not as said above.
         """
-        level = exact_alpha(alpha)
+        level = exact_level(alpha)
         test_weights = self._test_weights(weights, count)
         bounds = np.full(count, np.inf)
         for cell, members in zip(self.cells, self.members(count, groups), strict=True):
             if cell.weights is None:
-                bounds[members] = conformal_quantile(cell.scores, level)
+                bounds[members] = ordered_quantile(cell.scores, level)
             else:
-                bounds[members] = weighted_quantile(cell.scores, cell.weights, test_weights[members], level)
+                bounds[members] = WeightedScores(cell.scores, cell.weights).quantiles(test_weights[members], level)
         return bounds
 
     def members(self, count: int, groups: Labels | None) -> list[NDArray[np.bool_]]:

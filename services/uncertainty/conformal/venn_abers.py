@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
 
 _MIRROR = np.array([-1.0, 1.0])
 

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray, finite
+from services.uncertainty.conformal.arrays import FloatArray, finite
 from services.uncertainty.conformal.venn_abers import VennAbers, single_probability, venn_abers
 
 

@@ -1,1 +1,1 @@
-"""Measurements of the conformal methods, and other libraries beside them; the only place that may import torch."""
+"""Losses to train with, measurements, and other libraries beside them; the only place that may import torch."""

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.bands import around_points
 from services.uncertainty.conformal.covariate_shift import fit_density_ratio
-from services.uncertainty.conformal.order_statistics import FloatArray, effective_count
+from services.uncertainty.conformal.laws import effective_sample_size
 from services.uncertainty.conformal.regression import Intervals, calibrate
 from services.uncertainty.conformal.training.tables import Table
 
@@ -63,7 +64,7 @@ def _repeat(table: Table, random: np.random.Generator) -> dict[str, Any]:
         "shifted, no weights": _figures(*intervals(shifted)),
         "shifted, oracle weights": _figures(*intervals(shifted, _oracle)),
         "shifted, logistic weights": _figures(*intervals(shifted, learned.weights)),
-        "effective": effective_count(_oracle(table.inputs[calibrating])),
+        "effective": effective_sample_size(_oracle(table.inputs[calibrating])),
     }
 
 

@@ -30,6 +30,27 @@ def tables(record: Record) -> list[str]:
     ]
 
 
+def findings(record: Record) -> list[str]:
+    """What holds and what does not."""
+    smooth = [levels for levels in record["scores"].values() if levels["tied"] < _FEW_TIES]
+    tests = [levels[alpha] for levels in smooth for alpha in record["sizes"]]
+    within = sum(one["within"] for one in tests)
+    orders = [_is_published(sizes) for sizes in record["sizes"].values()]
+    noisy = {f"{one['accuracy']:.0%}": _is_published(one["sizes"]) for one in record["noisy"]}
+    like, unlike = (", ".join(name for name, holds in noisy.items() if holds is wanted) for wanted in (True, False))
+    coverage = f"Mean coverage lies in the theory's band for {within} of {len(tests)} pairs of a score without ties"
+    order = f"The published order of sizes, {' < '.join(_PUBLISHED_ORDER)}, holds at {sum(orders)} of {len(orders)}"
+    logits = f"levels on the traffic-sign logits (accuracy {record['accuracy']:.1%}), with noise added to them at an"
+    return [
+        f"{coverage} and a level; a score with ties covers more, as it may.",
+        f"{order} {logits} accuracy of {like or 'none'} and not at {unlike or 'none'}.",
+    ]
+
+
+def _is_published(sizes: dict[str, float]) -> bool:
+    return all(sizes[left] < sizes[right] for left, right in pairwise(_PUBLISHED_ORDER))
+
+
 def _coverage(record: Record) -> list[str]:
     names = "score", "alpha", "coverage", "band", "within", "sd / law's sd", "KS p", "KS p of more"
     lines = head(*names, "size", "empty", "CovGap", "SSCV")
@@ -88,9 +109,8 @@ def _sizes(record: Record) -> list[str]:
 def _order(sizes: dict[str, float]) -> list[str]:
     """Sizes in the published order, whether they grow along it, and the order that they have."""
     values = [sizes[name] for name in _PUBLISHED_ORDER]
-    holds = all(left < right for left, right in pairwise(values))
     found = " < ".join(sorted(_PUBLISHED_ORDER, key=lambda name: sizes[name]))
-    return [*(f"{value:.3f}" for value in values), "yes" if holds else "no", found]
+    return [*(f"{value:.3f}" for value in values), "yes" if _is_published(sizes) else "no", found]
 
 
 def _noisy(record: Record) -> list[str]:

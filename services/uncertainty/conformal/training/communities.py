@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from services.uncertainty.conformal import bands
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.bands import Band
-from services.uncertainty.conformal.order_statistics import FloatArray
 from services.uncertainty.conformal.regression import Intervals, calibrate
 from services.uncertainty.conformal.training.airfoil import summary
 from services.uncertainty.conformal.training.tables import Table

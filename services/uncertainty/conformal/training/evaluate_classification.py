@@ -36,7 +36,7 @@ from services.uncertainty.conformal.scores import (
     Sets,
     TopK,
 )
-from services.uncertainty.conformal.training.classification_tables import tables
+from services.uncertainty.conformal.training.classification_tables import findings, tables
 from services.uncertainty.conformal.training.noisy_logits import measure_noisy
 from services.uncertainty.conformal.training.report import Record
 
@@ -217,3 +217,6 @@ def _predictors(
 def render(record: Record) -> list[str]:
     """The section of the report."""
     return tables(record)
+
+
+__all__ = ["findings", "measure", "render"]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.bands import Band, around_points, around_points_normalised
-from services.uncertainty.conformal.order_statistics import FloatArray, conformal_rank
+from services.uncertainty.conformal.levels import conformal_rank
 from services.uncertainty.conformal.predictive_systems import fit_predictive_system
 from services.uncertainty.conformal.regression import calibrate
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.bands import around_points, around_quantiles
 from services.uncertainty.conformal.martingales import Bet, start_monitor, watch
 from services.uncertainty.conformal.online import adaptive, step
-from services.uncertainty.conformal.order_statistics import FloatArray
 from services.uncertainty.conformal.regression import calibrate
 from services.uncertainty.conformal.risk_control import (
     Correction,

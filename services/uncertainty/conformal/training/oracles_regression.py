@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.training import oracles_crepes, oracles_mapie
 
 RESULT = Path(__file__).with_suffix(".json")

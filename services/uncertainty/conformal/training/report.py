@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Protocol, cast
 
 EVALUATION = Path(__file__).parent / "evaluation.json"
 REPORT = Path(__file__).parents[1] / "report.md"
 """Beside the code, made of the figures by `make evaluate-conformal`."""
 
-SECTIONS = ("classification",)
+SECTIONS = ("classification", "regression", "online", "losses", "graphs", "language")
 """In the order of the page. The section `name` is the module `evaluate_name` beside this one."""
 
 Record = dict[str, Any]
@@ -27,6 +28,10 @@ class Section(Protocol):
         """Lines of Markdown that begin with a heading of the second level."""
         ...
 
+    def findings(self, record: Record) -> list[str]:
+        """What holds and what does not, a sentence or two each, for the head of the page."""
+        ...
+
 
 def section(name: str) -> Section:
     """The module of a section."""
@@ -35,11 +40,19 @@ def section(name: str) -> Section:
 
 def render(record: Record) -> str:
     """The whole page, Markdown, of the sections that were measured."""
+    measured = {name: section(name) for name in SECTIONS if name in record}
     lines = ["# Conformal prediction, measured", "", "Written by `make evaluate-conformal`.", ""]
-    for name in SECTIONS:
-        if name in record:
-            lines += [*section(name).render(record[name]), ""]
+    lines += ["## What holds and what does not", ""]
+    for name, one in measured.items():
+        lines += [_point(found) for found in one.findings(record[name])]
+    for name, one in measured.items():
+        lines += ["", *one.render(record[name])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _point(found: str) -> str:
+    """An item of a list, its lines broken before no percent sign."""
+    return fill(found.replace(" %", "\N{NO-BREAK SPACE}%"), 120, initial_indent="- ", subsequent_indent="  ")
 
 
 def row(*cells: str) -> str:

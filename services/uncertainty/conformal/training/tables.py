@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from services.uncertainty.conformal.order_statistics import FloatArray
+from services.uncertainty.conformal.arrays import FloatArray
 
 FOLDER = "tabular"
 COMMUNITY_KEYS = ("state", "county", "community", "communityname", "fold")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.ensembles import (
     Average,
     jackknife_after_bootstrap,
@@ -13,7 +14,6 @@ from services.uncertainty.conformal.ensembles import (
     sliding_residuals,
 )
 from services.uncertainty.conformal.online import step
-from services.uncertainty.conformal.order_statistics import FloatArray
 
 
 @pytest.mark.parametrize("average", ["mean", "median"])

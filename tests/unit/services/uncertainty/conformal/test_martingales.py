@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import kstest
 
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.martingales import (
     BINS,
     JUMP,
@@ -22,7 +23,6 @@ from services.uncertainty.conformal.martingales import (
     start_monitor,
     watch,
 )
-from services.uncertainty.conformal.order_statistics import FloatArray
 
 
 def watched(p_values: FloatArray, bet: Bet, *, delta: float = 0.01, threshold: float = 1000.0) -> Monitor:

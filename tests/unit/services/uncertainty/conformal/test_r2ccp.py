@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.uncertainty.conformal.order_statistics import conformal_quantile
+from services.uncertainty.conformal.levels import ordered_quantile
 from services.uncertainty.conformal.r2ccp import binned_density, contain, total_lengths
 
 
@@ -67,7 +67,7 @@ def test_sets_hold_the_share_that_they_say() -> None:
         values = sides + random.normal(0, 0.5, (2, 199))
         rows = np.exp(-((np.abs(middles) - 2) ** 2))
         density = binned_density(middles, np.tile(rows / rows.sum(), (199, 1)))
-        bound = conformal_quantile(np.sort(density.scores(values[0])), 0.1)
+        bound = ordered_quantile(np.sort(density.scores(values[0])), 0.1)
         shares.append(np.mean(contain(density.sets(np.full(199, bound)), values[1])))
     assert 0.885 < np.mean(shares) < 0.92
 

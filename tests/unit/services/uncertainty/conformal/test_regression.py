@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from services.uncertainty.conformal import bands
+from services.uncertainty.conformal.arrays import FloatArray
 from services.uncertainty.conformal.bands import Band
-from services.uncertainty.conformal.order_statistics import FloatArray, conformal_quantile
+from services.uncertainty.conformal.levels import ordered_quantile
 from services.uncertainty.conformal.regression import RegressionCalibration, calibrate, upper_bounds
 from services.uncertainty.conformal.sorted_scores import sort_scores
 
@@ -55,7 +56,7 @@ def test_interval_is_where_the_score_stays_below_its_bound(name: str) -> None:
     points, spread, values = drawn(50, 0)
     band = BANDS[name](points, spread)
     calibration = calibrate(band, values, score=name)
-    bound = conformal_quantile(np.sort(band.scores(values)), 0.2)
+    bound = ordered_quantile(np.sort(band.scores(values)), 0.2)
     intervals = calibration.intervals(band, 0.2)
     for tried in np.linspace(-6, 6, 121):
         at = np.full(50, tried)

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from services.uncertainty.conformal.arrays import FloatArray
+from services.uncertainty.conformal.levels import ordered_quantile
 from services.uncertainty.conformal.mask_losses import (
     false_discovery_losses,
     false_negative_losses,
     set_shares,
 )
-from services.uncertainty.conformal.order_statistics import FloatArray, conformal_quantile
 from services.uncertainty.conformal.risk_control import (
     Correction,
     control_expected_loss,
@@ -54,7 +55,7 @@ def test_control_of_miscoverage_is_the_conformal_quantile() -> None:
         scores = np.sort(random.random(count))
         losses = (scores[:, None] > scores[None]).astype(np.float64)
         found = control_expected_loss(losses, scores, 0.1)
-        expected = conformal_quantile(scores, 0.1)
+        expected = ordered_quantile(scores, 0.1)
         assert (math.inf if found.lambda_ is None else found.lambda_) == expected
         assert found.required == 9
 

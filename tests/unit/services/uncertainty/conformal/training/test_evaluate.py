@@ -49,29 +49,29 @@ def test_series_see_only_what_came_before(data: Path) -> None:
 def test_regression_is_near_its_published_figures(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn comes with the train extra")
     monkeypatch.setattr(communities, "TREES", 30)
-    result = evaluate_regression.evaluate(data, airfoil_repeats=120, communities_repeats=3)
+    result = evaluate_regression.measure(data, airfoil_repeats=120, communities_repeats=3)
     json.dumps(result, allow_nan=False)
     for figures in result["airfoil"]["ways"].values():
         found, published = figures["coverage"], figures["published"]["coverage"]
         assert abs(found["mean"] - published) < 4 * found["error"]
         assert abs(figures["length"]["mean"] - figures["published"]["length"]) < 4 * figures["length"]["error"]
     assert 0.86 < result["communities"]["ways"]["CQR"]["coverage"]["mean"] < 0.95
-    page = evaluate_regression.describe(result)
+    page = "\n".join(evaluate_regression.render(result))
     assert "| shifted, no weights | 8" in page
     assert "| CQR, asymmetric | " in page
 
 
 @pytest.mark.data
 def test_streams_settle_where_the_static_split_fails(data: Path) -> None:
-    result = evaluate_online.evaluate(data, limit=1000)
+    result = evaluate_online.measure(data, limit=1000)
     json.dumps(result, allow_nan=False)
-    for series in result.values():
+    for series in result["series"].values():
         methods = series["methods"]
         assert methods["static split"]["coverage"] < 0.86
         assert methods["ACI, gamma 0.05"]["coverage"] == pytest.approx(0.9, abs=0.02)
         assert all(one["regret"]["above"] == 0 for one in methods.values() if "regret" in one)
         assert sum("regret" in one for one in methods.values()) == len(evaluate_online.GAMMAS)
-    page = evaluate_online.describe(result)
+    page = "\n".join(evaluate_online.render(result))
     assert page.count("| static split |") == 2
     assert page.count("| 0 of 1000 |") == 2 * len(evaluate_online.GAMMAS)
 

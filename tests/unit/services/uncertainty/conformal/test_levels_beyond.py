@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.uncertainty.conformal.order_statistics import (
-    conformal_quantile,
+from services.uncertainty.conformal.levels import (
+    WeightedScores,
     conformal_rank,
-    effective_count,
-    required_count,
+    needed_count,
+    ordered_quantile,
     smallest,
-    weighted_quantile,
 )
 
 
@@ -25,16 +24,9 @@ def test_rank_is_that_of_rational_numbers(count: int, thousandths: int) -> None:
     assert conformal_rank(count, alpha) == -(-numerator // 1000)
 
 
-def test_rank_where_floats_are_off() -> None:
-    """TorchCP's defect 10: ceil((n + 1) (1 - 0.7)) in floats is one too high for hundreds of n."""
-    wrong = [n for n in range(5000) if math.ceil((n + 1) * (1 - 0.7)) != conformal_rank(n, 0.7)]
-    assert len(wrong) == 500
-    assert conformal_rank(9, 0.7) == 3
-
-
 @pytest.mark.parametrize(("alpha", "count"), [(0.1, 9), (0.05, 19), (0.01, 99), ("0.3", 3), (0.5, 1)])
-def test_required_count_is_the_first_with_a_finite_bound(alpha: float | str, count: int) -> None:
-    assert required_count(alpha) == count
+def test_needed_count_is_the_first_with_a_finite_bound(alpha: float | str, count: int) -> None:
+    assert needed_count(alpha) == count
     assert conformal_rank(count, alpha) <= count
     assert conformal_rank(count - 1, alpha) > count - 1
 
@@ -42,24 +34,24 @@ def test_required_count_is_the_first_with_a_finite_bound(alpha: float | str, cou
 def test_ends_of_the_quantile() -> None:
     scores = np.array([1.0, 2.0, 3.0])
     assert [smallest(scores, rank) for rank in (-1, 0, 1, 3, 4)] == [-math.inf, -math.inf, 1, 3, math.inf]
-    assert conformal_quantile(scores, -0.2) == math.inf, "adaptive levels leave [0, 1]"
-    assert conformal_quantile(scores, 0.0) == math.inf
-    assert conformal_quantile(scores, 1.0) == -math.inf
-    assert conformal_quantile(np.empty(0), 0.1) == math.inf
+    assert ordered_quantile(scores, -0.2) == math.inf, "adaptive levels leave [0, 1]"
+    assert ordered_quantile(scores, 0.0) == math.inf
+    assert ordered_quantile(scores, 1.0) == -math.inf
+    assert ordered_quantile(np.empty(0), 0.1) == math.inf
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, "nan", float("inf"), "much"])
 def test_level_is_refused(alpha: float | str) -> None:
     with pytest.raises(ValueError, match=r"alpha|level"):
-        required_count(alpha)
+        needed_count(alpha)
 
 
 @given(st.integers(1, 300), st.integers(1, 99))
 def test_equal_weights_are_no_weights(count: int, hundredths: int) -> None:
     scores = np.arange(count, dtype=np.float64)
     alpha = Fraction(hundredths, 100)
-    found = weighted_quantile(scores, np.full(count, 0.1), np.array([0.1]), alpha)
-    assert found[0] == conformal_quantile(scores, alpha)
+    found = WeightedScores(scores, np.full(count, 0.1)).quantiles(np.array([0.1]), alpha)
+    assert found[0] == ordered_quantile(scores, alpha)
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 9)), min_size=1, max_size=20), st.integers(1, 99))
@@ -69,10 +61,6 @@ def test_weighted_quantile_is_that_of_copies(pairs: list[tuple[float, int]], hun
     copies = [score for score, weight in ordered for _ in range(weight)] + [math.inf] * 3
     needed = math.ceil(len(copies) * Fraction(100 - hundredths, 100))
     scores, weights = (np.array(column, dtype=np.float64) for column in zip(*ordered, strict=True))
-    assert weighted_quantile(scores, weights, np.array([3.0]), Fraction(hundredths, 100))[0] == copies[needed - 1]
-
-
-def test_effective_count() -> None:
-    assert effective_count(np.full(7, 0.3)) == pytest.approx(7)
-    assert effective_count(np.array([1.0, 0, 0])) == 1
-    assert effective_count(np.zeros(3)) == 0
+    assert (
+        WeightedScores(scores, weights).quantiles(np.array([3.0]), Fraction(hundredths, 100))[0] == copies[needed - 1]
+    )

@@ -1,0 +1,29 @@
+"""Numbers that come from a caller, as arrays that were checked."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def finite(values: object, name: str, *, shape: tuple[int | None, ...] = (None,)) -> FloatArray:
+    """Values as a float64 array, checked.
+
+    Args:
+        values: anything array-like.
+        name: what they are, for the message.
+        shape: expected; None stands for any length.
+
+    Raises:
+        ValueError: not numeric, another shape, or not all finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    fits = array.ndim == len(shape) and all(want in {None, have} for want, have in zip(shape, array.shape, strict=True))
+    if not fits:
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must have the shape ({expected}), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+    return array
