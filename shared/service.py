@@ -39,6 +39,8 @@ class ServiceState:
     settings: Settings
     models: ModelRegistry
     slots: Slots
+    decoders: Slots
+    """For reading posted pictures of batched models: as many may wait as may wait for a batch."""
     batchers: Batchers
     jobs: JobStore
     blobs: BlobStore
@@ -142,6 +144,7 @@ def create_service(
                 settings=settings,
                 models=registry,
                 slots=slots,
+                decoders=Slots(capacity=settings.inference_threads, queue=settings.batch_queue),
                 batchers=batchers,
                 jobs=jobs,
                 blobs=blobs,

@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     batch_queue: int = Field(default=256, ge=1)
     """Requests that may wait for one batched model; further ones are answered with 503 and Retry-After."""
 
-    batch_tolerated_s: float = Field(default=0.5, gt=0)
+    batch_tolerated_s: float = Field(default=2.0, gt=0)
     """Seconds from a request's arrival at a batched model to its answer; when they get more, fewer are let in and the
     others are answered with 503 and Retry-After."""
     model_limit_bytes: int = Field(default=40 * 1024 * 1024, gt=0)

@@ -93,7 +93,9 @@ class RuntimeOptions(_Part):
 
     threads: int | None = Field(default=None, ge=1, description="Threads of one run")
     spinning: bool = Field(default=False, description="Threads wait busily: quicker alone, bad for its neighbours")
-    arena: bool = Field(default=False, description="Keep the memory of the largest run for the next")
+    arena: bool = Field(
+        default=False, description="Keep the memory of the largest run; always where inputs have one size"
+    )
     batch_rows: int | None = Field(default=None, ge=1, description="Most rows of one run")
     batch_elements: float | None = Field(default=None, gt=0, description="Most elements of all inputs of one run")
     coalesce: bool = Field(default=False, description="Compute equal requests that are under way once")

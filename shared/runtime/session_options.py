@@ -9,8 +9,9 @@ def session_options(threads: int, *, spinning: bool = False, arena: bool = False
     """Options for a process that shares its cores with others.
 
     Threads are explicit because the default is the host's core count, whatever the container may use; they do
-    not spin, because a spinning pool takes a core from the sessions beside it; and the arena is off, because
-    it never gives back what one large image made it take. No library of custom operators is ever registered.
+    not spin, because a spinning pool takes a core from the sessions beside it; and the arena is off where inputs have
+    any size, because it never gives back what one large image made it take. No library of custom operators is ever
+    registered.
 
     Args:
         threads: that one run computes with.

@@ -42,7 +42,8 @@ class OnnxModel:
     ) -> None:
         self.card = card
         wanted = card.runtime
-        options = session_options(wanted.threads or threads, spinning=wanted.spinning, arena=wanted.arena)
+        arena = wanted.arena or _is_bounded(card)
+        options = session_options(wanted.threads or threads, spinning=wanted.spinning, arena=arena)
         self._session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
         self._output_names = list(outputs or (output.name for output in card.outputs))
 
@@ -100,3 +101,12 @@ class OnnxModel:
         began = time.perf_counter()
         self.run({item.name: zeros(item.shape, item.dtype, size=size, sizes=sizes) for item in self.card.inputs})
         return time.perf_counter() - began
+
+
+def _is_bounded(card: UploadedCard) -> bool:
+    """Whether every axis but the batch has one size, so that no input makes a run take much more memory than others.
+
+    Without an arena each run of a batch asks the system for its memory anew, which costs up to half of the time.
+    """
+    sides = [side for tensor in card.inputs for side in tensor.shape]
+    return all(isinstance(side, int) or side == "batch" for side in sides)

@@ -82,7 +82,7 @@ async def classify_signs(
     with timed("pre"):
         files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
 
-    pictures = await service.slots.run(_decode, files, service.settings.pixel_limit)
+    pictures = await service.decoders.run(_decode, files, service.settings.pixel_limit)
     scores = await classify(pictures, model.card, service.batchers.of(model))
     with timed("post"):
         if media_type == JSON:
