@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ import anyio
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
-from shared.http.application import create_application
+from shared.http.application import Lifespan, create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
 from shared.inference_protocol.routes import inference_routes
@@ -72,6 +72,7 @@ def create_service(
     models: Path,
     routers: Sequence[APIRouter] = (),
     warm_ups: Sequence[Callable[[], object]] = (),
+    lifespans: Sequence[Lifespan] = (),
     settings: Settings | None = None,
 ) -> FastAPI:
     """Build the application of a domain.
@@ -83,6 +84,7 @@ def create_service(
         models: folder of the models released with its code; the setting `models` names others.
         routers: the routes of its capabilities.
         warm_ups: what to call once before the service says that it is ready, such as compiling loops.
+        lifespans: what its capabilities open after the state of the service is there, and close before it goes.
         settings: settings of the process, read from the environment by default.
     """
     settings = settings or get_settings()
@@ -105,7 +107,10 @@ def create_service(
                 blobs=BlobStore(settings.blob_url),
             )
             tasks.start_soon(registry.open_in_background)
-            yield
+            async with AsyncExitStack() as further:
+                for opened in lifespans:
+                    await further.enter_async_context(opened(app))
+                yield
             tasks.cancel_scope.cancel()
             await batchers.close()
 

@@ -85,7 +85,7 @@ def create_application(
     for layer in reversed(layers):
         app.user_middleware.insert(0, layer)
     app.add_middleware(Presence)
-    app.add_middleware(BodyLimit, limit=settings.upload_limit_bytes)
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway")
     _document_problems(app)
     return app

@@ -1,0 +1,9 @@
+"""Conformal prediction over HTTP, a module for each resource."""
+
+from __future__ import annotations
+
+from services.uncertainty.conformal.routes.calibrations import router as calibrations
+from services.uncertainty.conformal.routes.predictions import router as predictions
+
+ROUTERS = (calibrations, predictions)
+"""All of them."""

@@ -1,0 +1,43 @@
+"""What the routes of all resources share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Final
+
+from fastapi import Path
+
+from shared.problems import (
+    BadRequest,
+    Conflict,
+    ContentTooLarge,
+    NotFound,
+    ServiceUnavailable,
+    UnprocessableContent,
+    UnsupportedMediaType,
+    problem_responses,
+)
+
+PREFIX: Final = "/v1/uncertainty"
+TAGS: Final[list[str | Enum]] = ["conformal"]
+
+CalibrationId = Annotated[
+    str,
+    Path(
+        description="Id of the calibration, from the Location of the answer that made it",
+        examples=["019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"],
+    ),
+]
+
+READING: Final = problem_responses(NotFound, ServiceUnavailable)
+POSTING: Final = problem_responses(
+    BadRequest, Conflict, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, ServiceUnavailable
+)
+LISTED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": {"Link": {"description": '`rel="next"`: the next page', "schema": {"type": "string"}}}},
+    **problem_responses(UnprocessableContent, ServiceUnavailable),
+}
+CREATED: Final[dict[str, Any]] = {
+    "headers": {"Location": {"description": "Path of what was made", "schema": {"type": "string"}}}
+}
+BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
