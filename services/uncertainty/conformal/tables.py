@@ -29,7 +29,7 @@ _MAPPED_BYTES: Final = 1024 * 1024
 """Smaller files are read; a mapping would not pay."""
 
 WITHOUT_PARQUET: Final = (
-    "This service reads no Parquet: the optional package arro3-io is not installed (pip install 'facet[parquet]'). "
+    "This service reads no Parquet: the optional package pyarrow is not installed (pip install 'facet[parquet]'). "
     "Send NPY or CSV."
 )
 
@@ -170,39 +170,43 @@ def _are_numbers(line: bytes) -> bool:
 
 def _read_parquet(file: TableFile, limit: int) -> NDArray[Any]:
     try:
-        from arro3.io import read_parquet
+        from pyarrow.parquet import ParquetFile
     except ImportError:
         raise UnsupportedMediaType(
             WITHOUT_PARQUET, errors=[FieldError(pointer=file.pointer, detail=WITHOUT_PARQUET)]
         ) from None
     try:
-        parts = list(_within(read_parquet(file.stream), limit, file.pointer))
+        parts = list(_within(ParquetFile(file.stream), limit, file.pointer))
     except (UnprocessableContent, ContentTooLarge):
         raise
-    except Exception:  # the reader throws types of its own at damaged files
+    except Exception:  # pyarrow throws errors of many types at damaged files
         raise field_problem(file.pointer, "The Parquet file cannot be read: it is damaged.") from None
     if not parts:
         raise field_problem(file.pointer, "The Parquet file has no rows.")
     return np.concatenate(parts)
 
 
-def _within(batches: Any, limit: int, pointer: str) -> Iterator[NDArray[Any]]:
-    """Batches as arrays (rows, columns), until there are too many numbers: headers of Parquet may lie."""
-    count = 0
-    for batch in batches:
-        count += batch.num_rows * batch.num_columns
-        if count > limit:
-            raise _too_large(pointer, f"The file has more than {limit} numbers.")
-        columns = [_column(batch.column(index), pointer) for index in range(batch.num_columns)]
-        if batch.num_rows:
-            yield np.stack(columns, axis=1)
+def _within(table: Any, limit: int, pointer: str) -> Iterator[NDArray[Any]]:
+    """Batches as arrays (rows, columns), until there are too many numbers: the footer's count is but a claim."""
+    columns = table.metadata.num_columns
+    count = table.metadata.num_rows * columns
+    if 0 <= count <= limit:
+        count = 0
+        for batch in table.iter_batches():
+            count += batch.num_rows * columns
+            if count > limit:
+                break
+            if batch.num_rows:
+                yield np.stack([_column(column, pointer) for column in batch.columns], axis=1)
+    if not 0 <= count <= limit:
+        raise _too_large(pointer, f"The file has more than {limit} numbers.")
 
 
 def _column(column: Any, pointer: str) -> NDArray[Any]:
     if column.null_count:
         raise field_problem(pointer, "The Parquet file has empty cells.")
     try:
-        values: NDArray[Any] = column.to_numpy()
+        values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     except (TypeError, ValueError):
         values = np.empty(0, np.object_)
     if values.dtype.kind not in "fiu":

@@ -5,5 +5,5 @@ from __future__ import annotations
 from services.uncertainty.conformal.routes.calibrations import router as calibrations
 from services.uncertainty.conformal.routes.predictions import router as predictions
 
-ROUTERS = (calibrations, predictions)
+routers = (calibrations, predictions)
 """All of them."""
