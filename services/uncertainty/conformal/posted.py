@@ -129,13 +129,13 @@ async def read_posted(request: Request, arrays: Collection[str], *, limit: int) 
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type in _FORMS:
-        return await _read_form(request, limit)
+        return await _read_form(request, arrays, limit)
     if content_type == "application/json" or content_type.endswith("+json"):
         return await _read_json(request, arrays, limit)
     raise UnsupportedMediaType("This route reads multipart/form-data (curl -F 'logits=@path') or application/json.")
 
 
-async def _read_form(request: Request, limit: int) -> Posted:
+async def _read_form(request: Request, arrays: Collection[str], limit: int) -> Posted:
     form = await read_form(request)
     options: dict[str, Any] = {}
     files: dict[str, list[UploadFile]] = {}
@@ -150,7 +150,18 @@ async def _read_form(request: Request, limit: int) -> Posted:
     for name in files:
         if name in options:
             raise field_problem(f"/body/{name}", "This is given as a file and as text; one of them is enough.")
-    return Posted(options, files=files, limit=limit)
+    lists = {name: _typed(options.pop(name), f"/body/{name}") for name in arrays if name in options}
+    return Posted(options, lists=lists, files=files, limit=limit)
+
+
+def _typed(value: str | list[str], pointer: str) -> list[Any]:
+    """A short array as text of a form: numbers between commas, or the field repeated."""
+    text = ",".join(value) if isinstance(value, list) else value
+    try:
+        found = orjson.loads(f"[{text}]")
+    except orjson.JSONDecodeError:
+        raise field_problem(pointer, "Numbers between commas are needed, or a file: curl -F 'labels=@path'.") from None
+    return found if isinstance(found, list) else [found]
 
 
 async def _read_json(request: Request, arrays: Collection[str], limit: int) -> Posted:

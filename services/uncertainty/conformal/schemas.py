@@ -79,6 +79,13 @@ class ClassificationOptions(_Options):
     """How to calibrate a classifier."""
 
     kind: Literal["classification"] = "classification"
+    model: str | None = Field(
+        default=None,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="A classifier of the fleet (`/v1/models`) to calibrate, in a job: post labelled pictures as `file`",
+        examples=["traffic-signs"],
+    )
     score: ScoreName = Field(default=ScoreName.THR, description="Nonconformity score")
     method: Method = Field(
         default=Method.SPLIT,
@@ -107,6 +114,8 @@ class ClassificationOptions(_Options):
     def _fit(self) -> ClassificationOptions:
         if (self.clusters is None) != (self.cluster_share is None):
             raise ValueError("clusters and cluster_share are given together or not at all")
+        if self.model is not None and (self.method in {Method.GROUP, Method.WEIGHTED} or self.score is ScoreName.KNN):
+            raise ValueError("of pictures there are no groups, weights or features; post values to calibrate by them")
         if self.method is Method.RC3P and self.score is ScoreName.KNN:
             raise ValueError("rc3p ranks logits or probabilities; knn has none")
         return self

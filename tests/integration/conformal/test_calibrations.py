@@ -82,11 +82,16 @@ async def test_too_few_is_no_error_but_said(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("method", ["class", "group", "clustered", "weighted", "rc3p"])
 async def test_methods(client: httpx.AsyncClient, method: str) -> None:
     values, labels = logits(400)
-    sides: dict[str, Any] = {
+    by_method: dict[str, dict[str, Any]] = {
         "group": {"groups": (labels % 2).tolist()},
         "weighted": {"weights": np.linspace(1, 2, 400).tolist()},
-    }.get(method, {})
-    asked: dict[str, Any] = {"group": {"groups": [0, 7]}, "weighted": {"weights": [1.0, 1e9]}}.get(method, {})
+    }
+    sides = by_method.get(method, {})
+    asked_by_method: dict[str, dict[str, Any]] = {
+        "group": {"groups": [0, 7]},
+        "weighted": {"weights": [1.0, 1e9]},
+    }
+    asked = asked_by_method.get(method, {})
     body = await calibrated(client, logits=values.tolist(), labels=labels.tolist(), method=method, **sides)
     assert body["method"] == method
     answer = await client.post(

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import anyio
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from services.uncertainty.conformal.fitting import ARRAYS, Fitted, fit_classification
 from services.uncertainty.conformal.fitting_regression import REGRESSION_ARRAYS, fit_regression
+from services.uncertainty.conformal.jobs import ModelCalibration
 from services.uncertainty.conformal.kept import Entry, make_entry
+from services.uncertainty.conformal.labelled_pictures import labels_of, pictures_of
 from services.uncertainty.conformal.posted import Posted, read_posted, schema_of
 from services.uncertainty.conformal.resources import Resources, caller
 from services.uncertainty.conformal.routes.common import (
@@ -30,13 +32,23 @@ from services.uncertainty.conformal.schemas import (
     RegressionOptions,
 )
 from services.uncertainty.conformal.store import PAGE_LIMIT
-from shared.http.uploads import UploadRoute
+from services.uncertainty.kinds import MODEL_CALIBRATION
+from shared.http.preferences import preferences_of
+from shared.http.uploads import UploadRoute, read_upload
+from shared.jobs.answers import JOB_RESPONSES, JobView, answer_job
 from shared.jobs.identifiers import new_job_id
-from shared.service import Service
+from shared.problems import TooManyRequests, field_problem, problem_responses
+from shared.service import Service, ServiceState
 from shared.telemetry.timing import timed
 
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
+PICTURES = "file"
+DOCUMENTED = {
+    **ARRAYS,
+    **REGRESSION_ARRAYS,
+    PICTURES: "model: labelled pictures (PNG, JPEG, WebP), the field repeated, or a ZIP of them",
+}
 ALL_ARRAYS = {**ARRAYS, **REGRESSION_ARRAYS}
 
 
@@ -49,21 +61,35 @@ class _Kind(BaseModel):
     "",
     summary="Calibrate",
     status_code=201,
-    response_model=CalibrationAnswer,
-    responses={201: CREATED, **POSTING},
-    openapi_extra=schema_of(ClassificationOptions, ALL_ARRAYS, other=RegressionOptions),
+    response_model=CalibrationAnswer | JobView,
+    responses={201: CREATED, **JOB_RESPONSES, **POSTING, **problem_responses(TooManyRequests)},
+    openapi_extra=schema_of(ClassificationOptions, DOCUMENTED, other=RegressionOptions),
 )
-async def calibrate(request: Request, service: Service, resources: Resources, response: Response) -> Any:
+async def calibrate(
+    request: Request,
+    service: Service,
+    resources: Resources,
+    response: Response,
+    prefer: Annotated[
+        str | None, Header(description="`wait=N` waits N seconds for the job of a fleet model (RFC 7240)")
+    ] = None,
+) -> Any:
     """Turn held-out answers of a model and the truth into thresholds that sets with a guarantee are made of.
 
     kind=classification takes logits or probabilities with labels; kind=regression takes predictions, quantiles, or
     predictions with difficulty, and targets. Post them as files of a form (NPY, CSV, Parquet) or as lists in JSON. The
     arrays are not kept, only sorted scores. The items must not have trained the model nor chosen the score's
     parameters.
+
+    With `model` the classifier of the fleet is asked itself: post pictures as `file`, several or as ZIP, and their
+    labels, or a ZIP with a folder for each label. That is a job; its result names the calibration.
     """
+    del prefer  # documented here, read with all its repetitions below
     with timed("pre"):
         posted = await read_posted(request, ALL_ARRAYS, limit=service.settings.conformal_values_limit)
         options = read_options(posted)
+    if isinstance(options, ClassificationOptions) and options.model is not None:
+        return await _begin_job(request, service, posted, options)
     fitted = await service.slots.run(_fit, posted, options)
     entry = await anyio.to_thread.run_sync(
         lambda: make_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=caller())
@@ -129,3 +155,29 @@ def _fit(posted: Posted, options: ClassificationOptions | RegressionOptions) -> 
         if isinstance(options, RegressionOptions):
             return fit_regression(posted, options)
         return fit_classification(posted, options)
+
+
+async def _begin_job(
+    request: Request, service: ServiceState, posted: Posted, options: ClassificationOptions
+) -> Response:
+    """Store the pictures and make the job that shows them to the classifier.
+
+    Raises:
+        UnprocessableContent: there are no pictures, or labels do not fit them.
+    """
+    posted.refuse_others((PICTURES, "labels"))
+    uploads = posted.files.get(PICTURES, [])
+    if not uploads:
+        raise field_problem(f"/body/{PICTURES}", "Post labelled pictures for the classifier, or leave out `model`.")
+    limit = service.settings.conformal_upload_limit_bytes
+    files = [await read_upload(file, limit=limit, pointer=f"/body/{PICTURES}/{n}") for n, file in enumerate(uploads)]
+
+    def store() -> tuple[list[str], list[int]]:
+        _, folders = pictures_of(files)
+        labels = labels_of(folders, posted.numbers("labels"))
+        return [service.blobs.put(data).digest for data in files], labels.tolist()
+
+    digests, labels = await service.slots.run(store)
+    asked = ModelCalibration(options=options, identifier=new_job_id(), owner=caller(), files=digests, labels=labels)
+    record = await service.jobs.create(MODEL_CALIBRATION, asked.model_dump(mode="json"))
+    return await answer_job(service.jobs, record, preferences_of(request))
