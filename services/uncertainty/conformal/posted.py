@@ -6,7 +6,7 @@ Both forms say the same: a file of the form, or a list in JSON, is an array with
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, cast
 
 import anyio
@@ -76,6 +76,12 @@ class Posted:
         for name in (*self.lists, *self.files):
             if name not in known:
                 raise field_problem(f"/body/{name}", f"No such array is used here. There are: {', '.join(known)}.")
+
+    def without(self, name: str) -> Posted:
+        """The same request but for one array."""
+        lists = {one: value for one, value in self.lists.items() if one != name}
+        files = {one: value for one, value in self.files.items() if one != name}
+        return replace(self, lists=lists, files=files)
 
     def numbers(self, name: str, *, dimensions: int = 1) -> NDArray[Any] | None:
         """An array of numbers, None where there is none; errors as of `tables.read_numbers`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.uncertainty.conformal.routes.calibrations import router as calibrations
+from services.uncertainty.conformal.routes.evaluations import router as evaluations
 from services.uncertainty.conformal.routes.predictions import router as predictions
 
-routers = (calibrations, predictions)
+routers = (calibrations, predictions, evaluations)
 """All of them."""
