@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from services.uncertainty.conformal.fleet_models import fleet_client
 from services.uncertainty.conformal.kept import CalibrationCache, Entry, Kept
+from services.uncertainty.conformal.running import RunningRecords
 from services.uncertainty.conformal.store import OwnedRecords
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.connection import api_client
@@ -28,6 +29,7 @@ class Conformal:
 
     redis: Redis
     calibrations: OwnedRecords
+    streams: RunningRecords
     cache: CalibrationCache
     fleet: httpx.AsyncClient
 
@@ -70,9 +72,15 @@ def conformal_resources(settings: Settings) -> Conformal:
     return Conformal(
         redis=redis,
         calibrations=records(redis, settings, "calibration"),
+        streams=running_records(redis, settings, "stream"),
         cache=CalibrationCache(),
         fleet=fleet_client(settings),
     )
+
+
+def running_records(redis: Redis, settings: Settings, kind: str) -> RunningRecords:
+    """The running things of a kind."""
+    return RunningRecords(redis, kind, limit=settings.conformal_resources_limit, history=settings.conformal_history)
 
 
 @asynccontextmanager

@@ -97,14 +97,19 @@ class OwnedRecords:
             UnprocessableContent: the cursor is none of ours.
             ServiceUnavailable: Redis does not answer.
         """
+        shown, more = await self.ids(owner=owner, cursor=cursor, limit=limit)
+        with unavailable_without_redis():
+            found = await self._redis.mget([self.key(one, owner) for one in shown]) if shown else []
+        return Page([str(record) for record in found if record is not None], more)
+
+    async def ids(self, *, owner: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """Ids of a page, newest first, and the cursor of the next; problems as of `page`."""
         start = "+" if cursor is None else f"({decode_cursor(cursor)}"
         with unavailable_without_redis():
             found_ids = await self._redis.zrevrangebylex(self._index(owner), start, "-", start=0, num=limit + 1)
             ids = [str(one) for one in found_ids]
-            shown = ids[:limit]
-            found = await self._redis.mget([self.key(one, owner) for one in shown]) if shown else []
-        more = encode_cursor(shown[-1]) if len(ids) > limit else None
-        return Page([str(record) for record in found if record is not None], more)
+        shown = ids[:limit]
+        return shown, encode_cursor(shown[-1]) if len(ids) > limit else None
 
     async def delete(self, identifier: str, *, owner: str) -> str:
         """Forget a record; returns what it was.

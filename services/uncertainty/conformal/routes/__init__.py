@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.uncertainty.conformal.routes.calibrations import router as calibrations
 from services.uncertainty.conformal.routes.evaluations import router as evaluations
 from services.uncertainty.conformal.routes.predictions import router as predictions
+from services.uncertainty.conformal.routes.streams import router as streams
 
-routers = (calibrations, predictions, evaluations)
+routers = (calibrations, predictions, evaluations, streams)
 """All of them."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Any, Final
 
-from fastapi import Path
+from fastapi import Header, Path
 
 from shared.problems import (
     BadRequest,
     Conflict,
     ContentTooLarge,
     NotFound,
+    PreconditionFailed,
     ServiceUnavailable,
     UnprocessableContent,
     UnsupportedMediaType,
@@ -40,4 +41,13 @@ LISTED: Final[dict[int | str, dict[str, Any]]] = {
 CREATED: Final[dict[str, Any]] = {
     "headers": {"Location": {"description": "Path of what was made", "schema": {"type": "string"}}}
 }
+RUNNING: Final = problem_responses(
+    BadRequest, Conflict, PreconditionFailed, ContentTooLarge, UnprocessableContent, ServiceUnavailable
+)
+IF_MATCH = Annotated[
+    str | None,
+    Header(
+        description="ETag that it must have; otherwise nothing is observed and the answer is 412", examples=['"12"']
+    ),
+]
 BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
