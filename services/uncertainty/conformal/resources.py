@@ -30,6 +30,7 @@ class Conformal:
     redis: Redis
     calibrations: OwnedRecords
     streams: RunningRecords
+    monitors: RunningRecords
     cache: CalibrationCache
     fleet: httpx.AsyncClient
 
@@ -73,6 +74,7 @@ def conformal_resources(settings: Settings) -> Conformal:
         redis=redis,
         calibrations=records(redis, settings, "calibration"),
         streams=running_records(redis, settings, "stream"),
+        monitors=running_records(redis, settings, "monitor"),
         cache=CalibrationCache(),
         fleet=fleet_client(settings),
     )
