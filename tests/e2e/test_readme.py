@@ -10,6 +10,7 @@ import pytest
 
 from services.medical.low_dose_ct.demo import demo_files
 from services.perception.classification.demo import stop_sign
+from services.uncertainty.conformal.demo import demo_files as conformal_files
 from tests.e2e.fleet import Fleet
 
 README = Path(__file__).parents[2] / "README.md"
@@ -20,7 +21,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```", README.read_text(), flags=re.DOTALL 
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     (folder / "demo").mkdir()
-    for name, content in demo_files().items():
+    for name, content in (demo_files() | conformal_files()).items():
         (folder / "demo" / name).write_bytes(content)
     (folder / "demo" / "sign.png").write_bytes(stop_sign())
     return folder
@@ -50,3 +51,6 @@ def test_the_commands_leave_readable_files(workplace: Path) -> None:
     assert np.load(workplace / "sinogram.npy").shape == (1000, 513)
     assert (workplace / "explained.png").read_bytes().startswith(b"\x89PNG")
     assert np.load(workplace / "relevance.npy").shape == (1, 2, 32, 32)
+    assert np.load(workplace / "sets.npy").shape == (1000, 10)
+    assert (workplace / "sizes.svg").read_bytes().startswith(b"<svg")
+    assert (workplace / "stream.svg").read_bytes().count(b"<circle") == 3

@@ -1,7 +1,7 @@
 """Writes files to try the conformal routes with: `python -m services.uncertainty.conformal.demo FOLDER`.
 
-Drawn numbers and drawn signs, no data set: logits of a made-up classifier with their labels, and a ZIP of drawings whose
-folders are classes of the released classifier of traffic signs. The README's commands are made with them.
+Drawn numbers and drawn signs, no data set: logits of a made-up classifier with their labels, and a ZIP of drawings
+whose folders are classes of the released classifier of traffic signs. The README's commands are made with them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def draw_sign(label: int, random: np.random.Generator) -> bytes:
     _draw(ImageDraw.Draw(image), label, 4 * SIDE)
     image = image.rotate(
         float(random.uniform(-6, 6)),
-        translate=tuple(int(one) for one in random.integers(-8, 9, 2)),
+        translate=(int(random.integers(-8, 9)), int(random.integers(-8, 9))),
         fillcolor=background,
         resample=Image.Resampling.BILINEAR,
     ).resize((SIDE, SIDE))
