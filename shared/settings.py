@@ -108,8 +108,8 @@ class Settings(BaseSettings):
     """Largest request body in bytes; more is answered with 413 while it streams in."""
 
     conformal_upload_limit_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
-    """Largest body in bytes of a request about a calibration: scores of 50,000 items for 1,000 classes are 200 MB. Such
-    files go to disk while they stream in."""
+    """Largest body in bytes of a request about a calibration or a risk: logits of 50,000 items for 1,000 classes are
+    200 MB. Such files go to disk while they stream in."""
 
     conformal_values_limit: int = Field(default=50_000_000, gt=0)
     """Most numbers of one array that a calibration is made of, or asked about: items times classes."""
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
 
     def body_limit(self, path: str) -> int:
         """Most bytes of the body of a request for a path; the same in the gateway and in the service behind it."""
-        if path.startswith("/v1/uncertainty/calibrations"):
+        if path.startswith(("/v1/uncertainty/calibrations", "/v1/uncertainty/risk-controls")):
             return max(self.conformal_upload_limit_bytes, self.upload_limit_bytes)
         return self.upload_limit_bytes
 

@@ -83,7 +83,7 @@ class Posted:
         files = {one: value for one, value in self.files.items() if one != name}
         return replace(self, lists=lists, files=files)
 
-    def numbers(self, name: str, *, dimensions: int = 1) -> NDArray[Any] | None:
+    def numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any] | None:
         """An array of numbers, None where there is none; errors as of `tables.read_numbers`."""
         pointer = f"/body/{name}"
         if name in self.lists:
@@ -92,7 +92,7 @@ class Posted:
             return read_numbers(self._file(name), dimensions=dimensions, limit=self.limit)
         return None
 
-    def needed(self, name: str, *, dimensions: int = 1) -> NDArray[Any]:
+    def needed(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any]:
         """An array of numbers that has to be there.
 
         Raises:
@@ -191,17 +191,18 @@ async def _read_json(request: Request, arrays: Collection[str], limit: int) -> P
     return Posted({name: value for name, value in document.items() if name not in arrays}, lists=lists, limit=limit)
 
 
-def _numbers_of(values: list[Any], dimensions: int, limit: int, pointer: str) -> NDArray[Any]:
+def _numbers_of(values: list[Any], dimensions: int | None, limit: int, pointer: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError:
         raise field_problem(pointer, "The rows are of different lengths.") from None
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in ("fiu" if dimensions else "fiub"):
         raise field_problem(pointer, "Numbers are needed, without null or text between them.")
     if array.size > limit:
         detail = f"There are {array.size} numbers; at most {limit} are accepted."
         raise ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
-    if array.ndim != dimensions or not array.size:
+    fits = array.ndim == dimensions if dimensions else array.ndim >= 2
+    if not fits or not array.size:
         needed = "a list of numbers" if dimensions == 1 else "a list of rows"
         raise field_problem(pointer, f"The shape is {array.shape}; {needed} is needed.")
     return array

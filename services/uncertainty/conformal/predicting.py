@@ -59,7 +59,7 @@ def read_asked(posted: Posted, entry: Entry, *, labelled: bool = False) -> Items
         UnprocessableContent: arrays are missing or wrong.
     """
     answer = entry.answer
-    posted.refuse_others((answer.inputs, "labels", "groups", "weights"))
+    posted.refuse_others((answer.inputs, *(["labels"] if labelled else []), "groups", "weights"))
     items = read_items(posted, answer.inputs, classes=answer.classes, labelled=labelled)
     if answer.inputs != "features":
         require_classes(entry, items.inputs.shape[1])

@@ -49,12 +49,13 @@ class TableFile:
     pointer: str
 
 
-def read_numbers(file: TableFile, *, dimensions: int, limit: int) -> NDArray[Any]:
+def read_numbers(file: TableFile, *, dimensions: int | None, limit: int) -> NDArray[Any]:
     """The numbers of a file.
 
     Args:
         file: NPY; CSV with or without a line of names; Parquet with columns of numbers.
-        dimensions: 1 or 2. A table of one column or row is a vector where 1 is asked for.
+        dimensions: 1 or 2; None for 2 or more, and truth values will do. A table of one column or row is a vector where
+            1 is asked for.
         limit: most numbers.
 
     Returns:
@@ -68,7 +69,9 @@ def read_numbers(file: TableFile, *, dimensions: int, limit: int) -> NDArray[Any
     """
     head = _head(file)
     if head.startswith(_NPY):
-        array = map_npy(_mapped(file), limit_elements=limit, dimensions=(1, 2), pointer=file.pointer)
+        array = map_npy(
+            _mapped(file), limit_elements=limit, dimensions=(1, 2) if dimensions else None, pointer=file.pointer
+        )
     elif head.startswith(_PARQUET):
         array = _read_parquet(file, limit)
     else:
@@ -214,11 +217,13 @@ def _column(column: Any, pointer: str) -> NDArray[Any]:
     return values
 
 
-def _shaped(array: NDArray[Any], dimensions: int, pointer: str) -> NDArray[Any]:
+def _shaped(array: NDArray[Any], dimensions: int | None, pointer: str) -> NDArray[Any]:
     if not array.size:
         raise field_problem(pointer, "There are no numbers.")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in ("fiu" if dimensions else "fiub"):
         raise field_problem(pointer, f"Numbers are needed, not {array.dtype.name}.")
+    if dimensions is None and array.ndim >= 2:
+        return array
     if dimensions == 1 and array.ndim == 2 and 1 in array.shape:
         return array.reshape(-1)
     if array.ndim != dimensions:

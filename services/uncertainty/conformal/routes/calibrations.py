@@ -37,7 +37,7 @@ from shared.http.preferences import preferences_of
 from shared.http.uploads import UploadRoute, read_upload
 from shared.jobs.answers import JOB_RESPONSES, JobView, answer_job
 from shared.jobs.identifiers import new_job_id
-from shared.problems import TooManyRequests, field_problem, problem_responses
+from shared.problems import Problem, TooManyRequests, field_problem, problem_responses
 from shared.service import Service, ServiceState
 from shared.telemetry.timing import timed
 
@@ -94,7 +94,11 @@ async def calibrate(
     entry = await anyio.to_thread.run_sync(
         lambda: make_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=caller())
     )
-    await resources.calibrations.add(entry.answer.id, entry.to_json(), owner=entry.owner)
+    try:
+        await resources.calibrations.add(entry.answer.id, entry.to_json(), owner=entry.owner)
+    except Problem:
+        await anyio.to_thread.run_sync(service.blobs.delete, entry.blob)
+        raise
     response.headers["Location"] = path_of(entry.answer.id)
     return entry.answer
 

@@ -123,18 +123,12 @@ async def show_pictures(posted: Posted, entry: Entry, resources: Conformal) -> I
     files = posted.files[PICTURES]
     if len(files) > BATCH:
         raise field_problem(f"/body/{PICTURES}", f"There are {len(files)} pictures; at most {BATCH} are accepted.")
-    posted.refuse_others((PICTURES, "groups", "weights"))
+    posted.refuse_others((PICTURES,))
     pictures = [await read_upload(file, pointer=f"/body/{PICTURES}/{index}") for index, file in enumerate(files)]
     answered = await classified(resources.fleet, pictures, model=model.name)
     require_identity(entry, answered.model)
     require_classes(entry, answered.probabilities.shape[1])
-    groups, weights = posted.numbers("groups"), posted.numbers("weights")
-    return Items(
-        name="probabilities",
-        inputs=answered.probabilities,
-        groups=None if groups is None else groups.astype(np.int64),
-        weights=None if weights is None else weights.astype(np.float64),
-    )
+    return Items(name="probabilities", inputs=answered.probabilities)
 
 
 def require_identity(entry: Entry, present: ModelIdentity) -> None:
