@@ -17,8 +17,12 @@ _BLOCK: Final = 262_144
 Numbers = NDArray[Any]
 
 
+LARGEST: Final = 1e100
+"""Values are at most this large, and positive ones at least one over it: neither squares nor ratios overflow."""
+
+
 def check_finite(array: Numbers, pointer: str) -> None:
-    """Refuse NaN and infinite values.
+    """Refuse NaN and infinite values, and those too large to compute with.
 
     Raises:
         UnprocessableContent: there is one; the detail has its index.
@@ -26,11 +30,13 @@ def check_finite(array: Numbers, pointer: str) -> None:
     if array.dtype.kind != "f":
         return
     for start in _starts(array):
-        wrong = ~np.isfinite(array[start : start + _step(array)])
+        rows = array[start : start + _step(array)]
+        # Only numbers of 64 bits can be larger, and only they can be compared with it.
+        wrong = ~(np.abs(rows) <= LARGEST) if array.dtype.itemsize == 8 else ~np.isfinite(rows)
         if wrong.any():
             first = np.argwhere(wrong)[0]
             index = [int(first[0]) + start, *(int(one) for one in first[1:])]
-            raise field_problem(pointer, f"A value is NaN or infinite; the first is at index {index}.")
+            raise field_problem(pointer, f"A value is NaN, infinite or beyond 1e100; the first is at index {index}.")
 
 
 def check_scores(array: Numbers, pointer: str, *, probabilities: bool) -> NDArray[np.floating[Any]]:
@@ -103,8 +109,8 @@ def check_weights(array: Numbers, pointer: str, *, count: int) -> NDArray[np.flo
     """
     check_count(array, pointer, count)
     check_finite(array, pointer)
-    if (array <= 0).any():
-        raise field_problem(pointer, f"Weights must be positive; item {int(np.argmax(array <= 0))} has none.")
+    if (array < 1 / LARGEST).any():
+        raise field_problem(pointer, f"Weights must be positive; item {int(np.argmax(array < 1 / LARGEST))} has none.")
     return array.astype(np.float64)
 
 

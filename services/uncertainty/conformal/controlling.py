@@ -8,7 +8,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.checks import check_count, check_finite, check_labels, check_scores, check_values
+from services.uncertainty.conformal.checks import (
+    LARGEST,
+    check_count,
+    check_finite,
+    check_labels,
+    check_scores,
+    check_values,
+)
 from services.uncertainty.conformal.mask_losses import false_discovery_losses, false_negative_losses, set_shares
 from services.uncertainty.conformal.order_statistics import FloatArray
 from services.uncertainty.conformal.posted import Posted
@@ -67,10 +74,10 @@ _GRID: Final = 10_000
 _RISK_GUARANTEES: Final = {
     Procedure.CRC: "If calibration and test items are exchangeable and losses fall with lambda, the expected loss of "
     "the next item at this lambda is at most alpha.",
-    Procedure.LTT: "With probability of at least 1 - delta over the draw of these items, all valid lambdas at once have "
-    "a risk of at most alpha. Items must be independent draws.",
-    Procedure.RCPS: "With probability of at least 1 - delta over the draw of these items, the risk at this lambda is at "
-    "most alpha, if the risk does not rise with lambda. Items must be independent draws.",
+    Procedure.LTT: "With probability of at least 1 - delta over the draw of these items, all valid lambdas at once "
+    "have a risk of at most alpha. Items must be independent draws.",
+    Procedure.RCPS: "With probability of at least 1 - delta over the draw of these items, the risk at this lambda is "
+    "at most alpha, if the risk does not rise with lambda. Items must be independent draws.",
 }
 _VENN_ABERS: Final = (
     "If calibration and test items are exchangeable, one of the two probabilities is perfectly calibrated; which one, "
@@ -253,7 +260,7 @@ def _units(posted: Posted, name: str, count: int) -> FloatArray | None:
     if found is None:
         return None
     values = check_values(found, f"/body/{name}", count=count)
-    if (values <= 0).any():
+    if (values < 1 / LARGEST).any():
         raise field_problem(f"/body/{name}", "Difficulties must be positive.")
     return values
 

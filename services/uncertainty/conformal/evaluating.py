@@ -17,7 +17,7 @@ from services.uncertainty.conformal.fitting_regression import Points, crossed_wa
 from services.uncertainty.conformal.interval_scores import winkler_scores
 from services.uncertainty.conformal.kept import Entry, Kept
 from services.uncertainty.conformal.laws import binomial_interval, hits_interval, hits_p_value
-from services.uncertainty.conformal.plots import Bar, Curve, Plot
+from services.uncertainty.conformal.plots import Bar, Curve, Plot, opened
 from services.uncertainty.conformal.predicting import draws_of, p_values_of, predicted_intervals, predicted_sets
 from services.uncertainty.conformal.rank_calibration import RankCalibration
 from services.uncertainty.conformal.regression import Intervals, RegressionCalibration
@@ -255,7 +255,7 @@ def _size_plot(evaluated: Evaluated) -> Plot:
         edges = np.arange(-0.5, largest + 1) if largest < SHOWN_SIZES else np.linspace(-0.5, largest + 0.5, SHOWN_SIZES)
     else:
         low, high = float(sizes.min(initial=0)), float(sizes.max(initial=0))
-        edges = np.linspace(low, high if high > low else low + 1, 31)
+        edges = np.linspace(*opened(low, high), 31)
     counts, _ = np.histogram(sizes, bins=edges)
     what = "sets" if evaluated.most is not None else "intervals"
     label = "labels in the set" if evaluated.most is not None else "length"

@@ -19,7 +19,7 @@ from services.uncertainty.conformal.bands import (
     around_quantiles_by_median,
     around_quantiles_relative,
 )
-from services.uncertainty.conformal.checks import check_count, check_values, check_weights
+from services.uncertainty.conformal.checks import LARGEST, check_count, check_values, check_weights
 from services.uncertainty.conformal.fitting import SIZED_ITEMS, Fitted, digest_of_arrays
 from services.uncertainty.conformal.order_statistics import FloatArray
 from services.uncertainty.conformal.posted import Posted
@@ -106,8 +106,8 @@ def read_points(posted: Posted, score: RegressionScore, *, labelled: bool) -> Po
     for name in names:
         arrays[name] = check_values(posted.needed(name), f"/body/{name}", count=count)
         count = len(arrays[name])
-    if "difficulty" in arrays and (arrays["difficulty"] <= 0).any():
-        index = int(np.argmax(arrays["difficulty"] <= 0))
+    if "difficulty" in arrays and (arrays["difficulty"] < 1 / LARGEST).any():
+        index = int(np.argmax(arrays["difficulty"] < 1 / LARGEST))
         raise field_problem("/body/difficulty", f"Difficulties must be positive; that of item {index} is not.")
     targets = posted.needed("targets") if labelled else posted.numbers("targets")
     weights, groups = posted.numbers("weights"), posted.texts("groups")

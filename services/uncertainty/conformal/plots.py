@@ -92,8 +92,8 @@ class _Axes:
     shapes: list[_Shape] = field(default_factory=list)
 
     def at(self, x: float, y: float) -> Point:
-        low, high = self.plot.x_range
-        bottom, top = self.plot.y_range
+        low, high = opened(*self.plot.x_range)
+        bottom, top = opened(*self.plot.y_range)
         across = min(max((x - low) / (high - low), 0.0), 1.0)
         up = min(max((y - bottom) / (top - bottom), 0.0), 1.0)
         return _LEFT + across * (WIDTH - _LEFT - _RIGHT), HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM)
@@ -119,6 +119,14 @@ def to_png(plot: Plot) -> bytes:
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     return stream.getvalue()
+
+
+def opened(low: float, high: float) -> tuple[float, float]:
+    """A range of some width around one without any."""
+    if high > low:
+        return low, high
+    room = max(1.0, 0.05 * abs(low))
+    return low - room, high + room
 
 
 def ticks(low: float, high: float, *, most: int = 8) -> list[float]:
@@ -149,8 +157,8 @@ def _shapes(plot: Plot) -> list[_Shape]:
 
 def _draw_grid(axes: _Axes) -> None:
     plot, shapes = axes.plot, axes.shapes
-    low, high = plot.x_range
-    bottom, top = plot.y_range
+    low, high = opened(*plot.x_range)
+    bottom, top = opened(*plot.y_range)
     for value in ticks(bottom, top):
         left, right = axes.at(low, value), axes.at(high, value)
         shapes.append(_Shape("line", [left, right], _GRID))

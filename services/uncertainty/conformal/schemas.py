@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Alpha = Annotated[float, Field(gt=0, lt=1)]
+Alpha = Annotated[float, Field(gt=0, lt=1), Field(ge=1e-9)]
+"""A level; below 1e-9 a threshold would need more than a thousand million items."""
 
 
 def _listed(value: Any) -> Any:

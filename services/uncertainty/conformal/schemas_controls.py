@@ -42,9 +42,9 @@ class RiskOptions(BaseModel):
         description="crc: E[loss] <= alpha, for losses that fall with lambda; rcps: P(risk <= alpha) >= 1 - delta, for "
         "those too; ltt: the same for any losses",
     )
-    alpha: float = Field(default=0.1, gt=0, le=1e6, description="Risk that is accepted, below the bound")
+    alpha: float = Field(default=0.1, ge=1e-9, le=1e6, description="Risk that is accepted, below the bound")
     delta: Alpha = Field(default=0.1, description="rcps, ltt: probability that the risk is larger after all")
-    bound: float = Field(default=1.0, gt=0, le=1e6, description="Largest possible loss; rcps: 1")
+    bound: float = Field(default=1.0, ge=1e-6, le=1e6, description="Largest possible loss; rcps: 1")
     correction: Correction = Field(default=Correction.FIXED_SEQUENCE, description="ltt: from the last lambda, or all")
     loss: MaskLoss = Field(
         default=MaskLoss.FALSE_NEGATIVES,
@@ -101,7 +101,7 @@ class VennAbersAnswer(BaseModel):
 
 LevelList = Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_listed), Field(max_length=99)]
 ValueList = Annotated[
-    list[Annotated[float, Field(allow_inf_nan=False)]], BeforeValidator(_listed), Field(max_length=99)
+    list[Annotated[float, Field(ge=-1e100, le=1e100)]], BeforeValidator(_listed), Field(max_length=99)
 ]
 
 

@@ -14,8 +14,9 @@ from services.uncertainty.conformal.online import CAPACITY
 from services.uncertainty.conformal.schemas import Alpha, RegressionScore
 
 BATCH_LIMIT = 1000
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
-Step = Annotated[float, Field(gt=0, le=1e300, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
+Step = Annotated[float, Field(ge=1e-100, le=1e100, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
 
 
 class StreamMethod(StrEnum):
@@ -65,9 +66,9 @@ class StreamOptions(BaseModel):
         le=10_000,
         description=f"How many of the latest scores are kept; {CAPACITY}, or {WINDOW} for tracking and pid",
     )
-    gamma: Step = Field(default=0.005, description="aci: step size of the level")
+    gamma: Rate = Field(default=0.005, description="aci: step size of the level")
     first_level: float | None = Field(default=None, ge=0, le=1, description="aci: alpha_1; alpha unless given")
-    gammas: list[Step] = Field(
+    gammas: list[Rate] = Field(
         default=list(GAMMAS), min_length=1, max_length=64, description="agaci, dtaci: the experts' step sizes"
     )
     interval: int = Field(
@@ -76,8 +77,8 @@ class StreamOptions(BaseModel):
     step_size: Step = Field(default=0.1, description="quantile-tracking, pid: of the bound after a miss")
     relative: bool = Field(default=True, description="quantile-tracking, pid: step_size is a share of scores' range")
     first_bound: Number = Field(default=0.0, description="quantile-tracking, pid: the first bound")
-    gain: float = Field(default=1.0, ge=0, le=1e300, description="pid: K_I of the integrator, in the score's unit")
-    saturation: Step = Field(default=1.0, description="pid: C_sat of the integrator")
+    gain: float = Field(default=1.0, ge=0, le=1e100, description="pid: K_I of the integrator, in the score's unit")
+    saturation: Rate = Field(default=1.0, description="pid: C_sat of the integrator")
 
 
 class Point(BaseModel):

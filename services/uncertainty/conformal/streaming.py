@@ -9,11 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from services.uncertainty.conformal.bands import Band
+from services.uncertainty.conformal.checks import LARGEST
 from services.uncertainty.conformal.conformal_pid import WINDOW, Controlled, controlled
 from services.uncertainty.conformal.experts import Aggregated, Tuned, aggregated, tuned
 from services.uncertainty.conformal.fitting_regression import band_arrays, band_of
 from services.uncertainty.conformal.online import CAPACITY, Adaptive, OnlineMethod, adaptive, step
-from services.uncertainty.conformal.plots import Curve, Plot, Ribbon
+from services.uncertainty.conformal.plots import Curve, Plot, Ribbon, opened
 from services.uncertainty.conformal.running import Document, Running
 from services.uncertainty.conformal.schemas_streams import (
     Observation,
@@ -28,6 +29,8 @@ from services.uncertainty.conformal.summaries import number
 from shared.problems import field_problem
 
 _STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (Adaptive, Aggregated, Tuned, Controlled)}
+
+_TOO_LARGE: Final = "The score of a label is too large to compute with: its values do not fit each other."
 
 _GUARANTEES: Final = {
     StreamMethod.ACI: "For every sequence, exchangeable or not, the share of misses is within error_bound of alpha.",
@@ -129,13 +132,21 @@ def observed(
         if isinstance(state, Controlled) and observation.forecast is not None:
             state = state.with_forecast(observation.forecast)
         below, above = _sides(observation, options.score)
-        try:
-            state, missed = step(state, below=below, above=above)
-        except ValueError:
-            detail = "The score of this label is not finite: the values are too large for each other."
-            raise field_problem(f"/body/observations/{index}", detail) from None
+        if not max(abs(below), abs(above)) <= LARGEST:
+            raise field_problem(f"/body/observations/{index}", _TOO_LARGE)
+        state, missed = step(state, below=below, above=above)
         answers.append({"interval": interval.model_dump(), "missed": missed})
-    return state.to_json(), answers
+    return _checked(state), answers
+
+
+def _checked(state: OnlineMethod) -> Document:
+    """The state as JSON; one that no longer can be read would end the stream."""
+    document = state.to_json()
+    try:
+        type(state).from_json(document)
+    except ValueError:
+        raise field_problem("/body/observations", _TOO_LARGE) from None
+    return document
 
 
 def describe(running: Running) -> StreamAnswer:
@@ -170,7 +181,8 @@ def drawn(running: Running, entries: Sequence[Document]) -> Plot:
         ends = (entry["answer"]["interval"][name] for name in ("lower", "upper"))
         numbers += [end for end in ends if end is not None]
     low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
-    room = 0.05 * (high - low) or 1.0
+    low, high = opened(low, high)
+    room = 0.05 * (high - low)
     low, high = low - room, high + room
     xs = [float(entry["sequence"]) for entry in entries]
     state = state_of(running.state)

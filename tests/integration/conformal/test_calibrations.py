@@ -268,7 +268,7 @@ async def test_what_is_refused(client: httpx.AsyncClient, body: dict[str, Any], 
         assert pointers(answer) == [pointer]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e101])
 async def test_values_that_are_not_finite(client: httpx.AsyncClient, bad: float) -> None:
     values, labels = logits(300)
     values[211, 3] = bad

@@ -199,6 +199,18 @@ async def test_others_do_not_see_it(client: httpx.AsyncClient) -> None:
         assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("method", METHODS)
+async def test_values_too_large_for_each_other_do_no_harm(client: httpx.AsyncClient, method: str) -> None:
+    stream = await begin(client, method=method, score="normalised", scores=[1.0] * 5)
+    far = {"prediction": -1e100, "difficulty": 1e-100, "label": 1e100}
+    answer = await client.post(f"{stream}/observations", json={"observations": [far]})
+    assert (answer.status_code, pointers(answer)) == (422, ["/body/observations/0"])
+    near = {"prediction": 0.0, "difficulty": 1.0, "label": 1e100}
+    await client.post(f"{stream}/observations", json={"observations": [near] * 3})
+    assert (await client.get(stream)).status_code == 200
+    assert (await client.get(STREAMS)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
