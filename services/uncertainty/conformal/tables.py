@@ -138,9 +138,10 @@ def _read_csv(file: TableFile, limit: int) -> NDArray[np.float64]:
     if commas + lines > limit + 2 * _LINE:
         raise _too_large(file.pointer, f"The file has about {commas + lines} numbers; at most {limit} are accepted.")
     file.stream.seek(0)
-    first = file.stream.readline(_LINE)
+    skipped = 0 if _are_numbers(file.stream.readline(_LINE)) else 1
+    if skipped and not _has_more(file):
+        raise field_problem(file.pointer, "There are no numbers.")
     file.stream.seek(0)
-    skipped = 0 if _are_numbers(first) else 1
     try:
         array = np.loadtxt(
             file.stream, np.float64, delimiter=",", comments=None, ndmin=2, skiprows=skipped, encoding="utf-8-sig"
@@ -152,6 +153,14 @@ def _read_csv(file: TableFile, limit: int) -> NDArray[np.float64]:
     if array.size > limit:
         raise _too_large(file.pointer, f"The file has {array.size} numbers; at most {limit} are accepted.")
     return array
+
+
+def _has_more(file: TableFile) -> bool:
+    """Whether anything but blanks follows; NumPy would warn and go on."""
+    while chunk := file.stream.read(_CHUNK):
+        if chunk.strip():
+            return True
+    return False
 
 
 def _count_csv(file: TableFile) -> tuple[int, int]:

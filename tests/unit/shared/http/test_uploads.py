@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, File, Form, UploadFile
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.http.errors import install_problem_handlers
