@@ -63,10 +63,11 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
 
-demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, a traffic sign, a model (OUT=.facet/demo)
+demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, traffic signs, a model, logits (OUT=.facet/demo)
 	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
 	$(BIN)/python -m services.perception.classification.demo $(OUT)
 	$(BIN)/python -m services.perception.classification.own_model $(OUT)
+	$(BIN)/python -m services.uncertainty.conformal.demo $(OUT)
 
 train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--device cuda")
 	$(TRAINING) train $(ARGS)

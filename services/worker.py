@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from services.medical.kinds import KINDS as MEDICAL
+from services.uncertainty.kinds import KINDS as UNCERTAINTY
 from shared.jobs.kinds import WEIGHTS, JobKind, JobKinds, queues_of
 from shared.jobs.worker import Worker
 from shared.settings import get_settings
 from shared.telemetry.tracing import TracingUnavailable
 
-KINDS: tuple[JobKind, ...] = (*MEDICAL,)
+KINDS: tuple[JobKind, ...] = (*MEDICAL, *UNCERTAINTY)
 """The jobs of every domain."""
 
 FURTHER_KINDS = "FACET_WORKER_KINDS"

@@ -3,7 +3,7 @@
     Problem
     ├── BadRequest 400 ── Unauthorized 401 ── Forbidden 403 ── NotFound 404 ── MethodNotAllowed 405
     ├── NotAcceptable 406 ── RequestTimeout 408 ── Conflict 409 ── Gone 410 ── ContentTooLarge 413
-    ├── UnsupportedMediaType 415 ── UnprocessableContent 422 ── HeadersTooLarge 431
+    ├── PreconditionFailed 412 ── UnsupportedMediaType 415 ── UnprocessableContent 422 ── HeadersTooLarge 431
     ├── TooManyRequests 429 ── QuotaExceeded 429
     └── InternalError 500 ── BadGateway 502 ── ServiceUnavailable 503 ── ReducedCapacity 503 ── GatewayTimeout 504
 
@@ -139,6 +139,12 @@ class Gone(Problem):
     status, slug, title = 410, "gone", "Gone"
 
 
+class PreconditionFailed(Problem):
+    """The resource is no longer as the condition of the request says."""
+
+    status, slug, title = 412, "precondition-failed", "Precondition failed"
+
+
 class ContentTooLarge(Problem):
     """The body, or what it would decode to, is over a limit."""
 
@@ -232,8 +238,8 @@ BY_STATUS: dict[int, type[Problem]] = {
     kind.status: kind
     for kind in (
         BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, Conflict,
-        Gone, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, TooManyRequests, HeadersTooLarge,
-        InternalError, BadGateway, ServiceUnavailable, GatewayTimeout,
+        Gone, PreconditionFailed, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, TooManyRequests,
+        HeadersTooLarge, InternalError, BadGateway, ServiceUnavailable, GatewayTimeout,
     )
 }  # fmt: skip
 """The problem type that stands for a bare status code."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from shared.deployments.follower import Follower
 from shared.deployments.store import PlanStore
-from shared.http.application import add_express_lane, create_application
+from shared.http.application import Lifespan, add_express_lane, create_application
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
 from shared.inference_protocol.inference import Inference, ServiceLane
@@ -109,6 +109,7 @@ def create_service(
     models: Path,
     routers: Sequence[APIRouter] = (),
     warm_ups: Sequence[Callable[[], object]] = (),
+    lifespans: Sequence[Lifespan] = (),
     settings: Settings | None = None,
 ) -> FastAPI:
     """Build the application of a domain.
@@ -120,6 +121,7 @@ def create_service(
         models: folder of the models released with its code; the setting `models` names others.
         routers: the routes of its capabilities.
         warm_ups: what to call once before the service says that it is ready, such as compiling loops.
+        lifespans: what its capabilities open after the state of the service is there, and close before it goes.
         settings: settings of the process, read from the environment by default.
     """
     settings = settings or get_settings()
@@ -150,7 +152,10 @@ def create_service(
                 blobs=blobs,
             )
             tasks.start_soon(_open_models, registry, follower)
-            yield
+            async with AsyncExitStack() as further:
+                for opened in lifespans:
+                    await further.enter_async_context(opened(app))
+                yield
             tasks.cancel_scope.cancel()
             await batchers.close()
 

@@ -118,6 +118,19 @@ class Settings(BaseSettings):
     upload_limit_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     """Largest request body in bytes; more is answered with 413 while it streams in."""
 
+    conformal_upload_limit_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    """Largest body in bytes of a request about a calibration or a risk: logits of 50,000 items for 1,000 classes are
+    200 MB. Such files go to disk while they stream in."""
+
+    conformal_values_limit: int = Field(default=50_000_000, gt=0)
+    """Most numbers of one array that a calibration is made of, or asked about: items times classes."""
+
+    conformal_resources_limit: int = Field(default=1000, ge=1)
+    """Most calibrations, and most streams and monitors, that one owner keeps."""
+
+    conformal_history: int = Field(default=1000, ge=1)
+    """Newest observations of a stream or a monitor that are kept for its picture and for repeated requests."""
+
     upload_files_limit: int = Field(default=256, gt=0)
     """Most files in one request."""
 
@@ -235,6 +248,12 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         """From the environment, a list comes as one text."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    def body_limit(self, path: str) -> int:
+        """Most bytes of the body of a request for a path; the same in the gateway and in the service behind it."""
+        if path.startswith(("/v1/uncertainty/calibrations", "/v1/uncertainty/risk-controls")):
+            return max(self.conformal_upload_limit_bytes, self.upload_limit_bytes)
+        return self.upload_limit_bytes
 
     def service_url(self, domain: Domain) -> str:
         """Base URL of a domain's service."""

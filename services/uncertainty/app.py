@@ -6,6 +6,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.uncertainty.conformal.resources import closing_resources, conformal_resources
+from services.uncertainty.conformal.routes import routers as conformal
 from services.uncertainty.explanation.explainers import Explainers
 from services.uncertainty.explanation.routes import router as explanation
 from shared.service import create_service
@@ -21,9 +23,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Facet uncertainty",
         description="Says how sure a model is, and why it answers what it answers.",
         models=Path(__file__).parent / "models",
-        routers=[explanation],
+        routers=[explanation, *conformal],
         warm_ups=[explainers.open_explainers],
+        lifespans=[closing_resources],
         settings=settings,
     )
     app.state.explainers = explainers
+    app.state.conformal = conformal_resources(settings)
     return app

@@ -90,7 +90,7 @@ def create_application(
     for layer in reversed(layers):
         app.user_middleware.insert(0, layer)
     app.add_middleware(Presence)
-    app.add_middleware(BodyLimit, limit=settings.upload_limit_bytes)
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
     lines, behind_gateway = RequestLines(process), process != "gateway"
     app.add_middleware(Telemetry, metrics=metrics, behind_gateway=behind_gateway, lines=lines)
     # For the short way, which shares the metrics and the log.

@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from shared.http.negotiation import DICOM, NPY, ONNX, PNG, ZIP
+from shared.http.negotiation import DICOM, NPY, ONNX, PNG, SVG, ZIP
 from shared.runtime.cards import ModelReference
 
-EXTENSIONS = {PNG: "png", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
+EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
 
 FILE_HEADERS: dict[str, Any] = {
     "Facet-Model": {
@@ -33,7 +33,7 @@ def file_response(
         model: the model that made it; named in the headers, since a picture has no room for it.
         notice: what whoever sees the file must know, such as that it is no medical device; ASCII.
     """
-    disposition = "inline" if media_type == PNG else "attachment"
+    disposition = "inline" if media_type in {PNG, SVG} else "attachment"
     headers = {
         "Content-Disposition": f'{disposition}; filename="{name}.{EXTENSIONS[media_type]}"',
         "Cache-Control": "private, no-store",

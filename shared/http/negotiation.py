@@ -8,6 +8,7 @@ from shared.problems import NotAcceptable
 
 JSON = "application/json"
 PNG = "image/png"
+SVG = "image/svg+xml"
 NPY = "application/x-npy"
 DICOM = "application/dicom"
 ZIP = "application/zip"

@@ -79,25 +79,26 @@ class BodyLimit:
 
     Args:
         app: the application behind.
-        limit: most bytes of a body.
+        limit: most bytes of a body; of every path, or by the path.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int | Callable[[str], int]) -> None:
         self._app = app
-        self._limit = limit
+        self._limit_of = limit if callable(limit) else lambda _path: limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 413."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._limit_of(scope["path"])
         length = Headers(scope=scope).get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:
-            await self._refuse(scope, receive, send)
+        if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+            await self._refuse(scope, receive, send, limit)
             return
-        await self._count(scope, receive, send)
+        await self._count(scope, receive, send, limit)
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _count(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         received = 0
         exceeded = started = False
 
@@ -107,7 +108,7 @@ class BodyLimit:
                 raise _BodyTooLarge
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
+            if received > limit:
                 exceeded = True
                 raise _BodyTooLarge
             return message
@@ -125,12 +126,10 @@ class BodyLimit:
             if not exceeded:
                 raise
         if exceeded and not started:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, limit)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = ContentTooLarge(
-            f"The request body is larger than {self._limit} bytes.", headers={"Connection": "close"}
-        )
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        problem = ContentTooLarge(f"The request body is larger than {limit} bytes.", headers={"Connection": "close"})
         response = problem_response(problem, path=scope["path"])
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body, "more_body": True})

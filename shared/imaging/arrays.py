@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 import math
+import mmap
 import re
 import struct
 from collections.abc import Collection
@@ -24,6 +25,7 @@ from shared.problems import ContentTooLarge, FieldError, field_problem
 HEADER_LIMIT: Final = 10_000
 """Most bytes of a header; NumPy writes 118 for an ordinary array and reads no more than this either."""
 
+_MAGIC_BYTES: Final = 512
 _DTYPE: Final = re.compile(r"(?P<order>[<>=|]?)(?P<kind>[fiub])(?P<size>[1248])")
 _DTYPES: Final = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 _LONGEST: Final = 2**63
@@ -69,7 +71,34 @@ def decode_npy(
         ContentTooLarge: more elements, or a longer header, than allowed; nothing has been allocated.
         UnprocessableContent: a damaged header, other dtypes or dimensions, or not as many bytes as the header states.
     """
-    require_type(data, [MediaType.NPY], pointer=pointer)
+    return _materialise(data, _checked_header(data, limit_elements, dimensions, pointer))
+
+
+def map_npy(
+    data: bytes | mmap.mmap,
+    *,
+    limit_elements: int,
+    dimensions: Collection[int] | None = None,
+    pointer: str = "/body/file",
+) -> NDArray[Any]:
+    """The array of an NPY file where it lies, for large files that are mapped into memory and read once.
+
+    Arguments and errors as of `decode_npy`.
+
+    Returns:
+        A read-only array, in the order of the file and in native byte order; copied only where bytes are swapped and
+        where it is of bool.
+    """
+    header = _checked_header(data, limit_elements, dimensions, pointer)
+    view = _view(data, header)
+    native = np.dtype(bool) if header.dtype.kind == "b" else header.dtype.newbyteorder("=")
+    return view if view.dtype == native else view.astype(native)
+
+
+def _checked_header(
+    data: bytes | mmap.mmap, limit_elements: int, dimensions: Collection[int] | None, pointer: str
+) -> _Header:
+    require_type(data[:_MAGIC_BYTES], [MediaType.NPY], pointer=pointer)
     header = _read_header(data, pointer)
     if header.elements > limit_elements:
         raise _too_large(pointer, f"The header states {header.words}; at most {limit_elements} elements are accepted.")
@@ -79,7 +108,7 @@ def decode_npy(
     if header.elements == 0:
         raise field_problem(pointer, f"The array is empty ({header.words}).")
     _require_size(data, header, pointer)
-    return _materialise(data, header)
+    return header
 
 
 def encode_npy(array: NDArray[Any]) -> bytes:
@@ -118,7 +147,7 @@ def _too_large(pointer: str, detail: str) -> ContentTooLarge:
     return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
 
-def _read_header(data: bytes, pointer: str) -> _Header:
+def _read_header(data: bytes | mmap.mmap, pointer: str) -> _Header:
     version = data[6:8]
     if version not in {b"\x01\x00", b"\x02\x00", b"\x03\x00"}:
         raise field_problem(pointer, "The NPY format version is not 1.0, 2.0 or 3.0, or the file is cut off.")
@@ -171,7 +200,7 @@ def _parse_shape(shape: object, pointer: str) -> tuple[int, ...]:
     return cast("tuple[int, ...]", shape)
 
 
-def _require_size(data: bytes, header: _Header, pointer: str) -> None:
+def _require_size(data: bytes | mmap.mmap, header: _Header, pointer: str) -> None:
     expected = header.elements * header.dtype.itemsize
     actual = len(data) - header.offset
     if actual == expected:
@@ -181,10 +210,13 @@ def _require_size(data: bytes, header: _Header, pointer: str) -> None:
     raise field_problem(pointer, detail)
 
 
-def _materialise(data: bytes, header: _Header) -> NDArray[Any]:
+def _view(data: bytes | mmap.mmap, header: _Header) -> NDArray[Any]:
     # Booleans are read as bytes: anything but 0 and 1 in a NumPy bool is undefined behaviour.
     stored = np.dtype(np.uint8) if header.dtype.kind == "b" else header.dtype
     flat = np.frombuffer(data, stored, header.elements, header.offset)
-    shaped = flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+    return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def _materialise(data: bytes, header: _Header) -> NDArray[Any]:
     target = np.dtype(bool) if header.dtype.kind == "b" else header.dtype.newbyteorder("=")
-    return np.array(shaped, dtype=target, order="C", copy=True)
+    return np.array(_view(data, header), dtype=target, order="C", copy=True)

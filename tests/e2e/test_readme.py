@@ -11,6 +11,7 @@ import pytest
 from services.medical.low_dose_ct.demo import demo_files
 from services.perception.classification.demo import sign_tensor, stop_sign
 from services.perception.classification.own_model import own_models
+from services.uncertainty.conformal.demo import demo_files as conformal_files
 from tests.e2e.fleet import Fleet
 
 README = Path(__file__).parents[2] / "README.md"
@@ -21,7 +22,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```", README.read_text(), flags=re.DOTALL 
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     (folder / "demo").mkdir()
-    for name, content in demo_files().items():
+    for name, content in (demo_files() | conformal_files()).items():
         (folder / "demo" / name).write_bytes(content)
     (folder / "demo" / "sign.png").write_bytes(stop_sign())
     (folder / "demo" / "sign.json").write_bytes(sign_tensor())
@@ -59,3 +60,6 @@ def test_the_commands_leave_readable_files(workplace: Path) -> None:
     answer = json.loads((workplace / "shares.json").read_text())
     assert (answer["model_name"], answer["model_version"]) == ("colours", "1.0.0")
     assert np.allclose(answer["outputs"][0]["data"], np.exp([1.0, 0.5, 0.0]) / np.exp([1.0, 0.5, 0.0]).sum())
+    assert np.load(workplace / "sets.npy").shape == (1000, 10)
+    assert (workplace / "sizes.svg").read_bytes().startswith(b"<svg")
+    assert (workplace / "stream.svg").read_bytes().count(b"<circle") == 3

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, File, Form, UploadFile
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.http.errors import install_problem_handlers
@@ -299,3 +300,20 @@ async def test_uploads_are_known_by_content(caplog: pytest.LogCaptureFixture) ->
 async def test_a_pdf_named_png_is_refused() -> None:
     with pytest.raises(UnsupportedMediaType, match="This is a PDF document, not PNG"):
         await receive_upload(upload(b"%PDF-1.7"), accepted=[MediaType.PNG])
+
+
+async def test_a_limit_may_depend_on_the_path() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+        while True:
+            message = await receive()
+            size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        await Response(str(size))(scope, receive, send)
+
+    limited = BodyLimit(app, lambda path: 10 if path == "/wide" else 5)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(limited), base_url="http://facet.test") as client:
+        statuses = [(await client.post(path, content=b"x" * 8)).status_code for path in ("/wide", "/narrow")]
+        assert statuses == [200, 413]
+        assert (await client.post("/wide", content=b"x" * 11)).status_code == 413

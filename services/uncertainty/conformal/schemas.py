@@ -1,0 +1,280 @@
+"""What the calibration routes take and give."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Alpha = Annotated[float, Field(gt=0, lt=1), Field(ge=1e-9)]
+"""A level; below 1e-9 a threshold would need more than a thousand million items."""
+
+
+def _listed(value: Any) -> Any:
+    """A field of a form that is sent once is a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+AlphaList = Annotated[list[Alpha], BeforeValidator(_listed), Field(min_length=1, max_length=32)]
+
+SEED_LIMIT = 2**63
+
+
+class ScoreName(StrEnum):
+    """Nonconformity scores of classification."""
+
+    THR = "thr"
+    APS = "aps"
+    RAPS = "raps"
+    SAPS = "saps"
+    TOPK = "topk"
+    MARGIN = "margin"
+    KNN = "knn"
+    ENTMAX = "entmax"
+
+
+class Method(StrEnum):
+    """Which calibration scores an item is compared with."""
+
+    SPLIT = "split"
+    CLASS = "class"
+    GROUP = "group"
+    CLUSTERED = "clustered"
+    WEIGHTED = "weighted"
+    RC3P = "rc3p"
+
+
+class RegressionScore(StrEnum):
+    """Scores of regression: distance from a band in a unit."""
+
+    ABSOLUTE = "absolute"
+    NORMALISED = "normalised"
+    CQR = "cqr"
+    CQR_R = "cqr-r"
+    CQR_M = "cqr-m"
+    CQR_FM = "cqr-fm"
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
+    alpha: AlphaList = Field(
+        default=[0.1],
+        description="Miscoverage levels to report; predictions may ask for any other level. A form repeats the field",
+    )
+    model_name: str | None = Field(
+        default=None, max_length=100, description="The model that made the posted values, for the record"
+    )
+    model_version: str | None = Field(default=None, max_length=100, description="Its version")
+    model_sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="Digest of its weights; predictions that state another one are refused",
+    )
+
+
+class ClassificationOptions(_Options):
+    """How to calibrate a classifier."""
+
+    kind: Literal["classification"] = "classification"
+    model: str | None = Field(
+        default=None,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="A classifier of the fleet (`/v1/models`) to calibrate, in a job: post labelled pictures as `file`",
+        examples=["traffic-signs"],
+    )
+    score: ScoreName = Field(default=ScoreName.THR, description="Nonconformity score")
+    method: Method = Field(
+        default=Method.SPLIT,
+        description="split: one threshold; class: one for each class; group: for each posted group; clustered: for "
+        "clusters of classes; weighted: by posted weights, under covariate shift; rc3p: for each class, by rank too",
+    )
+    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores and of clusters")
+    randomised: bool = Field(
+        default=True, description="aps, raps, saps, topk: exact coverage by a draw of each item, echoed by its seed"
+    )
+    log: bool = Field(default=False, description="thr, margin: logarithms of probabilities")
+    penalty: float = Field(default=0.1, ge=0, le=1e6, description="raps: lambda, for each rank beyond free_ranks")
+    free_ranks: int = Field(default=2, ge=0, le=1_000_000, description="raps: k_reg, ranks without a penalty")
+    weight: float = Field(default=0.2, gt=0, le=1e6, description="saps: lambda, of each rank")
+    neighbours: int = Field(default=10, ge=1, le=1000, description="knn: k")
+    gamma: float = Field(default=2, ge=1, le=1e3, description="entmax: 1 softmax, 2 sparsemax")
+    with_labels: bool = Field(default=False, description="group: a threshold for each group and class")
+    clusters: int | None = Field(
+        default=None, ge=1, le=1000, description="clustered: how many; by the authors' rule unless given"
+    )
+    cluster_share: float | None = Field(
+        default=None, gt=0, lt=1, description="clustered: share of items that finds them; with `clusters` only"
+    )
+
+    @model_validator(mode="after")
+    def _fit(self) -> ClassificationOptions:
+        if (self.clusters is None) != (self.cluster_share is None):
+            raise ValueError("clusters and cluster_share are given together or not at all")
+        if self.model is not None and (self.method in {Method.GROUP, Method.WEIGHTED} or self.score is ScoreName.KNN):
+            raise ValueError("of pictures there are no groups, weights or features; post values to calibrate by them")
+        if self.method is Method.RC3P and self.score is ScoreName.KNN:
+            raise ValueError("rc3p ranks logits or probabilities; knn has none")
+        return self
+
+
+class RegressionOptions(_Options):
+    """How to calibrate a regression."""
+
+    kind: Literal["regression"]
+    score: RegressionScore = Field(default=RegressionScore.ABSOLUTE, description="Score, which says what to post")
+    asymmetric: bool = Field(default=False, description="Bound each side by itself, at alpha / 2")
+
+
+class ModelIdentity(BaseModel):
+    """The model whose answers were calibrated."""
+
+    name: str | None = Field(examples=["traffic-signs"])
+    version: str | None = Field(examples=["1.0.0"])
+    weights_sha256: str | None = Field(description="Predictions of another model are refused")
+    served_by: str | None = Field(
+        default=None, description="The fleet's domain that serves it", examples=["perception"]
+    )
+
+
+class CellThreshold(BaseModel):
+    """The threshold of one cell at one level."""
+
+    alpha: float = Field(examples=[0.1])
+    q: float | None = Field(description="Scores of at most this are in; null: infinite, everything is in")
+    n_required: int = Field(description="Scores that a finite threshold needs", examples=[9])
+    rank_limit: int | None = Field(default=None, description="rc3p: labels of a larger rank are left out")
+    coverage_band: tuple[float, float] | None = Field(
+        description="95 % of calibrations have a true coverage in here: Beta(k, n + 1 - k); null where no law is known"
+    )
+    expected_coverage: float | None = Field(description="k / (n + 1), over draws of calibration and test items")
+
+
+class CellSummary(BaseModel):
+    """What is compared with what."""
+
+    cell: str = Field(description="all, or the class, group or cluster", examples=["all"])
+    tail: Literal["both", "below", "above"] = Field(default="both", description="asymmetric: the side")
+    n: int = Field(description="Calibration scores", examples=[5000])
+    effective_n: float = Field(description="Equal weights that say as much; n without weights")
+    thresholds: list[CellThreshold] = Field(description="One for each level")
+
+
+class LevelSummary(BaseModel):
+    """One level over all cells."""
+
+    alpha: float
+    n_required: int
+    unbounded_cells: int = Field(description="Cells with too few scores for a finite threshold")
+    expected_size: float | None = Field(
+        description="Mean size of sets, or length of intervals, on the calibration items themselves (2,000 of them at "
+        "most); null where one is infinite"
+    )
+
+
+class CalibrationAnswer(BaseModel):
+    """A calibration. It never changes: another calibration is another resource."""
+
+    id: str = Field(examples=["019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"])
+    version: str = Field(description="sha256 of the kept scores and of everything that decides predictions")
+    name: str
+    kind: Literal["classification", "regression"]
+    method: str = Field(examples=["split"])
+    score: str = Field(examples=["thr"])
+    inputs: str = Field(
+        description="What predictions take: logits, probabilities, features or a band", examples=["logits"]
+    )
+    options: dict[str, Any] = Field(description="As posted, with the defaults")
+    created_at: datetime
+    n: int = Field(description="Calibration items that were posted")
+    effective_n: float
+    classes: int | None = Field(description="K; null for regression")
+    levels: list[LevelSummary]
+    cells: list[CellSummary]
+    data_digest: str = Field(description="sha256 of the posted arrays; the arrays themselves are not kept")
+    model: ModelIdentity | None
+    guarantee: str = Field(description="What holds, in words")
+    warnings: list[str]
+
+
+class CalibrationList(BaseModel):
+    """One page of calibrations, newest first."""
+
+    calibrations: list[CalibrationAnswer]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
+
+
+class PredictionOptions(BaseModel):
+    """What to predict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alpha: AlphaList | None = Field(
+        default=None, description="Levels, any; those of the calibration unless given. A file answers the first"
+    )
+    p_values: bool = Field(default=False, description="classification: the p-value of each class too")
+    force_top1: bool = Field(default=False, description="Put the best class into empty sets; coverage only rises")
+    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores")
+    first_item: int = Field(
+        default=0, ge=0, lt=2**62, description="Number of the first item: an item keeps its draw in any batch"
+    )
+    smoothed: bool = Field(default=False, description="p_values: exactly uniform, by another draw of the same seed")
+    model_sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="The model that made the posted values; must be the calibrated",
+    )
+
+
+class PredictedSet(BaseModel):
+    """The set of one item at one level."""
+
+    alpha: float
+    labels: list[int] = Field(description="Classes in the set, ascending", examples=[[14]])
+    size: int
+    empty: bool
+    full: bool
+
+
+class PredictedItem(BaseModel):
+    """One item."""
+
+    item: int = Field(description="Number of the item")
+    sets: list[PredictedSet]
+    p_values: list[float] | None = None
+    credibility: float | None = Field(default=None, description="Largest p-value: small where no class fits")
+    confidence: float | None = Field(default=None, description="1 minus the second largest p-value")
+
+
+class PredictedInterval(BaseModel):
+    """The interval of one item at one level."""
+
+    alpha: float
+    lower: float | None = Field(description="null: unbounded")
+    upper: float | None = Field(description="null: unbounded")
+    empty: bool = Field(description="Ends that crossed: a band wider than the level needs")
+
+
+class PredictedPoint(BaseModel):
+    """One item of a regression."""
+
+    item: int
+    intervals: list[PredictedInterval]
+
+
+class PredictionAnswer(BaseModel):
+    """Sets or intervals."""
+
+    calibration: str
+    version: str
+    model: ModelIdentity | None
+    seed: int
+    first_item: int
+    items: list[PredictedItem] | None = Field(default=None, description="classification")
+    points: list[PredictedPoint] | None = Field(default=None, description="regression")
+    warnings: list[str]
+    guarantee: str

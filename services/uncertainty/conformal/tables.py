@@ -1,0 +1,245 @@
+"""Arrays out of posted files: NPY, CSV and Parquet, by their first bytes and never by their names.
+
+Large NPY files stay where the upload put them, on disk, and are mapped: memory holds what is looked at. What a file
+claims is compared with a ceiling before anything of that size is allocated.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.imaging.arrays import map_npy
+from shared.imaging.signatures import describe, sniff
+from shared.problems import ContentTooLarge, FieldError, UnprocessableContent, UnsupportedMediaType, field_problem
+
+_NPY: Final = b"\x93NUMPY"
+_PARQUET: Final = b"PAR1"
+_HEAD: Final = 512
+_CHUNK: Final = 1024 * 1024
+_LINE: Final = 1024 * 1024
+_NO_TABLES: Final = (b"{", b"[", b"<", b"%PDF", b"%!PS", b"GIF8", b"#!")
+_MAPPED_BYTES: Final = 1024 * 1024
+"""Smaller files are read; a mapping would not pay."""
+
+WITHOUT_PARQUET: Final = (
+    "This service reads no Parquet: the optional package pyarrow is not installed (pip install 'facet[parquet]'). "
+    "Send NPY or CSV."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A posted file.
+
+    Attributes:
+        stream: at its beginning, readable from any thread, one at a time; with a descriptor if it is large.
+        size: bytes.
+        pointer: the field to blame.
+    """
+
+    stream: BinaryIO
+    size: int
+    pointer: str
+
+
+def read_numbers(file: TableFile, *, dimensions: int | None, limit: int) -> NDArray[Any]:
+    """The numbers of a file.
+
+    Args:
+        file: NPY; CSV with or without a line of names; Parquet with columns of numbers.
+        dimensions: 1 or 2; None for 2 or more, and truth values will do. A table of one column or row is a vector where
+            1 is asked for.
+        limit: most numbers.
+
+    Returns:
+        (n,) or (n, k); from NPY in the file's own type and read-only, from CSV float64, from Parquet the widest type
+        of its columns.
+
+    Raises:
+        UnsupportedMediaType: none of the three, or Parquet where its reader is not installed.
+        ContentTooLarge: more numbers than the limit.
+        UnprocessableContent: damaged, other dimensions, or a cell that is no number.
+    """
+    head = _head(file)
+    if head.startswith(_NPY):
+        array = map_npy(
+            _mapped(file), limit_elements=limit, dimensions=(1, 2) if dimensions else None, pointer=file.pointer
+        )
+    elif head.startswith(_PARQUET):
+        array = _read_parquet(file, limit)
+    else:
+        _require_text(head, file.pointer)
+        array = _read_csv(file, limit)
+    return _shaped(array, dimensions, file.pointer)
+
+
+def read_texts(file: TableFile, *, limit: int) -> list[str]:
+    """One label of each line of a CSV file of one column, or of each number of NPY; errors as `read_numbers`."""
+    head = _head(file)
+    if head.startswith((_NPY, _PARQUET)):
+        return [str(one) for one in read_numbers(file, dimensions=1, limit=limit).tolist()]
+    _require_text(head, file.pointer)
+    if file.size > _CHUNK * 64:
+        raise _too_large(file.pointer, "The file of labels is larger than 64 MiB.")
+    try:
+        lines = [line.strip().strip('"') for line in file.stream.read().decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise field_problem(file.pointer, "The text is not UTF-8.") from None
+    if len(lines) > limit:
+        raise _too_large(file.pointer, f"The file has {len(lines)} lines; at most {limit} are accepted.")
+    if any("," in line for line in lines):
+        raise field_problem(file.pointer, "One column is expected, but there are commas.")
+    return [line for line in lines if line]
+
+
+def _head(file: TableFile) -> bytes:
+    file.stream.seek(0)
+    head = file.stream.read(_HEAD)
+    file.stream.seek(0)
+    if not head:
+        raise field_problem(file.pointer, "The file is empty.")
+    return head
+
+
+def _mapped(file: TableFile) -> bytes | mmap.mmap:
+    if file.size < _MAPPED_BYTES:
+        return file.stream.read()
+    try:
+        return mmap.mmap(file.stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (io.UnsupportedOperation, OSError):
+        return file.stream.read()
+
+
+def _require_text(head: bytes, pointer: str) -> None:
+    if sniff(head) is None and not head.lstrip().startswith(_NO_TABLES) and _is_text(head):
+        return
+    detail = f"This is {describe(head)}, not NPY, CSV or Parquet; the content counts, not the name of the file."
+    raise UnsupportedMediaType(detail, errors=[FieldError(pointer=pointer, detail=detail)])
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether it is UTF-8 without control characters; a character may be cut at the end."""
+    try:
+        text = head[:-3].decode("utf-8-sig") if len(head) == _HEAD else head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return len(head) == _HEAD and error.start >= _HEAD - 7
+    return not any(character < " " and character not in "\t\r\n" for character in text)
+
+
+def _read_csv(file: TableFile, limit: int) -> NDArray[np.float64]:
+    commas, lines = _count_csv(file)
+    if commas + lines > limit + 2 * _LINE:
+        raise _too_large(file.pointer, f"The file has about {commas + lines} numbers; at most {limit} are accepted.")
+    file.stream.seek(0)
+    skipped = 0 if _are_numbers(file.stream.readline(_LINE)) else 1
+    if skipped and not _has_more(file):
+        raise field_problem(file.pointer, "There are no numbers.")
+    file.stream.seek(0)
+    try:
+        array = np.loadtxt(
+            file.stream, np.float64, delimiter=",", comments=None, ndmin=2, skiprows=skipped, encoding="utf-8-sig"
+        )
+    except UnicodeDecodeError:
+        raise field_problem(file.pointer, "The text is not UTF-8.") from None
+    except ValueError as error:
+        raise field_problem(file.pointer, f"The CSV cannot be read: {str(error)[:200]}") from None
+    if array.size > limit:
+        raise _too_large(file.pointer, f"The file has {array.size} numbers; at most {limit} are accepted.")
+    return array
+
+
+def _has_more(file: TableFile) -> bool:
+    """Whether anything but blanks follows; NumPy would warn and go on."""
+    while chunk := file.stream.read(_CHUNK):
+        if chunk.strip():
+            return True
+    return False
+
+
+def _count_csv(file: TableFile) -> tuple[int, int]:
+    commas = lines = 0
+    while chunk := file.stream.read(_CHUNK):
+        commas += chunk.count(b",")
+        lines += chunk.count(b"\n")
+    return commas, lines
+
+
+def _are_numbers(line: bytes) -> bool:
+    try:
+        for cell in line.decode("utf-8-sig").strip().split(","):
+            float(cell.strip().strip('"'))
+    except ValueError:
+        return False
+    return True
+
+
+def _read_parquet(file: TableFile, limit: int) -> NDArray[Any]:
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise UnsupportedMediaType(
+            WITHOUT_PARQUET, errors=[FieldError(pointer=file.pointer, detail=WITHOUT_PARQUET)]
+        ) from None
+    try:
+        parts = list(_within(ParquetFile(file.stream), limit, file.pointer))
+    except (UnprocessableContent, ContentTooLarge):
+        raise
+    except Exception:  # pyarrow throws errors of many types at damaged files
+        raise field_problem(file.pointer, "The Parquet file cannot be read: it is damaged.") from None
+    if not parts:
+        raise field_problem(file.pointer, "The Parquet file has no rows.")
+    return np.concatenate(parts)
+
+
+def _within(table: Any, limit: int, pointer: str) -> Iterator[NDArray[Any]]:
+    """Batches as arrays (rows, columns), until there are too many numbers: the footer's count is but a claim."""
+    columns = table.metadata.num_columns
+    count = table.metadata.num_rows * columns
+    if 0 <= count <= limit:
+        count = 0
+        for batch in table.iter_batches():
+            count += batch.num_rows * columns
+            if count > limit:
+                break
+            if batch.num_rows:
+                yield np.stack([_column(column, pointer) for column in batch.columns], axis=1)
+    if not 0 <= count <= limit:
+        raise _too_large(pointer, f"The file has more than {limit} numbers.")
+
+
+def _column(column: Any, pointer: str) -> NDArray[Any]:
+    if column.null_count:
+        raise field_problem(pointer, "The Parquet file has empty cells.")
+    try:
+        values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    except (TypeError, ValueError):
+        values = np.empty(0, np.object_)
+    if values.dtype.kind not in "fiu":
+        raise field_problem(pointer, f"A column of the Parquet file is of type {column.type}, not of numbers.")
+    return values
+
+
+def _shaped(array: NDArray[Any], dimensions: int | None, pointer: str) -> NDArray[Any]:
+    if not array.size:
+        raise field_problem(pointer, "There are no numbers.")
+    if array.dtype.kind not in ("fiu" if dimensions else "fiub"):
+        raise field_problem(pointer, f"Numbers are needed, not {array.dtype.name}.")
+    if dimensions is None and array.ndim >= 2:
+        return array
+    if dimensions == 1 and array.ndim == 2 and 1 in array.shape:
+        return array.reshape(-1)
+    if array.ndim != dimensions:
+        needed = "one column" if dimensions == 1 else "a table (items, columns)"
+        raise field_problem(pointer, f"The shape is {array.shape}; {needed} is needed.")
+    return array
+
+
+def _too_large(pointer: str, detail: str) -> ContentTooLarge:
+    return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -1,0 +1,149 @@
+"""The uncertainty service on a real Redis, and classifiers small enough to be replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+import pytest_asyncio
+import uvicorn
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from services.perception.app import create_app as create_perception
+from services.uncertainty.app import create_app
+from shared.runtime.cards import CARD_FILE, read_card
+from shared.runtime.registry import newest_folder
+from shared.settings import Settings
+from tests.integration.conftest import free_port
+from tests.support.serving import PATIENCE_S, running
+
+RELEASED = Path(__file__).parents[3] / "services" / "perception" / "models"
+CALIBRATIONS = "/v1/uncertainty/calibrations"
+CLASSES = 43
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def logits(count: int, classes: int = 5, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits that know something of their labels."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, count)
+    values = random.normal(size=(count, classes))
+    values[np.arange(count), labels] += 1.5
+    return values, labels
+
+
+def picture(seed: int) -> bytes:
+    """A PNG of one random colour."""
+    colour = tuple(int(one) for one in np.random.default_rng(seed).integers(0, 256, 3))
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def release_classifier(models: Path, *, seed: int) -> str:
+    """A classifier of mean colours with random weights, as `traffic-signs`; returns the digest of its weights."""
+    random = np.random.default_rng(seed)
+    constants = {
+        "head": random.normal(0, 6, (CLASSES, 3)).astype(np.float32),
+        "bias": random.normal(0, 1, CLASSES).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["pictures"], ["a"]),
+        helper.make_node("Flatten", ["a"], ["b"]),
+        helper.make_node("Gemm", ["b", "head", "bias"], ["logits"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    sha256 = hashlib.sha256(content).hexdigest()
+    folder = models / "perception" / "traffic-signs" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(content)
+    card = read_card(newest_folder(RELEASED, "traffic-signs"))
+    weights = {"file": "model.onnx", "sha256": sha256, "bytes": len(content)}
+    changed = card.model_copy(update={"version": "1.0.0", "weights": card.weights.model_copy(update=weights)})
+    (folder / CARD_FILE).write_text(changed.model_dump_json())
+    return sha256
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, port: int) -> AsyncIterator[None]:
+    """An application on a socket of its own."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            while not server.started or (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def perception(settings: Settings, models: Path) -> AsyncIterator[None]:
+    """The perception service with the models of a folder, where the settings look for it."""
+    port = int(settings.perception_url.rpartition(":")[2])
+    changed = settings.model_copy(update={"models": models})
+    async with serving(create_perception(changed), port):
+        yield
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        redis_url=redis_url,
+        blob_url=str(tmp_path / "blobs"),
+        perception_url=f"http://127.0.0.1:{free_port()}",
+        models=tmp_path / "no-models",
+        inference_threads=1,
+        conformal_resources_limit=20,
+        worker_heartbeat_s=0.3,
+    )
+
+
+@pytest_asyncio.fixture
+async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with running(create_app(settings)) as started:
+        yield started
+
+
+async def calibrated(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    """A calibration made of a JSON body."""
+    answer = await client.post(CALIBRATIONS, json=body)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def pointers(answer: httpx.Response) -> list[str]:
+    """The places that a problem blames."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return [one["pointer"] for one in answer.json()["errors"]]

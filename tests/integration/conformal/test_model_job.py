@@ -1,0 +1,147 @@
+"""A classifier of the fleet is calibrated by a job: service, Redis, a real worker, and a real perception service."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from services.uncertainty.conformal.fleet_models import classified, fleet_client
+from shared.jobs.records import JobStatus
+from shared.jobs.store import open_job_store
+from shared.settings import Settings
+from tests.integration.conformal.conftest import (
+    CALIBRATIONS,
+    npy,
+    perception,
+    picture,
+    pointers,
+    release_classifier,
+)
+from tests.integration.jobs.conftest import kill_group
+from tests.support.serving import PATIENCE_S
+
+ROOT = Path(__file__).parents[3]
+QUEUE = "uncertainty.onnx"
+PICTURES = [picture(seed) for seed in range(150)]
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[None]:
+    """A worker process with these settings."""
+    worker = start_worker(settings)
+    try:
+        async with open_job_store(settings) as jobs, asyncio.timeout(PATIENCE_S):
+            while not await jobs.live_workers(QUEUE):
+                assert worker.poll() is None, "the worker did not start"
+                await asyncio.sleep(0.05)
+        yield
+    finally:
+        kill_group(worker)
+
+
+def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
+    names = ("redis_url", "blob_url", "perception_url", "worker_heartbeat_s", "inference_threads")
+    environment = os.environ | {f"FACET_{name.upper()}": str(getattr(settings, name)) for name in names}
+    command = [sys.executable, "-m", "services.worker", "--weight", "onnx", "--queues", QUEUE]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+
+
+async def true_labels(settings: Settings) -> list[int]:
+    """What the classifier says of the pictures, every fourth time its second guess."""
+    found: list[np.ndarray[Any, Any]] = []
+    async with fleet_client(settings) as fleet:
+        for start in range(0, len(PICTURES), 64):
+            answered = await classified(fleet, PICTURES[start : start + 64], model="traffic-signs")
+            found.append(answered.probabilities)
+    order = np.argsort(-np.concatenate(found), axis=1)
+    labels: list[int] = np.where(np.arange(len(PICTURES)) % 4 == 0, order[:, 1], order[:, 0]).tolist()
+    return labels
+
+
+def packed(labels: list[int]) -> bytes:
+    """A ZIP with a folder for each label."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for index, (label, data) in enumerate(zip(labels, PICTURES, strict=True)):
+            archive.writestr(f"{label}/{index}.png", data)
+    return stream.getvalue()
+
+
+async def test_a_model_is_calibrated_and_predicts(
+    settings: Settings, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    sha256 = release_classifier(tmp_path / "models", seed=1)
+    async with perception(settings, tmp_path / "models"), working(settings):
+        labels = await true_labels(settings)
+        form = {"model": "traffic-signs", "score": "aps", "alpha": "0.2"}
+        files: list[Any] = [("file", ("p", data)) for data in PICTURES]
+        begun = await client.post(CALIBRATIONS, files=[*files, ("labels", npy(np.array(labels)))], data=form)
+        assert begun.status_code == 202, begun.text
+        waited = await client.post(
+            CALIBRATIONS, files={"file": packed(labels)}, data=form, headers={"Prefer": "wait=60"}
+        )
+        assert waited.status_code == 200, waited.text
+        async with open_job_store(settings) as jobs:
+            record = await jobs.wait(begun.json()["id"], seconds=60)
+        assert record.status is JobStatus.SUCCEEDED, record.problem
+        assert record.result is not None
+        route = record.result["calibration"]["href"]
+        found = (await client.get(route)).json()
+        assert (found["n"], found["classes"], found["inputs"]) == (150, 43, "probabilities")
+        assert found["model"]["weights_sha256"] == sha256
+        assert found["version"] == record.result["calibration"]["version"]
+        # The ZIP orders its entries by folder, so the draws differ; the scores without draws would not.
+        zipped = (await client.get(waited.json()["result"]["calibration"]["href"])).json()
+        assert zipped["n"] == 150
+        answer = await client.post(f"{route}/predictions", files=[("file", ("p", data)) for data in PICTURES[:60]])
+        assert answer.status_code == 200, answer.text
+        held = [label in item["sets"][0]["labels"] for label, item in zip(labels, answer.json()["items"], strict=False)]
+        assert np.mean(held) > 0.6
+        unlike = await client.post(
+            CALIBRATIONS, files=files[:2], data={**form, "labels": "0,99"}, headers={"Prefer": "wait=60"}
+        )
+        assert unlike.json()["status"] == "failed"
+        assert unlike.json()["problem"]["errors"][0]["pointer"] == "/body/labels"
+        nobody = await client.post(
+            CALIBRATIONS, files=files[:1], data={"model": "nobody", "labels": "0"}, headers={"Prefer": "wait=60"}
+        )
+        assert nobody.json()["problem"]["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("files", "form", "pointer"),
+    [
+        ([], {"labels": "1"}, "/body/file"),
+        (PICTURES[:2], {"labels": "1"}, "/body/labels"),
+        (PICTURES[:2], {"labels": "1,x"}, "/body/labels"),
+        (PICTURES[:2], {"labels": "1,-2"}, "/body/labels"),
+        (PICTURES[:2], {}, "/body/labels"),
+        (PICTURES[:1], {"labels": "1", "method": "weighted"}, "/body"),
+        (PICTURES[:1], {"labels": "1", "model": "../etc"}, "/body/model"),
+    ],
+)
+async def test_what_is_refused(
+    client: httpx.AsyncClient, files: list[bytes], form: dict[str, str], pointer: str
+) -> None:
+    parts: list[Any] = [("file", ("p", data)) for data in files] or [("nothing", (None, b""))][:0]
+    answer = await client.post(CALIBRATIONS, files=parts, data={"model": "traffic-signs", **form})
+    assert (answer.status_code, pointers(answer)) == (422, [pointer]), answer.text
+
+
+async def test_a_file_that_is_no_picture(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        CALIBRATIONS, files={"file": b"%PDF-1.7"}, data={"model": "traffic-signs", "labels": "1"}
+    )
+    assert (answer.status_code, pointers(answer)) == (415, ["/body/file/0"])
