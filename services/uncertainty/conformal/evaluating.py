@@ -83,10 +83,30 @@ def evaluate_sets(
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
     sets = predicted_sets(calibration, items, asked, [alpha]).sets[0]
     covered = metrics.hits(sets, labels)
+    found = _metrics(sets, items, labels, alpha).model_copy(
+        update={
+            "worst_slab_coverage": _slab(features, covered, options.seed),
+            "criteria": _criteria(calibration, items, asked, labels, alpha),
+        }
+    )
+    answer = EvaluationAnswer(
+        calibration=entry.answer.id,
+        version=entry.answer.version,
+        model=entry.answer.model,
+        alpha=alpha,
+        coverage=_coverage(covered, _marginal_count(calibration), alpha, filled=options.force_top1),
+        classification=found,
+        warnings=entry.answer.warnings,
+    )
+    return Evaluated(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
+
+
+def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], alpha: float) -> ClassificationMetrics:
+    """What the sets and the labels alone tell."""
     single = metrics.singletons(sets, labels)
     sizes = sets.sum(axis=1)
     plain = items.name != "features"
-    found = ClassificationMetrics(
+    return ClassificationMetrics(
         average_size=metrics.average_size(sets),
         size_histogram=metrics.size_histogram(sets).tolist(),
         empty=int((sizes == 0).sum()),
@@ -99,21 +119,11 @@ def evaluate_sets(
         violated_classes=metrics.violated_classes(sets, labels, alpha),
         size_stratified_violation=metrics.size_stratified_violation(sets, labels, alpha),
         difficulty_violation=metrics.difficulty_violation(items.inputs, sets, labels, alpha) if plain else None,
-        worst_slab_coverage=_slab(features, covered, options.seed),
+        worst_slab_coverage=None,
         by_size=_by_size(sets, labels),
         by_class=_by_class(sets, labels),
-        criteria=_criteria(calibration, items, asked, labels, alpha),
+        criteria=None,
     )
-    answer = EvaluationAnswer(
-        calibration=entry.answer.id,
-        version=entry.answer.version,
-        model=entry.answer.model,
-        alpha=alpha,
-        coverage=_coverage(covered, _marginal_count(calibration), alpha, filled=options.force_top1),
-        classification=found,
-        warnings=entry.answer.warnings,
-    )
-    return Evaluated(answer, sizes.astype(np.float64), int(sets.shape[1]))
 
 
 def evaluate_intervals(

@@ -25,7 +25,8 @@ from services.uncertainty.conformal.schemas import (
     Method,
     ScoreName,
 )
-from services.uncertainty.conformal.scores import KNN, SCORES, Entmax, Inputs, Score, Transform, Values
+from services.uncertainty.conformal.score_options import make_score, read_training
+from services.uncertainty.conformal.scores import KNN, Inputs, Score, Values
 from services.uncertainty.conformal.storing import AnyCalibration
 from services.uncertainty.conformal.summaries import cells_of, levels_of, too_small
 from services.uncertainty.conformal.weighted import WeightedCalibration, calibrate_weighted
@@ -112,7 +113,7 @@ def fit_classification(posted: Posted, options: ClassificationOptions) -> Fitted
         UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
     """
     posted.refuse_others(ARRAYS)
-    knn = _training(posted) if options.score is ScoreName.KNN else None
+    knn = read_training(posted) if options.score is ScoreName.KNN else None
     items = read_items(posted, "features" if knn else None, classes=knn[2] if knn else None, labelled=True)
     return fit_items(items, options, knn)
 
@@ -174,31 +175,6 @@ def read_items(posted: Posted, name: str | None, *, classes: int | None, labelle
     )
 
 
-def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, NDArray[np.int64], int] | None) -> Score:
-    """The score that the options name, for logits or probabilities."""
-    if knn is not None:
-        features, labels, classes = knn
-        return KNN(features=features, labels=labels, classes=classes, neighbours=options.neighbours)
-    if options.score is ScoreName.ENTMAX:
-        if inputs != "logits":
-            raise field_problem("/body/score", "entmax is a score of logits; post them.")
-        return Entmax(gamma=options.gamma)
-    plain = Transform.SOFTMAX if inputs == "logits" else Transform.IDENTITY
-    if options.score in {ScoreName.THR, ScoreName.MARGIN}:
-        logarithmic = Transform.LOG_SOFTMAX if inputs == "logits" else Transform.LOG
-        return SCORES[options.score](**_parameters(transform=logarithmic if options.log else plain))
-    parameters: dict[str, Any] = {"transform": plain, "randomised": options.randomised}
-    if options.score is ScoreName.RAPS:
-        parameters |= {"penalty": options.penalty, "free_ranks": options.free_ranks}
-    if options.score is ScoreName.SAPS:
-        parameters |= {"weight": options.weight}
-    return SCORES[options.score](**parameters)
-
-
-def _parameters(**values: Any) -> dict[str, Any]:
-    return values
-
-
 def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
     """sha256 over names, types, shapes and bytes."""
     digest = hashlib.sha256()
@@ -220,17 +196,6 @@ def _either(posted: Posted) -> str:
     if len(given) != 1:
         raise field_problem("/body/logits", "Logits or probabilities are needed, one of the two.")
     return given[0]
-
-
-def _training(posted: Posted) -> tuple[Values, NDArray[np.int64], int]:
-    features = posted.needed("training_features", dimensions=2).astype(np.float64)
-    check_scores_finite = check_scores(features, "/body/training_features", probabilities=False)
-    labels = whole(posted.needed("training_labels"), "/body/training_labels")
-    classes = int(labels.max()) + 1
-    if classes < 2:
-        raise field_problem("/body/training_labels", "There is one class; two or more are needed.")
-    check_labels(labels, "/body/training_labels", count=len(features), classes=classes)
-    return check_scores_finite.astype(np.float64), labels, classes
 
 
 def _training_arrays(score: Score) -> dict[str, NDArray[Any]]:

@@ -354,3 +354,24 @@ async def test_predictions_refuse_what_was_not_calibrated(client: httpx.AsyncCli
     pictures = await client.post(route, files={"file": b"x"})
     assert pictures.status_code == 409
     assert "posted values" in pictures.json()["detail"]
+
+
+async def test_neighbours_take_features(client: httpx.AsyncClient) -> None:
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 3, 180)
+    features = random.normal(size=(180, 4)) + 3 * np.eye(3, 4)[labels]
+    posted = {
+        "features": features[90:].tolist(), "labels": labels[90:].tolist(),
+        "training_features": features[:90].tolist(), "training_labels": labels[:90].tolist(),
+    }  # fmt: skip
+    body = await calibrated(client, score="knn", neighbours=3, **posted)
+    assert (body["inputs"], body["classes"]) == ("features", 3)
+    route = f"{CALIBRATIONS}/{body['id']}"
+    answer = await client.post(f"{route}/predictions", json={"features": np.eye(3, 4).tolist(), "force_top1": True})
+    assert answer.status_code == 200, answer.text
+    for label, item in enumerate(answer.json()["items"]):
+        assert label in item["sets"][0]["labels"]
+    evaluated = await client.post(f"{route}/evaluations", json={name: posted[name] for name in ("features", "labels")})
+    assert evaluated.json()["coverage"]["coverage"] >= 0.9
+    short = await client.post(f"{route}/predictions", json={"features": [[0.0, 1.0]]})
+    assert (short.status_code, pointers(short)) == (422, ["/body/features"])
