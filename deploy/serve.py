@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from deploy.commands import HTTP_PROCESSES
 from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import DOMAINS, Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
+
+_GARBAGE_THRESHOLDS = (20_000, 10, 10)
 
 _GRACE_S = 5
 """Seconds that answers in flight, event streams among them, get to end when the process is asked to stop."""
@@ -45,6 +48,18 @@ def configuration(name: str, settings: Settings) -> uvicorn.Config:
     )
 
 
+def _settle(config: uvicorn.Config) -> None:
+    """Make the application, and tell the garbage collector to leave alone what it and its libraries are made of.
+
+    They stay until the process ends. To look through them again and again stops everything for tens of milliseconds;
+    requests leave next to no garbage, so that looking less often does no harm.
+    """
+    config.load()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until asked to stop; 2 if the settings are wrong, 3 if the application does not start."""
     parser = argparse.ArgumentParser(prog="python -m deploy.serve", description=__doc__)
@@ -55,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TracingUnavailable, UnsafeBinding, ValidationError) as error:
         print(f"facet: {error}", file=sys.stderr)
         return 2
+    _settle(server.config)
     server.run()
     return 0 if server.started else 3
 
