@@ -63,14 +63,12 @@ class BatchReport:
     Attributes:
         items: how many requests it answered.
         rows: how many rows they had.
-        queue_s: seconds that each item waited.
         infer_s: seconds that the model ran.
         waiting: items left in the queue when it began.
     """
 
     items: int
     rows: int
-    queue_s: tuple[float, ...]
     infer_s: float
     waiting: int
 
@@ -340,8 +338,7 @@ class Batcher:
         if not self._queue:
             self._idle.set()
         if self._observe is not None:
-            queued = tuple(batch.began - item.arrived for item in batch.items)
-            self._observe(BatchReport(len(batch.items), batch.rows, queued, seconds, len(self._queue)))
+            self._observe(BatchReport(len(batch.items), batch.rows, seconds, len(self._queue)))
 
     def _keep(self, key: bytes, answer: Answer) -> None:
         for array in answer:
