@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.promptness import promptly
 from gateway.state import Gateway, VisibleOwner
+from shared.http.paging import link_next
 from shared.http.preferences import Preferences, preferences_of
 from shared.jobs.answers import JobView, job_path, retry_after_s
 from shared.jobs.records import JobRecord, JobStatus
@@ -73,10 +73,8 @@ async def list_jobs(
     async with promptly():
         page = await gateway.jobs.list_jobs(owner=owner, status=status, kind=kind, cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-cache"
-    if page.next_cursor:
-        given = {"status": status, "kind": kind, "limit": limit, "cursor": page.next_cursor}
-        query = urlencode({name: value for name, value in given.items() if value is not None})
-        response.headers["Link"] = f'</v1/jobs?{query}>; rel="next"'
+    query = {"status": status, "kind": kind, "limit": limit, "cursor": page.next_cursor}
+    link_next(response, "/v1/jobs", query)
     return JobList(jobs=[JobView.of(record) for record in page.records], next_cursor=page.next_cursor)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from gateway.promptness import promptly
 from gateway.state import Gateway
 from shared.access.audit import Recorded
+from shared.http.paging import link_next
 from shared.problems import Forbidden, ServiceUnavailable, Unauthorized, UnprocessableContent, problem_responses
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -64,7 +64,5 @@ async def read_audit_log(
     async with promptly():
         found, following = await gateway.audit.page(cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-store"
-    if following:
-        query = urlencode({"cursor": following, "limit": limit})
-        response.headers["Link"] = f'</v1/audit?{query}>; rel="next"'
+    link_next(response, "/v1/audit", {"cursor": following, "limit": limit})
     return AuditPage(entries=[AuditEntry.of(row) for row in found])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -17,6 +16,7 @@ from gateway.webhooks.schemas import (
     DeliveryWithAttempts,
     webhook_path,
 )
+from shared.http.paging import link_next
 from shared.problems import Conflict, NotFound, ServiceUnavailable, UnprocessableContent, problem_responses
 from shared.webhooks.records import DeliveryStatus
 
@@ -51,10 +51,8 @@ async def list_deliveries(
     async with promptly():
         page = await gateway.webhooks.deliveries(webhook_id, owner=owner, status=status, cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = NO_STORE
-    if page.next_cursor:
-        given = {"status": status, "limit": limit, "cursor": page.next_cursor}
-        query = urlencode({name: value for name, value in given.items() if value is not None})
-        response.headers["Link"] = f'<{webhook_path(webhook_id)}/deliveries?{query}>; rel="next"'
+    query = {"status": status, "limit": limit, "cursor": page.next_cursor}
+    link_next(response, f"{webhook_path(webhook_id)}/deliveries", query)
     views = [DeliveryView.of(delivery) for delivery in page.deliveries]
     return DeliveryList(deliveries=views, next_cursor=page.next_cursor)
 

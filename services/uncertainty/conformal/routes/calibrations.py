@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -33,6 +32,7 @@ from services.uncertainty.conformal.schemas import (
 )
 from services.uncertainty.conformal.store import PAGE_LIMIT
 from services.uncertainty.kinds import MODEL_CALIBRATION
+from shared.http.paging import link_next
 from shared.http.preferences import preferences_of
 from shared.http.uploads import UploadRoute, read_upload
 from shared.jobs.answers import JOB_RESPONSES, JobView, answer_job
@@ -113,9 +113,7 @@ async def list_calibrations(
     """Your calibrations, newest first."""
     page = await resources.calibrations.page(owner=caller(), cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-cache"
-    if page.next_cursor:
-        query = urlencode({"limit": limit, "cursor": page.next_cursor})
-        response.headers["Link"] = f'<{PREFIX}/calibrations?{query}>; rel="next"'
+    link_next(response, f"{PREFIX}/calibrations", {"limit": limit, "cursor": page.next_cursor})
     answers = [Entry.from_json(record).answer for record in page.records]
     return CalibrationList(calibrations=answers, next_cursor=page.next_cursor)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -44,6 +43,7 @@ from services.uncertainty.conformal.schemas_monitors import (
 )
 from services.uncertainty.conformal.store import PAGE_LIMIT
 from shared.http.negotiation import JSON, PNG, SVG, choose_media_type
+from shared.http.paging import link_next
 from shared.http.uploads import UploadRoute
 from shared.jobs.identifiers import new_job_id
 from shared.problems import Conflict, NotAcceptable, NotFound, PreconditionFailed, field_problem, problem_responses
@@ -94,9 +94,7 @@ async def list_monitors(
     """Your monitors, newest first."""
     running, next_cursor = await resources.monitors.running_page(owner=caller(), cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-cache"
-    if next_cursor:
-        query = urlencode({"limit": limit, "cursor": next_cursor})
-        response.headers["Link"] = f'<{PREFIX}/monitors?{query}>; rel="next"'
+    link_next(response, f"{PREFIX}/monitors", {"limit": limit, "cursor": next_cursor})
     return MonitorList(monitors=[describe(one) for one in running], next_cursor=next_cursor)
 
 

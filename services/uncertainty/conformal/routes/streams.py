@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
@@ -43,6 +42,7 @@ from services.uncertainty.conformal.streaming import (
     state_of,
 )
 from shared.http.negotiation import JSON, PNG, SVG, choose_media_type
+from shared.http.paging import link_next
 from shared.jobs.identifiers import new_job_id
 from shared.problems import NotAcceptable, problem_responses
 from shared.service import Service
@@ -79,9 +79,7 @@ async def list_streams(
     """Your streams, newest first."""
     running, next_cursor = await resources.streams.running_page(owner=caller(), cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-cache"
-    if next_cursor:
-        query = urlencode({"limit": limit, "cursor": next_cursor})
-        response.headers["Link"] = f'<{PREFIX}/streams?{query}>; rel="next"'
+    link_next(response, f"{PREFIX}/streams", {"limit": limit, "cursor": next_cursor})
     return StreamList(streams=[describe(one) for one in running], next_cursor=next_cursor)
 
 
