@@ -81,8 +81,7 @@ class GatewayLane:
             digest=f"sha256:{hashlib.sha256(asked.body).hexdigest()}",
             bytes=len(asked.body),
         )
-        asked.scope[AUDIT_IN_SCOPE] = entry.fields()
-        self._audit.write(entry)
+        asked.scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
 
     async def close(self) -> None:
         """Close idle connections."""

@@ -167,8 +167,7 @@ class Access:
             bytes=visit.bytes,
             job=visit.job,
         )
-        scope[AUDIT_IN_SCOPE] = entry.fields()
-        self._audit.write(entry)
+        scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
 
 
 def _amounts(limits: Limits, *, reads_only: bool, size: int) -> dict[Policy, int]:

@@ -76,14 +76,17 @@ class AuditLog:
         self._waiting: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Entry) -> dict[str, str | int]:
         """Append an entry, in the background: neither the caller nor the time of its request waits for it.
 
-        The line of the request in the process log has it too, and alone where Redis does not answer.
+        Returns:
+            Its fields, for the line of the request in the process log, which has it alone where Redis does not answer.
         """
-        self._waiting.append(orjson.dumps(entry.fields()))
+        fields = entry.fields()
+        self._waiting.append(orjson.dumps(fields))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_waiting())
+        return fields
 
     async def drain(self) -> None:
         """Wait until everything is written that was given to `write`."""
