@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from redis.asyncio import Redis
 from starlette.middleware import Middleware
 
 from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs
@@ -38,7 +39,7 @@ from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
-from shared.settings import DOMAINS, Settings, get_settings
+from shared.settings import DOMAINS, Domain, Settings, get_settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.courier import Courier
 from shared.webhooks.guard import Guard, Resolver
@@ -77,18 +78,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     settings = settings or get_settings()
     require_safe_binding(settings)
     redis, resolver = api_client(settings.redis_url), Resolver()
-    upstreams = Upstreams(settings, wire=wire)
-    state = GatewayState(
-        settings=settings,
-        upstreams=upstreams,
-        directory=Directory(upstreams),
-        jobs=JobStore(redis, JobKinds(()), settings),
-        blobs=BlobStore(settings.blob_url),
-        webhooks=WebhookStore(redis, settings),
-        audit=AuditLog(redis, kept=settings.audit_entries),
-        guard=Guard(resolver, settings.webhook_allowed_networks),
-        plans=PlanStore(redis),
-    )
+    state = _state_of(settings, redis, Upstreams(settings, wire=wire), resolver)
     authenticator = Authenticator(KeyStore(redis))
     checks = readiness_checks(state.upstreams, state.jobs)
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
@@ -125,14 +115,34 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
+    _add_routes(app, state, proxies, lane if wire is None and not settings.api_keys else None)
+    return app
+
+
+def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: Resolver) -> GatewayState:
+    """What the gateway's own routes work with."""
+    return GatewayState(
+        settings=settings,
+        upstreams=upstreams,
+        directory=Directory(upstreams),
+        jobs=JobStore(redis, JobKinds(()), settings),
+        blobs=BlobStore(settings.blob_url),
+        webhooks=WebhookStore(redis, settings),
+        audit=AuditLog(redis, kept=settings.audit_entries),
+        guard=Guard(resolver, settings.webhook_allowed_networks),
+        plans=PlanStore(redis),
+    )
+
+
+def _add_routes(app: FastAPI, state: GatewayState, proxies: Mapping[Domain, Proxy], lane: GatewayLane | None) -> None:
+    """What is passed on, and what is answered where nothing is found."""
     app.router.redirect_slashes = False
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
     app.router.routes[:0] = [*model_routes(state.directory, proxies), *service_routes(proxies)]
-    if wire is None and not settings.api_keys:
+    if lane is not None:
         add_express_lane(app, lane, route="/v2/models/{name}/infer")
     app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)
-    return app
 
 
 def _sender(state: GatewayState) -> Sender:
