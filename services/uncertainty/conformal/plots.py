@@ -121,9 +121,13 @@ def to_png(plot: Plot) -> bytes:
     return stream.getvalue()
 
 
+_LEAST_WIDTH = 1e-300
+_LEAST_SHARE = 1e-9
+
+
 def opened(low: float, high: float) -> tuple[float, float]:
-    """A range of some width around one without any."""
-    if high > low:
+    """A range of some width around one without any, or with so little that numbers in it cannot be told apart."""
+    if high - low > max(_LEAST_WIDTH, _LEAST_SHARE * max(abs(low), abs(high))):
         return low, high
     room = max(1.0, 0.05 * abs(low))
     return low - room, high + room
@@ -135,7 +139,8 @@ def ticks(low: float, high: float, *, most: int = 8) -> list[float]:
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = 12 - math.floor(math.log10(step))  # of the step: of the whole number, a small range would have none left
+    return [round(index * step, digits) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _shapes(plot: Plot) -> list[_Shape]:

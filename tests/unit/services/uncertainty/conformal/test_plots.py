@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -55,6 +55,9 @@ def test_a_gap_breaks_a_curve() -> None:
     assert lines[0] == lines[1] + 1
 
 
+@example(1.1754943508222875e-38, 1.175494351e-38)
+@example(0.0, 5e-324)
+@example(0.0, 1e-30)
 @given(FINITE, FINITE)
 def test_ticks_are_few_and_inside(one: float, other: float) -> None:
     low, high = opened(min(one, other), max(one, other))
