@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from shared.runtime.interruption import Interruption
+from shared.runtime.pace import Pace
 
 Arrays = Mapping[str, NDArray[Any]]
 """Tensors by name."""
@@ -72,10 +73,19 @@ class Done:
 
 
 @dataclass(slots=True, eq=False)
+class Way:
+    """A way of computing a batch: with one thread, or with all. And how long it takes."""
+
+    compute: Callable[[Arrays], Answer]
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(slots=True, eq=False)
 class Batch:
-    """Items that are computed now, since when, and their switch."""
+    """Items that are computed now, how, since when, and their switch."""
 
     items: list[Item]
+    way: Way
     began: float
     interruption: Interruption = field(default_factory=Interruption)
 
@@ -83,3 +93,7 @@ class Batch:
     def rows(self) -> int:
         """Rows of all items."""
         return sum(item.rows for item in self.items)
+
+    def expected_rest_s(self, now: float) -> float:
+        """Seconds it will take from now (`time.monotonic`) on."""
+        return max(0.0, self.way.pace.predict(self.rows) - (now - self.began))

@@ -48,7 +48,9 @@ class Batchers:
         batcher = self._known.get(model)
         if batcher is None:
             observe = self._metrics.observer(model.card.name, model.card.version)
-            batcher = Batcher(model.run, limits=self._limits_of(model.card), observe=observe)
+            narrow = model.narrow.run if model.narrow is not None else None
+            limits = self._limits_of(model.card)
+            batcher = Batcher(model.run, limits=limits, observe=observe, narrow=narrow, lanes=model.lanes)
             if model not in self._retired:
                 self._known[model] = batcher
         return batcher

@@ -2,31 +2,26 @@
 
 A request that finds the model idle is computed at once, together with whatever arrived in the same turn of the event
 loop; what arrives while a batch is computed makes the next one. So nobody waits for a batch to fill, and batches grow
-by themselves as load does. Rows that do not stack (other shapes, other dtypes) go into batches of their own.
-
-If a batch raises, its items are computed one by one, so that a bad one spoils no other's answer.
+by themselves as load does. Rows that do not stack (other shapes, other dtypes) go into batches of their own. How many
+batches are computed at once is told in `shared.runtime.lanes`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from shared.http.presence import while_present
-from shared.problems import GatewayTimeout, ServiceUnavailable
+from shared.problems import GatewayTimeout, ReducedCapacity, ServiceUnavailable
 from shared.runtime.batch_counts import BatchCounts
-from shared.runtime.batch_items import Answer, Arrays, Batch, Done, Item, Waiter
-from shared.runtime.interruption import Interrupted, interruptible
+from shared.runtime.batch_items import Answer, Arrays, Batch, Done, Item, Waiter, Way
+from shared.runtime.known_answers import KnownAnswers
+from shared.runtime.lanes import Compute, Lanes, computed
 from shared.runtime.limits import ConcurrencyLimit
-from shared.runtime.pace import Pace
 from shared.telemetry.timing import count_batch
 
 _QUICK_S = 0.001
@@ -81,23 +76,24 @@ class Batcher:
             Called in a thread of its own, one batch at a time.
         limits: what it takes.
         observe: called on the event loop after each batch.
+        narrow: the same with one thread of computation, if it can be run so; may be called several times at once.
+        lanes: how many times.
     """
 
     def __init__(
         self,
-        compute: Callable[[Arrays], Answer],
+        compute: Compute,
         *,
         limits: BatchLimits | None = None,
         observe: Callable[[BatchReport], None] | None = None,
+        narrow: Compute | None = None,
+        lanes: int = 1,
     ) -> None:
         self.limits = limits or BatchLimits()
-        self._compute, self._observe = compute, observe
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
+        self._observe = observe
+        self._lanes = Lanes(compute, narrow=narrow, count=lanes)
         self._queue: deque[Item] = deque()
-        self._under_way: dict[bytes, Item] = {}
-        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
-        self._running: Batch | None = None
-        self._pace = Pace()
+        self._known = KnownAnswers(coalesce=self.limits.coalesce, kept=self.limits.answers)
         self._admitted = ConcurrencyLimit(
             least=2 * self.limits.rows, most=self.limits.queue + self.limits.rows, tolerated_s=self.limits.tolerated_s
         )
@@ -115,18 +111,13 @@ class Batcher:
 
     @property
     def in_flight(self) -> int:
-        """Items in the queue and in the batch under way."""
-        return len(self._queue) + (len(self._running.items) if self._running is not None else 0)
+        """Items in the queue and in the batches under way."""
+        return len(self._queue) + sum(len(batch.items) for batch in self._lanes.running)
 
     @property
     def expected_wait_s(self) -> float:
         """Seconds until an item that came now would begin."""
-        full, rest = divmod(sum(item.rows for item in self._queue), self.limits.rows)
-        ahead = full * self._pace.predict(self.limits.rows) + self._pace.predict(rest)
-        if self._running is not None:
-            elapsed = time.monotonic() - self._running.began
-            ahead += max(0.0, self._pace.predict(self._running.rows) - elapsed)
-        return ahead
+        return self._lanes.expected_s(sum(item.rows for item in self._queue), self.limits.rows)
 
     async def infer(
         self,
@@ -147,17 +138,17 @@ class Batcher:
             stackable: whether the first axis of every input and output is the batch; otherwise it is computed alone.
 
         Raises:
-            ServiceUnavailable: the queue is full, the deadline could not be met, or the batcher is closed.
+            ReducedCapacity: the queue is full.
+            ServiceUnavailable: the deadline could not be met, or the batcher is closed.
             GatewayTimeout: the deadline passed while it waited.
             CallerGone: the caller went away.
             Exception: whatever the model raised of these rows.
         """
         common = common or {}
-        key = self._key({**inputs, **common})
-        if key is not None and key in self._answers:
-            self._answers.move_to_end(key)
+        key = self._known.key({**inputs, **common})
+        if (kept := self._known.kept(key)) is not None:
             self.counts.remembered += 1
-            return self._answers[key]
+            return kept
         self._require_room(deadline_s)
         item = self._enqueue(inputs, common, key, cost, stackable=stackable)
         waiter = Waiter(asyncio.get_running_loop().create_future(), time.monotonic() + deadline_s)
@@ -174,17 +165,17 @@ class Batcher:
 
     async def idle(self) -> None:
         """Wait until nothing waits and nothing runs."""
-        while self._queue or self._running is not None:
+        while self._queue or self._lanes.running:
             self._idle.clear()
             await self._idle.wait()
 
     async def close(self) -> None:
-        """Refuse what waits and what comes, and let the batch under way end."""
+        """Refuse what waits and what comes, and let the batches under way end."""
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), ServiceUnavailable("The model is being unloaded."))
-        await asyncio.to_thread(self._thread.shutdown)
-        await asyncio.sleep(0)  # the answers of the last batch are delivered on this loop
+        await asyncio.to_thread(self._lanes.shut_down)
+        await asyncio.sleep(0)  # the answers of the last batches are delivered on this loop
 
     def _require_room(self, deadline_s: float) -> None:
         if self._closed:
@@ -193,8 +184,9 @@ class Batcher:
         if len(self._queue) >= self.limits.queue or self.in_flight >= self._admitted.value:
             full = len(self._queue) >= self.limits.queue
             self.counts.rejected["queue_full" if full else "adaptive_limit"] += 1
-            raise ServiceUnavailable(
-                f"{len(self._queue)} requests wait for this model already.", retry_after_s=max(1, math.ceil(wait))
+            raise ReducedCapacity(
+                f"{len(self._queue)} requests wait for this model already.",
+                retry_after_s=max(1, math.ceil(wait)),
             )
         if wait > deadline_s:
             self.counts.rejected["deadline"] += 1
@@ -204,9 +196,9 @@ class Batcher:
     def _enqueue(
         self, inputs: Arrays, common: Arrays, key: bytes | None, cost: float | None, *, stackable: bool
     ) -> Item:
-        if key is not None and self.limits.coalesce and key in self._under_way:
+        if (same := self._known.under_way(key)) is not None:
             self.counts.coalesced += 1
-            return self._under_way[key]
+            return same
         rows = len(next(iter(inputs.values()))) if stackable else 1
         signature: tuple[object, ...] = tuple(
             (name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()
@@ -215,43 +207,34 @@ class Batcher:
             signature = (object(),)
         item = Item(inputs, common, rows, rows if cost is None else cost, signature, key, time.monotonic())
         self._queue.append(item)
-        if key is not None:
-            self._under_way[key] = item
+        self._known.begin(item)
         self._wake()
         return item
 
-    def _key(self, inputs: Arrays) -> bytes | None:
-        if not self.limits.coalesce and not self.limits.answers:
-            return None
-        digest = hashlib.blake2b(digest_size=16)
-        for name, array in inputs.items():
-            digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.digest()
-
     def _wake(self) -> None:
         """Begin a batch in the next turn of the loop: what arrives in this one is part of it."""
-        if self._queue and self._running is None and not self._scheduled:
+        if self._queue and self._lanes.free and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
         self._scheduled = False
-        items = self._take()
-        if not items:
+        while self._queue and (way := self._lanes.way(len(self._queue))) is not None:
+            items = self._take(way)
+            if items and self._done_at_once(Batch(items, way, time.monotonic())):
+                break  # others get their turn of the loop; it has been woken for what is left
+        if not self._queue and not self._lanes.running:
             self._idle.set()
-            return
-        self._running = batch = Batch(items, time.monotonic())
+
+    def _done_at_once(self, batch: Batch) -> bool:
+        """Begin a batch; a quick one is done when this returns."""
+        self._lanes.running.append(batch)
         if self._is_quick(batch):
-            self._finish(batch, *self._computed(batch))
-            return
+            self._finish(batch, *computed(batch))
+            return True
         loop = asyncio.get_running_loop()
-
-        def work() -> None:
-            outcomes, seconds = self._computed(batch)
-            loop.call_soon_threadsafe(self._finish, batch, outcomes, seconds)
-
-        self._thread.submit(work)
+        self._lanes.submit(lambda: loop.call_soon_threadsafe(self._finish, batch, *computed(batch)))
+        return False
 
     def _is_quick(self, batch: Batch) -> bool:
         """Whether the batch takes less than handing it to another thread is worth.
@@ -263,23 +246,25 @@ class Batcher:
         known = signature == self._usual
         self._alike = self._alike + 1 if known else 0
         self._usual = signature
-        return self._alike >= _ALIKE and self._pace.predict(batch.rows) < _QUICK_S
+        return self._alike >= _ALIKE and batch.way.pace.predict(batch.rows) < _QUICK_S
 
-    def _computed(self, batch: Batch) -> tuple[list[Answer | Exception], float]:
-        began = time.perf_counter()
-        outcomes = list(self._outcomes(batch))
-        return outcomes, time.perf_counter() - began
+    def _most_rows(self, way: Way) -> int:
+        """Of the next batch: no more than pays, and than is fair where further batches may begin beside it."""
+        most, lanes = way.pace.worthwhile(self.limits.rows), self._lanes.free
+        if lanes == 1:
+            return most
+        return min(most, math.ceil(sum(item.rows for item in self._queue) / lanes))
 
-    def _take(self) -> list[Item]:
+    def _take(self, way: Way) -> list[Item]:
         """The next batch: from the oldest item on, those that stack with it and fit."""
         items: list[Item] = []
         left: deque[Item] = deque()
         rows, cost, now = 0, 0.0, time.monotonic()
-        most = self._pace.worthwhile(self.limits.rows)
+        most = self._most_rows(way)
         while self._queue:
             item = self._queue.popleft()
             if not item.wanted:
-                self._drop(item)
+                self._known.end(item)
             elif item.deadline < now:
                 self.counts.expired += len(item.waiters)
                 self._fail(item, GatewayTimeout("The time given for the answer passed before it was begun."))
@@ -295,60 +280,29 @@ class Batcher:
         self._queue = left
         return items
 
-    def _outcomes(self, batch: Batch) -> Iterator[Answer | Exception]:
-        """In the thread: the answer or the error of each item."""
-        with interruptible(batch.interruption):
-            try:
-                yield from self._answers_of(batch.items)
-            except Exception as error:
-                if len(batch.items) == 1 or isinstance(error, Interrupted):
-                    yield from [error] * len(batch.items)
-                    return
-                for item in batch.items:
-                    try:
-                        yield self._compute({**item.inputs, **item.common})
-                    except Exception as own:  # whatever the model raises is the answer to whoever asked
-                        yield own
-
-    def _answers_of(self, items: Sequence[Item]) -> list[Answer]:
-        if len(items) == 1:
-            return [self._compute({**items[0].inputs, **items[0].common})]
-        stacked = {name: np.concatenate([item.inputs[name] for item in items]) for name in items[0].inputs}
-        outputs = self._compute({**stacked, **items[0].common})
-        ends = np.cumsum([item.rows for item in items]).tolist()
-        return [[output[end - item.rows : end] for output in outputs] for item, end in zip(items, ends, strict=True)]
-
     def _finish(self, batch: Batch, outcomes: Sequence[Answer | Exception], seconds: float) -> None:
         in_flight = self.in_flight
-        self._running = None
-        self._pace.learn(batch.rows, seconds)
+        self._lanes.running.remove(batch)
+        batch.way.pace.learn(batch.rows, seconds)
         self._admitted.learn(time.monotonic() - batch.items[0].arrived, in_flight=in_flight)
         for item, outcome in zip(batch.items, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._fail(item, outcome)
                 continue
-            self._drop(item)
-            if item.key is not None and self.limits.answers:
-                self._keep(item.key, outcome)
+            self._known.end(item)
+            self._known.keep(item, outcome)
             done = Done(outcome, batch.began - item.arrived, seconds, batch.rows)
             for waiter in item.waiters:
                 if not waiter.future.done():
                     waiter.future.set_result(done)
         self._wake()
-        if not self._queue:
+        if not self._queue and not self._lanes.running:
             self._idle.set()
         if self._observe is not None:
             self._observe(BatchReport(len(batch.items), batch.rows, seconds, len(self._queue)))
 
-    def _keep(self, key: bytes, answer: Answer) -> None:
-        for array in answer:
-            array.flags.writeable = False
-        self._answers[key] = answer
-        while len(self._answers) > self.limits.answers:
-            self._answers.popitem(last=False)
-
     def _fail(self, item: Item, error: Exception) -> None:
-        self._drop(item)
+        self._known.end(item)
         for waiter in item.waiters:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
@@ -357,12 +311,10 @@ class Batcher:
         """One who waited for it left: nobody else may want it."""
         if item.wanted:
             return
-        self._drop(item)
+        self._known.end(item)
         if item in self._queue:
             self._queue.remove(item)
-        elif self._running is not None and not any(one.wanted for one in self._running.items):
-            self._running.interruption.interrupt()
-
-    def _drop(self, item: Item) -> None:
-        if item.key is not None and self._under_way.get(item.key) is item:
-            del self._under_way[item.key]
+            return
+        for batch in self._lanes.running:
+            if not any(one.wanted for one in batch.items):
+                batch.interruption.interrupt()

@@ -20,6 +20,11 @@ class Pace:
         self._seen = 0
         self._weight = self._rows = self._seconds = self._rows_squared = self._product = 0.0
 
+    @property
+    def seen(self) -> bool:
+        """Whether anything is known."""
+        return self._seen > 0
+
     def learn(self, rows: int, seconds: float) -> None:
         """Take a batch into account.
 

@@ -35,6 +35,10 @@ class OnnxModel:
         weights: content of the ONNX file.
         threads: threads that one run computes with.
         outputs: names of the outputs to return, those of the card by default; for graphs that were made of the card's.
+
+    Attributes:
+        narrow: the same model with one thread, to be run as many times at once as `lanes` says; see
+            `shared.runtime.lanes`.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class OnnxModel:
         options = session_options(wanted.threads or threads, spinning=wanted.spinning, arena=arena)
         self._session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
         self._output_names = list(outputs or (output.name for output in card.outputs))
+        self.narrow: OnnxModel | None = None
+        self.lanes = 1
 
     @classmethod
     def open(cls, folder: Path, *, threads: int) -> OnnxModel:
@@ -62,7 +68,7 @@ class OnnxModel:
 
     @classmethod
     def made(cls, card: UploadedCard, weights: bytes, *, threads: int) -> OnnxModel:
-        """Make a session, on one thread where more would not pay.
+        """Make a session, on one thread where more would not pay, and a second one on one thread where they do.
 
         Waking a thread that does not spin takes longer than it helps in a run of less than a millisecond, and the other
         core has something to do meanwhile. A card that names its threads is obeyed.
@@ -72,7 +78,11 @@ class OnnxModel:
             return model
         model.warm_up()
         quickest = min(model.warm_up() for _ in range(_TRIES))
-        return model if quickest > _TOO_QUICK_FOR_THREADS_S else cls(card, weights, threads=1)
+        narrow = cls(card, weights, threads=1)
+        if quickest <= _TOO_QUICK_FOR_THREADS_S:
+            return narrow
+        model.narrow, model.lanes = narrow, threads
+        return model
 
     def run(self, inputs: Tensors, *, common: Tensors | None = None) -> list[NDArray[Any]]:
         """Run the graph; outputs come in the order of the card, or of `outputs`.

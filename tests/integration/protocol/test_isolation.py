@@ -72,7 +72,7 @@ def batcher_of(fleet: Fleet) -> Batcher:
 def held(batcher: Batcher) -> Iterator[None]:
     """Keep the model's own thread busy inside, so that requests gather behind the first."""
     gate = threading.Event()
-    batcher._thread.submit(gate.wait, PATIENCE_S)
+    batcher._lanes.submit(lambda: gate.wait(PATIENCE_S))
     try:
         yield
     finally:
@@ -81,7 +81,7 @@ def held(batcher: Batcher) -> Iterator[None]:
 
 async def until_waiting(batcher: Batcher, items: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while batcher.waiting < items or batcher._running is None:  # noqa: ASYNC110
+        while batcher.waiting < items or not batcher._lanes.running:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -178,7 +178,7 @@ async def test_what_comes_too_late_is_not_computed() -> None:
 async def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     model = Model()
     async with batcher(model, rows=1) as made:
-        made._pace.learn(1, 5.0)
+        made._lanes.wide.pace.learn(1, 5.0)
         first = await held(made, model)
         with pytest.raises(ServiceUnavailable, match="later than") as refused:
             await made.infer(row(1), deadline_s=0.5)
