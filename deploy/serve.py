@@ -6,12 +6,14 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
 
 from deploy.commands import HTTP_PROCESSES
 from shared.binding import UnsafeBinding, require_safe_binding
+from shared.http.front import Front
 from shared.settings import DOMAINS, Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
 
@@ -34,10 +36,12 @@ def configuration(name: str, settings: Settings) -> uvicorn.Config:
     """
     require_safe_binding(settings)
     require_tracing(settings)
+    front: Any = Front  # uvicorn asks no more of it than to be a protocol
     domain = next((domain for domain in DOMAINS if domain == name), None)
     return uvicorn.Config(
         f"services.{domain}.app:create_app" if domain else "gateway.app:create_app",
         factory=True,
+        http=front,
         host=settings.host,
         port=settings.service_port(domain) if domain else settings.gateway_port,
         log_config=None,

@@ -59,6 +59,9 @@ Inference microservices for ten vision research systems behind one door.
 - Research use only; nothing here is a medical device.
 """
 
+_MOST_HELD = 256 * 2**20
+"""Bytes of tensors that the gateway holds on the short way; the services hold what waits in their queues anyway."""
+
 _ROUTED = (
     home, jobs, events, files, routes, deliveries, listing, uploads, versions, traffic, inference_protocol, repository,
     audit, catalogue, documentation,
@@ -140,7 +143,7 @@ def _add_routes(app: FastAPI, state: GatewayState, proxies: Mapping[Domain, Prox
     # What is passed on comes first: routes are tried in order, and these are the busy ones.
     app.router.routes[:0] = [*model_routes(state.directory, proxies), *service_routes(proxies)]
     if lane is not None:
-        add_express_lane(app, lane, route="/v2/models/{name}/infer")
+        add_express_lane(app, lane, route="/v2/models/{name}/infer", most_held=_MOST_HELD)
     app.router.routes.append(documentation.static_files())
     app.add_exception_handler(404, unknown_address)
 

@@ -11,14 +11,16 @@ from starlette.types import Scope
 
 from gateway.directory import Directory
 from gateway.headers import answer_headers, onward_headers
+from gateway.intake import Intake
 from gateway.proxy import Proxy
 from gateway.quick_hop import QuickHop
 from gateway.upstreams import Upstreams
 from gateway.wire import WireFailure
 from shared.access.audit import AuditLog, Entry
-from shared.http.context import ANONYMOUS, current_context
+from shared.http.context import ANONYMOUS
 from shared.http.express import Answered, Asked
 from shared.http.middleware import AUDIT_IN_SCOPE
+from shared.problems import Problem
 from shared.settings import DOMAINS, Domain
 
 
@@ -43,11 +45,16 @@ class GatewayLane:
         self._hops = {domain: QuickHop(upstreams.urls[domain], **limits) for domain in DOMAINS}
         self._bases = {domain: upstreams.urls[domain].encode("ascii") for domain in DOMAINS}
         self._hosts = {domain: upstreams.host(domain) for domain in DOMAINS}
+        self._intake = Intake()
 
     def takes(self, scope: Scope, name: str) -> bool:
         """Where the model's service is known, and the address is a plain one."""
         raw: bytes = scope.get("raw_path") or b""
         return b"%" not in raw and not scope["query_string"] and self._directory.known(name) is not None
+
+    def refusal(self, asked: Asked) -> Problem | None:
+        """Where the model's service has said that it takes no more."""
+        return self._intake.refusal(asked)
 
     async def answer(self, asked: Asked) -> Answered:
         """One hop.
@@ -59,29 +66,34 @@ class GatewayLane:
         domain = self._directory.known(asked.name)
         assert domain is not None  # noqa: S101 - `takes` has looked
         try:
-            reply = await self._hops[domain].ask(self._head(asked.scope, domain), asked.body)
+            reply = await self._hops[domain].ask(self._head(asked, domain), asked.body)
         except WireFailure as failure:
             raise self._proxies[domain].problem_of(failure) from failure
         if reply.status == 404:
             self._directory.doubt(asked.name)
+        elif reply.status == 503:
+            self._intake.full(asked, headers=reply.headers, body=reply.body)
         headers = answer_headers(reply.headers, base=self._bases[domain])
         headers.append((b"server-timing", f"gateway;dur={(time.perf_counter() - began) * 1000:.1f}".encode()))
         return Answered(reply.status, headers, reply.body)
 
     def noted(self, asked: Asked, status: int) -> None:
         """Write into the audit log what ran."""
-        context = current_context()
         entry = Entry(
-            request_id=context.request_id if context else "",
+            request_id=asked.context.request_id,
             caller=ANONYMOUS,
             key="",
             method=asked.scope["method"],
             path=asked.scope["path"],
             status=status,
-            digest=f"sha256:{hashlib.sha256(asked.body).hexdigest()}",
+            digest=f"sha256:{hashlib.sha256(asked.body).hexdigest()}" if asked.body else "",
             bytes=len(asked.body),
         )
         asked.scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
+
+    def ended(self, asked: Asked) -> None:
+        """See `Intake`."""
+        self._intake.ended(asked)
 
     async def close(self) -> None:
         """Close idle connections."""
@@ -89,8 +101,9 @@ class GatewayLane:
             hop.close()
         await asyncio.sleep(0)  # the loop closes them in its next turn
 
-    def _head(self, scope: Scope, domain: Domain) -> bytes:
-        headers = onward_headers(scope, host=self._hosts[domain], context=current_context())
+    def _head(self, asked: Asked, domain: Domain) -> bytes:
+        scope = asked.scope
+        headers = onward_headers(scope, host=self._hosts[domain], context=asked.context, forwarded=False)
         lines = [b"POST %b HTTP/1.1\r\n" % scope["raw_path"]]
         lines += [b"%b: %b\r\n" % pair for pair in headers]
         lines += [b"%b: %b\r\n" % pair for pair in self._upstreams.credentials]

@@ -46,13 +46,14 @@ def has_body(scope: Scope) -> bool:
     )
 
 
-def onward_headers(scope: Scope, *, host: bytes, context: RequestContext | None) -> RawHeaders:
+def onward_headers(scope: Scope, *, host: bytes, context: RequestContext | None, forwarded: bool = True) -> RawHeaders:
     """Header fields of the request to the service.
 
     Args:
         scope: the request to the gateway.
         host: the service's own Host.
         context: identity of the request.
+        forwarded: whether to say where the request came from, for answers that hold addresses.
     """
     dropped = _HOP_BY_HOP | _REPLACED_ONWARD | _listed_in_connection(scope["headers"])
     headers: RawHeaders = [(b"Host", host)]
@@ -64,7 +65,8 @@ def onward_headers(scope: Scope, *, host: bytes, context: RequestContext | None)
     if chunked:
         headers = [(name, value) for name, value in headers if name != b"content-length"]
         headers.append((b"Transfer-Encoding", b"chunked"))
-    headers += _forwarded(scope)
+    if forwarded:
+        headers += _forwarded(scope)
     if context is not None:
         headers += [(name.encode(), value.encode()) for name, value in context.onward_headers().items()]
     return headers

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from gateway.wire import BrokenOff, RawHeaders, TimedOut, Unreachable
+from shared.http.express import Body
 
 _KEEPALIVE_S = 4.0
 """Below the five seconds after which uvicorn closes idle connections, so that none is used as it closes."""
@@ -47,7 +48,7 @@ class _Connection(asyncio.Protocol):
         fresh = time.monotonic() - self.idle_since < _KEEPALIVE_S
         return transport is not None and not transport.is_closing() and fresh
 
-    def ask(self, head: bytes, body: bytes) -> asyncio.Future[QuickReply]:
+    def ask(self, head: bytes, body: Body) -> asyncio.Future[QuickReply]:
         """Send a request."""
         assert self._transport is not None  # noqa: S101 - for the type checker
         self._headers, self._parts = [], []
@@ -127,7 +128,7 @@ class QuickHop:
         self._connect_timeout_s, self._answer_timeout_s = connect_timeout_s, answer_timeout_s
         self._idle: deque[_Connection] = deque()
 
-    async def ask(self, head: bytes, body: bytes) -> QuickReply:
+    async def ask(self, head: bytes, body: Body) -> QuickReply:
         """Send a request and wait for its whole answer.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from starlette.middleware import Middleware
 
 from shared.http.context import log_bindings
 from shared.http.errors import install_problem_handlers
-from shared.http.express import Express, Lane
+from shared.http.express import Express, ExpressLayer, Lane
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.presence import Presence
@@ -99,15 +100,17 @@ def create_application(
     return app
 
 
-def add_express_lane(app: FastAPI, lane: Lane, *, route: str) -> None:
+def add_express_lane(app: FastAPI, lane: Lane, *, route: str, most_held: float = math.inf) -> None:
     """Let small inference requests take the short way.
 
     Args:
         app: made by `create_application`.
         lane: what this process does with them.
         route: what metrics and logs know them by.
+        most_held: bytes of bodies that may be held for it at once; further requests are streamed.
     """
-    app.add_middleware(Express, lane=lane, telemetry=app.state.telemetry, route=route)
+    app.state.express = Express(lane=lane, telemetry=app.state.telemetry, route=route, most_held=most_held)
+    app.add_middleware(ExpressLayer, express=app.state.express)
 
 
 def _metrics_router(metrics: HttpMetrics) -> APIRouter:

@@ -32,23 +32,16 @@ _QUIET_PATHS = frozenset({"/metrics", "/health/live", "/health/ready"})
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of an answer while it is sent."""
+    """What is known of a request while it is answered."""
 
-    send: Send
     context: RequestContext
     timings: Timings
     status: int = 500
     started: bool = False
 
-    async def __call__(self, message: Message) -> None:
-        """Send a message, the first one with the request's identity."""
-        if message["type"] == "http.response.start":
-            self.started = True
-            self.status = message["status"]
-            message["headers"] = self._headers(message.get("headers", ()))
-        await self.send(message)
-
-    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def begin(self, status: int, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The answer begins; returns its header fields with the request's identity."""
+        self.started, self.status = True, status
         headers = [pair for pair in given if pair[0] not in _OWN]
         headers += (
             (b"x-request-id", self.context.request_id.encode()),
@@ -58,6 +51,16 @@ class Exchange:
         if own := self.timings.header():
             headers.append((b"server-timing", own.encode()))
         return headers
+
+    def around(self, send: Send) -> Send:
+        """The same way out, on which the answer gets those fields."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = self.begin(message["status"], message.get("headers", ()))
+            await send(message)
+
+        return sending
 
 
 class Telemetry:
@@ -91,14 +94,15 @@ class Telemetry:
         context = self.identify(scope)
         began = self.begin()
         with bound(context), collecting() as timings:
-            exchange = self.exchange(send, context, timings, scope)
+            exchange = self.exchange(context, timings, scope)
+            sending = exchange.around(send)
             try:
-                await self.app(scope, receive, exchange)
+                await self.app(scope, receive, sending)
             except Exception:
                 logger.exception("unhandled error")
                 if exchange.started:
                     raise
-                await _answer_internal_error(scope, exchange)
+                await _answer_internal_error(scope, exchange.context, sending)
             finally:
                 route = getattr(scope.get("route"), "path", None) or "unmatched"
                 self.end(scope, exchange, route, time.perf_counter() - began)
@@ -125,11 +129,11 @@ class Telemetry:
             context = tracing.active.decide(context, door=not self.behind_gateway)
         return context
 
-    def exchange(self, send: Send, context: RequestContext, timings: Timings, scope: Scope) -> Exchange:
+    def exchange(self, context: RequestContext, timings: Timings, scope: Scope) -> Exchange:
         """What is to be known of the answer; with the times of its phases, where a trace is recorded."""
         if tracing.active is not None and context.sampled and scope["path"] not in _QUIET_PATHS:
             timings.intervals = []
-        return Exchange(send, context, timings)
+        return Exchange(context, timings)
 
     def begin(self) -> float:
         """A request came; returns when (`time.perf_counter`)."""
@@ -173,9 +177,9 @@ _OWN = frozenset({b"x-request-id", b"traceparent", b"x-content-type-options"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-async def _answer_internal_error(scope: Scope, exchange: Exchange) -> None:
+async def _answer_internal_error(scope: Scope, context: RequestContext, send: Send) -> None:
     problem = InternalError("Facet failed on this request. The log holds the reason under the request id.")
-    body = problem.details(instance=scope["path"], request_id=exchange.context.request_id).model_dump_json().encode()
+    body = problem.details(instance=scope["path"], request_id=context.request_id).model_dump_json().encode()
     headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    await exchange({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await exchange({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

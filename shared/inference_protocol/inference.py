@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import SecretStr
 from starlette.types import Scope
 
-from shared.http.express import Answered, Asked
+from shared.http.express import Answered, Asked, Body
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
@@ -41,7 +41,7 @@ class Inference:
         self._signatures: WeakKeyDictionary[OnnxModel, Signature] = WeakKeyDictionary()
 
     async def run(
-        self, batchers: Batchers, body: bytes, *, name: str, version: str | None, header_length: bytes | None
+        self, batchers: Batchers, body: Body, *, name: str, version: str | None, header_length: bytes | None
     ) -> Answered:
         """Answer one request.
 
@@ -96,6 +96,9 @@ class ServiceLane:
         given = next((value for key, value in scope["headers"] if key == _TOKEN), b"")
         return hmac.compare_digest(given, self._token)
 
+    def refusal(self, asked: Asked) -> None:
+        """None: what the gateway sends on has a body with it."""
+
     async def answer(self, asked: Asked) -> Answered:
         """See `Inference.run`."""
         batchers: Batchers = asked.scope["app"].state.service.batchers
@@ -106,6 +109,9 @@ class ServiceLane:
 
     def noted(self, asked: Asked, status: int) -> None:
         """The gateway keeps the log."""
+
+    def ended(self, asked: Asked) -> None:
+        """Nothing is counted here."""
 
 
 def _signature(model: OnnxModel) -> Signature:

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from shared.http.express import Body
 from shared.inference_protocol.datatypes import BYTES
 from shared.inference_protocol.signature import Signature, Tensor
 from shared.problems import BadRequest, FieldError, UnprocessableContent, field_problem
@@ -63,7 +64,7 @@ class RequestParts:
         return request_id
 
 
-def split_request(body: bytes, *, header_bytes: int | None) -> RequestParts:
+def split_request(body: Body, *, header_bytes: int | None) -> RequestParts:
     """Take the body of a request apart.
 
     Args:
@@ -100,7 +101,7 @@ def read_request(parts: RequestParts, *, signature: Signature) -> InferenceReque
     return InferenceRequest(parts.id, inputs, _outputs(document, signature), timeout_us / 1e6)
 
 
-def _object(text: bytes | memoryview) -> dict[str, Any]:
+def _object(text: Body) -> dict[str, Any]:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -9,18 +9,24 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared.http.front import Front
+
 
 @contextmanager
 def serve(app: ASGIApp) -> Iterator[str]:
-    """Serve an application; yields its URL."""
+    """Serve an application as the fleet does (`deploy.serve`); yields its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
+        front: Any = Front
+        config = uvicorn.Config(
+            app, http=front, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

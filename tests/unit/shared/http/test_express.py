@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from shared.http.context import current_context
-from shared.http.express import LONGEST_BODY, Answered, Asked, Express
+from shared.http.express import LONGEST_BODY, Answered, Asked, Express, ExpressLayer
 from shared.http.middleware import Telemetry
-from shared.problems import NotFound
+from shared.problems import NotFound, Problem, ReducedCapacity
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.timing import timed
@@ -28,11 +28,22 @@ class Lane:
         self.willing = willing
         self.asked: list[Asked] = []
         self.statuses: list[int] = []
+        self.full = False
+        self.let_in = 0
         self.wait: asyncio.Event | None = None
         self.cancelled = False
 
     def takes(self, scope: Scope, name: str) -> bool:
         return self.willing
+
+    def refusal(self, asked: Asked) -> Problem | None:
+        if self.full:
+            return ReducedCapacity("Too many wait.", retry_after_s=3)
+        self.let_in += 1
+        return None
+
+    def ended(self, asked: Asked) -> None:
+        self.let_in -= 1
 
     async def answer(self, asked: Asked) -> Answered:
         self.asked.append(asked)
@@ -58,7 +69,7 @@ class Lane:
 class Ways:
     """An application with both ways."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, **options: Any) -> None:
         self.metrics, self.written = HttpMetrics("test"), list[bytes]()
         self.lines = RequestLines("test", write=self.written.append)
 
@@ -66,7 +77,8 @@ class Ways:
             await PlainTextResponse("long")(scope, receive, send)
 
         telemetry = Telemetry(long_way, metrics=self.metrics, lines=self.lines)
-        self.app = Express(long_way, lane=lane, telemetry=telemetry, route="/v2/models/{name}/infer")
+        self.express = Express(lane=lane, telemetry=telemetry, route="/v2/models/{name}/infer", **options)
+        self.app = ExpressLayer(long_way, express=self.express)
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://facet.example")
@@ -154,7 +166,7 @@ async def test_it_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> Non
     assert 'facet_http_requests_in_flight{process="test"} 0.0' in text
 
 
-async def called(app: Express, messages: Sequence[dict[str, Any]]) -> list[Any]:
+async def called(app: ExpressLayer, messages: Sequence[dict[str, Any]]) -> list[Any]:
     """What is sent for a request whose messages come as told; the last one is for ever."""
     left, sent = list(messages), list[Any]()
 
@@ -182,10 +194,12 @@ async def test_a_body_in_parts_is_put_together() -> None:
 
 async def test_whoever_leaves_in_the_middle_of_a_body_is_not_answered() -> None:
     lane = Lane()
+    ways = Ways(lane)
     first = {"type": "http.request", "body": b"abc", "more_body": True}
     parts: list[dict[str, Any]] = [first, {"type": "http.disconnect"}]
-    assert await called(Ways(lane).app, parts) == []
-    assert lane.asked == []
+    assert await called(ways.app, parts) == []
+    assert (lane.asked, lane.statuses, lane.let_in, ways.express.held) == ([], [], 0, 0)
+    assert 'status="499"' in ways.metrics.render().decode()
 
 
 async def test_work_for_whoever_leaves_is_cancelled() -> None:
@@ -195,8 +209,41 @@ async def test_work_for_whoever_leaves_is_cancelled() -> None:
     async with asyncio.timeout(10):
         assert await called(ways.app, [{"type": "http.request", "body": b"abcdef"}, {"type": "http.disconnect"}]) == []
     assert lane.cancelled
-    assert lane.statuses == [499]
+    assert (lane.statuses, lane.let_in, ways.express.held) == ([499], 0, 0)
     assert 'status="499"' in ways.metrics.render().decode()
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+
+
+async def test_who_is_refused_is_not_asked_for_a_body() -> None:
+    lane = Lane()
+    lane.full = True
+    ways = Ways(lane)
+    sent = await called(ways.app, [{"type": "nothing may be read"}])
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"3") in sent[0]["headers"]
+    assert b"Too many wait." in sent[1]["body"]
+    assert (lane.asked, lane.statuses, lane.let_in, ways.express.held) == ([], [503], 0, 0)
+
+
+async def test_what_is_let_in_is_let_out_whatever_becomes_of_it() -> None:
+    lane = Lane()
+    ways = Ways(lane)
+    async with ways.client() as client:
+        for name in ("tiny", "unknown", "broken"):
+            await client.post(f"/v2/models/{name}/infer", content=b"x")
+    assert (lane.let_in, ways.express.held) == (0, 0)
+
+
+async def test_bodies_beyond_what_may_be_held_are_streamed() -> None:
+    lane = Lane()
+    lane.wait = asyncio.Event()
+    ways = Ways(lane, most_held=10)
+    async with ways.client() as client:
+        first = asyncio.create_task(client.post(INFER, content=b"123456"))
+        await asyncio.sleep(0.02)
+        assert (await client.post(INFER, content=b"12345")).text == "long"
+        lane.wait.set()
+        assert (await first).status_code == 200
+        assert (await client.post(INFER, content=b"12345")).text.startswith("short")
