@@ -66,7 +66,9 @@ class GatewayLane:
         domain = self._directory.known(asked.name)
         assert domain is not None  # noqa: S101 - `takes` has looked
         try:
-            reply = await self._hops[domain].ask(self._head(asked, domain), asked.body)
+            reply = await self._hops[domain].ask(
+                self._head(asked, domain), asked.body, meanwhile=lambda: self._digest(asked)
+            )
         except WireFailure as failure:
             raise self._proxies[domain].problem_of(failure) from failure
         if reply.status == 404:
@@ -86,10 +88,16 @@ class GatewayLane:
             method=asked.scope["method"],
             path=asked.scope["path"],
             status=status,
-            digest=f"sha256:{hashlib.sha256(asked.body).hexdigest()}" if asked.body else "",
+            digest=self._digest(asked),
             bytes=len(asked.body),
         )
         asked.scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
+
+    def _digest(self, asked: Asked) -> str:
+        """For the audit log: computed while the service works, when the body has just passed through the caches."""
+        if asked.body and not asked.digest:
+            asked.digest = f"sha256:{hashlib.sha256(asked.body).hexdigest()}"
+        return asked.digest
 
     def ended(self, asked: Asked) -> None:
         """See `Intake`."""

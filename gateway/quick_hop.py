@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -128,12 +129,13 @@ class QuickHop:
         self._connect_timeout_s, self._answer_timeout_s = connect_timeout_s, answer_timeout_s
         self._idle: deque[_Connection] = deque()
 
-    async def ask(self, head: bytes, body: Body) -> QuickReply:
+    async def ask(self, head: bytes, body: Body, *, meanwhile: Callable[[], object] = lambda: None) -> QuickReply:
         """Send a request and wait for its whole answer.
 
         Args:
             head: request line and header fields, with the empty line behind them.
             body: of the request.
+            meanwhile: called when the request is on its way.
 
         Raises:
             WireFailure: there is no answer.
@@ -142,7 +144,9 @@ class QuickHop:
         done = False
         try:
             async with asyncio.timeout(self._answer_timeout_s):
-                reply = await connection.ask(head, body)
+                answer = connection.ask(head, body)
+                meanwhile()
+                reply = await answer
             done = True
             return reply
         except TimeoutError:

@@ -52,6 +52,7 @@ class Asked:
         name: of the model.
         version: as asked for, None where it was not.
         body: of the request; empty where it is refused before it was read.
+        digest: of the body, where a lane has computed one.
     """
 
     scope: Scope
@@ -60,6 +61,7 @@ class Asked:
     name: str
     version: str | None
     body: Body = b""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

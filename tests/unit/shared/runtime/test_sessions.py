@@ -57,9 +57,10 @@ def test_wrong_weights_are_not_opened(tmp_path: Path) -> None:
         OnnxModel.open(folder, threads=1)
 
 
-def test_threads_are_explicit_and_do_not_spin() -> None:
+def test_threads_are_explicit_and_spin_for_a_moment_within_a_run_only() -> None:
     options = session_options(3)
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     assert not options.enable_cpu_mem_arena
