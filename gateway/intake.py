@@ -54,6 +54,7 @@ class Intake:
             model.raise_limit(time.monotonic())
             if model.in_flight >= model.limit:
                 return model.problem
+        asked.before = model.in_flight
         model.in_flight += 1
         return None
 
@@ -82,5 +83,5 @@ class Intake:
                 return
             problem = ReducedCapacity(str(said["detail"]), retry_after_s=int(fields[_RETRY_AFTER]))
             model = self._models[asked.name, asked.version]
-            model.limit = max(1, min(model.limit, model.in_flight - 1))
+            model.limit = max(1, min(model.limit, asked.before))
             model.step, model.raised_at, model.problem = 1, time.monotonic(), problem

@@ -53,6 +53,7 @@ class Asked:
         version: as asked for, None where it was not.
         body: of the request; empty where it is refused before it was read.
         digest: of the body, where a lane has computed one.
+        before: how many were in when it was let in, where a lane counts them.
     """
 
     scope: Scope
@@ -62,6 +63,7 @@ class Asked:
     version: str | None
     body: Body = b""
     digest: str = ""
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
