@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import anyio
 
@@ -186,15 +187,14 @@ class Follower:
         card, content = deployment.card, await self._fetch(deployment.blob)
         await asyncio.to_thread(verify, content, card, most_bytes=self._most_bytes)
         size = await try_model(content, card, self._limits)
-        model = await asyncio.to_thread(OnnxModel, card, content, threads=self._limits.threads)
         interruption = Interruption()
         timer = asyncio.get_running_loop().call_later(self._limits.timeout_s, interruption.interrupt)
+        made = partial(OnnxModel.made, card, content, threads=self._limits.threads, shared=True)
         try:
             with interruptible(interruption):
-                await asyncio.to_thread(model.warm_up, size=size, sizes=warm_up_sizes(card))
+                return await asyncio.to_thread(made, size=size, sizes=warm_up_sizes(card))
         finally:
             timer.cancel()
-        return model
 
     async def _fetch(self, blob: str) -> bytes:
         """The file; asked for again until the store answers."""

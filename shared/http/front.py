@@ -15,11 +15,12 @@ from typing import Any, Final, cast
 import httptools
 from starlette.types import Scope
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from shared.http.errors import PROTOCOL_PATH
 from shared.http.express import Answered, Express, Passage
+from shared.http.front_parts import IdleableProtocol, RequestHead
 
 _BEGINNING: Final = f"POST {PROTOCOL_PATH}models/".encode()
 _HEAD_END: Final = b"\r\n\r\n"
@@ -30,7 +31,6 @@ _MOST_AHEAD: Final = 64 * 1024
 _ONE_PIECE: Final = 64 * 1024
 """Bytes of an answer up to which joining head and body costs less than a second write."""
 
-_NEVER_S: Final = 1e6
 _BUSY_PAUSE_S: Final = 1.0
 
 _new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
@@ -52,54 +52,6 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-class _Head:
-    """Reads the head of a request; what is odd about it raises, and is then uvicorn's to answer."""
-
-    def __init__(self, head: bytes) -> None:
-        self.url, self.headers = b"", list[tuple[bytes, bytes]]()
-        parser = httptools.HttpRequestParser(self)
-        parser.feed_data(head)
-        self.method = parser.get_method().decode("ascii")
-        self.version = parser.get_http_version()
-        self.keep_alive = parser.should_keep_alive()
-
-    def on_url(self, url: bytes) -> None:
-        """See httptools."""
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """See httptools."""
-        self.headers.append((name.lower(), value))
-
-
-class _Uvicorn(HttpToolsProtocol):
-    """uvicorn's protocol, which leaves idle connections to `Front`."""
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.timeout_keep_alive = cast("int", _NEVER_S)
-        self.answered_at = 0.0
-
-    @property
-    def idle(self) -> bool:
-        """Whether it is between two requests, its parser included."""
-        cycle: Any = self.cycle  # None at first, whatever its type says
-        if cycle is None:
-            return self.scope is cycle  # it makes one at the first byte of a request
-        return self.scope is cycle.scope and cycle.response_complete and not cycle.more_body
-
-    def on_response_complete(self) -> None:
-        """See uvicorn."""
-        super().on_response_complete()
-        self.answered_at = self.loop.time()
-
-
 class Front(asyncio.BufferedProtocol):
     """One connection. Give the class to uvicorn as its `http`.
 
@@ -117,7 +69,7 @@ class Front(asyncio.BufferedProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._inner = _Uvicorn(config, server_state, app_state, _loop)
+        self._inner = IdleableProtocol(config, server_state, app_state, _loop)
         self._idle_s = float(config.timeout_keep_alive)
         app = config.loaded_app
         self._app: Any = getattr(app, "app", app)  # uvicorn's layer that believes proxies is around it
@@ -214,7 +166,7 @@ class Front(asyncio.BufferedProtocol):
         if end < len(_HEAD_END):
             return False
         try:
-            head = _Head(text[:end])
+            head = RequestHead(text[:end])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return False
         passage = self._enter(head)
@@ -224,7 +176,7 @@ class Front(asyncio.BufferedProtocol):
         self._begin(passage, data[end:])
         return True
 
-    def _enter(self, head: _Head) -> Passage | None:
+    def _enter(self, head: RequestHead) -> Passage | None:
         assert self._express is not None  # noqa: S101 - for the type checker
         path, _, query = head.url.partition(b"?")
         if head.version != "1.1" or b"%" in path or b"#" in head.url or self._inner.root_path:

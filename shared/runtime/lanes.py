@@ -16,6 +16,9 @@ import numpy as np
 from shared.runtime.batch_items import Answer, Arrays, Batch, Item, Way
 from shared.runtime.interruption import Interrupted, interruptible
 
+_LONGEST_ROW_S = 0.1
+"""Of a row with all threads; where it takes longer, whoever comes first is answered first, with all threads."""
+
 Compute = Callable[[Arrays], Answer]
 
 
@@ -55,7 +58,9 @@ class Lanes:
         """
         if not self.free:
             return None
-        return self.wide if self.narrow is None or (waiting < 2 and not self.running) else self.narrow
+        if self.narrow is not None and (self.running or waiting > 1) and self.wide.pace.predict(1) <= _LONGEST_ROW_S:
+            return self.narrow
+        return None if self.running else self.wide
 
     def expected_s(self, rows: int, most: int) -> float:
         """Seconds until a request that came now would begin.

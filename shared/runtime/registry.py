@@ -91,7 +91,7 @@ class ModelRegistry:
         for folder in self._folders():
             label = f"{folder.parent.name} {folder.name}"
             try:
-                model = OnnxModel.open(folder, threads=self._threads)
+                model = OnnxModel.open(folder, threads=self._threads, shared=True)
                 _require_own_folder(model.card, folder)
                 seconds = model.warm_up()
             except Exception as error:  # onnxruntime raises a type of its own per failure

@@ -21,6 +21,7 @@ from shared.telemetry.timing import note_model
 
 _TRIES = 5
 _TOO_QUICK_FOR_THREADS_S = 0.001
+_CLEARLY_SLOW_S = 0.01
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
@@ -54,8 +55,13 @@ class OnnxModel:
         self.lanes = 1
 
     @classmethod
-    def open(cls, folder: Path, *, threads: int) -> OnnxModel:
+    def open(cls, folder: Path, *, threads: int, shared: bool = False) -> OnnxModel:
         """Open the model of a folder, comparing its file with the card first.
+
+        Args:
+            folder: that holds both.
+            threads: of one run.
+            shared: whether many requests will share it, so that some of them are to be computed beside each other.
 
         Raises:
             DigestMismatch: the weights are not those of the card.
@@ -64,25 +70,51 @@ class OnnxModel:
         card = read_card(folder)
         weights = read_weights(folder, card)
         verify(weights, card, most_bytes=max(MOST_BYTES, len(weights)))
-        return cls.made(card, weights, threads=threads)
+        return cls.made(card, weights, threads=threads, shared=shared)
 
     @classmethod
-    def made(cls, card: UploadedCard, weights: bytes, *, threads: int) -> OnnxModel:
-        """Make a session, on one thread where more would not pay, and a second one on one thread where they do.
+    def made(
+        cls,
+        card: UploadedCard,
+        weights: bytes,
+        *,
+        threads: int,
+        shared: bool = False,
+        size: int = 64,
+        sizes: Mapping[str, int] | None = None,
+    ) -> OnnxModel:
+        """Make a session and run it once; on one thread where more would not pay.
 
         Waking a thread that does not spin takes longer than it helps in a run of less than a millisecond, and the other
         core has something to do meanwhile. A card that names its threads is obeyed.
+
+        Args:
+            card: the model's card.
+            weights: content of the ONNX file.
+            threads: of one run.
+            shared: see `open`.
+            size: of every named axis but the batch, for runs that try it.
+            sizes: of some by name, instead.
         """
         model = cls(card, weights, threads=threads)
+        model.warm_up(size=size, sizes=sizes)
         if threads == 1 or card.runtime.threads is not None:
             return model
-        model.warm_up()
-        quickest = min(model.warm_up() for _ in range(_TRIES))
-        narrow = cls(card, weights, threads=1)
-        if quickest <= _TOO_QUICK_FOR_THREADS_S:
-            return narrow
-        model.narrow, model.lanes = narrow, threads
+        if model._is_quick(size, sizes):
+            return cls(card, weights, threads=1)
+        if shared:
+            model.narrow, model.lanes = cls(card, weights, threads=1), threads
         return model
+
+    def _is_quick(self, size: int, sizes: Mapping[str, int] | None) -> bool:
+        """Whether one of a few runs takes too little time for several threads; a long one needs no second try."""
+        for _ in range(_TRIES):
+            seconds = self.warm_up(size=size, sizes=sizes)
+            if seconds <= _TOO_QUICK_FOR_THREADS_S:
+                return True
+            if seconds > _CLEARLY_SLOW_S:
+                return False
+        return False
 
     def run(self, inputs: Tensors, *, common: Tensors | None = None) -> list[NDArray[Any]]:
         """Run the graph; outputs come in the order of the card, or of `outputs`.

@@ -170,3 +170,12 @@ async def test_the_wait_that_is_told_counts_all_lanes() -> None:
         assert 34 <= int(refused.value.headers["Retry-After"]) <= 35
         model.let_go(7)
         await asyncio.gather(*both, *rest)
+
+
+async def test_a_slow_model_has_all_threads_for_whoever_came_first() -> None:
+    model = Model()
+    model.let_go(20)
+    async with batcher(model, rows=1) as made:
+        made._lanes.wide.pace.learn(1, 5.0)
+        await asyncio.gather(*(ask(made, value) for value in range(4)))
+    assert model.runs == [("wide", 1)] * 4
