@@ -23,7 +23,7 @@ from shared.http.context import RequestContext, bind, unbind
 from shared.http.errors import PROTOCOL_PATH, problem_response
 from shared.http.middleware import Telemetry
 from shared.http.presence import PATIENCE_S
-from shared.problems import InternalError, Problem
+from shared.problems import InternalError, Problem, RequestTimeout
 from shared.telemetry import tracing
 from shared.telemetry.timing import Timings, collect, uncollect
 
@@ -149,11 +149,13 @@ class Passage:
         if problem is None:
             self._let_in = True
             return None
-        token = bind(self._asked.context)
-        try:
-            return self._told(problem)
-        finally:
-            unbind(token)
+        return self._told(problem)
+
+    def stalled(self) -> Answered:
+        """What it is answered when its body stops coming."""
+        return self._told(
+            RequestTimeout("The rest of the body did not come. Send the request again, over a new connection.")
+        )
 
     async def answer(self, body: Body) -> Answered:
         """What it is answered with; problems are answers too.
@@ -192,7 +194,11 @@ class Passage:
         return Answered(answered.status, self._exchange.begin(answered.status, answered.headers), answered.body)
 
     def _told(self, problem: Problem) -> Answered:
-        response = problem_response(problem, path=self._asked.scope["path"])
+        token = bind(self._asked.context)
+        try:
+            response = problem_response(problem, path=self._asked.scope["path"])
+        finally:
+            unbind(token)
         return self._finished(Answered(response.status_code, response.raw_headers, bytes(response.body)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import threading
+from functools import partial
 from typing import Any, Final, cast
 
 import httptools
@@ -32,6 +33,7 @@ _ONE_PIECE: Final = 64 * 1024
 """Bytes of an answer up to which joining head and body costs less than a second write."""
 
 _BUSY_PAUSE_S: Final = 1.0
+_STALLED_S: Final = 20.0
 
 _new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _new_bytearray.argtypes, _new_bytearray.restype = [ctypes.c_char_p, ctypes.c_ssize_t], ctypes.py_object
@@ -132,7 +134,7 @@ class Front(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See `asyncio.BufferedProtocol`."""
         if self._arrived < len(self._body):
-            self._arrived += nbytes
+            self._arrived, self._active = self._arrived + nbytes, self._loop.time()
             if self._arrived == len(self._body):
                 self._answer()
             return
@@ -179,7 +181,7 @@ class Front(asyncio.BufferedProtocol):
     def _enter(self, head: RequestHead) -> Passage | None:
         assert self._express is not None  # noqa: S101 - for the type checker
         path, _, query = head.url.partition(b"?")
-        if head.version != "1.1" or b"%" in path or b"#" in head.url or self._inner.root_path:
+        if head.version != "1.1" or not path.isascii() or b"%" in path or b"#" in head.url or self._inner.root_path:
             return None
         scope: Scope = {
             "type": "http",
@@ -214,16 +216,18 @@ class Front(asyncio.BufferedProtocol):
         assert self._passage is not None  # noqa: S101 - for the type checker
         self._task = self._loop.create_task(self._work(self._passage, body))
         self._server.tasks.add(self._task)
-        self._task.add_done_callback(self._server.tasks.discard)
+        self._task.add_done_callback(partial(self._worked, self._passage))
 
     async def _work(self, passage: Passage, body: memoryview) -> None:
-        try:
-            answered = await passage.answer(body)
-        except asyncio.CancelledError:
-            passage.end()
-            raise
+        answered = await passage.answer(body)
         self._task = None
         self._finish(passage, answered)
+
+    def _worked(self, passage: Passage, task: asyncio.Task[None]) -> None:
+        """Whatever became of it; a task may be cancelled before it has begun."""
+        self._server.tasks.discard(task)
+        if task.cancelled():
+            passage.end()
 
     def _finish(self, passage: Passage, answered: Answered) -> None:
         """Write the answer, and go on with what has come meanwhile."""
@@ -260,8 +264,15 @@ class Front(asyncio.BufferedProtocol):
             self._transport.writelines((b"".join(head), answered.body))
 
     def _close_if_idle(self) -> None:
-        """Close the connection when nothing has been asked on it for as long as uvicorn keeps one."""
+        """Close the connection when nothing has been asked on it for as long as uvicorn keeps one.
+
+        And give up a body of which nothing has come for a while: what it holds is there for others.
+        """
         now = self._loop.time()
+        if self._passage is not None and self._task is None and now - self._active > _STALLED_S:
+            self._keep_alive = False
+            self._finish(self._passage, self._passage.stalled())
+            return
         left = max(self._active, self._inner.answered_at) + self._idle_s - now
         busy = self._passage is not None or not self._inner.idle
         if left <= 0 and not busy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 
+from shared.http import front
 from shared.http.application import add_express_lane, create_application
 from shared.http.express import Answered, Asked
 from shared.http.front import Front
@@ -105,9 +107,9 @@ def served(*, idle_s: int = 5) -> Iterator[Door]:
     app = application(lane)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        front: Any = Front
+        protocol: Any = Front
         config = uvicorn.Config(
-            app, http=front, log_config=None, ws="none", timeout_graceful_shutdown=5, timeout_keep_alive=idle_s
+            app, http=protocol, log_config=None, ws="none", timeout_graceful_shutdown=5, timeout_keep_alive=idle_s
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -372,6 +374,41 @@ def test_work_for_who_leaves_is_given_up(door: Door) -> None:
     assert door.lane.statuses.get(timeout=PATIENCE_S) == 499
     door.await_in_metrics(door.counted(499))
     door.require_empty()
+
+
+def test_nothing_is_left_of_those_who_ask_and_are_gone_at_once(door: Door) -> None:
+    for _ in range(100):
+        connection = door.connect()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed
+        connection.sendall(infer(b"abc"))
+        connection.close()
+    door.require_empty()
+    door.await_in_metrics('facet_http_requests_in_flight{process="test"} 0.0')
+
+
+def test_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "_STALLED_S", 1.0)
+    with served(idle_s=1) as door, door.connect() as connection:
+        connection.sendall(infer(b"x" * 1000)[:-1])
+        answers = Answers(connection)
+        status, headers, body = answers.next()
+        assert (status, headers["connection"]) == (408, "close")
+        assert b"The rest of the body did not come" in body
+        assert answers.closed()
+        door.require_empty()
+        door.await_in_metrics(door.counted(408))
+
+
+def test_a_slow_body_is_not_given_up_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "_STALLED_S", 1.0)
+    with served(idle_s=1) as door, door.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        request = infer(b"12345678")
+        connection.sendall(request[:-8])
+        for index in range(len(request) - 8, len(request)):
+            time.sleep(0.4)
+            connection.sendall(request[index : index + 1])
+        assert Answers(connection).next()[2] == b"12345678"
 
 
 def test_what_comes_while_an_answer_is_made_waits_its_turn(door: Door) -> None:
