@@ -14,9 +14,10 @@ from gateway import catalogue, documentation, events, files, home, inference_pro
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
 from gateway.access.layer import Access
+from gateway.access.meter import Meter
 from gateway.catalogue import Catalogue
 from gateway.directory import Directory
-from gateway.express import GatewayLane
+from gateway.express import GatewayLane, KeyCheck
 from gateway.idempotency.layer import Idempotency
 from gateway.idempotency.store import IdempotencyStore
 from gateway.inference_protocol import model_routes
@@ -87,7 +88,9 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
 
     proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
-    lane = GatewayLane(state.upstreams, state.directory, proxies, state.audit)
+    meter = Meter(Quotas(redis), settings)
+    keys = KeyCheck(authenticator, meter) if settings.api_keys else None
+    lane = GatewayLane(state.upstreams, state.directory, proxies, state.audit, keys=keys)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -109,7 +112,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
         lifespan=lifespan,
         own_openapi=False,
         layers=[
-            Middleware(Access, settings=settings, authenticator=authenticator, quotas=Quotas(redis), audit=state.audit),
+            Middleware(Access, settings=settings, authenticator=authenticator, meter=meter, audit=state.audit),
             Middleware(Idempotency, store=IdempotencyStore(redis, state.blobs, settings)),
         ],
     )
@@ -118,7 +121,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
-    _add_routes(app, state, proxies, lane if wire is None and not settings.api_keys else None)
+    _add_routes(app, state, proxies, lane if wire is None else None)
     return app
 
 

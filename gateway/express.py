@@ -1,4 +1,4 @@
-"""The gateway's side of the short way: audit, one hop, and the service's answer as it is."""
+"""The gateway's side of the short way: quotas, audit, one hop, and the service's answer as it is."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from gateway.access.authentication import Authenticator
+from gateway.access.meter import Meter
 from gateway.directory import Directory
 from gateway.headers import answer_headers, onward_headers
 from gateway.intake import Intake
 from gateway.proxy import Proxy
 from gateway.quick_hop import QuickHop
+from gateway.state import KEY_IN_SCOPE
 from gateway.upstreams import Upstreams
 from gateway.wire import WireFailure
 from shared.access.audit import AuditLog, Entry
+from shared.access.keys import ApiKey
+from shared.access.scopes import grants, needed_scope
 from shared.http.context import ANONYMOUS
 from shared.http.express import Answered, Asked
 from shared.http.middleware import AUDIT_IN_SCOPE
@@ -24,20 +31,36 @@ from shared.problems import Problem
 from shared.settings import DOMAINS, Domain
 
 
+@dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """What is needed of callers who show keys."""
+
+    authenticator: Authenticator
+    meter: Meter
+
+
 class GatewayLane:
-    """Passes small tensors on. Only where nobody is asked for keys: quotas and scopes are on the long way.
+    """Passes small tensors on. Where keys are asked for, those of keys that were good a moment ago and may do this.
 
     Args:
         upstreams: the services.
         directory: knows which has a model.
         proxies: know how each failure is told.
         audit: the log.
+        keys: where keys are asked for.
     """
 
     def __init__(
-        self, upstreams: Upstreams, directory: Directory, proxies: Mapping[Domain, Proxy], audit: AuditLog
+        self,
+        upstreams: Upstreams,
+        directory: Directory,
+        proxies: Mapping[Domain, Proxy],
+        audit: AuditLog,
+        *,
+        keys: KeyCheck | None = None,
     ) -> None:
         self._upstreams, self._directory, self._proxies, self._audit = upstreams, directory, proxies, audit
+        self._keys = keys
         limits = {
             "connect_timeout_s": upstreams.connect_timeout_s,
             "answer_timeout_s": upstreams.answer_timeout_s,
@@ -48,20 +71,43 @@ class GatewayLane:
         self._intake = Intake()
 
     def takes(self, scope: Scope, name: str) -> bool:
-        """Where the model's service is known, and the address is a plain one."""
+        """Where the model's service and the caller are known, and the address is a plain one."""
         raw: bytes = scope.get("raw_path") or b""
-        return b"%" not in raw and not scope["query_string"] and self._directory.known(name) is not None
+        if b"%" in raw or scope["query_string"] or self._directory.known(name) is None:
+            return False
+        if self._keys is None:
+            return True
+        key = self._keys.authenticator.remembered(Headers(scope=scope))
+        if key is None or not grants(key.scopes, needed_scope(scope["method"], scope["path"])):
+            return False
+        scope[KEY_IN_SCOPE] = key
+        return True
 
     def refusal(self, asked: Asked) -> Problem | None:
         """Where the model's service has said that it takes no more."""
         return self._intake.refusal(asked)
 
     async def answer(self, asked: Asked) -> Answered:
-        """One hop.
+        """One hop, paid for.
 
         Raises:
-            Problem: the service could not be asked.
+            Problem: the quota is used up, or the service could not be asked.
         """
+        key: ApiKey | None = asked.scope.get(KEY_IN_SCOPE)
+        if key is None or self._keys is None:
+            return await self._passed_on(asked)
+        meter = self._keys.meter
+        asked.context = asked.context.on_behalf_of(key.owner, job_limit=str(meter.limits(key).jobs))
+        left = await meter.spend(key, reads_only=False, size=len(asked.body))
+        try:
+            answered = await self._passed_on(asked)
+        except Problem as problem:
+            problem.headers.update(left)
+            raise
+        told = [(name.lower().encode(), value.encode()) for name, value in left.items()]
+        return Answered(answered.status, [*answered.headers, *told], answered.body)
+
+    async def _passed_on(self, asked: Asked) -> Answered:
         began = time.perf_counter()
         domain = self._directory.known(asked.name)
         assert domain is not None  # noqa: S101 - `takes` has looked
@@ -81,10 +127,11 @@ class GatewayLane:
 
     def noted(self, asked: Asked, status: int) -> None:
         """Write into the audit log what ran."""
+        key: ApiKey | None = asked.scope.get(KEY_IN_SCOPE)
         entry = Entry(
             request_id=asked.context.request_id,
-            caller=ANONYMOUS,
-            key="",
+            caller=key.owner if key else ANONYMOUS,
+            key=key.id if key else "",
             method=asked.scope["method"],
             path=asked.scope["path"],
             status=status,

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.authentication import Authenticator
-from gateway.promptness import promptly
+from gateway.access.meter import Meter
 from gateway.state import KEY_IN_SCOPE
 from shared.access.audit import AuditLog, Entry
-from shared.access.keys import ApiKey, Limits
-from shared.access.quotas import READS_PER_REQUEST, Grant, Policy, Quotas, limits_of
+from shared.access.keys import ApiKey
 from shared.access.scopes import PUBLIC, grants, needed_scope
 from shared.http.context import ANONYMOUS, bound, current_context, new_context
 from shared.http.errors import problem_response
 from shared.http.middleware import AUDIT_IN_SCOPE
-from shared.problems import Forbidden, Problem, QuotaExceeded, ServiceUnavailable
+from shared.problems import Forbidden, Problem
 from shared.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -67,19 +63,19 @@ class Access:
 
     Args:
         app: the application inside.
-        settings: whether keys are asked for, and quotas.
+        settings: whether keys are asked for.
         authenticator: finds keys.
-        quotas: counts.
+        meter: counts.
         audit: the log.
     """
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, authenticator: Authenticator, quotas: Quotas, audit: AuditLog
+        self, app: ASGIApp, *, settings: Settings, authenticator: Authenticator, meter: Meter, audit: AuditLog
     ) -> None:
         self._app = app
         self._settings = settings
         self._authenticator = authenticator
-        self._quotas = quotas
+        self._meter = meter
         self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,12 +99,13 @@ class Access:
         if visit.key is None:
             await self._app(scope, receive, visit.write)
             return
-        limits = limits_of(visit.key.limits, self._settings)
+        limits = self._meter.limits(visit.key)
         context = (current_context() or new_context()).on_behalf_of(visit.key.owner, job_limit=str(limits.jobs))
         scope[KEY_IN_SCOPE] = visit.key
         with bound(context):
             await self._app(scope, receive, visit.write)
-        await self._charge_rest(scope, visit, limits)
+        if visit.bytes and not _announced(Headers(scope=scope)):
+            await self._meter.charge(visit.key, size=visit.bytes)
 
     async def _admit(self, scope: Scope, visit: _Visit) -> None:
         """Let the request in, or say why not."""
@@ -124,32 +121,8 @@ class Access:
                 f"This API key lacks the scope {needed}. It has: {', '.join(key.scopes)}.",
                 headers={"WWW-Authenticate": challenge},
             )
-        await self._spend(scope, visit, key, announced=_announced(headers))
-
-    async def _spend(self, scope: Scope, visit: _Visit, key: ApiKey, *, announced: int) -> None:
-        limits = limits_of(key.limits, self._settings)
-        amounts = _amounts(limits, reads_only=scope["method"] in _SAFE, size=announced)
-        try:
-            async with promptly():
-                grant = await self._quotas.spend(key.owner, amounts)
-        except ServiceUnavailable:
-            # The key is known from before; work that needs no Redis goes on, uncounted.
-            logger.warning("quotas are not counted: Redis does not answer")
-            return
-        visit.headers = grant.headers(limits.jobs)
-        if not grant.granted:
-            raise _exceeded(grant, visit.headers)
-
-    async def _charge_rest(self, scope: Scope, visit: _Visit, limits: Limits) -> None:
-        """Bodies without a Content-Length are charged when their size is known."""
-        if visit.key is None or not visit.bytes or _announced(Headers(scope=scope)):
-            return
-        try:
-            async with promptly():
-                amounts = {Policy("bytes", limits.bytes_per_minute or 0): visit.bytes}
-                await self._quotas.spend(visit.key.owner, amounts, force=True)
-        except ServiceUnavailable:
-            logger.warning("quotas are not counted: Redis does not answer")
+        reads_only = scope["method"] in _SAFE
+        visit.headers = await self._meter.spend(key, reads_only=reads_only, size=_announced(headers))
 
     def _note(self, scope: Scope, visit: _Visit) -> None:
         """Write into the log what ran, or was refused."""
@@ -170,26 +143,7 @@ class Access:
         scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
 
 
-def _amounts(limits: Limits, *, reads_only: bool, size: int) -> dict[Policy, int]:
-    requests = limits.requests_per_minute or 0
-    if reads_only:
-        return {Policy("reads", requests * READS_PER_REQUEST): 1}
-    return {Policy("requests", requests): 1, Policy("bytes", limits.bytes_per_minute or 0): size}
-
-
 def _announced(headers: Headers) -> int:
     """Bytes of the body by its Content-Length; 0 where it has none."""
     length = headers.get("content-length", "")
     return int(length[:20]) if length.isascii() and length.isdigit() else 0
-
-
-def _exceeded(grant: Grant, headers: dict[str, str]) -> QuotaExceeded:
-    short = grant.violated
-    names = " and ".join(f"{item.policy.limit} {item.policy.name}" for item in short)
-    wait = max(item.reset_s for item in short)
-    return QuotaExceeded(
-        f"The quota of {names} in a minute is used up. It is full again in {wait} s.",
-        policies=[item.policy.name for item in short],
-        retry_after_s=wait,
-        headers=headers,
-    )
