@@ -21,8 +21,8 @@ from shared.inference_protocol.inference import Inference, ServiceLane
 from shared.inference_protocol.routes import inference_router
 from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
+from shared.runtime.batch_items import BatchLimits
 from shared.runtime.batchers import BatchedModel, Batchers
-from shared.runtime.batching import BatchLimits
 from shared.runtime.listing import models_router
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
 from shared.runtime.registry import ModelRegistry

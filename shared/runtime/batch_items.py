@@ -1,8 +1,9 @@
-"""What a batcher holds: items, those who wait for them, and the batch under way."""
+"""What a batcher holds, takes and tells of: items, those who wait for them, batches, limits, reports."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,3 +98,42 @@ class Batch:
     def expected_rest_s(self, now: float) -> float:
         """Seconds it will take from now (`time.monotonic`) on."""
         return max(0.0, self.way.pace.predict(self.rows) - (now - self.began))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What a batcher takes.
+
+    Attributes:
+        rows: most rows of a batch; an item that has more is computed alone.
+        queue: most items that wait; beyond it, or sooner where answers take long, callers are refused with the time
+            after which to try again.
+        cost: most cost of a batch, where items say what they cost (pixels, steps).
+        tolerated_s: seconds from arrival to answer beyond which fewer requests are let in.
+        coalesce: whether equal items that are under way at the same time are computed once.
+        answers: how many answers are kept for equal items that come later; 0 keeps none.
+    """
+
+    rows: int = 16
+    queue: int = 256
+    cost: float = math.inf
+    tolerated_s: float = math.inf
+    coalesce: bool = False
+    answers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What a batch was, for metrics.
+
+    Attributes:
+        items: how many requests it answered.
+        rows: how many rows they had.
+        infer_s: seconds that the model ran.
+        waiting: items left in the queue when it began.
+    """
+
+    items: int
+    rows: int
+    infer_s: float
+    waiting: int

@@ -10,8 +10,8 @@ from weakref import WeakSet
 
 import anyio.from_thread
 
-from shared.runtime.batch_items import Answer, Arrays
-from shared.runtime.batching import Batcher, BatchLimits
+from shared.runtime.batch_items import Answer, Arrays, BatchLimits
+from shared.runtime.batching import Batcher
 from shared.runtime.cards import UploadedCard
 from shared.runtime.metrics import BatchMetrics
 from shared.runtime.sessions import OnnxModel

@@ -13,12 +13,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from shared.http.presence import while_present
 from shared.problems import GatewayTimeout, ReducedCapacity, ServiceUnavailable
 from shared.runtime.batch_counts import BatchCounts
-from shared.runtime.batch_items import Answer, Arrays, Batch, Done, Item, Waiter, Way
+from shared.runtime.batch_items import Answer, Arrays, Batch, BatchLimits, BatchReport, Done, Item, Waiter, Way
 from shared.runtime.known_answers import KnownAnswers
 from shared.runtime.lanes import Compute, Lanes, computed
 from shared.runtime.limits import ConcurrencyLimit
@@ -27,45 +26,6 @@ from shared.telemetry.timing import count_batch
 _QUICK_S = 0.001
 _ALIKE = 8
 """Batches of one kind in a row, after which they are known."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """What a batcher takes.
-
-    Attributes:
-        rows: most rows of a batch; an item that has more is computed alone.
-        queue: most items that wait; beyond it, or sooner where answers take long, callers are refused with the time
-            after which to try again.
-        cost: most cost of a batch, where items say what they cost (pixels, steps).
-        tolerated_s: seconds from arrival to answer beyond which fewer requests are let in.
-        coalesce: whether equal items that are under way at the same time are computed once.
-        answers: how many answers are kept for equal items that come later; 0 keeps none.
-    """
-
-    rows: int = 16
-    queue: int = 256
-    cost: float = math.inf
-    tolerated_s: float = math.inf
-    coalesce: bool = False
-    answers: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """What a batch was, for metrics.
-
-    Attributes:
-        items: how many requests it answered.
-        rows: how many rows they had.
-        infer_s: seconds that the model ran.
-        waiting: items left in the queue when it began.
-    """
-
-    items: int
-    rows: int
-    infer_s: float
-    waiting: int
 
 
 class Batcher:

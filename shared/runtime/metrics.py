@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shared.runtime.batching import Batcher, BatchReport
+from shared.runtime.batch_items import BatchReport
+from shared.runtime.batching import Batcher
 from shared.runtime.slots import Slots
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.problems import GatewayTimeout, ServiceUnavailable
-from shared.runtime.batch_items import Answer, Arrays
-from shared.runtime.batching import Batcher, BatchLimits, BatchReport
+from shared.runtime.batch_items import Answer, Arrays, BatchLimits, BatchReport
+from shared.runtime.batching import Batcher
 from shared.runtime.interruption import current_interruption
 from shared.runtime.pace import Pace
 

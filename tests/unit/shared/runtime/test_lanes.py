@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from shared.problems import ReducedCapacity
-from shared.runtime.batch_items import Answer, Arrays
-from shared.runtime.batching import Batcher, BatchLimits
+from shared.runtime.batch_items import Answer, Arrays, BatchLimits
+from shared.runtime.batching import Batcher
 
 PATIENCE_S = 20
 
