@@ -56,16 +56,17 @@ class Pace:
 
         Larger ones would make everybody in them wait for each other without doing more work in a second: a model that
         takes 200 ms a row is run on single rows, one that takes 0.1 ms a row and 1 ms a batch on as many as may be.
+        While nothing is known of other sizes than the usual one, twice that is tried, and not the largest at once.
 
         Args:
             most: rows of the largest batch.
         """
+        if not self._seen:
+            return most
         line = self._line()
-        if line is None:
-            return most
+        if line is None or line[0] <= 0:
+            return min(most, 2 * math.ceil(self._rows / self._weight))
         slope, rest = line
-        if slope <= 0:
-            return most
         share = _WORTHWHILE * most / (most + rest / slope)
         return min(most, max(1, math.ceil(share * rest / slope / (1 - share))))
 

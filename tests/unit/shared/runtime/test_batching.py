@@ -101,7 +101,7 @@ async def test_what_arrives_while_the_model_is_busy_makes_the_next_batch() -> No
         assert made.waiting == 6
         model.gate.set()
         await asyncio.gather(first, *rest)
-    assert model.batches == [(1, 3), (4, 3), (2, 3)]
+    assert model.batches == [(1, 3), (2, 3), (4, 3)]
 
 
 async def test_other_shapes_and_dtypes_go_into_other_batches() -> None:

@@ -43,9 +43,10 @@ def test_and_lose_two_hundredths_of_the_throughput_at_most(a_row: float, a_batch
     assert rows / (a_row * rows + a_batch) >= 0.975 * most / (a_row * most + a_batch)
 
 
-def test_nothing_is_concluded_from_batches_of_one_size() -> None:
+def test_of_batches_of_one_size_twice_that_is_tried_next() -> None:
     assert Pace().worthwhile(16) == 16
-    assert paced(a_row=0.2, a_batch=0.0, sizes=(1,)).worthwhile(16) == 16
+    for rows, tried in ((1, 2), (3, 6), (8, 16), (12, 16)):
+        assert paced(a_row=0.2, a_batch=0.0, sizes=(rows,)).worthwhile(16) == tried
 
 
 def queue_of(limit: ConcurrencyLimit, *, per_second: float, offered: int, rounds: int = 300) -> float:
