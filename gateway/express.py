@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from gateway.access.authentication import Authenticator
 from gateway.access.meter import Meter
+from gateway.access.record import record
 from gateway.directory import Directory
 from gateway.headers import answer_headers, onward_headers
 from gateway.intake import Intake
@@ -21,12 +22,10 @@ from gateway.quick_hop import QuickHop
 from gateway.state import KEY_IN_SCOPE
 from gateway.upstreams import Upstreams
 from gateway.wire import WireFailure
-from shared.access.audit import AuditLog, Entry
+from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.access.scopes import grants, needed_scope
-from shared.http.context import ANONYMOUS
 from shared.http.express import Answered, Asked
-from shared.http.middleware import AUDIT_IN_SCOPE
 from shared.problems import Problem
 from shared.settings import DOMAINS, Domain
 
@@ -97,7 +96,7 @@ class GatewayLane:
         if key is None or self._keys is None:
             return await self._passed_on(asked)
         meter = self._keys.meter
-        asked.context = asked.context.on_behalf_of(key.owner, job_limit=str(meter.limits(key).jobs))
+        asked.context = meter.on_behalf_of_owner(asked.context, key)
         left = await meter.spend(key, reads_only=False, size=len(asked.body))
         try:
             answered = await self._passed_on(asked)
@@ -127,18 +126,15 @@ class GatewayLane:
 
     def noted(self, asked: Asked, status: int) -> None:
         """Write into the audit log what ran."""
-        key: ApiKey | None = asked.scope.get(KEY_IN_SCOPE)
-        entry = Entry(
+        record(
+            self._audit,
+            asked.scope,
             request_id=asked.context.request_id,
-            caller=key.owner if key else ANONYMOUS,
-            key=key.id if key else "",
-            method=asked.scope["method"],
-            path=asked.scope["path"],
+            key=asked.scope.get(KEY_IN_SCOPE),
             status=status,
             digest=self._digest(asked),
-            bytes=len(asked.body),
+            size=len(asked.body),
         )
-        asked.scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
 
     def _digest(self, asked: Asked) -> str:
         """For the audit log: computed while the service works, when the body has just passed through the caches."""

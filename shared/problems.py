@@ -200,6 +200,11 @@ class InternalError(Problem):
 
     status, slug, title = 500, "internal-error", "Internal error"
 
+    @classmethod
+    def unforeseen(cls) -> InternalError:
+        """An exception that nothing caught."""
+        return cls("Facet failed on this request. The log holds the reason under the request id.")
+
 
 class BadGateway(Problem):
     """A service answered with something that is not HTTP."""

@@ -10,13 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.authentication import Authenticator
 from gateway.access.meter import Meter
+from gateway.access.record import record
 from gateway.state import KEY_IN_SCOPE
-from shared.access.audit import AuditLog, Entry
+from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.access.scopes import PUBLIC, grants, needed_scope
-from shared.http.context import ANONYMOUS, bound, current_context, new_context
+from shared.http.context import bound, current_context, new_context
 from shared.http.errors import problem_response
-from shared.http.middleware import AUDIT_IN_SCOPE
 from shared.problems import Forbidden, Problem
 from shared.settings import Settings
 
@@ -99,8 +99,7 @@ class Access:
         if visit.key is None:
             await self._app(scope, receive, visit.write)
             return
-        limits = self._meter.limits(visit.key)
-        context = (current_context() or new_context()).on_behalf_of(visit.key.owner, job_limit=str(limits.jobs))
+        context = self._meter.on_behalf_of_owner(current_context() or new_context(), visit.key)
         scope[KEY_IN_SCOPE] = visit.key
         with bound(context):
             await self._app(scope, receive, visit.write)
@@ -129,18 +128,16 @@ class Access:
         if scope["method"] in _SAFE and visit.status not in {401, 403}:
             return
         context = current_context()
-        entry = Entry(
+        record(
+            self._audit,
+            scope,
             request_id=context.request_id if context else "",
-            caller=visit.key.owner if visit.key else ANONYMOUS,
-            key=visit.key.id if visit.key else "",
-            method=scope["method"],
-            path=scope["path"],
+            key=visit.key,
             status=visit.status or 499,
             digest=f"sha256:{visit.digest.hexdigest()}" if visit.whole else "",
-            bytes=visit.bytes,
+            size=visit.bytes,
             job=visit.job,
         )
-        scope[AUDIT_IN_SCOPE] = self._audit.write(entry)
 
 
 def _announced(headers: Headers) -> int:

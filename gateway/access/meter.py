@@ -7,6 +7,7 @@ import logging
 from gateway.promptness import promptly
 from shared.access.keys import ApiKey, Limits
 from shared.access.quotas import READS_PER_REQUEST, Grant, Policy, Quotas, limits_of
+from shared.http.context import RequestContext
 from shared.problems import QuotaExceeded, ServiceUnavailable
 from shared.settings import Settings
 
@@ -24,9 +25,9 @@ class Meter:
     def __init__(self, quotas: Quotas, settings: Settings) -> None:
         self._quotas, self._settings = quotas, settings
 
-    def limits(self, key: ApiKey) -> Limits:
-        """What the key's owner may."""
-        return limits_of(key.limits, self._settings)
+    def on_behalf_of_owner(self, context: RequestContext, key: ApiKey) -> RequestContext:
+        """The same request as one of the key's owner, with the limit of unfinished jobs."""
+        return context.on_behalf_of(key.owner, job_limit=str(self._limits(key).jobs))
 
     async def spend(self, key: ApiKey, *, reads_only: bool, size: int) -> dict[str, str]:
         """Take one request; returns the RateLimit fields of its answer.
@@ -39,7 +40,7 @@ class Meter:
         Raises:
             QuotaExceeded: the quota is used up.
         """
-        limits = self.limits(key)
+        limits = self._limits(key)
         try:
             async with promptly():
                 grant = await self._quotas.spend(key.owner, _amounts(limits, reads_only=reads_only, size=size))
@@ -54,12 +55,15 @@ class Meter:
 
     async def charge(self, key: ApiKey, *, size: int) -> None:
         """Take the bytes of a body whose size was not known before."""
-        limit = self.limits(key).bytes_per_minute or 0
+        limit = self._limits(key).bytes_per_minute or 0
         try:
             async with promptly():
                 await self._quotas.spend(key.owner, {Policy("bytes", limit): size}, force=True)
         except ServiceUnavailable:
             logger.warning("quotas are not counted: Redis does not answer")
+
+    def _limits(self, key: ApiKey) -> Limits:
+        return limits_of(key.limits, self._settings)
 
 
 def _amounts(limits: Limits, *, reads_only: bool, size: int) -> dict[Policy, int]:

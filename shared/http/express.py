@@ -171,9 +171,7 @@ class Passage:
             return self._told(problem)
         except Exception:
             logger.exception("unhandled error")
-            return self._told(
-                InternalError("Facet failed on this request. The log holds the reason under the request id.")
-            )
+            return self._told(InternalError.unforeseen())
         finally:
             uncollect(tokens[1])
             unbind(tokens[0])

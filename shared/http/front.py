@@ -25,6 +25,7 @@ from shared.http.front_parts import IdleableProtocol, RequestHead
 
 _BEGINNING: Final = f"POST {PROTOCOL_PATH}models/".encode()
 _HEAD_END: Final = b"\r\n\r\n"
+_LONGEST_HEAD: Final = 64 * 1024
 _READ_BYTES: Final = 256 * 1024
 _MOST_AHEAD: Final = 64 * 1024
 """Bytes of further requests that are taken from a connection while one of it is answered."""
@@ -32,6 +33,7 @@ _MOST_AHEAD: Final = 64 * 1024
 _ONE_PIECE: Final = 64 * 1024
 """Bytes of an answer up to which joining head and body costs less than a second write."""
 
+_NEVER_S: Final = 1_000_000
 _BUSY_PAUSE_S: Final = 1.0
 _STALLED_S: Final = 20.0
 
@@ -72,6 +74,7 @@ class Front(asyncio.BufferedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._inner = IdleableProtocol(config, server_state, app_state, _loop)
+        self._inner.timeout_keep_alive = _NEVER_S  # idle connections are closed here, whichever way was the last
         self._idle_s = float(config.timeout_keep_alive)
         app = config.loaded_app
         self._app: Any = getattr(app, "app", app)  # uvicorn's layer that believes proxies is around it
@@ -163,7 +166,7 @@ class Front(asyncio.BufferedProtocol):
         """Begin a request on the short way; False if it has to go the long one."""
         if data[: len(_BEGINNING)] != _BEGINNING:
             return False
-        text = bytes(data[:_MOST_AHEAD])
+        text = bytes(data[:_LONGEST_HEAD])
         end = text.find(_HEAD_END) + len(_HEAD_END)
         if end < len(_HEAD_END):
             return False
@@ -198,15 +201,14 @@ class Front(asyncio.BufferedProtocol):
     def _begin(self, passage: Passage, rest: memoryview) -> None:
         """The head is read; what has come of the body, and perhaps of a next request, is in `rest`."""
         part = min(passage.length, len(rest))
+        self._ahead += rest[part:]
         refused = passage.refused()
         if refused is not None:
             self._unwanted = passage.length - part
-            self._ahead += rest[part:]
             self._finish(passage, refused)
             return
         self._body, self._arrived = memoryview(_unwritten(passage.length)), part
         self._body[:part] = rest[:part]
-        self._ahead += rest[part:]
         if part == passage.length:
             self._answer()
 

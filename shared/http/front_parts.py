@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final, cast
+from typing import Any
 
 import httptools
-from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
-
-_NEVER_S: Final = 1e6
 
 
 class RequestHead:
@@ -34,18 +29,13 @@ class RequestHead:
 
 
 class IdleableProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which leaves idle connections to `Front`."""
+    """uvicorn's protocol, which says when it is idle.
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.timeout_keep_alive = cast("int", _NEVER_S)
-        self.answered_at = 0.0
+    Attributes:
+        answered_at: when the last answer was written (the loop's time), 0 before the first.
+    """
+
+    answered_at = 0.0
 
     @property
     def idle(self) -> bool:

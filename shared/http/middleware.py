@@ -178,7 +178,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 async def _answer_internal_error(scope: Scope, context: RequestContext, send: Send) -> None:
-    problem = InternalError("Facet failed on this request. The log holds the reason under the request id.")
+    problem = InternalError.unforeseen()
     body = problem.details(instance=scope["path"], request_id=context.request_id).model_dump_json().encode()
     headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})

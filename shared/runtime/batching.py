@@ -145,8 +145,7 @@ class Batcher:
             full = len(self._queue) >= self.limits.queue
             self.counts.rejected["queue_full" if full else "adaptive_limit"] += 1
             raise ReducedCapacity(
-                f"{len(self._queue)} requests wait for this model already.",
-                retry_after_s=max(1, math.ceil(wait)),
+                f"{len(self._queue)} requests wait for this model already.", retry_after_s=math.ceil(wait)
             )
         if wait > deadline_s:
             self.counts.rejected["deadline"] += 1
@@ -183,6 +182,9 @@ class Batcher:
             items = self._take(way)
             if items and self._done_at_once(Batch(items, way, time.monotonic())):
                 break  # others get their turn of the loop; it has been woken for what is left
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
         if not self._queue and not self._lanes.running:
             self._idle.set()
 
@@ -256,8 +258,7 @@ class Batcher:
                 if not waiter.future.done():
                     waiter.future.set_result(done)
         self._wake()
-        if not self._queue and not self._lanes.running:
-            self._idle.set()
+        self._tell_if_idle()
         if self._observe is not None:
             self._observe(BatchReport(len(batch.items), batch.rows, seconds, len(self._queue)))
 
