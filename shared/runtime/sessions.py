@@ -101,7 +101,9 @@ class OnnxModel:
         if threads == 1 or card.runtime.threads is not None:
             return model
         if model._is_quick(size, sizes):
-            return cls(card, weights, threads=1)
+            model = cls(card, weights, threads=1)
+            model.warm_up(size=size, sizes=sizes)
+            return model
         if shared:
             model.narrow, model.lanes = cls(card, weights, threads=1), threads
         return model
