@@ -15,6 +15,7 @@ import redis
 
 from gateway.app import create_app
 from gateway.sockets import Sockets
+from shared.access.keys import KeyStore
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.connection import api_client, worker_client
 from shared.jobs.kinds import JobKind, JobKinds
@@ -98,3 +99,10 @@ async def wire() -> AsyncIterator[Sockets]:
     yield made
     await made.close()
     assert made._under_way == 0, "a request is still counted after its end"
+
+
+@pytest.fixture
+async def keys(redis_url: str) -> AsyncIterator[KeyStore]:
+    client = api_client(redis_url)
+    yield KeyStore(client)
+    await client.aclose()

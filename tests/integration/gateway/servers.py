@@ -18,15 +18,17 @@ from shared.http.front import Front
 
 
 @contextmanager
-def serve(app: ASGIApp) -> Iterator[str]:
-    """Serve an application as the fleet does (`deploy.serve`); yields its URL."""
+def server_of(app: ASGIApp, **options: Any) -> Iterator[tuple[uvicorn.Server, int]]:
+    """Serve an application as the fleet does (`deploy.serve`); yields the server and its port.
+
+    Args:
+        app: the application.
+        options: of uvicorn, beside those of every test.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         front: Any = Front
-        config = uvicorn.Config(
-            app, http=front, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(app, http=front, log_config=None, access_log=False, ws="none", **options)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -34,10 +36,17 @@ def serve(app: ASGIApp) -> Iterator[str]:
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.01)
-            yield url
+            yield server, listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def serve(app: ASGIApp) -> Iterator[str]:
+    """Serve an application; yields its URL."""
+    with server_of(app, timeout_graceful_shutdown=1) as (_, port):
+        yield f"http://127.0.0.1:{port}"
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

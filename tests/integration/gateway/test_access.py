@@ -14,13 +14,14 @@ from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
 from gateway.app import create_app
-from shared.access.keys import KeyStore, Limits
+from shared.access.keys import KeyStore
 from shared.access.scopes import needed_scope
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKind, JobKinds
 from shared.jobs.store import JobStore
 from shared.settings import Settings
+from tests.integration.gateway.keys import bearer
 from tests.support.serving import running
 from tests.support.wires import HttpxWire
 
@@ -54,18 +55,6 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with running(create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())))) as started:
         yield started
-
-
-@pytest_asyncio.fixture
-async def keys(redis_url: str) -> AsyncIterator[KeyStore]:
-    redis = api_client(redis_url)
-    yield KeyStore(redis)
-    await redis.aclose()
-
-
-async def bearer(keys: KeyStore, *scopes: str, owner: str = "ada", **limits: int) -> dict[str, str]:
-    text, _ = await keys.create(owner, scopes, limits=Limits(**limits))
-    return {"Authorization": f"Bearer {text}"}
 
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:

@@ -14,10 +14,10 @@ from fastapi import FastAPI, Request
 from gateway.access import authentication
 from gateway.app import create_app
 from gateway.express import GatewayLane
-from shared.access.keys import KeyStore, Limits
+from shared.access.keys import KeyStore
 from shared.http.express import Answered, Asked
-from shared.jobs.connection import api_client
 from shared.settings import DOMAINS, Settings
+from tests.integration.gateway.keys import bearer
 from tests.integration.gateway.servers import serve
 
 INFER = "/v2/models/tiny/infer"
@@ -67,18 +67,6 @@ def url(redis_url: str, tmp_path: Path, taken: list[str]) -> Iterator[str]:
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=url, timeout=20) as client:
         yield client
-
-
-@pytest_asyncio.fixture
-async def keys(redis_url: str) -> AsyncIterator[KeyStore]:
-    redis = api_client(redis_url)
-    yield KeyStore(redis)
-    await redis.aclose()
-
-
-async def bearer(keys: KeyStore, *scopes: str, **limits: int) -> dict[str, str]:
-    text, _ = await keys.create("ada", scopes, limits=Limits(**limits))
-    return {"Authorization": f"Bearer {text}"}
 
 
 async def test_a_key_that_was_good_a_moment_ago_takes_the_short_way_with_the_same_answer(

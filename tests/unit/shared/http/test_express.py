@@ -15,35 +15,26 @@ from starlette.types import Receive, Scope, Send
 from shared.http.context import current_context
 from shared.http.express import LONGEST_BODY, Answered, Asked, Express, ExpressLayer
 from shared.http.middleware import Telemetry
-from shared.problems import NotFound, Problem, ReducedCapacity
+from shared.problems import NotFound
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.timing import timed
+from tests.support.lanes import CountingLane
 
 INFER = "/v2/models/tiny/infer"
 
 
-class Lane:
+class Lane(CountingLane):
     def __init__(self, *, willing: bool = True) -> None:
+        super().__init__()
         self.willing = willing
         self.asked: list[Asked] = []
         self.statuses: list[int] = []
-        self.full = False
-        self.let_in = 0
         self.wait: asyncio.Event | None = None
         self.cancelled = False
 
     def takes(self, scope: Scope, name: str) -> bool:
         return self.willing
-
-    def refusal(self, asked: Asked) -> Problem | None:
-        if self.full:
-            return ReducedCapacity("Too many wait.", retry_after_s=3)
-        self.let_in += 1
-        return None
-
-    def ended(self, asked: Asked) -> None:
-        self.let_in -= 1
 
     async def answer(self, asked: Asked) -> Answered:
         self.asked.append(asked)

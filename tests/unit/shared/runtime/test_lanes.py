@@ -151,7 +151,9 @@ async def test_closing_waits_for_all_lanes() -> None:
     await model.has_begun(2)
     asyncio.get_running_loop().call_later(0.05, model.let_go, 2)
     await made.close()
-    assert all(task.done() for task in both) or len(await asyncio.gather(*both)) == 2
+    assert model.inside == 0, "both have come to their end"
+    for value, (answer,) in enumerate(await asyncio.gather(*both)):
+        np.testing.assert_array_equal(answer, 2 * value)
 
 
 async def test_the_wait_that_is_told_counts_all_lanes() -> None:
