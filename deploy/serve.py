@@ -1,4 +1,9 @@
-"""`python -m deploy.serve NAME`: one HTTP process, with the same server settings on a laptop and in a container."""
+"""`python -m deploy.serve NAME`: one HTTP process, with the same server settings on a laptop and in a container.
+
+The gateway faces strangers: granian (hyper, in Rust) reads and writes its HTTP. It bounds heads in size, number of fields
+and time, frames bodies whatever else a head says, and holds back what callers do not read. The services face the gateway
+alone, which sends whole requests over a few connections: uvicorn serves them.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +11,75 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
 
 from deploy.commands import HTTP_PROCESSES
 from shared.binding import UnsafeBinding, require_safe_binding
-from shared.http.front import Front
-from shared.settings import DOMAINS, Settings
+from shared.http.fleet import FleetTokenMissing, require_fleet_token
+from shared.settings import DOMAINS, Domain, Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
 
 _GARBAGE_THRESHOLDS = (20_000, 10, 10)
 
-_DOORS = 16
-"""Handles on the one listening socket. libuv accepts one connection of each in a turn of its loop, and a turn takes a
-tenth of a second when a thousand connections have something to say: with one, those who come anew, health probes among
-them, would wait until the others have had enough."""
-
 _GRACE_S = 5
 """Seconds that answers in flight, event streams among them, get to end when the process is asked to stop."""
 
+_SERVICE_KEEP_ALIVE_S = 75
+"""Longer than the gateway keeps connections (`gateway.sockets`), so that none is used as it closes."""
 
-def configuration(name: str, settings: Settings) -> uvicorn.Config:
-    """The server of one process.
+
+def service_configuration(domain: Domain, settings: Settings) -> uvicorn.Config:
+    """The server of one service.
 
     Args:
-        name: "gateway" or a domain.
+        domain: which.
         settings: where it listens.
-
-    Raises:
-        UnsafeBinding: the address would let strangers in.
-        TracingUnavailable: tracing is asked for, and its packages are missing.
     """
-    require_safe_binding(settings)
-    require_tracing(settings)
-    front: Any = Front  # uvicorn asks no more of it than to be a protocol
-    domain = next((domain for domain in DOMAINS if domain == name), None)
     return uvicorn.Config(
-        f"services.{domain}.app:create_app" if domain else "gateway.app:create_app",
+        f"services.{domain}.app:create_app",
         factory=True,
-        http=front,
         host=settings.host,
-        port=settings.service_port(domain) if domain else settings.gateway_port,
+        port=settings.service_port(domain),
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
         ws="none",
+        timeout_keep_alive=_SERVICE_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
 
 
-def _settle(config: uvicorn.Config) -> None:
-    """Make the application, and tell the garbage collector to leave alone what it and its libraries are made of.
+def settle_garbage_collector() -> None:
+    """Tell the garbage collector to leave alone what the application and its libraries are made of.
 
     They stay until the process ends. To look through them again and again stops everything for tens of milliseconds;
     requests leave next to no garbage, so that looking less often does no harm.
     """
-    config.load()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
+
+
+def serve_service(domain: Domain, settings: Settings) -> int:
+    """Serve one service until asked to stop; 3 if it does not start."""
+    server = uvicorn.Server(service_configuration(domain, settings))
+    server.config.load()
+    settle_garbage_collector()
+    server.run()
+    return 0 if server.started else 3
+
+
+def serve_gateway(settings: Settings) -> int:
+    """Serve the gateway until asked to stop; 3 if it does not start."""
+    from deploy.edge_server import run_edge
+    from gateway.app import create_app
+
+    app = create_app(settings)
+    settle_garbage_collector()
+    return run_edge(app, settings, grace_s=_GRACE_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,14 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=HTTP_PROCESSES)
     name = parser.parse_args(arguments).name
     try:
-        server = uvicorn.Server(configuration(name, Settings()))
-    except (TracingUnavailable, UnsafeBinding, ValidationError) as error:
+        settings = Settings()
+        require_safe_binding(settings)
+        require_fleet_token(settings)
+        require_tracing(settings)
+    except (FleetTokenMissing, TracingUnavailable, UnsafeBinding, ValidationError) as error:
         print(f"facet: {error}", file=sys.stderr)
         return 2
-    _settle(server.config)
-    door = server.config.bind_socket()
-    server.run(sockets=[door, *(door.dup() for _ in range(_DOORS - 1))])
-    return 0 if server.started else 3
+    domain = next((domain for domain in DOMAINS if domain == name), None)
+    return serve_gateway(settings) if domain is None else serve_service(domain, settings)
 
 
 if __name__ == "__main__":

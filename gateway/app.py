@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,18 +13,18 @@ from starlette.middleware import Middleware
 from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
-from gateway.access.layer import Access
 from gateway.access.meter import Meter
 from gateway.catalogue import Catalogue
 from gateway.directory import Directory
-from gateway.express import GatewayLane, KeyCheck
-from gateway.idempotency.layer import Idempotency
+from gateway.edge.admission import Admission
+from gateway.edge.application import Edge
+from gateway.edge.bodies import BodyReader
+from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
-from gateway.inference_protocol import model_routes
 from gateway.models import listing, repository, traffic, uploads, versions
 from gateway.proxy import Proxy
 from gateway.readiness import readiness_checks
-from gateway.routing import service_routes, unknown_address
+from gateway.routing import UpstreamRouter, unknown_address
 from gateway.state import GatewayState
 from gateway.upstreams import Upstreams
 from gateway.webhooks import deliveries, routes
@@ -35,12 +35,12 @@ from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
 from shared.binding import require_safe_binding
 from shared.deployments.store import PlanStore
-from shared.http.application import VERSION, add_express_lane, create_application
+from shared.http.application import VERSION, create_application
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
-from shared.settings import DOMAINS, Domain, Settings, get_settings
+from shared.settings import DOMAINS, Settings, get_settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.courier import Courier
 from shared.webhooks.guard import Guard, Resolver
@@ -50,7 +50,7 @@ from shared.webhooks.sender import Sender
 from shared.webhooks.store import WebhookStore
 
 DESCRIPTION = """\
-Inference microservices for ten vision research systems behind one door.
+Inference microservices for ten vision research systems behind one gateway.
 
 - **Long work**: send `Prefer: respond-async` (or `wait=N`); the answer is `202 Accepted`, and `Location` names the job.
 - **Webhooks** tell your own server when a job starts and ends, signed by the Standard Webhooks specification.
@@ -59,9 +59,6 @@ Inference microservices for ten vision research systems behind one door.
   service's phases, `gateway` is the time from the request's arrival until the service's answer began.
 - Research use only; nothing here is a medical device.
 """
-
-_MOST_HELD = 256 * 2**20
-"""Bytes of tensors that the gateway holds on the short way; the services hold what waits in their queues anyway."""
 
 _ROUTED = (
     home, jobs, events, files, routes, deliveries, listing, uploads, versions, traffic, inference_protocol, repository,
@@ -83,20 +80,13 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     require_safe_binding(settings)
     redis, resolver = api_client(settings.redis_url), Resolver()
     state = _state_of(settings, redis, Upstreams(settings, wire=wire), resolver)
-    authenticator = Authenticator(KeyStore(redis))
     checks = readiness_checks(state.upstreams, state.jobs)
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
-
-    proxies = {domain: Proxy(domain, state.upstreams) for domain in DOMAINS}
-    meter = Meter(Quotas(redis), settings)
-    keys = KeyCheck(authenticator, meter) if settings.api_keys else None
-    lane = GatewayLane(state.upstreams, state.directory, proxies, state.audit, keys=keys)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with courier.working():
             yield
-        await lane.close()
         await state.audit.drain()
         resolver.close()
         await state.upstreams.aclose()
@@ -111,18 +101,35 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
         checks=checks,
         lifespan=lifespan,
         own_openapi=False,
-        layers=[
-            Middleware(Access, settings=settings, authenticator=authenticator, meter=meter, audit=state.audit),
-            Middleware(Idempotency, store=IdempotencyStore(redis, state.blobs, settings)),
-        ],
+        layers=[_edge(settings, state, redis)],
+        limit_bodies=False,
     )
     app.state.gateway = state
     describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
-    _add_routes(app, state, proxies, lane if wire is None else None)
+    app.router.redirect_slashes = False
+    app.router.routes.append(documentation.static_files())
+    app.add_exception_handler(404, unknown_address)
     return app
+
+
+def _edge(settings: Settings, state: GatewayState, redis: Redis) -> Middleware:
+    """What every request passes through first."""
+    admission = Admission()
+    proxies = {domain: Proxy(domain, state.upstreams, admission) for domain in DOMAINS}
+    return Middleware(
+        Edge,
+        settings=settings,
+        router=UpstreamRouter(state.directory, proxies),
+        authenticator=Authenticator(KeyStore(redis)),
+        meter=Meter(Quotas(redis), settings),
+        audit=state.audit,
+        admission=admission,
+        idempotency=IdempotentRunner(IdempotencyStore(redis, state.blobs, settings)),
+        bodies=BodyReader(settings),
+    )
 
 
 def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: Resolver) -> GatewayState:
@@ -138,17 +145,6 @@ def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: 
         guard=Guard(resolver, settings.webhook_allowed_networks),
         plans=PlanStore(redis),
     )
-
-
-def _add_routes(app: FastAPI, state: GatewayState, proxies: Mapping[Domain, Proxy], lane: GatewayLane | None) -> None:
-    """What is passed on, and what is answered where nothing is found."""
-    app.router.redirect_slashes = False
-    # What is passed on comes first: routes are tried in order, and these are the busy ones.
-    app.router.routes[:0] = [*model_routes(state.directory, proxies), *service_routes(proxies)]
-    if lane is not None:
-        add_express_lane(app, lane, route="/v2/models/{name}/infer", most_held=_MOST_HELD)
-    app.router.routes.append(documentation.static_files())
-    app.add_exception_handler(404, unknown_address)
 
 
 def _sender(state: GatewayState) -> Sender:

@@ -13,7 +13,19 @@ RawHeaders = list[tuple[bytes, bytes]]
 _HOP_BY_HOP = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
-        b"trailer", b"transfer-encoding", b"upgrade",
+        b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+    }
+)  # fmt: skip
+
+# What frames a body is written by whoever writes the body, and what compresses it ended at the gateway.
+_FRAMING = frozenset({b"content-length", b"content-encoding"})
+
+# What says how the body is to be read, whom the request is for and what is wanted is end-to-end: a caller that names it
+# in Connection does not make it go away (RFC 9110, section 7.6.1).
+_NEVER_NOMINATED = frozenset(
+    {
+        b"accept", b"cache-control", b"content-type", b"if-match", b"if-none-match", b"if-range",
+        b"inference-header-content-length", b"prefer", b"range", b"user-agent",
     }
 )  # fmt: skip
 
@@ -28,45 +40,34 @@ _REPLACED_ONWARD = frozenset(
     }
 )  # fmt: skip
 
+_DROPPED_ONWARD = _HOP_BY_HOP | _REPLACED_ONWARD | _FRAMING
+
 # The gateway's own server writes these; the telemetry layer replaces X-Request-ID and traceparent.
 _REPLACED_BACK = frozenset({b"date", b"server"})
 
 
-def _listed_in_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+    """What the Connection fields name as meant for this connection only."""
     return {
         name.strip().lower() for key, value in headers if key.lower() == b"connection" for name in value.split(b",")
-    }
+    } - _NEVER_NOMINATED
 
 
-def has_body(scope: Scope) -> bool:
-    """Whether the request announces a body (RFC 9112, section 6)."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
-        for name, value in scope["headers"]
-    )
-
-
-def onward_headers(scope: Scope, *, host: bytes, context: RequestContext | None, forwarded: bool = True) -> RawHeaders:
-    """Header fields of the request to the service.
+def onward_headers(scope: Scope, *, host: bytes, context: RequestContext | None) -> RawHeaders:
+    """Header fields of the request to the service, but those that frame its body.
 
     Args:
         scope: the request to the gateway.
         host: the service's own Host.
         context: identity of the request.
-        forwarded: whether to say where the request came from, for answers that hold addresses.
     """
-    dropped = _HOP_BY_HOP | _REPLACED_ONWARD | _listed_in_connection(scope["headers"])
+    dropped = _DROPPED_ONWARD
+    received = scope["headers"]
+    if any(name == b"connection" for name, _ in received):
+        dropped = dropped | _nominated(received)
     headers: RawHeaders = [(b"Host", host)]
-    chunked = False
-    for name, value in scope["headers"]:
-        chunked = chunked or name == b"transfer-encoding"
-        if name not in dropped:
-            headers.append((name, value))
-    if chunked:
-        headers = [(name, value) for name, value in headers if name != b"content-length"]
-        headers.append((b"Transfer-Encoding", b"chunked"))
-    if forwarded:
-        headers += _forwarded(scope)
+    headers += [pair for pair in received if pair[0] not in dropped]
+    headers += _forwarded(scope)
     if context is not None:
         headers += [(name.encode(), value.encode()) for name, value in context.onward_headers().items()]
     return headers
@@ -97,7 +98,7 @@ def answer_headers(headers: Iterable[tuple[bytes, bytes]], *, base: bytes) -> Ra
             can neither reach nor should know the address.
     """
     received = list(headers)
-    dropped = _HOP_BY_HOP | _REPLACED_BACK | _listed_in_connection(received)
+    dropped = _HOP_BY_HOP | _REPLACED_BACK | (_nominated(received) - _FRAMING)
     kept: RawHeaders = []
     for name, value in received:
         lowered = name.lower()

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol at the door: /v2 answers for the fleet, what is below a model goes to its service."""
+"""The Open Inference Protocol at the door: /v2 answers for the fleet; what is below a model goes to its service (`gateway.routing`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
 
-from gateway.directory import Directory
-from gateway.proxy import Proxy
 from shared.http.application import VERSION
 from shared.http.health import Check, passes
-from shared.problems import NotFound, ServiceUnavailable, problem_responses
-from shared.settings import Domain
+from shared.problems import ServiceUnavailable, problem_responses
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository"]
 
@@ -69,47 +64,3 @@ def add_readiness(checks: Mapping[str, Check]) -> APIRouter:
         return ServerReadiness(ready=True)
 
     return ready
-
-
-class ModelProxy:
-    """ASGI application that passes a request on to the service that has the model.
-
-    Args:
-        directory: knows which.
-        proxies: one for each service.
-    """
-
-    def __init__(self, directory: Directory, proxies: Mapping[Domain, Proxy]) -> None:
-        self._directory, self._proxies = directory, proxies
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        name: str = scope["path_params"]["name"]
-        if "/" in name or not name:
-            raise NotFound("A model has a name without a slash.")
-        domain = self._directory.known(name) or await self._directory.domain_of(name)
-
-        async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 404:
-                self._directory.doubt(name)
-            await send(message)
-
-        await self._proxies[domain](scope, receive, noting)
-
-
-class ModelRoute(Route):
-    """Everything below a model; metrics and logs know it by this template."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See `Route`."""
-        scope["route"] = self
-        await super().handle(scope, receive, send)
-
-
-def model_routes(directory: Directory, proxies: Mapping[Domain, Proxy]) -> list[Route]:
-    """Routes of all models."""
-    proxy = ModelProxy(directory, proxies)
-    return [
-        ModelRoute("/v2/models/{name}", proxy, include_in_schema=False),
-        ModelRoute("/v2/models/{name}/{rest:path}", proxy, include_in_schema=False),
-    ]

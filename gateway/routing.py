@@ -1,34 +1,100 @@
-"""The routing table: `/v1/<domain>/**` goes to the domain's service, its path unchanged."""
+"""The routing table: which service a request goes to, its path unchanged.
+
+`/v1/<domain>/**` goes to the domain's service, `/v2/models/<name>/**` to the service that has the model, and everything
+else is answered by the gateway itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from gateway.directory import Directory
+from gateway.edge.bodies import RequestBody
+from gateway.edge.calls import Call
 from gateway.proxy import Proxy
 from shared.http.errors import problem_response
 from shared.problems import NotFound
 from shared.settings import DOMAINS, Domain
 
-
-class _ServiceRoute(Route):
-    """A catch-all that metrics and logs know by its template, so that paths make no new series."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["route"] = self
-        await super().handle(scope, receive, send)
+_MODELS: Final = "/v2/models/"
 
 
-def service_routes(proxies: Mapping[Domain, Proxy]) -> list[Route]:
-    """One catch-all per domain. Wrong methods and unknown paths below it are the service's to answer."""
-    return [
-        _ServiceRoute(f"/v1/{domain}/{{path:path}}", proxy, name=domain, include_in_schema=False)
-        for domain, proxy in proxies.items()
-    ]
+@dataclass(frozen=True, slots=True)
+class RouteTemplate:
+    """What metrics and logs know a request by, so that paths make no new series; found at `scope["route"]`."""
+
+    path: str
+
+
+_MODEL = RouteTemplate("/v2/models/{name}")
+_INFER = RouteTemplate("/v2/models/{name}/infer")
+_BELOW_MODEL = RouteTemplate("/v2/models/{name}/{rest:path}")
+
+
+class ModelCall:
+    """Passes a request on to the service that has the model.
+
+    Args:
+        directory: knows which.
+        proxies: one for each service.
+    """
+
+    def __init__(self, directory: Directory, proxies: Mapping[Domain, Proxy]) -> None:
+        self._directory, self._proxies = directory, proxies
+
+    async def __call__(self, scope: Scope, body: RequestBody, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            NotFound: no service has the model.
+        """
+        name = scope["path"][len(_MODELS) :].partition("/")[0]
+        if not name:
+            raise NotFound("A model has a name: /v2/models/<name>. GET /v1/models lists them.")
+        domain = self._directory.known(name) or await self._directory.domain_of(name)
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 404:
+                self._directory.doubt(name)
+            await send(message)
+
+        await self._proxies[domain](scope, body, receive, noting)
+
+
+class UpstreamRouter:
+    """Finds the service of a request.
+
+    Args:
+        directory: knows which service has a model.
+        proxies: one for each service.
+    """
+
+    def __init__(self, directory: Directory, proxies: Mapping[Domain, Proxy]) -> None:
+        self._model = ModelCall(directory, proxies)
+        self._domains: dict[str, tuple[Proxy, RouteTemplate]] = {
+            domain: (proxy, RouteTemplate(f"/v1/{domain}/{{path:path}}")) for domain, proxy in proxies.items()
+        }
+
+    def find(self, scope: Scope) -> Call | None:
+        """Who passes a request on; None where the gateway answers by itself. Names the route for metrics and logs."""
+        path: str = scope["path"]
+        if path.startswith(_MODELS):
+            rest = path[len(_MODELS) :]
+            scope["route"] = _MODEL if "/" not in rest else _INFER if rest.endswith("/infer") else _BELOW_MODEL
+            return self._model
+        if path.startswith("/v1/"):
+            domain, slash, _ = path[4:].partition("/")
+            found = self._domains.get(domain) if slash else None
+            if found is not None:
+                scope["route"] = found[1]
+                return found[0]
+        return None
 
 
 async def unknown_address(request: Request, _: Exception) -> Response:

@@ -9,72 +9,70 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.wire import Body, BrokenOff, Crowded, Onward, RawHeaders, TimedOut, Unreachable
+from gateway.edge.bodies import RequestBody
+from gateway.wire import BrokenOff, Crowded, Onward, RawHeaders, TimedOut, Unreachable
 
-CONNECTIONS_LIMIT = 512
+CONNECTIONS_LIMIT: Final = 512
 """Most requests that are with services at the same time; further ones are refused."""
 
-_KEEPALIVE_S = 4.0
-"""Below the five seconds after which uvicorn closes idle connections, so that none is used as it closes."""
+KEEPALIVE_S: Final = 60.0
+"""Below the time after which the services close idle connections, so that none is used as it closes."""
 
-_AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_IN_ONE_PIECE: Final = 1024 * 1024
+"""Bytes of a body up to which it is handed over as one piece."""
 
 
 class Sockets:
-    """A pool of connections; opened with its first request, as it belongs to one event loop."""
+    """A pool of connections; opened with its first request, as it belongs to one event loop.
+
+    Attributes:
+        in_flight: requests that are with services now.
+    """
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._under_way = 0
+        self.in_flight = 0
 
     async def open(self, request: Onward) -> _SocketReply:
-        """See `Wire`."""
-        if self._under_way >= CONNECTIONS_LIMIT:
+        """Send a request and wait for the beginning of its answer; see `gateway.wire.Wire`."""
+        if self.in_flight >= CONNECTIONS_LIMIT:
             raise Crowded
-        body = _Watched(request.body) if request.body is not None else None
-        self._under_way += 1
+        self.in_flight += 1
         try:
-            async with asyncio.timeout(None) as patience:
-                if body is not None:
-                    body.watch(patience, request.connect_timeout_s + request.answer_timeout_s)
-                with _failures(body):
-                    response = await self._connected().request(
-                        request.method,
-                        URL(request.base + request.target, encoded=True),
-                        data=None if body is None else body.data(),
-                        headers=_headers(request.headers),
-                        timeout=_timeouts(request),
-                        allow_redirects=False,
-                    )
-                    _require_http(response)
-        except TimeoutError:
-            self._under_way -= 1
-            raise TimedOut from None
+            with _failures():
+                response = await self._connected().request(
+                    request.method,
+                    URL(request.base + request.target, encoded=True),
+                    data=_data(request.body),
+                    headers=_headers(request.headers, request.body),
+                    timeout=_timeouts(request),
+                    allow_redirects=False,
+                )
+                _require_http(response)
         except BaseException:
-            self._under_way -= 1
+            self.in_flight -= 1
             raise
-        if body is not None:
-            body.answered()
-        return _SocketReply(response, body, self._finished)
+        return _SocketReply(response, self._finish)
 
     async def close(self) -> None:
-        """See `Wire`."""
+        """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
-    def _finished(self) -> None:
-        self._under_way -= 1
+    def _finish(self) -> None:
+        self.in_flight -= 1
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+                connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=_AUTOMATIC,
@@ -94,7 +92,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
     ) -> aiohttp.connector.Connection:
-        """See `aiohttp.BaseConnector`."""
+        """Hand out a connection that is as it should be."""
         while True:
             connection = await super().connect(req, traces, timeout)
             if connection.protocol is not None and not connection.protocol.should_close:
@@ -102,55 +100,10 @@ class _Connector(aiohttp.TCPConnector):
             connection.close()
 
 
-class _Watched:
-    """A body whose parts are timed, and whose own failure is told from one of the connection.
-
-    Args:
-        body: the request's.
-    """
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._patience: asyncio.Timeout | None = None
-        self._seconds = 0.0
-        self.failure: Exception | None = None
-        self.sent = isinstance(body, bytes)
-
-    def watch(self, patience: asyncio.Timeout, seconds: float) -> None:
-        """Give up when the service takes longer than this to read a part, or to answer after the last."""
-        if not isinstance(self._body, bytes):
-            self._patience, self._seconds = patience, seconds
-
-    def answered(self) -> None:
-        """The answer began, maybe before all was read: from here on its own pauses are timed."""
-        self._patience = None
-
-    def data(self) -> Any:
-        """For aiohttp."""
-        return self._body if isinstance(self._body, bytes) else self._parts(self._body)
-
-    async def _parts(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        try:
-            async for part in body:
-                self._go_on(self._seconds)
-                yield part
-                self._go_on(None)  # the caller may take its time
-        except Exception as failure:
-            self.failure = failure
-            raise
-        self.sent = True
-        self._go_on(self._seconds)
-
-    def _go_on(self, seconds: float | None) -> None:
-        if self._patience is not None:
-            when = None if seconds is None else asyncio.get_running_loop().time() + seconds
-            self._patience.reschedule(when)
-
-
 class _SocketReply:
-    def __init__(self, response: aiohttp.ClientResponse, body: _Watched | None, finished: Callable[[], None]) -> None:
-        self._response, self._body = response, body
-        self._finished = finished
+    def __init__(self, response: aiohttp.ClientResponse, finish: Callable[[], None]) -> None:
+        self._response, self._finish = response, finish
+        self._whole: bytes | None = None
 
     @property
     def status(self) -> int:
@@ -162,16 +115,18 @@ class _SocketReply:
 
     def whole(self) -> bytes | None:
         content = self._response.content
-        return content.read_nowait() if content.is_eof() and content.exception() is None else None
+        if self._whole is None and content.is_eof() and content.exception() is None:
+            self._whole = content.read_nowait()
+        return self._whole
 
     async def parts(self) -> AsyncIterator[bytes]:
-        with _failures(None):
+        with _failures():
             async for part in self._response.content.iter_any():
                 yield part
 
     async def close(self) -> None:
-        self._finished()
-        if self._response.content.at_eof() and (self._body is None or self._body.sent):
+        self._finish()
+        if self._response.content.at_eof():
             self._response.release()
         else:
             self._response.close()
@@ -190,9 +145,18 @@ def _timeouts(request: Onward) -> aiohttp.ClientTimeout:
     )
 
 
-def _headers(raw: RawHeaders) -> CIMultiDict[str]:
-    """Without Transfer-Encoding: aiohttp frames the body itself."""
-    return CIMultiDict([(_text(name), _text(value)) for name, value in raw if name.lower() != b"transfer-encoding"])
+def _data(body: RequestBody) -> bytes | AsyncIterator[bytes] | None:
+    if not body.size:
+        return None
+    return body.content if body.file is None and body.size <= _IN_ONE_PIECE else body.chunks()
+
+
+def _headers(raw: RawHeaders, body: RequestBody) -> CIMultiDict[str]:
+    """The fields as text, with the length of what is sent: of a body in chunks, aiohttp cannot know it."""
+    fields = CIMultiDict([(_text(name), _text(value)) for name, value in raw])
+    if body.size:
+        fields["Content-Length"] = str(body.size)
+    return fields
 
 
 def _text(value: bytes) -> str:
@@ -204,19 +168,17 @@ def _text(value: bytes) -> str:
 
 
 @contextmanager
-def _failures(body: _Watched | None) -> Iterator[None]:
-    """Turn aiohttp's exceptions into the wire's; what the body raised goes through as it is."""
+def _failures() -> Iterator[None]:
+    """Turn aiohttp's exceptions into the wire's."""
     try:
         yield
     except aiohttp.ClientError as error:
-        if body is not None and body.failure is not None:
-            raise body.failure from error
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             raise Unreachable from error
         if isinstance(error, aiohttp.ServerTimeoutError):
             raise TimedOut from error
         raise BrokenOff(type(error).__name__) from error
+    except TimeoutError as error:
+        raise TimedOut from error
     except (OSError, asyncio.IncompleteReadError) as error:
-        if isinstance(error, TimeoutError):
-            raise
         raise BrokenOff(type(error).__name__) from error

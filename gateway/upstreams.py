@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
+from gateway.edge.bodies import NO_BODY
 from gateway.sockets import Sockets
 from gateway.wire import Onward, RawHeaders, TimedOut, Unreachable, Wire, WireFailure
 from shared.http.context import current_context
-from shared.http.fleet import FLEET_TOKEN_HEADER
+from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
 from shared.settings import DOMAINS, Domain, Settings
 
 
@@ -29,10 +30,8 @@ class Upstreams:
     def __init__(self, settings: Settings, *, wire: Wire | None = None) -> None:
         self.wire: Wire = wire or Sockets()
         self.urls: Mapping[Domain, str] = {domain: settings.service_url(domain) for domain in DOMAINS}
-        token = settings.fleet_token
-        self.credentials: RawHeaders = (
-            [(FLEET_TOKEN_HEADER.encode(), token.get_secret_value().encode())] if token else []
-        )
+        token = require_fleet_token(settings).get_secret_value()
+        self.credentials: RawHeaders = [(FLEET_TOKEN_HEADER.encode(), token.encode())]
         self.connect_timeout_s = settings.proxy_connect_timeout_s
         self.answer_timeout_s = settings.proxy_read_timeout_s
 
@@ -66,7 +65,7 @@ class Upstreams:
                 *self.credentials,
                 *((name.encode(), value.encode()) for name, value in identity.items()),
             ],
-            body=None,
+            body=NO_BODY,
             connect_timeout_s=timeout_s,
             answer_timeout_s=timeout_s,
         )

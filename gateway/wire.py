@@ -1,7 +1,7 @@
 """What carries a request to a service: the seam between the gateway and an HTTP client.
 
-A hop may neither follow redirects nor keep cookies (they would be shared among all callers) nor decompress; a wire does
-none of it. Tests put applications and scripted failures in place of sockets here.
+A call may neither follow redirects nor keep cookies (they would be shared among all callers) nor decompress; a wire
+does none of it. Tests put applications and scripted failures in place of sockets here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-RawHeaders = Sequence[tuple[bytes, bytes]]
+from gateway.edge.bodies import RequestBody
 
-Body = bytes | AsyncIterator[bytes]
-"""All of it, or its parts as they come."""
+RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +23,17 @@ class Onward:
         method: of HTTP.
         base: scheme and authority of the service, without a slash at the end.
         target: path and query, percent-encoded.
-        headers: complete, Host among them.
-        body: None where the request has none.
+        headers: all but those that frame the body, which are written by whoever writes the body; Host among them.
+        body: there in full.
         connect_timeout_s: seconds for a connection.
-        answer_timeout_s: seconds between two parts that are sent, until the answer begins, and between its parts.
+        answer_timeout_s: seconds until the answer begins, and between its parts.
     """
 
     method: str
     base: str
     target: str
     headers: RawHeaders
-    body: Body | None
+    body: RequestBody
     connect_timeout_s: float
     answer_timeout_s: float
 
@@ -72,7 +71,6 @@ class Wire(Protocol):
 
         Raises:
             WireFailure: there is none.
-            Exception: whatever the request's body raised.
         """
 
     async def close(self) -> None:

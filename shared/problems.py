@@ -206,6 +206,12 @@ class InternalError(Problem):
         return cls("Facet failed on this request. The log holds the reason under the request id.")
 
 
+class NotImplementedHere(Problem):
+    """The method or the transfer coding is not known here."""
+
+    status, slug, title = 501, "not-implemented", "Not implemented"
+
+
 class BadGateway(Problem):
     """A service answered with something that is not HTTP."""
 
@@ -244,7 +250,7 @@ BY_STATUS: dict[int, type[Problem]] = {
     for kind in (
         BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, Conflict,
         Gone, PreconditionFailed, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, TooManyRequests,
-        HeadersTooLarge, InternalError, BadGateway, ServiceUnavailable, GatewayTimeout,
+        HeadersTooLarge, InternalError, NotImplementedHere, BadGateway, ServiceUnavailable, GatewayTimeout,
     )
 }  # fmt: skip
 """The problem type that stands for a bare status code."""

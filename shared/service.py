@@ -14,10 +14,11 @@ from starlette.middleware import Middleware
 
 from shared.deployments.follower import Follower
 from shared.deployments.store import PlanStore
-from shared.http.application import Lifespan, add_express_lane, create_application
-from shared.http.fleet import FleetOnly
+from shared.http.application import Lifespan, create_application
+from shared.http.direct import DirectRoute
+from shared.http.fleet import FleetOnly, require_fleet_token
 from shared.http.health import Check
-from shared.inference_protocol.inference import Inference, ServiceLane
+from shared.inference_protocol.inference import DirectInference, Inference
 from shared.inference_protocol.routes import inference_router
 from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
@@ -110,6 +111,7 @@ def create_service(
     routers: Sequence[APIRouter] = (),
     warm_ups: Sequence[Callable[[], object]] = (),
     lifespans: Sequence[Lifespan] = (),
+    direct: Sequence[DirectRoute] = (),
     settings: Settings | None = None,
 ) -> FastAPI:
     """Build the application of a domain.
@@ -122,7 +124,11 @@ def create_service(
         routers: the routes of its capabilities.
         warm_ups: what to call once before the service says that it is ready, such as compiling loops.
         lifespans: what its capabilities open after the state of the service is there, and close before it goes.
+        direct: busy routes that are answered without the framework.
         settings: settings of the process, read from the environment by default.
+
+    Raises:
+        FleetTokenMissing: the settings have no token.
     """
     settings = settings or get_settings()
     folder = settings.models_folder(domain, beside=models)
@@ -167,9 +173,9 @@ def create_service(
         routers=[inference_router(registry, inference), models_router(registry), *routers],
         checks=checks,
         lifespan=lifespan,
-        layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],
+        layers=[Middleware(FleetOnly, token=require_fleet_token(settings))],
+        direct=[DirectInference(inference), *direct],
     )
-    add_express_lane(app, ServiceLane(inference, settings.fleet_token), route="/v2/models/{name}/infer")
     checks["redis"] = jobs_check(app)
     batch_metrics = BatchMetrics(app.state.metrics.registry)
     queue_metrics = QueueMetrics(app.state.metrics.registry)

@@ -41,8 +41,8 @@ class Settings(BaseSettings):
     gateway listens on loopback only."""
 
     fleet_token: SecretStr | None = None
-    """Secret that the gateway shows the services, which refuse whoever does not; without, they believe everybody who
-    reaches their ports."""
+    """Secret that the gateway shows the services, which refuse whoever does not; without one, no process starts. `make
+    run` draws one at each start."""
 
     quota_requests_per_minute: int = Field(default=600, ge=1)
     """Requests that run or write something, per owner of keys; reading has ten times as many."""
@@ -130,6 +130,36 @@ class Settings(BaseSettings):
 
     conformal_history: int = Field(default=1000, ge=1)
     """Newest observations of a stream or a monitor that are kept for its picture and for repeated requests."""
+
+    head_limit_bytes: int = Field(default=64 * 1024, ge=1024, le=100 * 1024)
+    """Most bytes of a request's address and header fields; more is answered with 431. The server itself answers heads
+    over 128 KiB, in the same way."""
+
+    head_fields_limit: int = Field(default=100, ge=1, le=100)
+    """Most header fields of a request; more is answered with 431, beyond 100 by the server itself."""
+
+    keep_alive_s: float = Field(default=75.0, ge=1)
+    """Seconds that a connection may take until its next head is there in full: how long idle connections are kept, and
+    how long half a head is waited for."""
+
+    body_timeout_s: float = Field(default=20.0, gt=0)
+    """Seconds without a further byte of a request's body, after which it is answered with 408 and closed."""
+
+    body_least_bytes_per_s: int = Field(default=1024, ge=1)
+    """Least rate at which a body must come on average, beyond `body_timeout_s`; slower ones are answered with 408."""
+
+    send_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds that a part of an answer waits for a caller who does not read; then its connection is closed."""
+
+    spool_bytes: int = Field(default=1024 * 1024, ge=0, le=16 * 1024 * 1024)
+    """Bytes of a request's body that the gateway holds in memory; larger bodies are held on disk."""
+
+    held_limit_bytes: int = Field(default=128 * 1024 * 1024, ge=0)
+    """Bytes of all requests' bodies that the gateway holds in memory at once; beyond, bodies are held on disk."""
+
+    spool_limit_bytes: int = Field(default=8 * 1024**3, ge=0)
+    """Bytes of all requests' bodies that the gateway holds on disk at once, in the folder for temporary files; further
+    ones are answered with 503."""
 
     upload_files_limit: int = Field(default=256, gt=0)
     """Most files in one request."""

@@ -103,9 +103,9 @@ def supervise(fleet: Fleet, options: argparse.Namespace) -> None:
 
 
 def _settings(port: int | None) -> Settings:
-    """The settings; where callers are asked for keys, services get a token so that they believe the gateway only."""
+    """The settings, with a token of the fleet's own if the operator gives none."""
     settings = Settings() if port is None else Settings(gateway_port=port)
-    if settings.api_keys and settings.fleet_token is None:
+    if settings.fleet_token is None:
         return settings.model_copy(update={"fleet_token": SecretStr(secrets.token_urlsafe(32))})
     return settings
 

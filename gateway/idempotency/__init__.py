@@ -2,7 +2,7 @@
 
 - `fingerprint` says whether two requests are the same one;
 - `store.IdempotencyStore` holds claims and answers in Redis, large answers in the blob store;
-- `layer.Idempotency` is the ASGI layer around the routes.
+- `runner.IdempotentRunner` runs a request under its key, whoever answers it.
 
 What is kept: answers that the request alone determines, which are those of success and 400, 406, 413, 415 and 422.
 After anything else (no worker, too many requests, a service that failed) the key is free again, and a retry runs.

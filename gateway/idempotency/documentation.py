@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.idempotency.layer import EXPIRES, HEADER, LONGEST_KEY, REPLAYED
+from gateway.idempotency.runner import EXPIRES, HEADER, LONGEST_KEY, REPLAYED
 from shared.problems import Conflict, UnprocessableContent, problem_responses
 
 _PARAMETER: dict[str, Any] = {

@@ -8,30 +8,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from mmap import mmap
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-_SHAPING = ("accept", "prefer")
+_SHAPING = ("accept", "prefer", "inference-header-content-length")
 
 
-def fingerprint(scope: Scope, body: bytes | bytearray) -> str:
+def fingerprint(scope: Scope, body: bytes | mmap) -> str:
     """64 hexadecimal digits that are equal for equal requests.
 
     Args:
-        scope: method, path, query, and the headers Accept, Prefer and Content-Type count.
-        body: the whole body.
+        scope: method, path, query, and the headers Accept, Prefer, Content-Type and Inference-Header-Content-Length
+            count. No Accept means the same as `*/*`; Content-Encoding does not count, as the body is inflated.
+        body: the whole body, inflated.
     """
     headers = Headers(scope=scope)
     content_type = headers.get("content-type", "")
     essence, boundary = _split_content_type(content_type)
     digest = hashlib.sha256()
     parts = [scope["method"], scope["path"], scope["query_string"].decode("latin-1"), essence]
-    for part in parts + [headers.get(name, "") for name in _SHAPING]:
+    for part in parts + [_shape(headers, name) for name in _SHAPING]:
         _add(digest, part.encode("utf-8", "surrogateescape"))
-    for segment in _segments(memoryview(body), boundary):
-        _add(digest, segment)
+    with memoryview(body) as view:
+        for segment in _segments(body, view, boundary):
+            _add(digest, segment)
+            segment.release()
     return digest.hexdigest()
+
+
+def _shape(headers: Headers, name: str) -> str:
+    value = ", ".join(headers.getlist(name)).strip()
+    return "" if name == "accept" and value == "*/*" else value
 
 
 def _add(digest: hashlib._Hash, part: bytes | memoryview) -> None:
@@ -53,14 +62,13 @@ def _split_content_type(value: str) -> tuple[str, bytes]:
     return ";".join(rest), boundary
 
 
-def _segments(body: memoryview, boundary: bytes) -> Iterator[memoryview]:
+def _segments(content: bytes | mmap, view: memoryview, boundary: bytes) -> Iterator[memoryview]:
     """What is between the delimiters of a multipart body (RFC 2046, section 5.1.1); else the whole body."""
     if not boundary:
-        yield body
+        yield view[:]
         return
-    content, delimiter, position = body.obj, b"--" + boundary, 0
-    assert isinstance(content, bytes | bytearray)  # noqa: S101 - for the type checker: that is what bodies are
+    delimiter, position = b"--" + boundary, 0
     while (found := content.find(delimiter, position)) >= 0:
-        yield body[position:found]
+        yield view[position:found]
         position = found + len(delimiter)
-    yield body[position:]
+    yield view[position:]

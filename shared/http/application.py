@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -12,8 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from shared.http.context import log_bindings
+from shared.http.direct import DirectRoute, DirectRoutes
 from shared.http.errors import install_problem_handlers
-from shared.http.express import Express, ExpressLayer, Lane
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.presence import Presence
@@ -52,6 +51,8 @@ def create_application(
     lifespan: Lifespan = _no_lifespan,
     own_openapi: bool = True,
     layers: Sequence[Middleware] = (),
+    direct: Sequence[DirectRoute] = (),
+    limit_bodies: bool = True,
 ) -> FastAPI:
     """Build an application.
 
@@ -64,8 +65,10 @@ def create_application(
         checks: what readiness depends on.
         lifespan: opens what the routes need and closes it.
         own_openapi: serve FastAPI's document of this application at /openapi.json.
-        layers: plain ASGI middleware around the routes, outermost first; identity, timing and the limit of the body
-            are outside of them.
+        layers: plain ASGI middleware around the routes, outermost first; identity and timing are outside of them, the
+            limit of the body inside.
+        direct: busy routes that are answered without the framework.
+        limit_bodies: refuse bodies over the limit here; otherwise a layer does.
     """
     configure_logging(process, level=settings.log_level, bindings=log_bindings)
     app = FastAPI(
@@ -88,29 +91,17 @@ def create_application(
     app.include_router(_metrics_router(metrics))
     for router in routers:
         app.include_router(router)
+    # The last that is added is the outermost.
+    if direct:
+        app.add_middleware(DirectRoutes, routes=direct)
+    app.add_middleware(Presence)
+    if limit_bodies:
+        app.add_middleware(BodyLimit, limit=settings.body_limit)
     for layer in reversed(layers):
         app.user_middleware.insert(0, layer)
-    app.add_middleware(Presence)
-    app.add_middleware(BodyLimit, limit=settings.body_limit)
-    lines, behind_gateway = RequestLines(process), process != "gateway"
-    app.add_middleware(Telemetry, metrics=metrics, behind_gateway=behind_gateway, lines=lines)
-    # For the short way, which shares the metrics and the log.
-    app.state.telemetry = Telemetry(app, metrics=metrics, behind_gateway=behind_gateway, lines=lines)
+    app.add_middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway", lines=RequestLines(process))
     _document_problems(app)
     return app
-
-
-def add_express_lane(app: FastAPI, lane: Lane, *, route: str, most_held: float = math.inf) -> None:
-    """Let small inference requests take the short way.
-
-    Args:
-        app: made by `create_application`.
-        lane: what this process does with them.
-        route: what metrics and logs know them by.
-        most_held: bytes of bodies that may be held for it at once; further requests are streamed.
-    """
-    app.state.express = Express(lane=lane, telemetry=app.state.telemetry, route=route, most_held=most_held)
-    app.add_middleware(ExpressLayer, express=app.state.express)
 
 
 def _metrics_router(metrics: HttpMetrics) -> APIRouter:

@@ -1,18 +1,37 @@
-"""The secret between the gateway and the services, where the operator sets one: who lacks it is not believed."""
+"""The secret between the gateway and the services: who lacks it is not answered."""
 
 from __future__ import annotations
 
 import hmac
 
 from pydantic import SecretStr
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http.errors import problem_response
 from shared.problems import Unauthorized
+from shared.settings import Settings
 
 FLEET_TOKEN_HEADER = "Facet-Fleet-Token"  # noqa: S105 - the name of a header
 _OPEN = ("/health/", "/metrics")
+_FIELD = FLEET_TOKEN_HEADER.lower().encode()
+
+
+class FleetTokenMissing(Exception):
+    """The settings have no token; the message says how to set one."""
+
+
+def require_fleet_token(settings: Settings) -> SecretStr:
+    """The token of the settings.
+
+    Raises:
+        FleetTokenMissing: there is none.
+    """
+    if settings.fleet_token is None or not settings.fleet_token.get_secret_value():
+        raise FleetTokenMissing(
+            "FACET_FLEET_TOKEN is not set. The gateway, the services and the workers of a fleet share one secret: set "
+            "it to the same random text for all of them (`make run` draws one by itself)."
+        )
+    return settings.fleet_token
 
 
 class FleetOnly:
@@ -30,8 +49,8 @@ class FleetOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and not scope["path"].startswith(_OPEN):
-            given = Headers(scope=scope).get(FLEET_TOKEN_HEADER, "")
-            if not hmac.compare_digest(given.encode("latin-1"), self._token):
+            given = next((value for name, value in scope["headers"] if name == _FIELD), b"")
+            if not hmac.compare_digest(given, self._token):
                 problem = Unauthorized("Services of this fleet answer the gateway only. Ask there.")
                 await problem_response(problem, path=scope["path"])(scope, receive, send)
                 return

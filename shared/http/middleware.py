@@ -15,15 +15,16 @@ from shared.http.context import (
     CREATION_KEY_HEADER,
     JOB_LIMIT_HEADER,
     RequestContext,
-    bound,
+    bind,
     new_context,
+    unbind,
 )
 from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
 from shared.telemetry import tracing
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.spans import record_request
-from shared.telemetry.timing import Timings, collecting
+from shared.telemetry.timing import Timings, collect, uncollect
 
 logger = logging.getLogger("facet.http")
 
@@ -93,19 +94,21 @@ class Telemetry:
             return
         context = self.identify(scope)
         began = self.begin()
-        with bound(context), collecting() as timings:
-            exchange = self.exchange(context, timings, scope)
-            sending = exchange.around(send)
-            try:
-                await self.app(scope, receive, sending)
-            except Exception:
-                logger.exception("unhandled error")
-                if exchange.started:
-                    raise
-                await _answer_internal_error(scope, exchange.context, sending)
-            finally:
-                route = getattr(scope.get("route"), "path", None) or "unmatched"
-                self.end(scope, exchange, route, time.perf_counter() - began)
+        exchange = self.exchange(context, Timings(), scope)
+        sending = exchange.around(send)
+        tokens = bind(context), collect(exchange.timings)
+        try:
+            await self.app(scope, receive, sending)
+        except Exception:
+            logger.exception("unhandled error")
+            if exchange.started:
+                raise
+            await _answer_internal_error(scope, exchange.context, sending)
+        finally:
+            uncollect(tokens[1])
+            unbind(tokens[0])
+            route = getattr(scope.get("route"), "path", None) or "unmatched"
+            self.end(scope, exchange, route, time.perf_counter() - began)
 
     def context_of(self, scope: Scope) -> RequestContext:
         """Who the request is, by its headers."""

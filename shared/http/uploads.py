@@ -93,8 +93,11 @@ class BodyLimit:
             return
         limit = self._limit_of(scope["path"])
         length = Headers(scope=scope).get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length[:20]) > limit:
-            await self._refuse(scope, receive, send, limit)
+        if length.isascii() and length.isdigit():
+            if int(length[:20]) > limit:
+                await self._refuse(scope, receive, send, limit)
+            else:  # the server hands on no more than was announced
+                await self._app(scope, receive, send)
             return
         await self._count(scope, receive, send, limit)
 

@@ -1,30 +1,26 @@
-"""From the body of a request to the body of its answer, for both ways by which requests come."""
+"""From the body of an inference request to the body of its answer."""
 
 from __future__ import annotations
 
-import hmac
 import math
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from pydantic import SecretStr
 from starlette.types import Scope
 
-from shared.http.express import Answered, Asked, Body
-from shared.http.fleet import FLEET_TOKEN_HEADER
+from shared.http.direct import Body, DirectRequest, DirectResponse
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
-from shared.problems import BadRequest, NotFound, field_problem
+from shared.problems import BadRequest, NotFound, UnsupportedMediaType, field_problem
 from shared.runtime.batchers import Batchers
 from shared.runtime.registry import ModelRegistry
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
-_TOKEN: Final = FLEET_TOKEN_HEADER.lower().encode()
 _JSON: Final = (b"content-type", b"application/json")
 _OCTETS: Final = (b"content-type", b"application/octet-stream")
 
@@ -42,7 +38,7 @@ class Inference:
 
     async def run(
         self, batchers: Batchers, body: Body, *, name: str, version: str | None, header_length: bytes | None
-    ) -> Answered:
+    ) -> DirectResponse:
         """Answer one request.
 
         Args:
@@ -76,42 +72,46 @@ class Inference:
         return found
 
 
-class ServiceLane:
-    """A service's side of the short way.
+_PREFIX: Final = "/v2/models/"
+_SUFFIX: Final = "/infer"
+
+
+class DirectInference:
+    """The route of inference for `shared.http.direct`.
 
     Args:
         inference: answers.
-        token: of the fleet, if there is one.
     """
 
-    def __init__(self, inference: Inference, token: SecretStr | None) -> None:
+    path = "/v2/models/{name}/infer"
+
+    def __init__(self, inference: Inference) -> None:
         self._inference = inference
-        self._token = token.get_secret_value().encode() if token else None
 
-    def takes(self, scope: Scope, name: str) -> bool:
-        """From whom shows the fleet's token, where there is one; strangers are refused on the long way."""
-        del name
-        if self._token is None:
-            return True
-        given = next((value for key, value in scope["headers"] if key == _TOKEN), b"")
-        return hmac.compare_digest(given, self._token)
+    def match(self, scope: Scope) -> dict[str, str] | None:
+        """Name, and version where one is asked for, of the model; None where it is no inference."""
+        path: str = scope["path"]
+        if scope["method"] != "POST" or not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
+            return None
+        match path[len(_PREFIX) : -len(_SUFFIX)].split("/"):
+            case [name] if name:
+                return {"name": name}
+            case [name, "versions", version] if name and version:
+                return {"name": name, "version": version}
+        return None
 
-    def refusal(self, asked: Asked) -> None:
-        """None: what the gateway sends on has a body with it."""
-
-    async def answer(self, asked: Asked) -> Answered:
-        """See `Inference.run`."""
-        batchers: Batchers = asked.scope["app"].state.service.batchers
-        length = asked.headers.get(HEADER_LENGTH)
+    async def answer(self, request: DirectRequest) -> DirectResponse:
+        """Answer one request; see `Inference.run`."""
+        batchers: Batchers = request.scope["app"].state.service.batchers
+        if request.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedMediaType("Services take no compressed requests: the gateway inflates them.")
         return await self._inference.run(
-            batchers, asked.body, name=asked.name, version=asked.version, header_length=length
+            batchers,
+            request.body,
+            name=request.parameters["name"],
+            version=request.parameters.get("version"),
+            header_length=request.headers.get(HEADER_LENGTH),
         )
-
-    def noted(self, asked: Asked, status: int) -> None:
-        """The gateway keeps the log."""
-
-    def ended(self, asked: Asked) -> None:
-        """Nothing is counted here."""
 
 
 def _signature(model: OnnxModel) -> Signature:
@@ -148,7 +148,7 @@ async def _compute(
 
 def _answer(
     model: OnnxModel, signature: Signature, asked: InferenceRequest, outputs: dict[str, np.ndarray[Any, Any]]
-) -> Answered:
+) -> DirectResponse:
     body, header_bytes = write_answer(
         signature,
         {name: outputs[name] for name in asked.outputs},
@@ -156,7 +156,6 @@ def _answer(
         request_id=asked.id,
         digest=model.card.weights.sha256,
     )
-    length = (b"content-length", str(len(body)).encode())
     if header_bytes is None:
-        return Answered(200, [_JSON, length], body)
-    return Answered(200, [_OCTETS, length, (HEADER_LENGTH, str(header_bytes).encode())], body)
+        return DirectResponse(200, body, [_JSON])
+    return DirectResponse(200, body, [_OCTETS, (HEADER_LENGTH, str(header_bytes).encode())])

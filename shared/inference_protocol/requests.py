@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.http.express import Body
+from shared.http.direct import Body
 from shared.inference_protocol.signature import Signature, Tensor
 from shared.inference_protocol.tensors import Array, tensor_from_bytes, tensor_from_json
 from shared.problems import BadRequest, FieldError, UnprocessableContent, field_problem

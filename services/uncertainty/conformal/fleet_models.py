@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.uncertainty.conformal.schemas import ModelIdentity
 from shared.http.context import current_context
-from shared.http.fleet import FLEET_TOKEN_HEADER
+from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
 from shared.imaging.arrays import decode_npy
 from shared.problems import BY_STATUS, BadGateway, FieldError, GatewayTimeout, Problem, ServiceUnavailable
 from shared.settings import Domain, Settings
@@ -93,8 +93,7 @@ def _question(pictures: Sequence[bytes], model: str) -> dict[str, Any]:
 
 
 def _token(settings: Settings) -> dict[str, str]:
-    token = settings.fleet_token
-    return {} if token is None else {FLEET_TOKEN_HEADER: token.get_secret_value()}
+    return {FLEET_TOKEN_HEADER: require_fleet_token(settings).get_secret_value()}
 
 
 def _unreachable(error: httpx.HTTPError) -> Problem:

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
-
 from shared.http.front import Front
+from starlette.types import ASGIApp
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from gateway.idempotency.layer import Idempotency
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.idempotency.layer import Idempotency
 from gateway.idempotency.store import IdempotencyStore, StoredAnswer
 from shared.http.context import bound, current_context, new_context
 from shared.jobs.connection import api_client

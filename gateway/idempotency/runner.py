@@ -1,25 +1,27 @@
-"""The ASGI layer: a POST with an Idempotency-Key is executed once and answered as often as it is asked.
+"""Runs a POST with an Idempotency-Key once, and answers it as often as it is asked.
 
-A caller who leaves does not stop what it began: its retry is to find the answer. Requests without a key pass through
-untouched.
+A caller who leaves does not stop what it began: its retry is to find the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import re
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import IO
 
 import anyio
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
+from gateway.edge.bodies import RequestBody
+from gateway.edge.calls import Call
 from gateway.idempotency.fingerprint import fingerprint
 from gateway.idempotency.store import LEASE_S, Claim, IdempotencyStore, Outcome, StoredAnswer, secret_name
 from gateway.promptness import promptly
@@ -46,21 +48,19 @@ _KEPT = frozenset({400, 406, 413, 415, 422})
 _FRESH = frozenset({"date", "server", "connection", "x-request-id", "traceparent", "server-timing", "retry-after"})
 """Header fields that belong to one exchange."""
 
-_LARGEST_ANSWER = 256 * 1024 * 1024
-
-
-class _CallerLeft(Exception):
-    """The body broke off."""
+_LARGEST_ANSWER = 64 * 1024 * 1024
+_IN_MEMORY = 1024 * 1024
 
 
 @dataclass(slots=True)
 class _Recording:
-    """An answer, kept back until it is stored; beyond a bound it is passed on and not stored."""
+    """An answer, held back until it is stored: on disk beyond a mebibyte. Too large a one is passed on, not stored."""
 
     send: Send
     extra: list[tuple[bytes, bytes]]
     start: Message | None = None
-    body: bytearray = field(default_factory=bytearray)
+    body: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_IN_MEMORY))
+    size: int = 0
     overflowed: bool = False
 
     async def __call__(self, message: Message) -> None:
@@ -70,20 +70,31 @@ class _Recording:
         if self.overflowed:
             await self.send(message)
             return
-        self.body += message.get("body", b"")
-        if len(self.body) > _LARGEST_ANSWER and self.start is not None:
+        data = message.get("body", b"")
+        self.size += len(data)
+        if self.size <= _IN_MEMORY:
+            self.body.write(data)
+        else:
+            await anyio.to_thread.run_sync(self.body.write, data)
+        if self.size > _LARGEST_ANSWER and self.start is not None:
             self.overflowed = True
             await self._pass_on(more=message.get("more_body", False))
 
     async def flush(self) -> None:
-        """Send what was kept back."""
+        """Send what was held back."""
         if not self.overflowed and self.start is not None:
             await self._pass_on(more=False)
 
     async def _pass_on(self, *, more: bool) -> None:
         assert self.start is not None  # noqa: S101 - for the type checker
         await self.send(self.start)
-        await self.send({"type": "http.response.body", "body": bytes(self.body), "more_body": more})
+        self.body.seek(0)
+        left = self.size
+        while left > _IN_MEMORY:
+            part = await anyio.to_thread.run_sync(self.body.read, _IN_MEMORY)
+            left -= len(part)
+            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+        await self.send({"type": "http.response.body", "body": self.body.read(), "more_body": more})
 
     def answer(self) -> StoredAnswer | None:
         """What to store, if the answer is of a kind that is kept."""
@@ -98,40 +109,36 @@ class _Recording:
             for name, value in self.start["headers"]
             if name not in own and name.decode("latin-1").lower() not in _FRESH
         ]
-        return StoredAnswer(status, headers, bytes(self.body))
+        self.body.seek(0)
+        return StoredAnswer(status, headers, self.body.read())
 
 
-class Idempotency:
-    """The layer.
+class IdempotentRunner:
+    """Runs requests under their keys.
 
     Args:
-        app: the application inside.
         store: claims and answers.
     """
 
-    def __init__(self, app: ASGIApp, *, store: IdempotencyStore) -> None:
-        self._app = app
+    def __init__(self, store: IdempotencyStore) -> None:
         self._store = store
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        given = Headers(scope=scope).getlist(HEADER)
-        if not given:
-            await self._app(scope, receive, send)
-            return
-        try:
-            await self._keyed(scope, receive, send, parse_key(given))
-        except _CallerLeft:
-            return
-        except Problem as problem:
-            await problem_response(problem, path=scope["path"])(scope, receive, send)
+    async def run(self, call: Call, scope: Scope, body: RequestBody, send: Send) -> None:
+        """Run a request that has a key, or answer what was answered to it before.
 
-    async def _keyed(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:
-        body = await _read(receive)
-        mark = await anyio.to_thread.run_sync(fingerprint, scope, body)
+        Args:
+            call: what answers the request (`gateway.edge.calls`).
+            scope: of the request.
+            body: of the request.
+            send: takes the answer.
+
+        Raises:
+            BadRequest: the key is not well formed.
+            Conflict: the first request with this key is still worked on.
+            UnprocessableContent: the key was used for another request.
+        """
+        key = parse_key(Headers(scope=scope).getlist(HEADER))
+        mark = await anyio.to_thread.run_sync(lambda: fingerprint(scope, body.buffer()))
         context = current_context() or new_context()
         async with promptly():
             claim = await self._store.claim(context.caller, key, mark)
@@ -142,14 +149,14 @@ class Idempotency:
             raise _refusal(claim)
         creation_key = secret_name(context.caller, key, mark)
         with bound(replace(context, creation_key=creation_key)):
-            await self._run(claim, scope, body, send)
+            await self._run(claim, call, scope, body, send)
 
-    async def _run(self, claim: Claim, scope: Scope, body: bytearray, send: Send) -> None:
+    async def _run(self, claim: Claim, call: Call, scope: Scope, body: RequestBody, send: Send) -> None:
         recording = _Recording(send, [_expires(claim)])
         answer = None
         try:
             async with self._holding(claim):
-                await self._app(scope, _replayed_body(bytes(body)), recording)
+                await _record(recording, call, scope, body)
                 answer = recording.answer()
         finally:
             with anyio.CancelScope(shield=True):
@@ -212,7 +219,7 @@ def parse_key(given: list[str]) -> str:
 def _refusal(claim: Claim) -> Problem:
     if claim.outcome is Outcome.RUNNING:
         detail = "The first request with this Idempotency-Key is still being worked on. Ask again for its answer."
-        return Conflict(detail, headers={"Retry-After": str(max(1, min(5, math.ceil(claim.lost_s))))})
+        return Conflict(detail, headers={"Retry-After": "1"})
     return UnprocessableContent(
         "This Idempotency-Key was used for another request. Send each new request with a key of its own.",
     )
@@ -223,27 +230,18 @@ def _expires(claim: Claim) -> tuple[bytes, bytes]:
     return EXPIRES.lower().encode(), format_datetime(moment, usegmt=True).encode()
 
 
-async def _read(receive: Receive) -> bytearray:
-    """The whole body, within the limit that the layer outside sets."""
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _CallerLeft
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
+async def _record(recording: _Recording, call: Call, scope: Scope, body: RequestBody) -> None:
+    """Run the request into the recording; a problem that it raises is an answer as well."""
+    try:
+        await call(scope, body, _never_leaves, recording)
+    except Problem as problem:
+        response = problem_response(problem, path=scope["path"])
+        start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        await recording(start)
+        await recording({"type": "http.response.body", "body": response.body})
 
 
-def _replayed_body(body: bytes) -> Receive:
-    """The body again, from a caller that never leaves: what it began goes on, so that its retry finds an answer."""
-    given = False
-
-    async def receive() -> Message:
-        nonlocal given
-        if given:
-            await asyncio.Event().wait()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
+async def _never_leaves() -> Message:
+    """The channel of a caller that never leaves: what it began goes on, so that its retry finds an answer."""
+    await asyncio.Event().wait()
+    raise AssertionError

@@ -1,0 +1,103 @@
+"""The server of the public edge: granian inside this process, on a socket of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import Final
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.net import SocketHolder
+from granian.server.embed import Server
+from starlette.types import ASGIApp
+
+from shared.settings import Settings
+
+_BACKLOG: Final = 2048
+_MOST_CONNECTIONS: Final = 16_384
+_HEAD_BUFFER_BYTES: Final = 128 * 1024
+"""Above `head_limit_bytes`, so that a head a little too large gets a problem as its answer; hyper refuses larger ones,
+and those of more than 100 fields, with a bare 431."""
+
+
+class EdgeServer(Server):
+    """Granian on a socket that is bound already.
+
+    By itself it would bind with SO_REUSEPORT, and two gateways would share a port without a word.
+
+    Args:
+        app: the application.
+        settings: times and limits of connections.
+        listener: bound; its options hold for every connection.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
+        super().__init__(
+            app,
+            interface=Interfaces.ASGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=_BACKLOG,
+            backpressure=_MOST_CONNECTIONS,
+            runtime_threads=1,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=round(settings.keep_alive_s * 1000), max_buffer_size=_HEAD_BUFFER_BYTES
+            ),
+            log_level=LogLevels.error,
+            log_access=False,
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        self._shd = SocketHolder(self._listener.fileno(), False, self.backlog)
+        self._ssp = None
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket, whose connections the kernel gives up when a caller reads nothing for too long.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
+    listener.bind((settings.host, settings.gateway_port))
+    listener.set_inheritable(True)
+    listener.setblocking(False)
+    return listener
+
+
+def run_edge(app: ASGIApp, settings: Settings, *, grace_s: float) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a stop that was asked for, 3 if the application does not start.
+
+    Args:
+        app: the application.
+        settings: where to listen, times and limits.
+        grace_s: seconds that answers in flight get to end.
+    """
+    return uvloop.run(_serve(app, settings, grace_s))
+
+
+async def _serve(app: ASGIApp, settings: Settings, grace_s: float) -> int:
+    server = EdgeServer(app, settings, bind(settings))
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(asked.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not asked.is_set():
+        stopping.cancel()
+        return 3
+    server.stop()
+    await asyncio.wait([serving], timeout=grace_s)
+    return 0
