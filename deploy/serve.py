@@ -1,8 +1,8 @@
 """`python -m deploy.serve NAME`: one HTTP process, with the same server settings on a laptop and in a container.
 
-The gateway faces strangers: granian (hyper, in Rust) reads and writes its HTTP. It bounds heads in size, number of fields
-and time, frames bodies whatever else a head says, and holds back what callers do not read. The services face the gateway
-alone, which sends whole requests over a few connections: uvicorn serves them.
+The gateway faces strangers: granian (hyper, in Rust) reads and writes its HTTP. It bounds heads in size, number of
+fields and time, frames bodies whatever else a head says, and holds back what callers do not read. The services face the
+gateway alone, which sends whole requests over a few connections: uvicorn serves them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,18 @@ from contextlib import asynccontextmanager
 import httpx
 from fastapi import FastAPI
 
+from shared.http.fleet import FLEET_TOKEN_HEADER
+from shared.settings import Settings
+
 PATIENCE_S = 60.0
+
+FLEET_TOKEN = "the token of the tests"
+"""Set for every test (`tests.conftest`), as a supervisor sets one for a fleet."""
+
+
+def fleet_headers(settings: Settings) -> dict[str, str]:
+    """What the gateway shows the services."""
+    return {FLEET_TOKEN_HEADER: settings.fleet_token.get_secret_value()} if settings.fleet_token else {}
 
 
 @asynccontextmanager
@@ -24,8 +35,10 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     lifespan = asyncio.create_task(app(scope, inbox.get, outbox.put))  # type: ignore[arg-type]
     await _tell(inbox, outbox, "lifespan.startup")
     try:
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://facet.test", timeout=PATIENCE_S) as client:
+        transport, headers = httpx.ASGITransport(app=app), fleet_headers(app.state.settings)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://facet.test", timeout=PATIENCE_S, headers=headers
+        ) as client:
             yield client
     finally:
         await _tell(inbox, outbox, "lifespan.shutdown")
