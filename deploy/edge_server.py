@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.net import SocketHolder
+from granian._granian import SocketHolder
 from granian.server.embed import Server
 from starlette.types import ASGIApp
 
@@ -53,8 +53,9 @@ class EdgeServer(Server):
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        self._shd = SocketHolder(self._listener.fileno(), False, self.backlog)
-        self._ssp = None
+        holder: Any = SocketHolder  # its types leave out that it takes a file descriptor
+        self._shd = holder(self._listener.fileno(), False, self.backlog)
+        self._ssp: Any = None
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -98,6 +99,6 @@ async def _serve(app: ASGIApp, settings: Settings, grace_s: float) -> int:
     if not asked.is_set():
         stopping.cancel()
         return 3
-    server.stop()
+    server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=grace_s)
     return 0

@@ -11,6 +11,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import uvicorn
 from pydantic import ValidationError
@@ -75,9 +76,8 @@ def serve_service(domain: Domain, settings: Settings) -> int:
 def serve_gateway(settings: Settings) -> int:
     """Serve the gateway until asked to stop; 3 if it does not start."""
     from deploy.edge_server import run_edge
-    from gateway.app import create_app
 
-    app = create_app(settings)
+    app = import_module("gateway.app").create_app(settings)
     settle_garbage_collector()
     return run_edge(app, settings, grace_s=_GRACE_S)
 

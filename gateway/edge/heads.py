@@ -13,6 +13,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _SEPARATORS: Final = (b"%2f", b"%5c", b"%00")
 """Encoded separators: one party would see one segment of a path where the next sees two."""
 
+_CLOSE: Final = {"Connection": "close"}
 _LINE_OVERHEAD: Final = 4
 """Bytes of a header line beside name and value."""
 
@@ -34,14 +35,12 @@ def check_head(scope: Scope, settings: Settings) -> None:
     for name, value in headers:
         size += len(name) + len(value) + _LINE_OVERHEAD
         if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            raise NotImplementedHere(
-                "Of transfer codings, only chunked is known here.", headers={"Connection": "close"}
-            )
+            raise NotImplementedHere("Of transfer codings, only chunked is known here.", headers=_CLOSE)
     if size > settings.head_limit_bytes or len(headers) > settings.head_fields_limit:
         raise HeadersTooLarge(
-            f"The head of the request has {size} bytes and {len(headers)} fields; {settings.head_limit_bytes} bytes and "
-            f"{settings.head_fields_limit} fields are taken.",
-            headers={"Connection": "close"},
+            f"The head of the request has {size} bytes and {len(headers)} fields; at most "
+            f"{settings.head_limit_bytes} bytes and {settings.head_fields_limit} fields are taken.",
+            headers=_CLOSE,
         )
     if scope["method"] not in _METHODS:
         raise NotImplementedHere("This method is not known here. Methods are written in capitals: GET, POST.")

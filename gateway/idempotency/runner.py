@@ -52,6 +52,10 @@ _LARGEST_ANSWER = 64 * 1024 * 1024
 _IN_MEMORY = 1024 * 1024
 
 
+def _open_spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when it is forgotten
+
+
 @dataclass(slots=True)
 class _Recording:
     """An answer, held back until it is stored: on disk beyond a mebibyte. Too large a one is passed on, not stored."""
@@ -59,7 +63,7 @@ class _Recording:
     send: Send
     extra: list[tuple[bytes, bytes]]
     start: Message | None = None
-    body: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_IN_MEMORY))
+    body: IO[bytes] = field(default_factory=_open_spool)
     size: int = 0
     overflowed: bool = False
 
