@@ -8,10 +8,10 @@ import socket
 from typing import Any, Final
 
 import uvloop
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian._granian import SocketHolder
 from granian.server.embed import Server
 from starlette.types import ASGIApp
 

@@ -53,7 +53,7 @@ _IN_MEMORY = 1024 * 1024
 
 
 def _open_spool() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when it is forgotten
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY)
 
 
 @dataclass(slots=True)
