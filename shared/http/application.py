@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from shared.http.context import log_bindings
 from shared.http.direct import DirectRoute, DirectRoutes
@@ -33,6 +34,23 @@ def operation_id(route: APIRoute) -> str:
     """Stable operation ids such as `low-dose-ct-reconstruct`, so that generated clients read well."""
     tag = str(route.tags[0]).replace(" ", "-").lower() if route.tags else "facet"
     return f"{tag}-{route.name.replace('_', '-')}"
+
+
+class Application(FastAPI):
+    """FastAPI with layers that are really the outermost: its own do nothing for requests that never get to it.
+
+    Attributes:
+        outer_layers: plain ASGI middleware, outermost first.
+    """
+
+    outer_layers: Sequence[Middleware] = ()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called once, at the first request."""
+        stack = super().build_middleware_stack()
+        for layer in reversed(self.outer_layers):
+            stack = layer.cls(stack, *layer.args, **layer.kwargs)
+        return stack
 
 
 @asynccontextmanager
@@ -71,7 +89,7 @@ def create_application(
         limit_bodies: refuse bodies over the limit here; otherwise a layer does.
     """
     configure_logging(process, level=settings.log_level, bindings=log_bindings)
-    app = FastAPI(
+    app = Application(
         title=title,
         description=description,
         version=VERSION,
@@ -91,15 +109,13 @@ def create_application(
     app.include_router(_metrics_router(metrics))
     for router in routers:
         app.include_router(router)
-    # The last that is added is the outermost.
-    if direct:
-        app.add_middleware(DirectRoutes, routes=direct)
-    app.add_middleware(Presence)
-    if limit_bodies:
-        app.add_middleware(BodyLimit, limit=settings.body_limit)
-    for layer in reversed(layers):
-        app.user_middleware.insert(0, layer)
-    app.add_middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway", lines=RequestLines(process))
+    app.outer_layers = [
+        Middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway", lines=RequestLines(process)),
+        *layers,
+        *([Middleware(BodyLimit, limit=settings.body_limit)] if limit_bodies else []),
+        Middleware(Presence),
+        *([Middleware(DirectRoutes, routes=direct)] if direct else []),
+    ]
     _document_problems(app)
     return app
 
