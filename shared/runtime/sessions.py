@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from shared.runtime.cards import UploadedCard, read_card, read_weights
@@ -45,6 +44,8 @@ class OnnxModel:
     def __init__(
         self, card: UploadedCard, weights: bytes, *, threads: int, outputs: Sequence[str] | None = None
     ) -> None:
+        import onnxruntime  # 20 MB, which a service without models is spared
+
         self.card = card
         wanted = card.runtime
         arena = wanted.arena or _is_bounded(card)
@@ -128,6 +129,8 @@ class OnnxModel:
         Raises:
             Interrupted: the computation that this belongs to was told to stop.
         """
+        import onnxruntime
+
         note_model(self.card.name, self.card.version)
         options = onnxruntime.RunOptions()
         interruption = current_interruption()
