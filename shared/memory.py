@@ -1,4 +1,4 @@
-"""Gives memory that a process has freed back to the system.
+"""Memory of a process: what a capability may take, and giving back what is free.
 
 glibc keeps freed memory for the process, and can give back by itself no more than the end of each of its heaps. To open
 a model takes three times what the open model needs, so that without this a service would hold two thirds for nothing.
@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
 
 EVERY_S = 30.0
 """Seconds between two looks. One takes a millisecond or two, in a thread; what is needed again costs page faults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBudget:
+    """What a capability may add to the resident memory of its service, MiB; `make bench-memory` compares.
+
+    Attributes:
+        idle_mib: once the service is ready.
+        used_mib: after requests to all of its routes.
+    """
+
+    idle_mib: int
+    used_mib: int
 
 
 def release_free_memory() -> None:

@@ -51,6 +51,8 @@ class OnnxModel:
         arena = wanted.arena or _is_bounded(card)
         options = session_options(wanted.threads or threads, spinning=wanted.spinning, arena=arena)
         self._session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
+        # It would keep the file's content for a change of providers, which there is none of.
+        self._session._model_bytes = None
         self._output_names = list(outputs or (output.name for output in card.outputs))
         self.narrow: OnnxModel | None = None
         self.lanes = 1
