@@ -28,14 +28,15 @@ ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/training/oracles-requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-fbp bench-serving chaos fuzz demo picture \
+.PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving chaos fuzz demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(if $(WITHOUT_TORCH),$(SERVING),$(TORCH)) ## Install what serving needs and start the fleet (PORT=8000, WITHOUT_TORCH=1)
+run: $(SERVING) ## Install what the declared jobs and serving need and start the fleet (PORT=8000, WITHOUT_TORCH=1)
+	@case " $(if $(WITHOUT_TORCH),,$$($(BIN)/python -m services.kinds)) " in *" torch "*) $(MAKE) --no-print-directory $(TORCH);; esac
 	@exec $(BIN)/python -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(WITHOUT_TORCH),--without-torch) $(ARGS)
 
 test: $(DEV) ## Unit, contract, integration and end-to-end tests (ARGS="tests/unit -k fbp")
@@ -51,8 +52,11 @@ format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCH) ## All benchmarks; quiet machine wanted
+bench: $(BENCH) bench-memory ## All benchmarks; quiet machine wanted
 	$(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+bench-memory: $(SERVING) ## Memory of each process: idle, after mixed requests, at its peak; writes tests/benchmarks/memory.md
+	$(BIN)/python -m tests.benchmarks.memory $(ARGS)
 
 fuzz: $(DEV) $(FUZZ) ## Generated requests against every documented route (ARGS="-n 200 --seed 7")
 	$(BIN)/python -m tests.fuzz $(FUZZ) $(or $(ARGS),-n 50 --seed 1)

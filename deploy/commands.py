@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from shared.jobs.kinds import WEIGHTS, Weight
 from shared.settings import DOMAINS
 
+ENVIRONMENT: Mapping[str, str] = {
+    # By default glibc makes a heap for each thread, eight for a core, and what one thread frees no other can use.
+    "MALLOC_ARENA_MAX": "2",
+}
+"""Variables of every process but those that an operator has set otherwise; they must be there before it starts."""
+
 HTTP_PROCESSES = ("gateway", *DOMAINS)
 
 

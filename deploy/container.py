@@ -39,9 +39,11 @@ def become(name: str) -> NoReturn:
     Raises:
         ValueError: there is no such process.
     """
+    from deploy.commands import ENVIRONMENT
+
     command, note = _plan(name)
     NOTE.write_text(note)
-    os.execv(command[0], command)  # noqa: S606 - one of a fixed list of commands
+    os.execve(command[0], command, {**ENVIRONMENT, **os.environ})  # noqa: S606 - one of a fixed list of commands
 
 
 def check(note: str) -> str | None:

@@ -22,6 +22,7 @@ from shared.inference_protocol.inference import DirectInference, Inference
 from shared.inference_protocol.routes import inference_router
 from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
+from shared.memory import release_regularly
 from shared.runtime.batch_items import BatchLimits
 from shared.runtime.batchers import BatchedModel, Batchers
 from shared.runtime.listing import models_router
@@ -158,6 +159,7 @@ def create_service(
                 blobs=blobs,
             )
             tasks.start_soon(_open_models, registry, follower)
+            tasks.start_soon(release_regularly)
             async with AsyncExitStack() as further:
                 for opened in lifespans:
                     await further.enter_async_context(opened(app))

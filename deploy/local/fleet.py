@@ -11,7 +11,7 @@ from deploy.local.ports import free_ports, require_free
 from deploy.local.processes import Specification, Tier
 from deploy.local.redis_server import local_redis, without_password
 from deploy.probes import http_probe, redis_probe, worker_probe
-from shared.jobs.kinds import WEIGHTS, Weight
+from shared.jobs.kinds import Weight
 from shared.settings import DOMAINS, LOOPBACK_HOSTS, Settings
 
 _LOOPBACK = "127.0.0.1"
@@ -40,7 +40,8 @@ class Options:
 
     state: Path
     """Folder of Redis' data, blobs and logs."""
-    with_torch: bool = True
+    weights: tuple[Weight, ...] = ("onnx",)
+    """Classes of worker to start."""
     any_ports: bool = False
     """Take whatever ports are free; for tests."""
 
@@ -62,13 +63,12 @@ def build_fleet(settings: Settings, options: Options) -> Fleet:
     services: dict[str, str] = {domain: f"http://{_LOOPBACK}:{ports[domain]}" for domain in DOMAINS}
     door = settings.host if settings.host in LOOPBACK_HOSTS else _LOOPBACK
     gateway = f"http://{f'[{door}]' if ':' in door else door}:{ports['gateway']}"
-    weights = [weight for weight in WEIGHTS if weight != "torch" or options.with_torch]
     told = settings.model_copy(update={"redis_url": redis_url})
     return Fleet(
         specifications=(
             *store,
             *(_http_process(name, url, environment, host=_LOOPBACK) for name, url in services.items()),
-            *(_worker(weight, told, environment) for weight in weights),
+            *(_worker(weight, told, environment) for weight in options.weights),
             _http_process("gateway", gateway, environment, host=settings.host, tier=Tier.DOOR),
         ),
         url=gateway,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from deploy.commands import ENVIRONMENT
 from deploy.probes import Probe
 
 _TAIL_BYTES = 16 * 1024
@@ -64,7 +65,7 @@ class Process:
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 specification.command,
-                env={**os.environ, **specification.environment},
+                env={**ENVIRONMENT, **os.environ, **specification.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

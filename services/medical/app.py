@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.medical.low_dose_ct.inference import warm_up
+from services.medical.low_dose_ct.loop_cache import fill_loop_cache
 from services.medical.low_dose_ct.released import MODELS
 from services.medical.low_dose_ct.routes import router as low_dose_ct
 from shared.service import create_service
@@ -24,6 +25,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         models=MODELS,
         routers=[low_dose_ct],
-        warm_ups=[partial(warm_up, threads=settings.inference_threads)],
+        warm_ups=[fill_loop_cache, partial(warm_up, threads=settings.inference_threads)],
         settings=settings,
     )

@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from onnxruntime.capi import onnxruntime_pybind11_state as states
-
-COMPUTATION_FAILURES: Final[tuple[type[Exception], ...]] = (
-    states.InvalidArgument,
-    states.Fail,
-    states.RuntimeException,
-    states.NotImplemented,
-)
-"""What a run raises when it is the tensors' fault; each is a type of its own under Exception."""
-
 _CHARACTERS: Final = 300
 _NODE = re.compile(r"while running (\w+) node")
 _WHERE_IN_ITS_SOURCE = re.compile(r"\S*/\S+:\d+ (?:[^()]*\([^()]*\)(?: const)? )?")
 _PATH = re.compile(r"(?<![\w.])(?:/[\w.+-]+){2,}")
+
+
+def computation_failures() -> tuple[type[Exception], ...]:
+    """What a run raises when it is the tensors' fault; each is a type of its own under Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+    return (states.InvalidArgument, states.Fail, states.RuntimeException, states.NotImplemented)
 
 
 def reason_of(failure: Exception) -> str:

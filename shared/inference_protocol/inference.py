@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from shared.http.direct import Body, DirectRequest, DirectResponse
 from shared.inference_protocol.answers import write_answer
-from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
+from shared.inference_protocol.failures import computation_failures, reason_of
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, UnsupportedMediaType, field_problem
@@ -140,7 +140,7 @@ async def _compute(
             deadline_s=asked.timeout_s or math.inf,
             cost=sum(array.size for array in asked.inputs.values()),
         )
-    except COMPUTATION_FAILURES as failure:
+    except computation_failures() as failure:
         detail = f"The model cannot compute these tensors: {reason_of(failure)}"
         raise field_problem("/body/inputs", detail) from None
     return dict(zip(signature.outputs, answer, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from celery import Celery
 from kombu.entity import Queue
@@ -29,13 +29,6 @@ _CONNECTION: dict[str, Any] = {
 def _queue(name: str) -> Queue:
     """A queue on the default exchange: a list in Redis and nothing that would have to be declared before."""
     return Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
-
-
-class Publisher(Protocol):
-    """Tells the workers of a queue to look at a job."""
-
-    def publish(self, job_id: str, *, queue: str, time_limit_s: int) -> None:
-        """Send the message; raises when the broker does not take it."""
 
 
 def create_celery(settings: Settings, *, queues: Iterable[str] = ()) -> Celery:

@@ -61,6 +61,11 @@ class JobKind:
         if self.time_limit_s <= 0 or self.cancel_bound_s <= 0 or self.queue_limit <= 0:
             raise ValueError(f"limits of {self.name} must be positive")
 
+    @property
+    def weight(self) -> str:
+        """The class of worker that does it, the last part of the queue's name."""
+        return self.queue.rpartition(".")[2]
+
     def load(self) -> JobFunction:
         """Import the function."""
         module, _, name = self.function.partition(":")

@@ -9,11 +9,11 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from shared.http.context import bound, new_context
 from shared.jobs.attempts import Attempt, Attempts, Refusal
-from shared.jobs.celery_app import Publisher
 from shared.jobs.context import JobContext
 from shared.jobs.interrupts import FencedOut, GivenBack, JobCancelled
 from shared.jobs.kinds import JobKinds
 from shared.jobs.lease import Lease
+from shared.jobs.publishing import Publisher
 from shared.problems import GatewayTimeout, InternalError, Problem
 from shared.storage.blobs import BlobStore
 from shared.telemetry.spans import end_attempt, job_attempt

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 
 from shared.http.context import ANONYMOUS, RequestContext, current_context
 from shared.jobs.admission import Backlog, no_worker, queue_full, too_many_jobs
-from shared.jobs.celery_app import CeleryPublisher, Publisher, create_celery
 from shared.jobs.connection import LONGEST_ANSWER_S, api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
 from shared.jobs.events import JobEvents
 from shared.jobs.identifiers import is_job_id, new_job_id
 from shared.jobs.kinds import JobKind, JobKinds
+from shared.jobs.publishing import DeferredPublisher, Publisher
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.scripts import as_fields, source
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
@@ -62,7 +62,7 @@ class JobStore:
     ) -> None:
         kinds.check_time_limits(settings.visibility_timeout_s)
         self._redis = redis
-        self._publisher = publisher or CeleryPublisher(create_celery(settings))
+        self._publisher = publisher or DeferredPublisher(settings)
         self._settings = settings
         self.events = JobEvents(redis)
         self._scripts = {name: redis.register_script(source(name)) for name in _SCRIPTS}

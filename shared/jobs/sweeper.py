@@ -14,7 +14,8 @@ from typing import Any, cast
 import orjson
 from redis import Redis
 
-from shared.jobs.celery_app import KEY_PREFIX, Publisher
+from shared.jobs.celery_app import KEY_PREFIX
+from shared.jobs.publishing import Publisher
 from shared.jobs.records import JobStatus
 from shared.jobs.runner import time_limit_problem
 from shared.jobs.scripts import source

@@ -12,6 +12,7 @@ grace time a cold one follows, which the job sees as a lost worker.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import math
 import os
@@ -35,6 +36,7 @@ from shared.jobs.pulse import Pulse, consumer_step
 from shared.jobs.runner import JobRunner
 from shared.jobs.sweeper import Sweeper
 from shared.jobs.watchdog import Watchdog, sight_of, watch
+from shared.memory import release_garbage
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.telemetry.logs import configure_logging
@@ -106,6 +108,7 @@ class Worker:
         # Celery's signals hold their receivers weakly, hence weak=False.
         signals.setup_logging.connect(self._configure_logging, weak=False)
         signals.worker_shutting_down.connect(self._drain, weak=False)
+        signals.worker_init.connect(_keep_memory_shared, weak=False)
         signals.worker_process_shutdown.connect(lambda **_: stop_tracing(), weak=False)
         return app
 
@@ -141,3 +144,9 @@ class Worker:
         cut_off = threading.Timer(self._settings.worker_shutdown_grace_s, os.kill, (os.getpid(), signal.SIGQUIT))
         cut_off.daemon = True
         cut_off.start()
+
+
+def _keep_memory_shared(**_: Any) -> None:
+    """Before the fork: what the collector never writes to again stays one copy for parent and child."""
+    release_garbage()
+    gc.freeze()

@@ -11,6 +11,7 @@ import anyio.to_thread
 from pydantic import ValidationError
 
 from shared.http.context import current_context
+from shared.memory import release_garbage
 from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
 from shared.runtime.lineup import DEFAULT_ALIAS, Canary, LineUp, by_number, line_up
@@ -105,6 +106,7 @@ class ModelRegistry:
                 warm_up()
             except Exception as error:  # whatever it is, the service is not ready, and says why
                 self._fail(getattr(warm_up, "__name__", "warm-up"), f"{type(error).__name__}: {error}")
+        release_garbage()
         self._opened = True
 
     def _fail(self, label: str, reason: str) -> None:

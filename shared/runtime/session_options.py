@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import onnxruntime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _SPIN_US = 20
 
@@ -21,6 +24,8 @@ def session_options(threads: int, *, spinning: bool = False, arena: bool = False
         spinning: whether they wait busily, also for the next run.
         arena: whether memory of the largest run is kept for the next.
     """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from shared.runtime.cards import UploadedCard, read_card, read_weights
@@ -45,11 +44,15 @@ class OnnxModel:
     def __init__(
         self, card: UploadedCard, weights: bytes, *, threads: int, outputs: Sequence[str] | None = None
     ) -> None:
+        import onnxruntime  # 20 MB, which a service without models is spared
+
         self.card = card
         wanted = card.runtime
         arena = wanted.arena or _is_bounded(card)
         options = session_options(wanted.threads or threads, spinning=wanted.spinning, arena=arena)
         self._session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
+        # It would keep the file's content for a change of providers, which there is none of.
+        self._session._model_bytes = None
         self._output_names = list(outputs or (output.name for output in card.outputs))
         self.narrow: OnnxModel | None = None
         self.lanes = 1
@@ -128,6 +131,8 @@ class OnnxModel:
         Raises:
             Interrupted: the computation that this belongs to was told to stop.
         """
+        import onnxruntime
+
         note_model(self.card.name, self.card.version)
         options = onnxruntime.RunOptions()
         interruption = current_interruption()

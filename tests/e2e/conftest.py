@@ -10,7 +10,7 @@ from tests.e2e.fleet import Fleet, start_fleet
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The whole fleet, the torch worker included where torch is installed; one for all tests, so leave it well."""
+    """The whole fleet; one for all tests, so leave it well."""
     running = start_fleet(tmp_path_factory.mktemp("fleet"))
     yield running
     assert running.stop() == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.commands import worker_name
+from services.kinds import KINDS, declared_weights
+from shared.jobs.kinds import JobKinds
 from shared.settings import DOMAINS
 from tests.e2e.fleet import Fleet, start_fleet
 from tests.support.processes import family, until
-
-TORCH = importlib.util.find_spec("torch") is not None
 
 
 def loads_torch(pid: int) -> bool:
@@ -22,8 +22,8 @@ def loads_torch(pid: int) -> bool:
 
 
 def test_the_fleet_is_the_one_of_the_design(fleet: Fleet) -> None:
-    expected = {"redis", "gateway", "worker-onnx", *DOMAINS} | ({"worker-torch"} if TORCH else set())
-    assert set(fleet.pids) == expected
+    weights = declared_weights(JobKinds(KINDS))
+    assert set(fleet.pids) == {"redis", "gateway", *DOMAINS, *map(worker_name, weights)}
 
 
 @pytest.mark.parametrize("name", ["gateway", *DOMAINS])
@@ -58,7 +58,8 @@ def answers(client: httpx.Client) -> bool:
 
 
 def test_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
-    fleet = start_fleet(tmp_path / "state", arguments=["--without-torch"])
+    torch_kinds = {"FACET_WORKER_KINDS": "tests.integration.jobs.job_kinds"}
+    fleet = start_fleet(tmp_path / "state", arguments=["--without-torch"], environment=torch_kinds)
     pids = [pid for leader in [fleet.supervisor.pid, *fleet.pids.values()] for pid in family(leader)]
     assert "worker-torch" not in fleet.pids
     assert fleet.stop() == 0

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.compilation import resolve_threads, share_range
 from services.medical.low_dose_ct.geometry import ParallelBeam
-from services.medical.low_dose_ct.loops import add_projections
 
 
 def back_project_linear(
@@ -29,6 +28,8 @@ def back_project_linear(
     Returns:
         The image, float32, `geometry.image_shape`.
     """
+    from services.medical.low_dose_ct.loops import add_projections
+
     angles = geometry.angles_rad
     bins_per_pixel = geometry.pixel_size / geometry.detector_pitch
     steps = np.stack([np.cos(angles), np.sin(angles)], axis=1) * bins_per_pixel

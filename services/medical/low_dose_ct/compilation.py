@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TypeVar, cast
 
-import numba
-
 Loop = TypeVar("Loop", bound=Callable[..., object])
 
 _FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -34,6 +32,8 @@ def compiled(loop: Loop) -> Loop:
 
 
 def _compile(loop: Loop, *, cache: bool) -> Loop:
+    import numba  # 55 MB, and as much again for the loops: loaded with the first of them
+
     # To a caller the compiled loop is the loop; numba's own type hides its arguments.
     return cast("Loop", numba.njit(nogil=True, fastmath=_FAST_MATH, cache=cache)(loop))
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
-import scipy.fft
+import scipy
 from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.compilation import share_range

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
-from services.medical.low_dose_ct.projector import forward_project
+from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
 from shared.runtime.batchers import Runnable
 from shared.runtime.cards import ModelReference, reference_of
@@ -93,7 +92,5 @@ def noise_estimate(image: Image) -> float:
 
 
 def warm_up(*, threads: int | None = None) -> None:
-    """Compile the projector's loop and plan the back-projection of LoDoPaB-CT's geometry, so that no caller waits."""
-    small = ParallelBeam(angles=4, detectors=8, image_shape=(8, 8))
-    forward_project(np.zeros(small.image_shape), small, threads=threads)
+    """Plan the back-projection of LoDoPaB-CT's geometry, so that no caller waits; see `loop_cache` for the loops."""
     filtered_back_projection(np.zeros(LODOPAB.sinogram_shape, dtype=np.float32), threads=threads)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import uniform_filter
 
 from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU
 
@@ -78,11 +78,11 @@ def ssim(image: ArrayLike, reference: ArrayLike, *, data_range: float | None = N
         raise ValueError(f"ssim needs a two-dimensional image of at least {WINDOW} x {WINDOW}, got shape {first.shape}")
     spread = _resolved_range(second, data_range)
     stabiliser_1, stabiliser_2 = (0.01 * spread) ** 2, (0.03 * spread) ** 2
-    mean_1, mean_2 = uniform_filter(first, WINDOW), uniform_filter(second, WINDOW)
+    mean_1, mean_2 = scipy.ndimage.uniform_filter(first, WINDOW), scipy.ndimage.uniform_filter(second, WINDOW)
     sample = WINDOW**2 / (WINDOW**2 - 1)
-    variance_1 = sample * (uniform_filter(first * first, WINDOW) - mean_1 * mean_1)
-    variance_2 = sample * (uniform_filter(second * second, WINDOW) - mean_2 * mean_2)
-    covariance = sample * (uniform_filter(first * second, WINDOW) - mean_1 * mean_2)
+    variance_1 = sample * (scipy.ndimage.uniform_filter(first * first, WINDOW) - mean_1 * mean_1)
+    variance_2 = sample * (scipy.ndimage.uniform_filter(second * second, WINDOW) - mean_2 * mean_2)
+    covariance = sample * (scipy.ndimage.uniform_filter(first * second, WINDOW) - mean_1 * mean_2)
     luminance = (2 * mean_1 * mean_2 + stabiliser_1) / (mean_1**2 + mean_2**2 + stabiliser_1)
     structure = (2 * covariance + stabiliser_2) / (variance_1 + variance_2 + stabiliser_2)
     border = WINDOW // 2

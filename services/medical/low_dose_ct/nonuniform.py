@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import finufft
 import numpy as np
-import scipy.fft
+import scipy
 from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.compilation import share_range

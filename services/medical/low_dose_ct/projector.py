@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from services.medical.low_dose_ct.compilation import resolve_threads, share_range
 from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
-from services.medical.low_dose_ct.loops import project_angles
 
 
 def forward_project(
@@ -30,6 +29,8 @@ def forward_project(
     Raises:
         ValueError: the image does not fit the geometry, or holds NaN or infinite values.
     """
+    from services.medical.low_dose_ct.loops import project_angles
+
     values = np.asarray(image, dtype=np.float32)
     if values.shape != geometry.image_shape:
         raise ValueError(f"image of shape {values.shape} does not fit the geometry: expected {geometry.image_shape}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, log_expit
+import scipy
 
 from services.uncertainty.conformal.arrays import FloatArray, finite
 
@@ -76,7 +76,7 @@ def fit_density_ratio(source: object, target: object, *, ridge: float = RIDGE) -
 def _newton(design: FloatArray, labels: FloatArray, penalty: FloatArray) -> tuple[FloatArray, bool]:
     coefficients = np.zeros(design.shape[1])
     for _ in range(ITERATIONS):
-        chances = expit(design @ coefficients)
+        chances = scipy.special.expit(design @ coefficients)
         gradient = design.T @ (labels - chances) - penalty * coefficients
         if np.abs(gradient).max() < TOLERANCE * len(labels):
             return coefficients, True
@@ -100,5 +100,5 @@ def _halved(
 
 def _log_likelihood(design: FloatArray, labels: FloatArray, penalty: FloatArray, coefficients: FloatArray) -> float:
     scores = design @ coefficients
-    fit = log_expit(np.where(labels == 1, scores, -scores)).sum()
+    fit = scipy.special.log_expit(np.where(labels == 1, scores, -scores)).sum()
     return float(fit - penalty @ np.square(coefficients) / 2)

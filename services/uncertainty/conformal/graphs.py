@@ -16,8 +16,8 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from services.uncertainty.conformal.arrays import FloatArray, finite
 from services.uncertainty.conformal.levels import Level, WeightedScores
@@ -111,7 +111,7 @@ def similar_nodes(features: object, count: int) -> Graph:
     chosen = np.argpartition(cosines, len(rows) - count, axis=1)[:, -count:]
     weights = np.maximum(np.take_along_axis(cosines, chosen, axis=1), 0)
     starts = np.repeat(np.arange(len(rows)), count)
-    return sparse.csr_array((weights.ravel(), (starts, chosen.ravel())), shape=cosines.shape)
+    return scipy.sparse.csr_array((weights.ravel(), (starts, chosen.ravel())), shape=cosines.shape)
 
 
 def hop_distances(adjacency: Graph, limit: int) -> Graph:
@@ -125,15 +125,15 @@ def hop_distances(adjacency: Graph, limit: int) -> Graph:
         raise ValueError(f"limit must be 1 or more, got {limit}")
     graph = _checked(adjacency, adjacency.shape[0])
     steps = (graph != 0).astype(np.float64)
-    seen = sparse.eye_array(graph.shape[0], format="csr")
-    reached, distances = seen, sparse.csr_array(graph.shape, dtype=np.float64)
+    seen = scipy.sparse.eye_array(graph.shape[0], format="csr")
+    reached, distances = seen, scipy.sparse.csr_array(graph.shape, dtype=np.float64)
     for distance in range(1, limit + 1):
         ahead = ((reached @ steps) != 0).astype(np.float64)
         reached = ahead - ahead.multiply(seen)
         reached.eliminate_zeros()
         seen = seen + reached
         distances = distances + distance * reached
-    return sparse.csr_array(distances)
+    return scipy.sparse.csr_array(distances)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -164,7 +164,7 @@ class NeighbourhoodCalibration:
             asked: (m,), indices of nodes.
             alpha: miscoverage level.
         """
-        near = sparse.csr_array(sparse.csr_array(self.distances[asked])[:, self.nodes])
+        near = scipy.sparse.csr_array(scipy.sparse.csr_array(self.distances[asked])[:, self.nodes])
         found = np.full(len(asked), np.inf)
         for row in range(len(asked)):
             members = slice(near.indptr[row], near.indptr[row + 1])
@@ -186,7 +186,7 @@ def _checked(adjacency: Graph, count: int) -> Graph:
     Raises:
         ValueError: not (count, count), or a weight that is negative or not finite.
     """
-    graph = sparse.csr_array(adjacency, dtype=np.float64)
+    graph = scipy.sparse.csr_array(adjacency, dtype=np.float64)
     if graph.shape != (count, count):
         raise ValueError(f"the adjacency must have the shape ({count}, {count}), got {graph.shape}")
     if not (np.isfinite(graph.data) & (graph.data >= 0)).all():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 Points = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def _spread(points: Points, weights: NDArray[np.float64], clusters: int, random:
     """First centres: each drawn with the weighted square of its distance to those before."""
     chosen = [int(random.choice(len(points), p=weights / weights.sum()))]
     while len(chosen) < clusters:
-        mass = weights * cdist(points, points[chosen], "sqeuclidean").min(axis=1)
+        mass = weights * scipy.spatial.distance.cdist(points, points[chosen], "sqeuclidean").min(axis=1)
         mass = mass if mass.sum() > 0 else weights
         chosen.append(int(random.choice(len(points), p=mass / mass.sum())))
     return points[chosen]
@@ -44,7 +44,7 @@ def _lloyd(points: Points, weights: NDArray[np.float64], centres: Points) -> tup
     """The weighted sum of squares that is reached, and the clusters. A cluster without points keeps its centre."""
     nearest = np.full(len(points), -1, np.intp)
     for _ in range(_STEPS):
-        distances = cdist(points, centres, "sqeuclidean")
+        distances = scipy.spatial.distance.cdist(points, centres, "sqeuclidean")
         found = distances.argmin(axis=1)
         if (found == nearest).all():
             break

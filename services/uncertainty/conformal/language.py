@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from services.uncertainty.conformal.arrays import FloatArray, finite
 from services.uncertainty.conformal.levels import Level, exact_level
@@ -198,7 +198,7 @@ def validate(samples: Samples, tuned: Tuned, alpha: Level, *, delta: Level) -> T
     misses = np.array(
         [text_sets(samples, one, tuned.score).misses(samples.admissible).sum() for one in tuned.bounds], dtype=np.int64
     )
-    p_values = np.asarray(binom.cdf(misses, count, float(exact_level(alpha))), dtype=np.float64)
+    p_values = np.asarray(scipy.stats.binom.cdf(misses, count, float(exact_level(alpha))), dtype=np.float64)
     valid = np.logical_and.accumulate(p_values <= float(exact_level(delta)))
     best = int(np.argmin(np.where(valid, tuned.costs, np.inf))) if valid.any() else None
     chosen = None if best is None else tuned.bounds[best]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from services.uncertainty.conformal.levels import Level, checked_weights, conformal_rank
 
@@ -30,7 +30,7 @@ def coverage_band(count: int, alpha: Level, *, confidence: float = 0.95) -> Inte
     rank = conformal_rank(count, alpha)
     if rank > count:
         return 1.0, 1.0
-    low, high = stats.beta(rank, count + 1 - rank).interval(confidence)
+    low, high = scipy.stats.beta(rank, count + 1 - rank).interval(confidence)
     return float(low), float(high)
 
 
@@ -43,7 +43,7 @@ def hits_law(count: int, alpha: Level, tests: int) -> Any:
     rank = conformal_rank(count, alpha)
     if rank > count:
         raise ValueError(f"{count} calibration items cover everything at alpha {alpha}")
-    return stats.betabinom(tests, rank, count + 1 - rank)
+    return scipy.stats.betabinom(tests, rank, count + 1 - rank)
 
 
 def hits_interval(count: int, alpha: Level, tests: int, *, confidence: float = 0.95) -> tuple[int, int]:
@@ -64,7 +64,7 @@ def hits_p_value(hits: int, count: int, alpha: Level, tests: int) -> float:
 
 def binomial_interval(hits: int, tests: int, *, confidence: float = 0.95) -> Interval:
     """The exact interval of a proportion (Clopper and Pearson 1934)."""
-    interval = stats.binomtest(hits, tests).proportion_ci(confidence, method="exact")
+    interval = scipy.stats.binomtest(hits, tests).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import gammainc, gammaln
+import scipy
 
 from services.uncertainty.conformal.arrays import FloatArray, finite
 from services.uncertainty.conformal.levels import Level, exact_level
@@ -156,8 +156,8 @@ def log_power_mixture(surprise: float, count: int) -> float:
         count: number n of p-values.
     """
     if surprise > count + 1:
-        closed = surprise - (count + 1) * math.log(surprise) + gammaln(count + 1)
-        return float(closed + math.log(gammainc(count + 1, surprise)))
+        closed = surprise - (count + 1) * math.log(surprise) + scipy.special.gammaln(count + 1)
+        return float(closed + math.log(scipy.special.gammainc(count + 1, surprise)))
     # Where the incomplete gamma function would underflow, its series: sum of x^k / ((n + 1) ... (n + 1 + k)).
     term = total = 1 / (count + 1)
     divisor = count + 2

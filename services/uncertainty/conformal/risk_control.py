@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import xlogy
-from scipy.stats import binom
 
 from services.uncertainty.conformal.arrays import FloatArray, finite
 from services.uncertainty.conformal.levels import Level, exact, exact_level
@@ -159,8 +158,8 @@ def hoeffding_bentkus_p_values(risks: FloatArray, alpha: float, *, count: int) -
         As risks, in [0, 1].
     """
     low = np.minimum(risks, alpha)
-    entropy = xlogy(low, low / alpha) + xlogy(1 - low, (1 - low) / (1 - alpha))
-    bentkus = math.e * binom.cdf(np.ceil(count * risks - COUNT_SLACK), count, alpha)
+    entropy = scipy.special.xlogy(low, low / alpha) + scipy.special.xlogy(1 - low, (1 - low) / (1 - alpha))
+    bentkus = math.e * scipy.stats.binom.cdf(np.ceil(count * risks - COUNT_SLACK), count, alpha)
     return np.asarray(np.minimum(1.0, np.minimum(np.exp(-count * entropy), bentkus)), dtype=np.float64)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import rankdata
 
 Map = NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def gini(relevance: NDArray[np.floating]) -> float:
 
 def rank_correlation(left: NDArray[np.floating], right: NDArray[np.floating]) -> float | None:
     """Spearman's coefficient of two maps; None where one of them is constant."""
-    ranks = [rankdata(one, axis=None) for one in (left, right)]
+    ranks = [scipy.stats.rankdata(one, axis=None) for one in (left, right)]
     first, second = (rank - rank.mean() for rank in ranks)
     norm = float(np.linalg.norm(first) * np.linalg.norm(second))
     return float(first @ second) / norm if norm else None

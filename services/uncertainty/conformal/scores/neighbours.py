@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from services.uncertainty.conformal.scores.base import Inputs, Labels, Score, Values, checked_labels
 
@@ -89,7 +89,7 @@ class KNN(Score):
         metric: dict[str, Any] = (
             {"metric": "cosine"} if isinstance(self.norm, str) else {"metric": "minkowski", "p": self.norm}
         )
-        distances: Values = cdist(values, self.features, **metric)
+        distances: Values = scipy.spatial.distance.cdist(values, self.features, **metric)
         if np.isnan(distances).any():
             raise ValueError("the cosine of an item without length is not defined")
         return distances

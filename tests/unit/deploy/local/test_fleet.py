@@ -8,11 +8,12 @@ import pytest
 from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
 from deploy.local.ports import PortsTaken, free_ports
 from deploy.local.processes import Specification, Tier
+from shared.jobs.kinds import WEIGHTS, Weight
 from shared.settings import DOMAINS, Settings
 
 
-def any_fleet(tmp_path: Path, *, with_torch: bool = True) -> Fleet:
-    return build_fleet(Settings(), Options(state=tmp_path, with_torch=with_torch, any_ports=True))
+def any_fleet(tmp_path: Path, weights: tuple[Weight, ...] = WEIGHTS) -> Fleet:
+    return build_fleet(Settings(), Options(state=tmp_path, weights=weights, any_ports=True))
 
 
 def by_name(fleet: Fleet) -> dict[str, Specification]:
@@ -22,7 +23,7 @@ def by_name(fleet: Fleet) -> dict[str, Specification]:
 def test_it_is_made_of_the_processes_of_the_design(tmp_path: Path) -> None:
     names = set(by_name(any_fleet(tmp_path)))
     assert names == {"redis", "gateway", *DOMAINS, "worker-onnx", "worker-torch"}
-    assert names - set(by_name(any_fleet(tmp_path, with_torch=False))) == {"worker-torch"}
+    assert names - set(by_name(any_fleet(tmp_path, ("onnx",)))) == {"worker-torch"}
 
 
 def test_redis_starts_first_and_the_gateway_stops_first(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.__main__ import AlreadyRunning, claimed, main, parse, torch_wanted
+from deploy.local.__main__ import AlreadyRunning, claimed, main, parse
 
 CLAIM = """
 import pathlib, sys
@@ -43,11 +43,9 @@ def test_wrong_settings_are_a_sentence_and_exit_code_2(
     assert "cannot start: FACET_HOST=0.0.0.0" in capsys.readouterr().out
 
 
-def test_torch_is_left_out_on_request() -> None:
-    assert not torch_wanted(without_torch=True)
-
-
-def test_a_missing_torch_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert not torch_wanted(without_torch=False)
-    assert "make run" in capsys.readouterr().out
+def test_unreadable_kinds_of_job_are_a_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACET_WORKER_KINDS", "no.such.module")
+    assert main(["--state", str(tmp_path), "--free-ports"]) == 2
+    assert "the kinds of job cannot be read: ModuleNotFoundError" in capsys.readouterr().out

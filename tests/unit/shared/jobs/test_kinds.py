@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from services.worker import KINDS
+from services.kinds import KINDS
 from shared.jobs.kinds import HARD_LIMIT_MARGIN_S, JobKind, JobKinds, queues_of
 from shared.settings import DOMAINS, Settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from shared.runtime.cards import DigestMismatch
+from shared.runtime.cards import DigestMismatch, read_card, read_weights
 from shared.runtime.session_options import session_options
 from shared.runtime.sessions import OnnxModel
 from tests.support.tiny_models import mean_of_neighbours, release
@@ -55,6 +56,16 @@ def test_wrong_weights_are_not_opened(tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(b"something else")
     with pytest.raises(DigestMismatch):
         OnnxModel.open(folder, threads=1)
+
+
+def test_an_open_model_keeps_no_copy_of_its_file(tmp_path: Path) -> None:
+    folder = release(tmp_path)
+    card = read_card(folder)
+    weights = read_weights(folder, card)
+    before = sys.getrefcount(weights)
+    model = OnnxModel(card, weights, threads=1)
+    assert model.warm_up() > 0
+    assert sys.getrefcount(weights) == before
 
 
 def test_threads_are_explicit_and_spin_for_a_moment_within_a_run_only() -> None:
