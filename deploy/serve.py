@@ -53,6 +53,7 @@ def configuration(name: str, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ws="none",
+        proxy_headers=domain is not None,  # the gateway believes its own `trusted_proxies`
         timeout_graceful_shutdown=_GRACE_S,
     )
 

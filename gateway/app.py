@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
+from gateway.access.event_links import EventLinks
 from gateway.access.layer import Access
 from gateway.access.meter import Meter
 from gateway.catalogue import Catalogue
@@ -23,6 +24,7 @@ from gateway.idempotency.store import IdempotencyStore
 from gateway.inference_protocol import model_routes
 from gateway.models import listing, repository, traffic, uploads, versions
 from gateway.proxy import Proxy
+from gateway.public_layers import add_public_layers
 from gateway.readiness import readiness_checks
 from gateway.routing import service_routes, unknown_address
 from gateway.state import GatewayState
@@ -112,7 +114,14 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
         lifespan=lifespan,
         own_openapi=False,
         layers=[
-            Middleware(Access, settings=settings, authenticator=authenticator, meter=meter, audit=state.audit),
+            Middleware(
+                Access,
+                settings=settings,
+                authenticator=authenticator,
+                meter=meter,
+                audit=state.audit,
+                event_links=state.event_links,
+            ),
             Middleware(Idempotency, store=IdempotencyStore(redis, state.blobs, settings)),
         ],
     )
@@ -122,6 +131,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     register_webhook_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
     _add_routes(app, state, proxies, lane if wire is None else None)
+    add_public_layers(app, settings)
     return app
 
 
@@ -137,6 +147,7 @@ def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: 
         audit=AuditLog(redis, kept=settings.audit_entries),
         guard=Guard(resolver, settings.webhook_allowed_networks),
         plans=PlanStore(redis),
+        event_links=EventLinks(settings),
     )
 
 

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from gateway.access.authentication import Authenticator
 from gateway.access.meter import Meter
 from gateway.access.record import record
+from gateway.browsers import parse_authority
 from gateway.directory import Directory
 from gateway.headers import answer_headers, onward_headers
 from gateway.intake import Intake
@@ -28,6 +29,15 @@ from shared.access.scopes import grants, needed_scope
 from shared.http.express import Answered, Asked
 from shared.problems import Problem
 from shared.settings import DOMAINS, Domain
+
+_OF_BROWSERS = frozenset({b"origin", b"sec-fetch-site", b"x-forwarded-prefix"})
+
+
+def _is_plain(scope: Scope) -> bool:
+    """Whether no browser and no proxy has a hand in it: for them there are rules, and fields to be added."""
+    names = [name for name, _ in scope["headers"]]
+    host = parse_authority(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
+    return _OF_BROWSERS.isdisjoint(names) and names.count(b"host") == 1 and host is not None and host.unnamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class GatewayLane:
     def takes(self, scope: Scope, name: str) -> bool:
         """Where the model's service and the caller are known, and the address is a plain one."""
         raw: bytes = scope.get("raw_path") or b""
-        if b"%" in raw or scope["query_string"] or self._directory.known(name) is None:
+        if not _is_plain(scope) or b"%" in raw or scope["query_string"] or self._directory.known(name) is None:
             return False
         if self._keys is None:
             return True

@@ -9,8 +9,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.authentication import Authenticator
+from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
 from gateway.access.record import record
+from gateway.browsers import BrowserPolicy
 from gateway.state import KEY_IN_SCOPE
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
@@ -31,6 +33,7 @@ class _Visit:
     send: Send
     headers: dict[str, str] = field(default_factory=dict)
     key: ApiKey | None = None
+    owner: str | None = None
     status: int = 0
     job: str = ""
     bytes: int = 0
@@ -67,16 +70,26 @@ class Access:
         authenticator: finds keys.
         meter: counts.
         audit: the log.
+        event_links: let browsers read events of jobs without a key.
     """
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, authenticator: Authenticator, meter: Meter, audit: AuditLog
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        authenticator: Authenticator,
+        meter: Meter,
+        audit: AuditLog,
+        event_links: EventLinks,
     ) -> None:
         self._app = app
         self._settings = settings
         self._authenticator = authenticator
         self._meter = meter
         self._audit = audit
+        self._event_links = event_links
+        self._browsers = BrowserPolicy(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -85,6 +98,7 @@ class Access:
             return
         visit = _Visit(receive, send)
         try:
+            self._browsers.check(scope)
             if self._settings.api_keys:
                 await self._admit(scope, visit)
             await self._serve(scope, visit)
@@ -96,12 +110,13 @@ class Access:
     async def _serve(self, scope: Scope, visit: _Visit) -> None:
         reads_only = scope["method"] in _SAFE
         receive = visit.receive if reads_only else visit.read
+        context = current_context() or new_context()
         if visit.key is None:
-            await self._app(scope, receive, visit.write)
+            with bound(context.on_behalf_of(visit.owner)):
+                await self._app(scope, receive, visit.write)
             return
-        context = self._meter.on_behalf_of_owner(current_context() or new_context(), visit.key)
         scope[KEY_IN_SCOPE] = visit.key
-        with bound(context):
+        with bound(self._meter.on_behalf_of_owner(context, visit.key)):
             await self._app(scope, receive, visit.write)
         if visit.bytes and not _announced(Headers(scope=scope)):
             await self._meter.charge(visit.key, size=visit.bytes)
@@ -109,7 +124,8 @@ class Access:
     async def _admit(self, scope: Scope, visit: _Visit) -> None:
         """Let the request in, or say why not."""
         needed = needed_scope(scope["method"], scope["path"])
-        if needed == PUBLIC:
+        visit.owner = self._event_links.owner_of(scope)
+        if needed == PUBLIC or visit.owner is not None:
             return
         headers, client = Headers(scope=scope), scope.get("client")
         key = await self._authenticator.identify(headers, address=client[0] if client else "")

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from shared.http.context import log_bindings
 from shared.http.errors import install_problem_handlers
 from shared.http.express import Express, ExpressLayer, Lane
+from shared.http.head import HeadAsGet
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.presence import Presence
@@ -88,6 +89,7 @@ def create_application(
     app.include_router(_metrics_router(metrics))
     for router in routers:
         app.include_router(router)
+    app.add_middleware(HeadAsGet)
     for layer in reversed(layers):
         app.user_middleware.insert(0, layer)
     app.add_middleware(Presence)

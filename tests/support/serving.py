@@ -25,7 +25,9 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     await _tell(inbox, outbox, "lifespan.startup")
     try:
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://facet.test", timeout=PATIENCE_S) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://facet.localhost", timeout=PATIENCE_S
+        ) as client:
             yield client
     finally:
         await _tell(inbox, outbox, "lifespan.shutdown")
