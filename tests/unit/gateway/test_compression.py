@@ -80,7 +80,8 @@ async def test_short_answers_are_not_worth_it() -> None:
 @pytest.mark.parametrize(
     ("given", "takes"),
     [
-        ("gzip", True), ("GZIP;q=0.5, br", True), ("x-gzip", True), ("*", True), ("deflate, *;q=0.1", True), ("", False),
+        ("gzip", True), ("GZIP;q=0.5, br", True), ("x-gzip", True), ("*", True), ("deflate, *;q=0.1", True),
+        ("", False),
         ("gzip;q=0", False), ("gzip;q=0, *", False), ("*;q=0", False), ("br, deflate", False), ("gzip;q=much", False),
         ("identity", False),
     ],
