@@ -13,7 +13,9 @@ from starlette.middleware import Middleware
 from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
+from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
+from gateway.browsers import BrowserPolicy
 from gateway.catalogue import Catalogue
 from gateway.directory import Directory
 from gateway.edge.admission import Admission
@@ -23,6 +25,7 @@ from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
 from gateway.models import listing, repository, traffic, uploads, versions
 from gateway.proxy import Proxy
+from gateway.public_layers import public_layers
 from gateway.readiness import readiness_checks
 from gateway.routing import UpstreamRouter, unknown_address
 from gateway.state import GatewayState
@@ -102,6 +105,7 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
         lifespan=lifespan,
         own_openapi=False,
         layers=[_edge(settings, state, redis)],
+        outermost=public_layers(settings),
         limit_bodies=False,
     )
     app.state.gateway = state
@@ -129,6 +133,8 @@ def _edge(settings: Settings, state: GatewayState, redis: Redis) -> Middleware:
         admission=admission,
         idempotency=IdempotentRunner(IdempotencyStore(redis, state.blobs, settings)),
         bodies=BodyReader(settings),
+        browsers=BrowserPolicy(settings),
+        event_links=state.event_links,
     )
 
 
@@ -144,6 +150,7 @@ def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: 
         audit=AuditLog(redis, kept=settings.audit_entries),
         guard=Guard(resolver, settings.webhook_allowed_networks),
         plans=PlanStore(redis),
+        event_links=EventLinks(settings),
     )
 
 

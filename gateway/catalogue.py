@@ -15,6 +15,7 @@ from fastapi import APIRouter, Header, Request, Response
 from gateway.access.documentation import describe_access
 from gateway.openapi import Document, merge
 from gateway.upstreams import UpstreamFailure, Upstreams
+from shared.http.context import public_path
 from shared.settings import DOMAINS, Domain
 
 _TIMEOUT_S = 3.0
@@ -38,9 +39,23 @@ TAGS = {
 class Edition:
     """The document at one moment."""
 
+    document: Document
     content: bytes
     etag: str
     good_until: float
+
+    def below(self, prefix: str) -> Edition:
+        """The edition for callers who find the gateway below a path."""
+        if not prefix:
+            return self
+        servers = [{"url": prefix, "description": "This gateway"}]
+        return Edition.of({**self.document, "servers": servers}, good_until=self.good_until)
+
+    @classmethod
+    def of(cls, document: Document, *, good_until: float) -> Edition:
+        """The edition of a document."""
+        content = orjson.dumps(document)
+        return cls(document, content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', good_until)
 
 
 class Catalogue:
@@ -71,10 +86,9 @@ class Catalogue:
         document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=TAGS)
         if self._keys:
             describe_access(document)
-        content = orjson.dumps(document)
         whole = "x-unavailable" not in document
         kept_s = _KEPT_WHOLE_S if whole else _KEPT_INCOMPLETE_S
-        return Edition(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', time.monotonic() + kept_s)
+        return Edition.of(document, good_until=time.monotonic() + kept_s)
 
     async def _ask(self, domain: Domain) -> Document | str:
         try:
@@ -91,7 +105,7 @@ router = APIRouter(include_in_schema=False)
 async def openapi(request: Request, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The OpenAPI 3.1 document of the whole fleet."""
     catalogue: Catalogue = request.app.state.catalogue
-    edition = await catalogue.edition()
+    edition = (await catalogue.edition()).below(public_path(""))
     headers = {"ETag": edition.etag, "Cache-Control": "no-cache"}
     if if_none_match and edition.etag in if_none_match:
         return Response(status_code=304, headers=headers)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Annotated, BinaryIO
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 import anyio.to_thread
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Response
 from pydantic import BaseModel, ValidationError
 from starlette.responses import StreamingResponse
 
 from gateway.jobs import JOB_PROBLEMS, JobId, read_finished
 from gateway.promptness import promptly
+from gateway.ranges import Part, is_unchanged, requested_part
 from gateway.state import Gateway, VisibleOwner
-from shared.problems import Conflict, NotFound, problem_responses
+from shared.problems import Conflict, NotFound, RangeNotSatisfiable, problem_responses
 from shared.storage.blobs import Blob, BlobCorrupted, BlobMissing, BlobStore
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
@@ -24,6 +27,22 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 _CHUNK_BYTES = 256 * 1024
 
 _BINARY = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+
+
+_PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The part that Range asked for", "content": _BINARY},
+    304: {"description": "The caller has it, as If-None-Match says"},
+    **problem_responses(RangeNotSatisfiable),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a file is wanted."""
+
+    range: Annotated[str | None, Header(description="`bytes=1000-` goes on after the first thousand bytes")] = None
+    if_range: Annotated[str | None, Header(description="ETag: answer the part if it is still this file")] = None
+    if_none_match: Annotated[str | None, Header(description="ETag of what the caller has")] = None
 
 
 class StoredFile(BaseModel):
@@ -40,6 +59,7 @@ class StoredFile(BaseModel):
     response_class=StreamingResponse,
     responses={
         200: {"description": "The file, in the type that the result names", "content": _BINARY},
+        **_PARTS,
         **JOB_PROBLEMS,
         **problem_responses(Conflict),
     },
@@ -48,9 +68,13 @@ async def read_file(
     gateway: Gateway,
     owner: VisibleOwner,
     job_id: JobId,
+    wanted: Annotated[Wanted, Depends()],
     name: Annotated[str, Path(description="A key of `files` in the result", examples=["series.zip"])],
 ) -> Response:
-    """A file that the job's result names under `files`. `Repr-Digest` (RFC 9530) lets you check what you got."""
+    """A file that the job's result names under `files`. `Repr-Digest` (RFC 9530) lets you check what you got.
+
+    A download that broke off goes on by `Range`, with its ETag in `If-Range`.
+    """
     record = await read_finished(gateway, job_id, owner)
     files = (record.result or {}).get("files", {})
     if not isinstance(files, dict) or name not in files:
@@ -60,19 +84,20 @@ async def read_file(
         file = StoredFile.model_validate(files[name])
     except ValidationError:
         raise NotFound("The result of this job names this file in a way that cannot be read.") from None
-    return await blob_response(gateway.blobs, file.digest, name=name)
+    return await blob_response(gateway.blobs, file.digest, wanted, name=name)
 
 
 @router.get(
     "/previews/{digest}",
     summary="Read a preview",
     response_class=StreamingResponse,
-    responses={200: {"description": "The picture", "content": _BINARY}, **JOB_PROBLEMS},
+    responses={200: {"description": "The picture", "content": _BINARY}, **_PARTS, **JOB_PROBLEMS},
 )
 async def read_preview(
     gateway: Gateway,
     owner: VisibleOwner,
     job_id: JobId,
+    wanted: Annotated[Wanted, Depends()],
     digest: Annotated[str, Path(description="`digest` of a `preview` event of this job", examples=["sha256:9f86..."])],
 ) -> Response:
     """A picture of unfinished work, while the job runs and after. Only digests that events of this job name."""
@@ -81,7 +106,7 @@ async def read_preview(
         known = await _has_preview(gateway, job_id, digest)
     if not known:
         raise NotFound("No event of this job names such a preview.")
-    return await blob_response(gateway.blobs, digest, name="preview")
+    return await blob_response(gateway.blobs, digest, wanted, name="preview")
 
 
 async def _has_preview(gateway: Gateway, job_id: str, digest: str) -> bool:
@@ -93,31 +118,47 @@ async def _has_preview(gateway: Gateway, job_id: str, digest: str) -> bool:
     return False
 
 
-async def blob_response(blobs: BlobStore, digest: str, *, name: str) -> Response:
-    """Stream a blob.
+async def blob_response(blobs: BlobStore, digest: str, wanted: Wanted, *, name: str) -> Response:
+    """Stream a blob, or the part of it that is asked for.
 
     Args:
         blobs: where it is.
         digest: its address.
+        wanted: what the request says of parts and of what the caller has.
         name: file name to save it under.
 
     Raises:
         NotFound: it is no longer stored.
+        RangeNotSatisfiable: it has no such part.
     """
     try:
         blob = await anyio.to_thread.run_sync(blobs.describe, digest)
+        etag = f'"{digest.removeprefix("sha256:")}"'
+        headers = _headers(blob, etag=etag, name=name)
+        if is_unchanged(wanted.if_none_match, etag):
+            return Response(status_code=304, headers=headers)
+        part = requested_part(wanted.range, wanted.if_range, etag=etag, size=blob.size)
         stream = await anyio.to_thread.run_sync(blobs.open, digest)
     except BlobMissing:
         raise NotFound("The file is no longer stored.") from None
+    if part is None:
+        headers["Content-Length"] = str(blob.size)
+        return StreamingResponse(_checked(stream, blob), media_type=blob.media_type, headers=headers)
+    headers |= {"Content-Length": str(part.stop - part.start), "Content-Range": part.content_range}
+    return StreamingResponse(_cut(stream, part), status_code=206, media_type=blob.media_type, headers=headers)
+
+
+def _headers(blob: Blob, *, etag: str, name: str) -> dict[str, str]:
     disposition = "inline" if blob.media_type.startswith("image/") else "attachment"
-    headers = {
-        "Content-Length": str(blob.size),
+    digest = base64.b64encode(bytes.fromhex(blob.digest.removeprefix("sha256:"))).decode()
+    return {
         "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='')}",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(digest.removeprefix('sha256:'))).decode()}:",
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-store",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
-    return StreamingResponse(_checked(stream, blob), media_type=blob.media_type, headers=headers)
 
 
 async def _checked(stream: BinaryIO, blob: Blob) -> AsyncIterator[bytes]:
@@ -128,7 +169,7 @@ async def _checked(stream: BinaryIO, blob: Blob) -> AsyncIterator[bytes]:
     """
     digest = hashlib.sha256()
     held = b""
-    try:
+    async with _closing(stream):
         while chunk := await anyio.to_thread.run_sync(stream.read, _CHUNK_BYTES):
             digest.update(chunk)
             if held:
@@ -137,6 +178,29 @@ async def _checked(stream: BinaryIO, blob: Blob) -> AsyncIterator[bytes]:
         if f"sha256:{digest.hexdigest()}" != blob.digest:
             raise BlobCorrupted(f"the content of {blob.digest} has changed in the store")
         yield held
+
+
+async def _cut(stream: BinaryIO, part: Part) -> AsyncIterator[bytes]:
+    """One part of a blob, chunk by chunk; its caller checks the whole by Repr-Digest, as nothing shorter has one.
+
+    Raises:
+        BlobCorrupted: what is stored is shorter than it was.
+    """
+    async with _closing(stream):
+        await anyio.to_thread.run_sync(stream.seek, part.start)
+        left = part.stop - part.start
+        while left:
+            chunk = await anyio.to_thread.run_sync(stream.read, min(left, _CHUNK_BYTES))
+            if not chunk:
+                raise BlobCorrupted("a blob has become shorter in the store")
+            left -= len(chunk)
+            yield chunk
+
+
+@asynccontextmanager
+async def _closing(stream: BinaryIO) -> AsyncIterator[None]:
+    try:
+        yield
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(stream.close)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel, Field
 
 from shared.http.application import VERSION
+from shared.http.context import public_path
 from shared.http.negotiation import JSON, choose_media_type
 from shared.problems import NotAcceptable, problem_responses
 
@@ -19,13 +20,26 @@ class Index(BaseModel):
 
     name: str = "Facet"
     version: str = Field(default=VERSION, examples=["0.1.0"])
-    documentation: str = "/docs"
-    openapi: str = "/openapi.json"
-    jobs: str = "/v1/jobs"
-    models: str = "/v1/models"
-    live: str = "/health/live"
-    ready: str = "/health/ready"
-    metrics: str = "/metrics"
+    documentation: str = Field(examples=["/docs"])
+    openapi: str = Field(examples=["/openapi.json"])
+    jobs: str = Field(examples=["/v1/jobs"])
+    models: str = Field(examples=["/v1/models"])
+    live: str = Field(examples=["/health/live"])
+    ready: str = Field(examples=["/health/ready"])
+    metrics: str = Field(examples=["/metrics"])
+
+    @classmethod
+    def of_gateway(cls) -> Self:
+        """The index, as the caller of the request at hand can follow it."""
+        return cls(
+            documentation=public_path("/docs"),
+            openapi=public_path("/openapi.json"),
+            jobs=public_path("/v1/jobs"),
+            models=public_path("/v1/models"),
+            live=public_path("/health/live"),
+            ready=public_path("/health/ready"),
+            metrics=public_path("/metrics"),
+        )
 
 
 @router.get(
@@ -43,4 +57,4 @@ async def index(response: Response, accept: Annotated[str | None, Header()] = No
         return Response(status_code=303, headers={"Location": "/docs", "Vary": "Accept"})
     response.headers["Vary"] = "Accept"
     response.headers["Link"] = '</openapi.json>; rel="service-desc", </docs>; rel="service-doc"'
-    return Index()
+    return Index.of_gateway()

@@ -11,7 +11,7 @@ from gateway.promptness import promptly
 from gateway.state import Gateway, VisibleOwner
 from shared.http.paging import link_next
 from shared.http.preferences import Preferences, preferences_of
-from shared.jobs.answers import JobView, job_path, retry_after_s
+from shared.jobs.answers import JobView, job_path, public_result, retry_after_s
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import PAGE_LIMIT
 from shared.problems import (
@@ -167,7 +167,7 @@ async def read_result(gateway: Gateway, owner: VisibleOwner, job_id: JobId, resp
     """The result alone. 409 while there is none yet and after a cancel; a failed job answers with its problem."""
     record = await read_finished(gateway, job_id, owner)
     response.headers["Cache-Control"] = "private, no-store"
-    return record.result or {}
+    return public_result(record.result) or {}
 
 
 async def read_finished(gateway: Gateway, job_id: str, owner: str | None) -> JobRecord:

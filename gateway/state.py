@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.access.event_links import EventLinks
 from gateway.directory import Directory
 from gateway.upstreams import Upstreams
 from shared.access.audit import AuditLog
@@ -39,6 +40,8 @@ class GatewayState:
     """Which service has a model."""
     plans: PlanStore
     """What is to be served beside released models."""
+    event_links: EventLinks
+    """Open the events of jobs to browsers."""
 
 
 def gateway_state(request: Request) -> GatewayState:

@@ -3,7 +3,8 @@
     Problem
     ├── BadRequest 400 ── Unauthorized 401 ── Forbidden 403 ── NotFound 404 ── MethodNotAllowed 405
     ├── NotAcceptable 406 ── RequestTimeout 408 ── Conflict 409 ── Gone 410 ── ContentTooLarge 413
-    ├── PreconditionFailed 412 ── UnsupportedMediaType 415 ── UnprocessableContent 422 ── HeadersTooLarge 431
+    ├── PreconditionFailed 412 ── UnsupportedMediaType 415 ── RangeNotSatisfiable 416 ── MisdirectedRequest 421
+    ├── UnprocessableContent 422 ── HeadersTooLarge 431
     ├── TooManyRequests 429 ── QuotaExceeded 429
     └── InternalError 500 ── BadGateway 502 ── ServiceUnavailable 503 ── ReducedCapacity 503 ── GatewayTimeout 504
 
@@ -157,6 +158,18 @@ class UnsupportedMediaType(Problem):
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
 
 
+class RangeNotSatisfiable(Problem):
+    """The part that is asked for lies behind the end."""
+
+    status, slug, title = 416, "range-not-satisfiable", "Range not satisfiable"
+
+
+class MisdirectedRequest(Problem):
+    """The gateway does not answer to the name in the Host field."""
+
+    status, slug, title = 421, "misdirected-request", "Misdirected request"
+
+
 class UnprocessableContent(Problem):
     """The request can be read, but its content is wrong."""
 
@@ -249,8 +262,9 @@ BY_STATUS: dict[int, type[Problem]] = {
     kind.status: kind
     for kind in (
         BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, Conflict,
-        Gone, PreconditionFailed, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, TooManyRequests,
-        HeadersTooLarge, InternalError, NotImplementedHere, BadGateway, ServiceUnavailable, GatewayTimeout,
+        Gone, PreconditionFailed, ContentTooLarge, UnsupportedMediaType, RangeNotSatisfiable, MisdirectedRequest,
+        UnprocessableContent, TooManyRequests, HeadersTooLarge, InternalError, NotImplementedHere, BadGateway,
+        ServiceUnavailable, GatewayTimeout,
     )
 }  # fmt: skip
 """The problem type that stands for a bare status code."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Domain = Literal["medical", "generation", "security", "uncertainty", "perception"]
@@ -15,6 +17,18 @@ DOMAINS: tuple[Domain, ...] = ("medical", "generation", "security", "uncertainty
 """The five services behind the gateway."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
+_NAME = rf"{_LABEL}(\.{_LABEL})*"
+_PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
+
+HostPattern = Annotated[str, StringConstraints(to_lower=True, pattern=rf"(?i)^(\*\.)?{_NAME}$")]
+"""A host name without port, or `*.` and the name that all of them end in."""
+
+CorsOrigin = Annotated[
+    str, StringConstraints(to_lower=True, pattern=rf"(?i)^(\*|https?://({_NAME}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?)$")
+]
+"""What a browser sends as Origin: scheme, host and, unless it is the scheme's own, port; or `*`."""
 
 
 class Settings(BaseSettings):
@@ -239,8 +253,9 @@ class Settings(BaseSettings):
     """A job that has lost so many workers (killed, out of memory) fails instead of being tried again."""
 
     public_url: str = ""
-    """Address that callers know the gateway by, such as https://facet.example; goes before links in webhooks, which
-    are paths without it."""
+    """Address that callers know the gateway by, such as https://example.org/facet. It goes before links in webhooks,
+    which are paths without it; its path goes before every path that an answer names, and requests whose path begins
+    with it are answered as if it were not there; its name is one that the gateway answers to."""
 
     webhook_allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     """Networks, parted by commas, that webhooks may be sent to besides public addresses, there also by plain http."""
@@ -273,7 +288,43 @@ class Settings(BaseSettings):
     webhook_concurrency: int = Field(default=256, ge=1)
     """Deliveries of one gateway at the same time."""
 
-    @field_validator("webhook_allowed_networks", "webhook_retry_schedule_s", mode="before")
+    allowed_hosts: Annotated[tuple[HostPattern, ...], NoDecode] = ()
+    """Names, parted by commas, that the gateway answers to without API keys, beside localhost, IP addresses and the
+    name of `public_url`: `facet.internal`, or `*.example.org` for all names below one. Others are answered with 421,
+    since any web page can point a name of its own at this machine (DNS rebinding)."""
+
+    cors_origins: Annotated[tuple[CorsOrigin, ...], NoDecode] = ()
+    """Origins, parted by commas, whose web pages may use the gateway from a browser (CORS), such as
+    https://console.example.org; `*` stands for all. Without API keys, such pages may do everything."""
+
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
+    """Networks, parted by commas, of reverse proxies in front of the gateway, whose X-Forwarded-For,
+    X-Forwarded-Proto and X-Forwarded-Prefix are believed. The proxy has to replace what callers send under these
+    names."""
+
+    event_link_s: int = Field(default=60, ge=5, le=3600)
+    """Seconds in which a signed link to the events of a job can be opened, and opened again. A stream that was opened
+    in time goes on."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        """It is taken apart for its name and its path, so it has to be a plain address."""
+        if value and not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("an address such as https://example.org/facet is wanted, without query and fragment")
+        return value.rstrip("/")
+
+    @field_validator(
+        "allowed_hosts",
+        "cors_origins",
+        "trusted_proxies",
+        "webhook_allowed_networks",
+        "webhook_retry_schedule_s",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         """From the environment, a list comes as one text."""

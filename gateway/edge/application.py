@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,8 +13,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.authentication import Authenticator
+from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
 from gateway.access.record import record
+from gateway.browsers import BrowserPolicy
 from gateway.edge.admission import Admission
 from gateway.edge.bodies import NO_BODY, BodyReader, ClientDisconnected, HeldBody, RequestBody
 from gateway.edge.calls import Call, Router
@@ -54,6 +57,7 @@ class _Exchange:
     held: HeldBody = field(default_factory=lambda: HeldBody(NO_BODY))
     body_pending: bool = False
     key: ApiKey | None = None
+    owner: str | None = None
     quota_headers: dict[str, str] = field(default_factory=dict)
     status: int = 0
     job: str = ""
@@ -97,6 +101,8 @@ class Edge:
         admission: knows which services are full.
         idempotency: runs requests that have a key for that.
         bodies: reads bodies.
+        browsers: knows what pages of other origins may not do.
+        event_links: let browsers read events of jobs without a key.
     """
 
     def __init__(
@@ -111,11 +117,14 @@ class Edge:
         admission: Admission,
         idempotency: IdempotentRunner,
         bodies: BodyReader,
+        browsers: BrowserPolicy,
+        event_links: EventLinks,
     ) -> None:
         self._app = app
         self._settings, self._router = settings, router
         self._authenticator, self._meter, self._audit = authenticator, meter, audit
         self._admission, self._idempotency, self._bodies = admission, idempotency, bodies
+        self._browsers, self._event_links = browsers, event_links
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -138,6 +147,7 @@ class Edge:
     async def _serve(self, exchange: _Exchange, receive: Receive) -> None:
         scope = exchange.scope
         check_head(scope, self._settings)
+        self._browsers.check(scope)
         if self._settings.api_keys:
             await self._admit(exchange)
         call = self._router.find(scope)
@@ -147,14 +157,23 @@ class Edge:
             exchange.held = await self._bodies.read(scope, receive)
             exchange.body_pending = False
             await self._charge(exchange)
-        call = call or self._answer_here
-        if exchange.key is None:
-            await self._call(call, exchange, receive)
+        with self._on_behalf_of_caller(exchange):
+            await self._call(call or self._answer_here, exchange, receive)
+
+    @contextmanager
+    def _on_behalf_of_caller(self, exchange: _Exchange) -> Iterator[None]:
+        """Make the caller, as far as it is known, part of the request's context."""
+        if exchange.key is None and exchange.owner is None:
+            yield
             return
-        scope[KEY_IN_SCOPE] = exchange.key
-        context = self._meter.on_behalf_of_owner(current_context() or new_context(), exchange.key)
+        context = current_context() or new_context()
+        if exchange.key is not None:
+            exchange.scope[KEY_IN_SCOPE] = exchange.key
+            context = self._meter.on_behalf_of_owner(context, exchange.key)
+        else:
+            context = context.on_behalf_of(exchange.owner)
         with bound(context):
-            await self._call(call, exchange, receive)
+            yield
 
     async def _call(self, call: Call, exchange: _Exchange, receive: Receive) -> None:
         scope, body = exchange.scope, exchange.held.body
@@ -170,7 +189,8 @@ class Edge:
         """Let the request in, or say why not."""
         scope = exchange.scope
         needed = needed_scope(scope["method"], scope["path"])
-        if needed == PUBLIC:
+        exchange.owner = self._event_links.owner_of(scope)
+        if needed == PUBLIC or exchange.owner is not None:
             return
         headers, client = Headers(scope=scope), scope.get("client")
         key = await self._authenticator.identify(headers, address=client[0] if client else "")

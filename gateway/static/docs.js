@@ -2,7 +2,8 @@
 
 // The page is served with a content security policy that allows no inline scripts, hence this file.
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  // Relative to the page, which a reverse proxy may serve below a path.
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   presets: [SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",

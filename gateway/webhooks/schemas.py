@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.http.context import public_path
 from shared.webhooks.events import TEST_EVENT, WebhookEvent
 from shared.webhooks.guard import URL_LIMIT
 from shared.webhooks.records import ANSWER_KEPT, Delivery, DeliveryAttempt, DeliveryStatus, Webhook
@@ -99,7 +100,7 @@ class WebhookView(BaseModel):
     @classmethod
     def of(cls, webhook: Webhook) -> Self:
         """The view of a webhook."""
-        path = webhook_path(webhook.id)
+        path = public_path(webhook_path(webhook.id))
         links = WebhookLinks(self=path, deliveries=f"{path}/deliveries", test=f"{path}/test", secret=f"{path}/secret")
         return cls(**{name: getattr(webhook, name) for name in cls.model_fields if name in _SHARED}, links=links)
 

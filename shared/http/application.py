@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from shared.http.context import log_bindings
 from shared.http.direct import DirectRoute, DirectRoutes
 from shared.http.errors import install_problem_handlers
+from shared.http.head import HeadAsGet
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.presence import Presence
@@ -69,6 +70,7 @@ def create_application(
     lifespan: Lifespan = _no_lifespan,
     own_openapi: bool = True,
     layers: Sequence[Middleware] = (),
+    outermost: Sequence[Middleware] = (),
     direct: Sequence[DirectRoute] = (),
     limit_bodies: bool = True,
 ) -> FastAPI:
@@ -85,6 +87,7 @@ def create_application(
         own_openapi: serve FastAPI's document of this application at /openapi.json.
         layers: plain ASGI middleware around the routes, outermost first; identity and timing are outside of them, the
             limit of the body inside.
+        outermost: further layers, outside of identity and timing.
         direct: busy routes that are answered without the framework.
         limit_bodies: refuse bodies over the limit here; otherwise a layer does.
     """
@@ -110,10 +113,12 @@ def create_application(
     for router in routers:
         app.include_router(router)
     app.outer_layers = [
+        *outermost,
         Middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway", lines=RequestLines(process)),
         *layers,
         *([Middleware(BodyLimit, limit=settings.body_limit)] if limit_bodies else []),
         Middleware(Presence),
+        Middleware(HeadAsGet),
         *([Middleware(DirectRoutes, routes=direct)] if direct else []),
     ]
     _document_problems(app)

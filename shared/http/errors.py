@@ -12,8 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from shared.http.context import current_context
-from shared.problems import BY_STATUS, PROBLEM_MEDIA_TYPE, BadRequest, FieldError, Problem, UnprocessableContent
+from shared.http.context import current_context, public_path
+from shared.http.negotiation import JSON
+from shared.problems import (
+    BY_STATUS,
+    PROBLEM_MEDIA_TYPE,
+    BadRequest,
+    FieldError,
+    Problem,
+    UnprocessableContent,
+    UnsupportedMediaType,
+)
 
 PROTOCOL_PATH = "/v2/"
 """Where the Open Inference Protocol is spoken."""
@@ -22,7 +31,7 @@ PROTOCOL_PATH = "/v2/"
 def problem_response(problem: Problem, *, path: str) -> Response:
     """The answer that tells of a problem. Clients of the Open Inference Protocol look for its member `error`."""
     context = current_context()
-    details = problem.details(instance=path, request_id=context.request_id if context else None)
+    details = problem.details(instance=public_path(path), request_id=context.request_id if context else None)
     members = details.model_dump(exclude_none=True)
     if path.startswith(PROTOCOL_PATH):
         members["error"] = problem.detail
@@ -68,7 +77,25 @@ async def _problem(request: Request, exception: Exception) -> Response:
 async def _validation(request: Request, exception: Exception) -> Response:
     if not isinstance(exception, RequestValidationError):
         raise exception
-    return problem_response(validation_problem(exception.errors()), path=request.scope["path"])
+    errors = exception.errors()
+    problem = validation_problem(errors)
+    # FastAPI gives a body that it was to read as JSON, and whose Content-Type is another, to Pydantic as it came.
+    if isinstance(exception.body, bytes) and exception.body and any(error["loc"][:1] == ("body",) for error in errors):
+        problem = unsupported_type(request.headers.get("content-type"), accepted=(JSON,))
+    return problem_response(problem, path=request.scope["path"])
+
+
+def unsupported_type(given: str | None, *, accepted: Sequence[str]) -> UnsupportedMediaType:
+    """The 415 of a body whose Content-Type is not one that a route reads (RFC 9110, section 15.5.16).
+
+    Args:
+        given: Content-Type of the request, None without one.
+        accepted: media types that the route reads; also in the header field Accept of the answer.
+    """
+    wanted = " or ".join(accepted)
+    found = f"and not {given.partition(';')[0].strip()[:100]}" if given else "and has no Content-Type"
+    detail = f"The body of this request must be {wanted} {found}. Send it with Content-Type: {accepted[0]}."
+    return UnsupportedMediaType(detail, headers={"Accept": ", ".join(accepted)})
 
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -81,11 +108,14 @@ _EXPLANATIONS = {
 
 def allowed_methods(request: Request) -> list[str]:
     """Every method that the request's path answers. The router itself names those of its first route only."""
-    return [
+    found = {
         method
         for method in _METHODS
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
-    ]
+    }
+    if "GET" in found:
+        found.add("HEAD")  # by `shared.http.head`, of which routes know nothing
+    return [method for method in _METHODS if method in found]
 
 
 async def _http(request: Request, exception: Exception) -> Response:

@@ -14,9 +14,12 @@ from shared.http.context import (
     CALLER_HEADER,
     CREATION_KEY_HEADER,
     JOB_LIMIT_HEADER,
+    PREFIX_HEADER,
+    PREFIX_IN_SCOPE,
     RequestContext,
     bind,
     new_context,
+    path_prefix,
     unbind,
 )
 from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
@@ -114,10 +117,12 @@ class Telemetry:
         """Who the request is, by its headers."""
         # Of a field that is given twice, the first counts.
         said = {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in _TOLD}
+        prefix = path_prefix(said.get(_PREFIX, "")) if self.behind_gateway else scope.get(PREFIX_IN_SCOPE, "")
         context = new_context(
             request_id=said.get(b"x-request-id"),
             traceparent=said.get(b"traceparent"),
             tracestate=said.get(b"tracestate"),
+            prefix=prefix,
         )
         if not self.behind_gateway:
             return context
@@ -172,17 +177,21 @@ class Telemetry:
 AUDIT_IN_SCOPE: Final = "facet.audit"
 """Where the gateway puts what the audit log is told of a request, to be part of its line."""
 
-_CALLER, _JOB_LIMIT, _CREATION_KEY = (
-    name.lower().encode() for name in (CALLER_HEADER, JOB_LIMIT_HEADER, CREATION_KEY_HEADER)
+_CALLER, _JOB_LIMIT, _CREATION_KEY, _PREFIX = (
+    name.lower().encode() for name in (CALLER_HEADER, JOB_LIMIT_HEADER, CREATION_KEY_HEADER, PREFIX_HEADER)
 )
-_TOLD = frozenset({b"x-request-id", b"traceparent", b"tracestate", _CALLER, _JOB_LIMIT, _CREATION_KEY})
+_TOLD = frozenset({b"x-request-id", b"traceparent", b"tracestate", _CALLER, _JOB_LIMIT, _CREATION_KEY, _PREFIX})
 _OWN = frozenset({b"x-request-id", b"traceparent", b"x-content-type-options"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 async def _answer_internal_error(scope: Scope, context: RequestContext, send: Send) -> None:
     problem = InternalError.unforeseen()
-    body = problem.details(instance=scope["path"], request_id=context.request_id).model_dump_json().encode()
+    body = (
+        problem.details(instance=context.prefix + scope["path"], request_id=context.request_id)
+        .model_dump_json()
+        .encode()
+    )
     headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -9,6 +9,7 @@ from typing import Any, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from shared.http.context import public_path
 from shared.http.preferences import Preferences
 from shared.http.presence import while_present
 from shared.jobs.records import JobRecord, JobStatus
@@ -42,7 +43,7 @@ class JobLinks(BaseModel):
     @classmethod
     def of(cls, record: JobRecord) -> Self:
         """Links of a job as it is now."""
-        path = job_path(record.id)
+        path = public_path(job_path(record.id))
         return cls(
             self=path,
             events=f"{path}/events",
@@ -77,9 +78,12 @@ class JobView(BaseModel):
     def of(cls, record: JobRecord) -> Self:
         """The view of a record."""
         progress = record.progress
-        view = {name: getattr(record, name) for name in cls.model_fields if name not in {"links", "progress"}}
+        special = {"links", "progress", "problem", "result"}
+        view = {name: getattr(record, name) for name in cls.model_fields if name not in special}
         return cls(
             **view,
+            result=public_result(record.result),
+            problem=public_problem(record.problem),
             progress=JobProgressView(
                 step=progress.step, total=progress.total, message=progress.message, unit=record.step_unit
             ),
@@ -102,8 +106,31 @@ JOB_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def job_path(job_id: str) -> str:
-    """Where the gateway serves a job."""
+    """Where the gateway serves a job; in bodies of answers, `public_path` of it."""
     return f"/v1/jobs/{job_id}"
+
+
+def public_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A result as the caller of the request at hand can follow it: `href` in it names paths of the gateway.
+
+    Results are written by workers, which know of no caller and so of no path prefix.
+    """
+    return result if result is None or public_path("") == "" else {name: _public(name, result[name]) for name in result}
+
+
+def _public(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _public(inner, value[inner]) for inner in value}
+    if isinstance(value, list):
+        return [_public(name, item) for item in value]
+    return public_path(value) if name == "href" and isinstance(value, str) and value.startswith("/") else value
+
+
+def public_problem(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The problem that a job ended with, likewise: its `instance` is the path of the job."""
+    if document is None or not document.get("instance"):
+        return document
+    return document | {"instance": public_path(document["instance"])}
 
 
 def retry_after_s(record: JobRecord) -> int:

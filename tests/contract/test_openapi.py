@@ -47,7 +47,7 @@ def fleet() -> httpx.ASGITransport:
 
 @pytest.fixture
 async def client(fleet: httpx.ASGITransport) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=fleet, base_url="http://facet.example") as client:
+    async with httpx.AsyncClient(transport=fleet, base_url="http://facet.localhost") as client:
         yield client
 
 

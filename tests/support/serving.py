@@ -37,7 +37,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     try:
         transport, headers = httpx.ASGITransport(app=app), fleet_headers(app.state.settings)
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://facet.test", timeout=PATIENCE_S, headers=headers
+            transport=transport, base_url="http://facet.localhost", timeout=PATIENCE_S, headers=headers
         ) as client:
             yield client
     finally:

@@ -27,7 +27,9 @@ def server_of(app: ASGIApp, **options: Any) -> Iterator[tuple[uvicorn.Server, in
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         front: Any = Front
-        config = uvicorn.Config(app, http=front, log_config=None, access_log=False, ws="none", **options)
+        config = uvicorn.Config(
+            app, http=front, log_config=None, access_log=False, ws="none", proxy_headers=False, **options
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

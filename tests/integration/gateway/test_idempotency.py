@@ -77,7 +77,7 @@ async def store(redis_url: str, tmp_path: Path) -> AsyncIterator[IdempotencyStor
 @pytest_asyncio.fixture
 async def client(store: IdempotencyStore, work: Work) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(as_caller(Idempotency(work, store=store)), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://facet.test") as started:
+    async with httpx.AsyncClient(transport=transport, base_url="http://facet.localhost") as started:
         yield started
 
 
@@ -260,7 +260,7 @@ async def test_other_methods_and_requests_without_a_key_pass(client: httpx.Async
 async def test_without_redis_a_key_is_refused_and_the_rest_goes_on(work: Work, tmp_path: Path) -> None:
     redis = api_client("redis://127.0.0.1:1/0")
     layer = Idempotency(work, store=IdempotencyStore(redis, BlobStore(tmp_path), Settings()))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(layer), base_url="http://facet.test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(layer), base_url="http://facet.localhost") as client:
         answer = await client.post("/v1/x", headers=KEY)
         assert answer.status_code == 503
         assert "Retry-After" in answer.headers

@@ -153,7 +153,7 @@ async def test_a_wrong_version_hides_the_model_from_nobody() -> None:
     transport = fleet(perception=["signs"])
     transport.documents["perception", "/v2/models/signs"] = {"name": "signs"}
     app = create_app(settings(), wire=HttpxWire(transport))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.localhost") as client:
         assert (await client.get("/v2/models/signs")).json() == {"name": "signs"}
         transport.statuses["perception"] = 404
         assert (await client.get("/v2/models/signs")).status_code == 404
@@ -165,7 +165,7 @@ async def test_a_wrong_version_hides_the_model_from_nobody() -> None:
 async def test_names_that_are_none_ask_nobody(path: str) -> None:
     transport = fleet()
     app = create_app(settings(), wire=HttpxWire(transport))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.localhost") as client:
         answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.json()["error"]

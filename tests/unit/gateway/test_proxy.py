@@ -16,7 +16,7 @@ REFUSED = httpx.ConnectError("connection refused to 127.0.0.1:8101")
 
 def client_of(transport: httpx.AsyncBaseTransport, **values: Any) -> httpx.AsyncClient:
     app = create_app(settings(**values), wire=HttpxWire(transport))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.example")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.localhost")
 
 
 async def ask(transport: httpx.AsyncBaseTransport, method: str = "GET", **options: Any) -> httpx.Response:
@@ -47,12 +47,20 @@ async def test_each_domain_has_its_own_service() -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_every_method_is_the_services_to_answer(method: str) -> None:
     service = StubService(status=405, headers=[(b"allow", b"GET")])
     answer = await ask(httpx.ASGITransport(service), method)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     assert service.scopes[0]["method"] == method
+
+
+async def test_the_services_are_asked_for_a_body_only_to_know_its_head() -> None:
+    service = StubService(headers=[(b"content-length", b"2"), (b"etag", b'"a"')])
+    answer = await ask(httpx.ASGITransport(service), "HEAD")
+    assert service.scopes[0]["method"] == "GET"
+    assert (answer.status_code, answer.headers["content-length"], answer.headers["etag"]) == (200, "2", '"a"')
+    assert answer.content == b""
 
 
 async def test_identity_is_one_for_both_hops_and_answered_once() -> None:
@@ -99,7 +107,7 @@ async def test_compressed_answers_are_passed_on_as_they_are() -> None:
     service = StubService(headers=[(b"content-encoding", b"gzip")], body=body)
     app = create_app(settings(), wire=HttpxWire(httpx.ASGITransport(service)))
     transport = httpx.ASGITransport(app)
-    request = httpx.Request("GET", "http://facet.example/v1/medical/x")
+    request = httpx.Request("GET", "http://facet.localhost/v1/medical/x")
     answer = await transport.handle_async_request(request)
     assert answer.headers["content-encoding"] == "gzip"
     assert b"".join([part async for part in answer.stream]) == body  # type: ignore[union-attr]
@@ -118,7 +126,8 @@ async def raw_status(service: StubService, *, path: str, raw_path: bytes, query:
 
     scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": path, "raw_path": raw_path, "query_string": query,
-        "headers": [], "scheme": "http", "client": None, "server": ("facet.example", 80), "root_path": "",
+        "headers": [(b"host", b"facet.localhost")], "scheme": "http", "client": None,
+        "server": ("facet.example", 80), "root_path": "",
         "http_version": "1.1", "asgi": {"version": "3.0", "spec_version": "2.3"},
     }  # fmt: skip
     await app(scope, receive, send)
@@ -229,7 +238,7 @@ async def test_other_unknown_addresses_are_problems(path: str) -> None:
 
 async def test_a_wrong_method_on_the_gateways_own_routes_is_405() -> None:
     answer = await ask(ScriptedTransport(REFUSED), "PUT", path="/v1/jobs")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 async def test_metrics_know_a_proxied_request_by_its_template() -> None:

@@ -87,6 +87,28 @@ async def test_a_body_that_is_no_json_is_400(client: Client) -> None:
         assert problem_of(answer)["status"] == 400
 
 
+@pytest.mark.parametrize(
+    "given", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"]
+)
+async def test_json_of_another_type_is_415_with_the_type_that_is_read(client: Client, given: str | None) -> None:
+    headers = {"Content-Type": given} if given else {}
+    answer = await client.post("/json", content=b'{"window": "lung", "size": 1}', headers=headers)
+    problem = problem_of(answer)
+    assert (problem["status"], answer.headers["accept"]) == (415, "application/json")
+    assert "Content-Type: application/json" in problem["detail"]
+    assert (given or "no Content-Type").partition(";")[0] in problem["detail"]
+
+
+async def test_types_of_the_json_family_are_json(client: Client) -> None:
+    for kind in ("application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.facet+json"):
+        answer = await client.post("/json", content=b'{"window": "lung", "size": 1}', headers={"Content-Type": kind})
+        assert answer.status_code == 200, kind
+
+
+async def test_an_empty_body_of_no_type_lacks_its_fields(client: Client) -> None:
+    assert problem_of(await client.post("/json", content=b""))["status"] == 422
+
+
 async def test_a_missing_body_is_422(client: Client) -> None:
     assert problem_of(await client.post("/json"))["status"] == 422
     assert problem_of(await client.post("/form"))["errors"][0]["pointer"] == "/body/size"
@@ -125,7 +147,7 @@ async def test_unknown_addresses_and_methods_are_problems(client: Client) -> Non
     missing = problem_of(await client.get("/{nowhere}"))
     assert (missing["status"], "/docs" in missing["detail"]) == (404, True)
     wrong = await client.delete("/problem")
-    assert (problem_of(wrong)["status"], wrong.headers["allow"]) == (405, "GET")
+    assert (problem_of(wrong)["status"], wrong.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("status", sorted(BY_STATUS))
@@ -177,4 +199,4 @@ async def test_allow_names_every_method_of_a_path() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.test") as client:
         answer = await client.post("/things/1")
     assert answer.status_code == 405
-    assert answer.headers["Allow"] == "GET, PATCH, DELETE"
+    assert answer.headers["Allow"] == "GET, HEAD, PATCH, DELETE"
