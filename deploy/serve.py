@@ -79,7 +79,11 @@ def serve_gateway(settings: Settings) -> int:
 
     app = import_module("gateway.app").create_app(settings)
     settle_garbage_collector()
-    return run_edge(app, settings, grace_s=_GRACE_S)
+    try:
+        return run_edge(app, settings, grace_s=_GRACE_S)
+    except OSError as error:
+        print(f"facet: cannot listen on {settings.host}:{settings.gateway_port}: {error.strerror}", file=sys.stderr)
+        return 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

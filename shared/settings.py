@@ -172,8 +172,10 @@ class Settings(BaseSettings):
     """Bytes of all requests' bodies that the gateway holds in memory at once; beyond, bodies are held on disk."""
 
     spool_limit_bytes: int = Field(default=8 * 1024**3, ge=0)
-    """Bytes of all requests' bodies that the gateway holds on disk at once, in the folder for temporary files; further
-    ones are answered with 503."""
+    """Bytes of all requests' bodies that the gateway holds on disk at once; further ones are answered with 503."""
+
+    spool_folder: Path | None = None
+    """Folder of bodies on disk; by default the system's for temporary files, which should not be memory (tmpfs)."""
 
     upload_files_limit: int = Field(default=256, gt=0)
     """Most files in one request."""

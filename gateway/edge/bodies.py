@@ -100,8 +100,9 @@ NO_BODY: Final = RequestBody(b"")
 class _Collector:
     """What has come of one body."""
 
-    def __init__(self, memory: ByteBudget, disk: ByteBudget, *, in_memory: int) -> None:
-        self._memory, self._disk, self._in_memory = memory, disk, in_memory
+    def __init__(self, memory: ByteBudget, disk: ByteBudget, settings: Settings) -> None:
+        self._memory, self._disk = memory, disk
+        self._in_memory, self._folder = settings.spool_bytes, settings.spool_folder
         self._parts: list[bytes] = []
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
@@ -115,7 +116,7 @@ class _Collector:
                 self._held += len(data)
                 self._parts.append(data)
                 return
-            self._file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the body
+            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - closed with the body
             data = b"".join([*self._parts, data])
             self._parts = []
         if not self._disk.reserve(len(data)):
@@ -199,8 +200,7 @@ class BodyReader:
         if length > limit:
             raise _too_large(limit)
         coding = coding_of(codings) if codings else None
-        in_memory = self._settings.spool_bytes
-        collector = _Collector(self.memory, self.disk, in_memory=in_memory)
+        collector = _Collector(self.memory, self.disk, self._settings)
         try:
             await self._collect(receive, collector, Inflater(coding) if coding else None, limit)
         except BaseException:

@@ -28,7 +28,8 @@ def test_settings_exist_and_hold_valid_values(name: str, monkeypatch: pytest.Mon
     assert environment.pop("FACET_PROCESS") == name
     assert {variable.removeprefix("FACET_").lower() for variable in environment} <= set(Settings.model_fields)
     for variable, value in environment.items():
-        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))  # as if the operator set nothing
+        # As if the operator set nothing but what has to be set.
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:[-?](.*)\}", r"\1", value))
     settings = Settings()
     for domain in DOMAINS:
         assert settings.service_url(domain) == f"http://{domain}:{settings.service_port(domain)}"
