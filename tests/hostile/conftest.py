@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,8 +35,7 @@ class Backend:
         redis: URL without a database number.
         token: of the fleet.
         perception_port: of the service.
-        scripted_port: of the service that misbehaves, in the place of the medical one.
-        closed_port: of nobody.
+        scripted_port: of the service that misbehaves, in the place of all others.
     """
 
     folder: Path
@@ -45,7 +43,6 @@ class Backend:
     token: str
     perception_port: int
     scripted_port: int
-    closed_port: int
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +53,6 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     token, port = secrets.token_urlsafe(24), free_port()
     with ExitStack() as stack:
         redis = stack.enter_context(redis_running(folder))
-        closed = stack.enter_context(socket.socket())
-        closed.bind(("127.0.0.1", 0))  # and never listens, so that nobody can be taken for a service
         environment = {
             "FACET_REDIS_URL": f"{redis}/0",
             "FACET_BLOB_URL": str(folder / "blobs"),
@@ -69,7 +64,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
         ready = f"http://127.0.0.1:{port}/health/ready"
         stack.enter_context(serving("perception", folder, environment, ready=ready))
         script = stack.enter_context(scripted(SCRIPTS))
-        yield Backend(folder, redis, token, port, script.port, closed.getsockname()[1])
+        yield Backend(folder, redis, token, port, script.port)
 
 
 @contextmanager
@@ -98,9 +93,8 @@ def started(backend: Backend, name: str, *, database: int, **settings: str) -> I
 def _environment(
     backend: Backend, redis_url: str, port: int, tap_port: int, settings: Mapping[str, str]
 ) -> dict[str, str]:
-    urls = {f"{domain}_url": f"http://127.0.0.1:{backend.closed_port}" for domain in DOMAINS}
+    urls = {f"{domain}_url": f"http://127.0.0.1:{backend.scripted_port}" for domain in DOMAINS}
     urls |= {"perception_url": f"http://127.0.0.1:{tap_port}"}
-    urls |= {"medical_url": f"http://127.0.0.1:{backend.scripted_port}"}
     values = {
         "redis_url": redis_url,
         "blob_url": str(backend.folder / "blobs"),

@@ -84,17 +84,21 @@ class Fleet:
         """The fields by which a caller is known; none where no keys are asked for."""
         return [b"Authorization: Bearer " + self.keys[owner].encode()] if self.keys else []
 
+    def fields(self, nonce: str, owner: str = ATTACKER) -> list[bytes]:
+        """The fields by which a caller and its request are known."""
+        return [*self.credentials(owner), b"X-Canary: " + nonce.encode()]
+
     def connect(self, *, patience_s: float = PATIENCE_S) -> Caller:
         return Caller(self.port, patience_s=patience_s)
 
     def infer(self, nonce: str, value: float = 0.25, *, owner: str = ATTACKER, fields: Sequence[bytes] = ()) -> bytes:
         """A well-formed request for the model that answers what it is asked."""
-        own = [*self.credentials(owner), messages.JSON_TYPE, b"X-Canary: " + nonce.encode(), *fields]
+        own = [*self.fields(nonce, owner), messages.JSON_TYPE, *fields]
         return messages.request("POST", messages.INFER, messages.infer_json(nonce, value), own)
 
     def picture(self, nonce: str, shade: int, *, owner: str = ATTACKER, fields: Sequence[bytes] = ()) -> bytes:
         """A well-formed request for the classes of a picture."""
-        own = [*self.credentials(owner), messages.FORM_TYPE, b"X-Canary: " + nonce.encode(), *fields]
+        own = [*self.fields(nonce, owner), messages.FORM_TYPE, *fields]
         return messages.request("POST", messages.IMAGES, messages.form(nonce, messages.png(shade)), own)
 
     def exchange(
@@ -115,6 +119,14 @@ class Fleet:
             if end:
                 caller.end_sending()
             return read_outcome(caller, sentinel, methods=methods)
+
+    def first_answer(self, data: bytes) -> Answer:
+        """The first answer to bytes on a connection of their own, on which nothing more is sent."""
+        with self.connect() as caller:
+            caller.send(data)
+            answer = caller.answer()
+        assert answer is not None
+        return answer
 
     def live_s(self) -> float:
         """Seconds until /health/live was answered on a new connection."""
@@ -208,11 +220,12 @@ class Fleet:
         if request.method == "GET" and request.target in _OWN_TARGETS:
             return ""
         assert messages.SMUGGLED_TARGET not in request.target, request
-        found = {one.decode() for one in _NONCE.findall(request.target.encode() + b" " + request.body)}
+        canary = set(request.values("x-canary"))
+        found = {one.decode() for one in _NONCE.findall(request.target.encode() + b" " + request.body)} or canary
         assert len(found) == 1, f"marks {found} in {request}"
         nonce = found.pop()
         assert request.values("facet-caller") == [self._owners[nonce]], request
-        assert set(request.values("x-canary")) <= {nonce}, "a field of another caller"
+        assert canary <= {nonce}, "a field of another caller"
         forged = {line.partition(b": ")[2].decode() for line in messages.FORGED}
         leaked = [(name, value) for name, value in request.fields if value in forged]
         secrets_left = [name for name, _ in request.fields if name in {"authorization", "x-api-key", "cookie"}]

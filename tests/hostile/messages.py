@@ -31,7 +31,6 @@ FORGED = (
     b"Facet-Job-Limit: 99999",
     b"Facet-Fleet-Token: guessed",
     b"Facet-Creation-Key: " + b"a" * 64,
-    b"X-Forwarded-For: 10.0.0.1",
 )
 """Fields that only the gateway may write."""
 

@@ -45,7 +45,7 @@ class ScriptedService:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while not writer.is_closing():
                 await self._answer(reader, writer)
-        writer.transport.abort() if writer.transport.is_closing() is False else writer.close()
+        writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         read = await reader.readuntil(_HEAD_END)
@@ -56,6 +56,8 @@ class ScriptedService:
         script = self._scripts.get(path.removeprefix(PREFIX))
         if path == WELL:
             writer.write(answer(query.encode()))
+        elif path == "/v1/models":
+            writer.write(answer(b'{"models": []}'))
         elif script is not None:
             await script(reader, writer)
         else:
