@@ -1,0 +1,158 @@
+"""Generated requests: a grammar of framings, and bytes that are put in, taken out and changed anywhere.
+
+The reference is what two parsers read (h11 and llhttp): no more requests than either reads are answered, plus one
+refusal; nothing reaches the service that neither reads as a request; the other callers are as well off as before.
+`FACET_HOSTILE_EXAMPLES` says how many are tried.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.hostile import messages
+from tests.hostile.client import BrokenAnswer, Caller
+from tests.hostile.fleet import Fleet
+from tests.hostile.framing import FramingError, H11Reader, LlhttpReader, Request
+
+_EXAMPLES = int(os.environ.get("FACET_HOSTILE_EXAMPLES", "60"))
+_QUIET_S = 0.05
+"""Seconds without a byte after which no more answers are waited for."""
+
+_TOKENS = (
+    b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b"\x0b", b":", b";", b",", b"0", b"\r\n\r\n", b"0\r\n\r\n", b"chunked",
+    b"Content-Length: 0\r\n", b"Content-Length: 40\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n ", b"Connection: close",
+    b"Connection: content-length\r\n", b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"HTTP/1.0", b"\xff", b"-", b"+", b"0x",
+)  # fmt: skip
+
+_LENGTH_LINES = st.sampled_from(
+    [b"Content-Length: %d", b"Content-Length:%d", b"content-length: 0%d", b"Content-Length: %d, %d",
+     b"Content-Length: +%d", b"Content-Length : %d", b"Content-Length: %d\r\nContent-Length: 3", b"Content-Length:\r\n %d"]
+)  # fmt: skip
+_CODING_LINES = st.sampled_from(
+    [b"Transfer-Encoding: chunked", b"Transfer-Encoding:chunked", b"Transfer-Encoding: gzip, chunked",
+     b"Transfer-Encoding: chunked, identity", b"Transfer-Encoding : chunked", b"Transfer-Encoding: xchunked",
+     b"Transfer-Encoding:\r\n chunked", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"TE: chunked"]
+)  # fmt: skip
+_OTHER_LINES = st.sampled_from(
+    [b"Connection: content-length", b"Connection: host, transfer-encoding", b"Connection: keep-alive",
+     b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
+     b"Expect: 100-continue", b"Host: localhost", b"X-A: b\r\n c", b"Facet-Caller: radiology", b"Trailer: Host"]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A token that replaces some bytes at a place, which is a share of the whole."""
+
+    place: float
+    removed: int
+    token: bytes
+
+    def apply(self, data: bytes) -> bytes:
+        start = int(self.place * len(data))
+        return data[:start] + self.token + data[start + self.removed :]
+
+
+_MUTATIONS = st.builds(
+    Mutation, st.floats(0, 1, exclude_max=True), st.sampled_from([0, 0, 0, 1, 2, 5]), st.sampled_from([b"", *_TOKENS])
+)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request before its caller is known."""
+
+    method: str
+    length: bytes | None
+    coding: bytes | None
+    others: tuple[bytes, ...]
+    inner: bool
+    """Whether its body is a request itself."""
+    size: int
+    """Of the body's chunks."""
+
+    def bytes_for(self, fleet: Fleet, nonce: str) -> bytes:
+        inside = messages.head("POST", messages.INFER, [b"Facet-Caller: radiology", b"Content-Length: 0"])
+        plain = (inside + messages.SMUGGLED) if self.inner else messages.infer_json(nonce, 1.0)
+        body = messages.chunked(plain, size=self.size) if self.coding else plain
+        lines = [*fleet.fields(nonce), messages.JSON_TYPE, *self.others]
+        if self.length is not None:
+            lines.append(self.length % tuple([len(body)] * self.length.count(b"%d")))
+        if self.coding is not None:
+            lines.append(self.coding)
+        return messages.head(self.method, messages.INFER, lines) + body
+
+
+_DRAFTS = st.builds(
+    Draft,
+    st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "HEAD"]),
+    st.none() | _LENGTH_LINES,
+    st.none() | _CODING_LINES,
+    st.lists(_OTHER_LINES, max_size=2).map(tuple),
+    st.booleans(),
+    st.sampled_from([1, 16, 1000]),
+)
+
+
+def _readings(data: bytes) -> tuple[list[Request], list[Request]]:
+    readings = []
+    for reader in (H11Reader(), LlhttpReader()):
+        for start in range(0, len(data), 4096):
+            try:
+                reader.feed(data[start : start + 4096])
+            except FramingError:
+                break
+        readings.append(reader.requests)
+    return readings[0], readings[1]
+
+
+def _count_answers(caller: Caller) -> int:
+    """Answers until the end, or until there is quiet."""
+    count = 0
+    ended = False
+    while True:
+        quiet = not select.select([caller], [], [], _QUIET_S)[0]
+        if quiet and ended:
+            return count
+        if quiet:
+            caller.end_sending()
+            ended = True
+            continue
+        try:
+            if caller.answer() is None:
+                return count
+        except BrokenAnswer:
+            return count + 1
+        count += 1
+
+
+@pytest.fixture(scope="module", params=["open", "keyed"])
+def gateway(request: pytest.FixtureRequest) -> Fleet:
+    fleet: Fleet = request.getfixturevalue(f"{request.param}_gateway")
+    return fleet
+
+
+@settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drafts=st.lists(_DRAFTS, min_size=1, max_size=3), mutations=st.lists(_MUTATIONS, max_size=4))
+def test_nothing_is_answered_or_executed_that_no_parser_reads(
+    gateway: Fleet, drafts: list[Draft], mutations: list[Mutation]
+) -> None:
+    nonces = [gateway.nonce() for _ in drafts]
+    data = b"".join(draft.bytes_for(gateway, nonce) for draft, nonce in zip(drafts, nonces, strict=True))
+    for mutation in mutations:
+        data = mutation.apply(data)
+    readings = _readings(data)
+    with gateway.guarded():
+        gateway.exempt_memory("hundreds of small requests: what each of them costs is looked at elsewhere")
+        with gateway.connect() as caller:
+            caller.send(data)
+            answers = _count_answers(caller)
+        reached = [request.target for nonce in nonces for request in gateway.seen(nonce)]
+    assert answers <= max(map(len, readings)) + 1
+    assert len(reached) <= max(map(len, readings))
