@@ -155,21 +155,35 @@ class Proxy:
         return BadGateway(f"The {self._domain} service broke off or answered with something that is not HTTP.")
 
     async def _relay(self, reply: Reply, send: Send, began: float) -> None:
+        """Send the answer on; its head once the first part is there, so that what breaks off before is a problem.
+
+        Raises:
+            BadGateway: the answer broke off before its first part.
+        """
         headers = answer_headers(reply.headers, base=self._base)
         headers.append((b"server-timing", f"gateway;dur={(time.perf_counter() - began) * 1000:.1f}".encode()))
+        start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+        started = False
         try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             whole = reply.whole()
             if whole is not None:
+                await send(start)
                 await send({"type": "http.response.body", "body": whole, "more_body": False})
                 return
             async for chunk in reply.parts():
+                if not started:
+                    started = True
+                    await send(start)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except WireFailure as failure:
+            if not started:
+                raise self.problem_of(failure) from failure
             # Too late for a problem: ending without the last part makes the server close the connection, by which the
             # caller knows that the answer is not whole.
             logger.warning("answer broke off", extra={"service": self._domain, "error": str(failure)})
             return
         finally:
             await reply.close()
+        if not started:
+            await send(start)
         await send({"type": "http.response.body", "body": b"", "more_body": False})

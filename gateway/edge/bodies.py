@@ -14,14 +14,14 @@ from starlette.types import Message, Receive, Scope
 
 from gateway.edge.budget import ByteBudget
 from gateway.edge.inflation import Inflater, coding_of
-from shared.problems import ContentTooLarge, RequestTimeout, ServiceUnavailable
+from shared.problems import BadRequest, ContentTooLarge, RequestTimeout, ServiceUnavailable
 from shared.settings import Settings
 
 _CHUNK: Final = 1024 * 1024
 
 
 class ClientDisconnected(Exception):
-    """The caller went away before its request was there, or before it was answered."""
+    """The caller went away before it was answered."""
 
 
 class RequestBody:
@@ -188,11 +188,10 @@ class BodyReader:
             receive: its channel.
 
         Raises:
-            ClientDisconnected: the caller went away before its end.
             RequestTimeout: it stopped coming.
             ContentTooLarge: it is larger than this route takes, or inflates to more.
             UnsupportedMediaType: it is compressed in a way that is not known here.
-            BadRequest: it is not compressed as it says.
+            BadRequest: it ended early, or is not framed or compressed as it says.
             ServiceUnavailable: there is no room for it.
         """
         limit = self._settings.body_limit(scope["path"])
@@ -216,7 +215,7 @@ class BodyReader:
                 while more:
                     message = await receive()
                     if message["type"] != "http.request":
-                        raise ClientDisconnected
+                        raise _broken_off()
                     data, more = message.get("body", b""), message.get("more_body", False)
                     received += len(data)
                     if received > limit:
@@ -265,6 +264,13 @@ def _announced(scope: Scope) -> tuple[int, list[bytes]]:
         elif name == b"content-encoding":
             codings.append(value)
     return length, codings
+
+
+def _broken_off() -> BadRequest:
+    """The caller left, or what came is no chunk: the server tells both in one way, and the answer does no harm."""
+    return BadRequest(
+        "The body ended early, or its chunks are not what RFC 9112, section 7.1, says.", headers={"Connection": "close"}
+    )
 
 
 def _too_large(limit: int, what: str = "The request body is larger than") -> ContentTooLarge:
