@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +25,11 @@ from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
 from shared.memory import release_regularly
 from shared.runtime.batch_items import BatchLimits
-from shared.runtime.batchers import BatchedModel, Batchers
+from shared.runtime.batchers import Batchers
+from shared.runtime.compute_pool import ComputePool
 from shared.runtime.listing import models_router
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
 from shared.runtime.registry import ModelRegistry
-from shared.runtime.slots import Slots
 from shared.runtime.trials import TrialLimits
 from shared.settings import Domain, Settings, get_settings
 from shared.storage.blobs import BlobStore
@@ -40,16 +41,13 @@ class ServiceState:
 
     settings: Settings
     models: ModelRegistry
-    slots: Slots
-    decoders: Slots
+    compute_pool: ComputePool
+    """For numerics, and for what is large in memory: its budget is in pixels, as many as one image may have."""
+    decode_pool: ComputePool
     """For reading posted pictures of batched models: as many may wait as may wait for a batch."""
     batchers: Batchers
     jobs: JobStore
     blobs: BlobStore
-
-    def batched(self, name: str, version: str | None = None) -> BatchedModel:
-        """A model to be run in threads, in batches with what other requests ask of it; see `ModelRegistry.get`."""
-        return self.batchers.run(self.models.get(name, version))
 
 
 def _state(app: FastAPI) -> ServiceState:
@@ -141,8 +139,9 @@ def create_service(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         batchers, blobs = Batchers(limits, batch_metrics), BlobStore(settings.blob_url)
-        slots = Slots(queue=settings.inference_queue)
-        queue_metrics.watch(lambda: batchers.known, slots)
+        pool_of = partial(ComputePool, threads=settings.inference_threads, budget=settings.pixel_limit)
+        compute_pool, decode_pool = pool_of(queue=settings.inference_queue), pool_of(queue=settings.batch_queue)
+        queue_metrics.watch(lambda: batchers.known, {"compute": compute_pool, "decode": decode_pool})
         async with (
             open_job_store(settings) as jobs,
             open_follower(domain, settings, registry, batchers, blobs) as follower,
@@ -152,8 +151,8 @@ def create_service(
             app.state.service = ServiceState(
                 settings=settings,
                 models=registry,
-                slots=slots,
-                decoders=Slots(capacity=settings.inference_threads, queue=settings.batch_queue),
+                compute_pool=compute_pool,
+                decode_pool=decode_pool,
                 batchers=batchers,
                 jobs=jobs,
                 blobs=blobs,

@@ -95,6 +95,15 @@ def map_npy(
     return view if view.dtype == native else view.astype(native)
 
 
+def stated_elements(data: bytes) -> int:
+    """How many elements the header of an NPY file states, be there so many or not.
+
+    Raises:
+        Problem: as `decode_npy`, of the header.
+    """
+    return _read_header(data, "/body").elements
+
+
 def _checked_header(
     data: bytes | mmap.mmap, limit_elements: int, dimensions: Collection[int] | None, pointer: str
 ) -> _Header:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Protocol
 from weakref import WeakSet
-
-import anyio.from_thread
 
 from shared.runtime.batch_items import Answer, Arrays, BatchLimits
 from shared.runtime.batching import Batcher
@@ -66,9 +62,16 @@ class Batchers:
         if batcher is not None:
             await batcher.idle()
 
-    def run(self, model: OnnxModel) -> BatchedModel:
-        """The model as a thread sees it that computes for a request: its runs wait for their places in batches."""
-        return BatchedModel(model, self.of(model))
+    async def infer(self, model: OnnxModel, inputs: Arrays, *, common: Arrays | None = None) -> Answer:
+        """The outputs of a model, computed in batches with what other requests ask of it; see `Batcher.infer`.
+
+        Args:
+            model: which.
+            inputs: arrays by name, all with the same first axis; their elements are what they cost.
+            common: further inputs without that axis.
+        """
+        cost = sum(array.size for array in inputs.values())
+        return await self.of(model).infer(inputs, common=common, cost=cost)
 
     def _limits_of(self, card: UploadedCard) -> BatchLimits:
         wanted = card.runtime
@@ -84,37 +87,3 @@ class Batchers:
         """Close all of them."""
         for batcher in self._known.values():
             await batcher.close()
-
-
-class BatchedModel:
-    """A model whose runs are parts of batches, for code that runs in threads (`shared.runtime.slots`).
-
-    Args:
-        model: whose card it has.
-        batcher: of the model.
-    """
-
-    def __init__(self, model: OnnxModel, batcher: Batcher) -> None:
-        self.card = model.card
-        self._batcher = batcher
-
-    def run(self, inputs: Arrays, *, common: Arrays | None = None) -> Answer:
-        """Run the model; see `Batcher.infer`."""
-        cost = sum(array.size for array in inputs.values())
-        return anyio.from_thread.run(partial(self._batcher.infer, inputs, common=common, cost=cost))
-
-
-class Runnable(Protocol):
-    """A model to run: in this thread, or in batches with other threads' runs."""
-
-    @property
-    def card(self) -> UploadedCard:
-        """What the model is."""
-
-    def run(self, inputs: Arrays, *, common: Arrays | None = None) -> Answer:
-        """Its outputs, in the order of the card.
-
-        Args:
-            inputs: arrays by name, all with the same first axis.
-            common: further inputs without that axis.
-        """

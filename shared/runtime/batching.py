@@ -162,6 +162,7 @@ class Batcher:
         signature: tuple[object, ...] = tuple(
             (name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()
         )
+        signature += tuple((name, array.dtype.str, array.shape, array.tobytes()) for name, array in common.items())
         if not stackable:
             signature = (object(),)
         item = Item(inputs, common, rows, rows if cost is None else cost, signature, key, time.monotonic())

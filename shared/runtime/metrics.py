@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from shared.runtime.batch_items import BatchReport
 from shared.runtime.batching import Batcher
-from shared.runtime.slots import Slots
+from shared.runtime.compute_pool import ComputePool
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -58,7 +58,7 @@ class QueueMetrics(Collector):
     - `facet_batch_expired_total{model,version}`: accepted, and dropped at their deadline before they were computed
     - `facet_batch_coalesced_total{model,version}`: answered by the run of an equal request
     - `facet_batch_remembered_total{model,version}`: answered with the kept answer of an equal request
-    - `facet_slots_waiting`, `facet_slots_rejected_total`: likewise for what is computed one by one
+    - `facet_pool_waiting{pool}`, `facet_pool_rejected_total{pool}`: likewise for what is computed in threads
 
     Args:
         registry: where they are published.
@@ -66,12 +66,12 @@ class QueueMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._batching: Batching = dict
-        self._slots: Slots | None = None
+        self._pools: Mapping[str, ComputePool] = {}
         registry.register(self)
 
-    def watch(self, batching: Batching, slots: Slots) -> None:
+    def watch(self, batching: Batching, pools: Mapping[str, ComputePool]) -> None:
         """Look at these from now on."""
-        self._batching, self._slots = batching, slots
+        self._batching, self._pools = batching, pools
 
     def describe(self) -> list[Metric]:
         """Nothing is known before a scrape; this keeps registration from making one."""
@@ -85,9 +85,12 @@ class QueueMetrics(Collector):
             waiting.add_metric(model, sum(batcher.waiting for batcher in batchers))
         yield waiting
         yield from _counts(batching)
-        if self._slots is not None:
-            yield GaugeMetricFamily("facet_slots_waiting", "Requests that wait for a slot", value=self._slots.waiting)
-            yield CounterMetricFamily("facet_slots_rejected", "Requests without a slot", value=self._slots.rejected)
+        waiting = GaugeMetricFamily("facet_pool_waiting", "Requests that wait for a thread", labels=["pool"])
+        rejected = CounterMetricFamily("facet_pool_rejected", "Requests refused at once", labels=["pool"])
+        for name, pool in self._pools.items():
+            waiting.add_metric([name], pool.waiting)
+            rejected.add_metric([name], pool.rejected)
+        yield from (waiting, rejected)
 
 
 def _counts(batching: list[tuple[tuple[str, str], Sequence[Batcher]]]) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,29 @@ def test_routes_through_the_gateway(fleet: Fleet, capsys: pytest.CaptureFixture[
             rows[-2]["gateway / service"], rows[-1]["gateway / service"] = ratio, 1.0
     assert len(rows) == len(REQUESTS) * len(ways)
     show(capsys, "CT routes, one request at a time", rows)
+
+
+def test_two_at_once(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two enhancements beside each other, and the same two one after the other: the ratio is to be at most 1."""
+    content, url = demo_files()["low-dose.dcm"], fleet.url + "/v1/medical/ct/enhancements"
+    in_a_row, at_once = [], []
+    with httpx.Client(timeout=120, trust_env=False) as client, ThreadPoolExecutor(2) as threads:
+
+        def once(_: int) -> Sample:
+            return post(client, url, content, "application/dicom", {})
+
+        for round_number in range(-1, ROUNDS):
+            began = time.perf_counter()
+            list(map(once, range(2)))
+            between = time.perf_counter()
+            list(threads.map(once, range(2)))
+            if round_number >= 0:
+                in_a_row.append((between - began) * 1e3)
+                at_once.append((time.perf_counter() - between) * 1e3)
+    ratio = float(np.median([two / one for two, one in zip(at_once, in_a_row, strict=True)]))
+    row = {"two in a row, ms": float(np.median(in_a_row)), "two at once, ms": float(np.median(at_once)), "ratio": ratio}
+    show(capsys, "Two CT enhancements", [row])
+    assert ratio < 1.1, "requests beside each other hinder each other"
 
 
 def test_network_alone(capsys: pytest.CaptureFixture[str]) -> None:

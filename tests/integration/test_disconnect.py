@@ -1,4 +1,4 @@
-"""A caller that goes away frees what it held: its place in the queue at once, its slot at the next node of the graph.
+"""A caller that goes away frees what it held: its place in the queue at once, its thread at the next node of the graph.
 
 Real sockets from the caller over the gateway to the service, and a real onnxruntime session.
 """
@@ -25,8 +25,8 @@ from shared.jobs.answers import answer_job
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.connection import worker_client
 from shared.jobs.kinds import JobKind
+from shared.runtime.compute_pool import ComputePool
 from shared.runtime.interruption import Interrupted
-from shared.runtime.slots import Slots
 from shared.service import Service, create_service
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve
@@ -44,7 +44,7 @@ LONG = JobKind(name="medical.test", queue="medical.onnx", function="tests:none",
 class Ledger:
     """What the service did."""
 
-    slots: Slots | None = None
+    pool: ComputePool | None = None
     began: threading.Event = field(default_factory=threading.Event)
     interrupted: threading.Event = field(default_factory=threading.Event)
     finished: list[int] = field(default_factory=list)
@@ -62,7 +62,7 @@ def _router(ledger: Ledger) -> APIRouter:
     @router.post("/v1/medical/slow")
     async def slow(service: Service, side: int = Form()) -> int:
         model = service.models.get("low-dose-ct")
-        ledger.slots = service.slots
+        ledger.pool = service.compute_pool
 
         def work() -> int:
             ledger.began.set()
@@ -75,7 +75,7 @@ def _router(ledger: Ledger) -> APIRouter:
             ledger.finished.append(side)
             return side
 
-        return await service.slots.run(work)
+        return await service.compute_pool.run(work)
 
     @router.post("/v1/medical/long")
     async def long(request: Request, service: Service) -> Response:
@@ -120,7 +120,7 @@ async def _until(condition: threading.Event) -> None:
 
 async def _until_waiting(ledger: Ledger, count: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while ledger.slots is None or ledger.slots.waiting != count:  # noqa: ASYNC110
+        while ledger.pool is None or ledger.pool.waiting != count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -130,7 +130,7 @@ async def _leave(request: asyncio.Task[httpx.Response]) -> None:
         await request
 
 
-async def test_who_leaves_frees_its_place_and_its_slot(door: str, ledger: Ledger) -> None:
+async def test_who_leaves_frees_its_place_and_its_thread(door: str, ledger: Ledger) -> None:
     async with httpx.AsyncClient(base_url=door, timeout=60) as client:
 
         def post(side: int) -> asyncio.Task[httpx.Response]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
-from shared.runtime.batchers import Runnable
-from shared.runtime.cards import ModelReference, reference_of
+from shared.runtime.batch_items import Answer, Arrays
+from shared.runtime.cards import ModelReference, UploadedCard, reference_of
+from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 Image = NDArray[np.float32]
@@ -36,34 +37,45 @@ class Enhanced:
     noise_level: float | None
 
 
-def denoise(image: Image, model: Runnable, noise_level: float | None = None) -> Enhanced:
-    """Run the network on one slice.
+def noise_level_of(card: UploadedCard, wanted: float | None = None) -> float:
+    """The level that the network is fed: the wanted one, or that which its card says it was tuned for."""
+    tuned_for = cast("float", card.parameters.get("noise_level", DEFAULT_NOISE_LEVEL))
+    return wanted or float(tuned_for)
+
+
+def network_inputs(image: Image, level: float) -> Arrays:
+    """What a denoiser is run on: the image, (1, 1, rows, columns), and its noise level, (1,)."""
+    return {"image": image[None, None], "noise_level": np.array([level], dtype=np.float32)}
+
+
+def enhanced(image: Image, outputs: Answer, card: UploadedCard, level: float) -> Enhanced:
+    """The image beside what a denoiser answered to `network_inputs`."""
+    clean = cast("Image", outputs[0])[0, 0]
+    return Enhanced(before=image, after=clean, model=reference_of(card), noise_level=level)
+
+
+def denoise(image: Image, model: OnnxModel, noise_level: float | None = None) -> Enhanced:
+    """Run the network on one slice, in this thread.
 
     Args:
         image: normalised attenuation, (rows, columns), any size.
         model: a released denoiser.
         noise_level: standard deviation of the noise in normalised attenuation; by default that of the card.
     """
-    tuned_for = cast("float", model.card.parameters.get("noise_level", DEFAULT_NOISE_LEVEL))
-    level = noise_level or float(tuned_for)
-    inputs = {"image": image[None, None], "noise_level": np.array([level], dtype=np.float32)}
-    clean = cast("Image", model.run(inputs)[0])[0, 0]
-    return Enhanced(before=image, after=clean, model=reference_of(model.card), noise_level=level)
+    level = noise_level_of(model.card, noise_level)
+    return enhanced(image, model.run(network_inputs(image, level)), model.card, level)
 
 
-def reconstruct(
-    sinogram: Image, options: ReconstructionOptions, model: Runnable | None, *, threads: int | None = None
-) -> Enhanced:
-    """Reconstruct a slice from its sinogram.
+def back_project(sinogram: Image, options: ReconstructionOptions, *, threads: int | None = None) -> Image:
+    """The slice before the network: filtered back-projection of a sinogram.
 
     Args:
         sinogram: line integrals of normalised attenuation times metres, (angles, detectors), finite.
-        options: geometry, filter and network.
-        model: the denoiser, or None to stop after filtered back-projection.
+        options: geometry and filter.
         threads: threads of the back-projection.
     """
     with timed("infer"):
-        image = filtered_back_projection(
+        return filtered_back_projection(
             sinogram,
             options.geometry,
             filter_name=options.filter,
@@ -71,9 +83,26 @@ def reconstruct(
             ramp=options.ramp,
             threads=threads,
         )
-    if model is None:
-        return Enhanced(before=image, after=image, model=None, noise_level=None)
-    return denoise(image, model, options.noise_level)
+
+
+def reconstruct(
+    sinogram: Image, options: ReconstructionOptions, model: OnnxModel | None, *, threads: int | None = None
+) -> Enhanced:
+    """Reconstruct a slice from its sinogram, in this thread.
+
+    Args:
+        sinogram: see `back_project`.
+        options: geometry, filter and network.
+        model: the denoiser, or None to stop after filtered back-projection.
+        threads: threads of the back-projection.
+    """
+    image = back_project(sinogram, options, threads=threads)
+    return unenhanced(image) if model is None else denoise(image, model, options.noise_level)
+
+
+def unenhanced(image: Image) -> Enhanced:
+    """An image that no network is run on."""
+    return Enhanced(before=image, after=image, model=None, noise_level=None)
 
 
 def noise_estimate(image: Image) -> float:

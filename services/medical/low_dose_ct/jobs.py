@@ -104,7 +104,7 @@ def _keep(
 ) -> None:
     """Add a finished slice to the result and show a preview of it."""
     result = processed.result
-    encoded = pipeline.encode(processed, media_type, place=_place(context.job_id, processed.source, index))
+    encoded = pipeline.encode(processed, media_type, place=_place(context.job_id, processed.decoded.source, index))
     name = f"slice-{index + 1:04d}.{EXTENSIONS[media_type]}"
     so_far.files[name] = _store(context, encoded, media_type)
     so_far.model = result.model

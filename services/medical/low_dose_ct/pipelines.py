@@ -1,4 +1,8 @@
-"""From a posted file to an answer: decode, compute, encode. Routes run it for one slice, jobs for each of a series."""
+"""From a posted file to an answer: decode, compute, encode, as plain functions that block.
+
+Routes run decode and encode in threads and await the network's batcher between them; jobs do all three for each slice
+of a series, one after another (`Pipeline.process`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,15 @@ from pydantic import BaseModel
 
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.answers import Place
-from services.medical.low_dose_ct.inference import Enhanced, Image, denoise, reconstruct
+from services.medical.low_dose_ct.inference import (
+    Enhanced,
+    Image,
+    back_project,
+    enhanced,
+    network_inputs,
+    noise_level_of,
+    unenhanced,
+)
 from services.medical.low_dose_ct.inputs import read_reference, read_sinogram, read_slice
 from services.medical.low_dose_ct.schemas import (
     DenoisingOptions,
@@ -19,26 +31,36 @@ from services.medical.low_dose_ct.schemas import (
     ReconstructionOptions,
 )
 from shared.imaging.dicom import CtSlice
+from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import Window, parse_window
-from shared.runtime.batchers import Runnable
+from shared.runtime.batch_items import Answer, Arrays
+from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 
 @dataclass(frozen=True, slots=True)
-class Processed:
-    """One slice, done.
+class Decoded:
+    """A posted file, ready for the network.
 
     Attributes:
-        result: the image before and after the network.
+        image: normalised attenuation, float32 (rows, columns).
         source: the DICOM object that the slice came as, if it did.
         pixel_size_mm: side of a pixel, where the geometry is known.
         padding_pixels: pixels that the scanner did not see.
     """
 
-    result: Enhanced
+    image: Image
     source: CtSlice | None = None
     pixel_size_mm: float | None = None
     padding_pixels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """One slice, done: what was posted, and the image before and after the network."""
+
+    decoded: Decoded
+    result: Enhanced
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +74,7 @@ class Pipeline(ABC):
     """
 
     options: DenoisingOptions
-    model: Runnable | None
+    model: OnnxModel | None
     pixel_limit: int
 
     @property
@@ -61,12 +83,31 @@ class Pipeline(ABC):
         return parse_window(self.options.window, pointer="/body/window")
 
     @abstractmethod
-    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Decode a posted file and compute; problems name the file by its pointer."""
+    def decode(self, data: bytes, *, pointer: str = "/body/file") -> Decoded:
+        """Everything before the network; problems name the file by its pointer."""
 
     @abstractmethod
-    def describe(self, processed: Processed, reference: bytes | None) -> BaseModel:
-        """The slice in figures, compared with the posted reference if there is one."""
+    def describe(self, processed: Processed, reference: Image | None) -> BaseModel:
+        """The slice in figures, compared with the reference if there is one."""
+
+    def cost(self, data: bytes) -> int:
+        """Pixels that the request will hold in memory, by the header of the posted file."""
+        return stated_pixels(data)
+
+    def network_inputs(self, decoded: Decoded) -> Arrays:
+        """What the denoiser is run on."""
+        return network_inputs(decoded.image, self._level)
+
+    def finish(self, decoded: Decoded, outputs: Answer | None) -> Processed:
+        """Take what the denoiser answered; None where there is none."""
+        if self.model is None or outputs is None:
+            return Processed(decoded, unenhanced(decoded.image))
+        return Processed(decoded, enhanced(decoded.image, outputs, self.model.card, self._level))
+
+    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
+        """Decode and compute in this thread."""
+        decoded = self.decode(data, pointer=pointer)
+        return self.finish(decoded, None if self.model is None else self.model.run(self.network_inputs(decoded)))
 
     def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
         """The slice as PNG, NPY or DICOM: derived from the posted object where there was one, else a new object."""
@@ -76,17 +117,21 @@ class Pipeline(ABC):
                 media_type,
                 unit=self.options.unit,
                 window=self.window,
-                source=processed.source,
-                pixel_size_mm=processed.pixel_size_mm,
+                source=processed.decoded.source,
+                pixel_size_mm=processed.decoded.pixel_size_mm,
                 place=place,
             )
 
-    def _reference(self, posted: bytes | None, result: Enhanced) -> Image | None:
-        """The image to compare with, if one was posted."""
-        if posted is None:
-            return None
-        shape, unit = answers.shape_of(result.after), self.options.unit
-        return read_reference(posted, unit=unit, shape=shape, window=self.window, pixel_limit=self.pixel_limit)
+    def read_reference(self, data: bytes, processed: Processed) -> Image:
+        """The posted image that the answer is to be compared with."""
+        shape, unit = answers.shape_of(processed.result.after), self.options.unit
+        return read_reference(data, unit=unit, shape=shape, window=self.window, pixel_limit=self.pixel_limit)
+
+    @property
+    def _level(self) -> float:
+        if self.model is None:
+            raise ValueError("there is no network")
+        return noise_level_of(self.model.card, self.options.noise_level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +145,22 @@ class ReconstructionPipeline(Pipeline):
     options: ReconstructionOptions
     threads: int
 
-    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Reconstruct a posted sinogram."""
+    def cost(self, data: bytes) -> int:
+        """Elements of the sinogram and pixels of the slice that is made of it."""
+        return stated_pixels(data) + self.options.image_size**2
+
+    def decode(self, data: bytes, *, pointer: str = "/body/file") -> Decoded:
+        """Read a posted sinogram and project it back."""
         unit, geometry = self.options.sinogram_unit, self.options.geometry
         with timed("pre"):
             sinogram = read_sinogram(data, geometry, unit=unit, pixel_limit=self.pixel_limit, pointer=pointer)
-        result = reconstruct(sinogram, self.options, self.model, threads=self.threads)
-        return Processed(result, pixel_size_mm=geometry.pixel_size * 1000)
+        image = back_project(sinogram, self.options, threads=self.threads)
+        return Decoded(image, pixel_size_mm=geometry.pixel_size * 1000)
 
-    def describe(self, processed: Processed, reference: bytes | None) -> ReconstructionAnswer:
-        """The reconstruction in figures, compared with the posted reference if there is one."""
+    def describe(self, processed: Processed, reference: Image | None) -> ReconstructionAnswer:
+        """The reconstruction in figures, compared with the reference if there is one."""
         with timed("post"):
-            compared = self._reference(reference, processed.result)
-            return answers.describe_reconstruction(processed.result, self.options, compared)
+            return answers.describe_reconstruction(processed.result, self.options, reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +168,16 @@ class EnhancementPipeline(Pipeline):
     """Noisy slice in, enhanced slice out."""
 
     options: EnhancementOptions
-    model: Runnable
+    model: OnnxModel
 
-    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Enhance a posted slice."""
+    def decode(self, data: bytes, *, pointer: str = "/body/file") -> Decoded:
+        """Read a posted slice."""
         with timed("pre"):
             unit, limit = self.options.unit, self.pixel_limit
             posted = read_slice(data, unit=unit, window=self.window, pixel_limit=limit, pointer=pointer)
-        result = denoise(posted.attenuation, self.model, self.options.noise_level)
-        return Processed(result, posted.source, padding_pixels=posted.padding_pixels)
+            return Decoded(posted.attenuation, posted.source, padding_pixels=posted.padding_pixels)
 
-    def describe(self, processed: Processed, reference: bytes | None) -> EnhancementAnswer:
-        """The enhancement in figures, compared with the posted reference if there is one."""
+    def describe(self, processed: Processed, reference: Image | None) -> EnhancementAnswer:
+        """The enhancement in figures, compared with the reference if there is one."""
         with timed("post"):
-            compared = self._reference(reference, processed.result)
-            return answers.describe_enhancement(processed.result, processed.padding_pixels, compared)
+            return answers.describe_enhancement(processed.result, processed.decoded.padding_pixels, reference)

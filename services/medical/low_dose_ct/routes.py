@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
 from services.medical.low_dose_ct.inputs import read_slice
-from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, ReconstructionPipeline
-from services.medical.low_dose_ct.scans import simulate
+from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Processed, ReconstructionPipeline
+from services.medical.low_dose_ct.scans import SCAN_COST, simulate
 from services.medical.low_dose_ct.schemas import (
     DISCLAIMER,
     EnhancementAnswer,
@@ -27,6 +27,7 @@ from services.medical.low_dose_ct.series import create_series_job, wants_job
 from shared.http.files import FILE_HEADERS, file_response
 from shared.http.negotiation import DICOM, JSON, NPY, PNG, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
+from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import parse_window
 from shared.jobs.answers import JobView
 from shared.problems import (
@@ -40,7 +41,7 @@ from shared.problems import (
     field_problem,
     problem_responses,
 )
-from shared.service import Service
+from shared.service import Service, ServiceState
 from shared.telemetry.timing import timed
 
 router = APIRouter(prefix="/v1/medical/ct", tags=["low-dose CT"], route_class=UploadRoute)
@@ -98,7 +99,7 @@ async def reconstruct_sinogram(
     media_type = choose_media_type(accept, IMAGE_TYPES)
     options = form.options
     parse_window(options.window, pointer="/body/window")
-    model = service.batched(options.model) if options.denoise else None
+    model = service.models.get(options.model) if options.denoise else None
     if await wants_job(request, form.file):
         _refuse_reference(form.reference)
         return await create_series_job(request, service, CT_RECONSTRUCTION_SERIES, form.file, options, media_type)
@@ -106,7 +107,7 @@ async def reconstruct_sinogram(
     pipeline = ReconstructionPipeline(options, model, settings.pixel_limit, settings.inference_threads)
     data, reference = await _read_both(form.file[0], form.reference)
 
-    return await service.slots.run(_answer, pipeline, data, reference, media_type, "reconstruction")
+    return await _answer(service, pipeline, data, reference, media_type=media_type, name="reconstruction")
 
 
 @router.post(
@@ -130,14 +131,14 @@ async def enhance_slice(
     media_type = choose_media_type(accept, IMAGE_TYPES)
     options = form.options
     parse_window(options.window, pointer="/body/window")
-    model = service.batched(options.model)
+    model = service.models.get(options.model)
     if await wants_job(request, form.file):
         _refuse_reference(form.reference)
         return await create_series_job(request, service, CT_ENHANCEMENT_SERIES, form.file, options, media_type)
     pipeline = EnhancementPipeline(options, model, service.settings.pixel_limit)
     data, reference = await _read_both(form.file[0], form.reference)
 
-    return await service.slots.run(_answer, pipeline, data, reference, media_type, "enhancement")
+    return await _answer(service, pipeline, data, reference, media_type=media_type, name="enhancement")
 
 
 @router.post(
@@ -169,16 +170,30 @@ async def simulate_scan(
                 return simulation.answer(form)
             return file_response(simulation.encode(media_type, form), media_type, name="sinogram", notice=DISCLAIMER)
 
-    return await service.slots.run(work)
+    async with service.compute_pool.admit(cost=SCAN_COST + (stated_pixels(data) if data else 0)) as admission:
+        return await admission.run(work)
 
 
-def _answer(
-    pipeline: Pipeline, data: bytes, reference: bytes | None, media_type: str, name: str
+async def _answer(
+    service: ServiceState, pipeline: Pipeline, data: bytes, reference: bytes | None, *, media_type: str, name: str
 ) -> Response | BaseModel:
-    """One posted file worked on, in a thread: described in JSON, or as a file."""
-    processed = pipeline.process(data)
+    """One posted file worked on: decoded in a thread, through the network in a batch, encoded in a thread."""
+    async with service.compute_pool.admit(cost=pipeline.cost(data)) as admission:
+        decoded = await admission.run(pipeline.decode, data)
+        model, outputs = pipeline.model, None
+        if model is not None:
+            outputs = await service.batchers.infer(model, pipeline.network_inputs(decoded))
+        processed = pipeline.finish(decoded, outputs)
+        return await admission.run(_encode, pipeline, processed, reference, media_type, name)
+
+
+def _encode(
+    pipeline: Pipeline, processed: Processed, reference: bytes | None, media_type: str, name: str
+) -> Response | BaseModel:
+    """The slice described in JSON, or as a file."""
     if media_type == JSON:
-        return pipeline.describe(processed, reference)
+        compared = None if reference is None else pipeline.read_reference(reference, processed)
+        return pipeline.describe(processed, compared)
     content = pipeline.encode(processed, media_type)
     return file_response(content, media_type, name=name, model=processed.result.model, notice=DISCLAIMER)
 

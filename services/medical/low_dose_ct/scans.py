@@ -27,6 +27,9 @@ from shared.telemetry.timing import timed
 
 _LARGEST_SIDE = 1000
 
+SCAN_COST = LODOPAB.angles * LODOPAB.detectors + 1000 * 1000
+"""Pixels that any scan holds in memory: the sinogram, and the slice upsampled for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Simulation:

@@ -21,6 +21,7 @@ from shared.http.negotiation import JSON, NPY, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
 from shared.imaging.colour import Pictures
+from shared.imaging.sizes import stated_pixels
 from shared.problems import (
     BadRequest,
     ContentTooLarge,
@@ -82,7 +83,8 @@ async def classify_signs(
     with timed("pre"):
         files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
 
-    pictures = await service.decoders.run(_decode, files, service.settings.pixel_limit)
+    async with service.decode_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
+        pictures = await admission.run(_decode, files, service.settings.pixel_limit)
     scores = await classify(pictures, model.card, service.batchers.of(model))
     with timed("post"):
         if media_type == JSON:

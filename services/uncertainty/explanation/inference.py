@@ -1,4 +1,4 @@
-"""Explaining the fleet's own classifiers: one graph for each method, made of the released file when it is first needed.
+"""Explaining the fleet's own classifiers: which graphs each method runs, and what it makes of their outputs.
 
 The file is that of the perception service, compared with its card before it is used, so that what is explained is what
 is served. No weights are stored a second time.
@@ -6,9 +6,7 @@ is served. No weights are stored a second time.
 
 from __future__ import annotations
 
-import copy
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -16,13 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.baselines import (
-    GRADIENT,
-    NORMALISED,
-    with_class_map,
-    with_gradient,
-    with_propagation,
-)
+from services.uncertainty.explanation.baselines import GRADIENT, NORMALISED
 from services.uncertainty.explanation.conversion import (
     CONTRAST,
     EXPLAINED,
@@ -31,21 +23,23 @@ from services.uncertainty.explanation.conversion import (
     SUBSTITUTE,
     TARGET,
     layer_output,
-    with_explanation,
-    with_patterns,
 )
+from services.uncertainty.explanation.graphs import ExplanationGraphs, GraphKind, GraphRun, Steps, run_steps
 from services.uncertainty.explanation.maps import centre_maps, enlarged, random_maps
 from services.uncertainty.explanation.methods import Method
 from services.uncertainty.explanation.reading import read_network
-from shared.memory import release_garbage
-from shared.runtime.batchers import Batchers, Runnable
 from shared.runtime.cards import ModelCard
-from shared.runtime.sessions import OnnxModel
 
 Pictures = NDArray[np.float32]
 
 INTEGRATION_STEPS = 50
 """Points at which integrated gradients takes the gradient."""
+
+_GRAPHS_WITH_RELEVANCE = {
+    Method.CAM: GraphKind.CLASS_MAP,
+    Method.LRP_EPSILON: GraphKind.LRP_EPSILON,
+    Method.LRP_Z_PLUS: GraphKind.LRP_Z_PLUS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +80,13 @@ class Explainer:
 
     def __init__(self, card: ModelCard, weights: bytes, *, threads: int) -> None:
         self.card = card
-        self._threads = threads
-        self._weights = weights
-        network = read_network(self._model)
+        network = read_network(onnx.load_model_from_string(weights))
         self.layers = tuple(network.layers())
         self.sizes = {name: network.sizes[name] for name in self.layers}
         self.height, self.width = network.sizes[network.input]
         self._last = network.head.source
-        self._graphs: dict[str, tuple[list[str], OnnxModel]] = {}
-        self._making = threading.Lock()
-        self._batchers: Batchers | None = None
+        self._graphs = ExplanationGraphs(card, weights, self.layers, threads=threads)
         self._input, self._logits = card.inputs[0].name, card.outputs[0].name
-
-    @property
-    def _model(self) -> onnx.ModelProto:
-        """The classifier, read anew for each graph: its file takes two thirds of the memory that this does."""
-        return onnx.load_model_from_string(self._weights)
 
     def warm_up(self) -> None:
         """Make the session of the default method and run it once: half a second.
@@ -121,6 +106,24 @@ class Explainer:
         seed: int = 0,
         steps: int = INTEGRATION_STEPS,
     ) -> Explanation:
+        """Relevance of each pixel for one class of each picture, computed in this thread; see `explaining`."""
+        return run_steps(
+            self.explaining(
+                pictures, method, targets=targets, layers=layers, substitute=substitute, seed=seed, steps=steps
+            )
+        )
+
+    def explaining(
+        self,
+        pictures: Pictures,
+        method: Method,
+        *,
+        targets: NDArray[np.int64] | None = None,
+        layers: Sequence[str] = (),
+        substitute: Pictures | None = None,
+        seed: int = 0,
+        steps: int = INTEGRATION_STEPS,
+    ) -> Steps[Explanation]:
         """Relevance of each pixel for one class of each picture.
 
         Args:
@@ -139,54 +142,58 @@ class Explainer:
             return self._grad_cam(feed, layers)
         if method is Method.INTEGRATED_GRADIENTS:
             return self._integrate(feed, steps)
-        return self._plain(feed, method, seed)
+        if method is Method.INPUT_X_GRADIENT:
+            return self._multiply_gradient(feed)
+        if method in {Method.RANDOM, Method.CENTRE}:
+            return self._draw(feed, method, seed)
+        return self._read_relevance(feed, _GRAPHS_WITH_RELEVANCE[method])
 
     def pattern_logits(self, pictures: Pictures, substitutes: Pictures) -> NDArray[np.float32]:
         """Logits (count, classes) of the substitutes under the pictures' activation patterns, without any relevance."""
         feed = {self._input: pictures, SUBSTITUTE: substitutes, TARGET: np.full(len(pictures), -1, np.int64)}
-        return self._run("patterns only", feed)[PATTERN_LOGITS]
+        return run_steps(self._run(GraphKind.PATTERNS, feed))[PATTERN_LOGITS]
 
     def _share(
         self, feed: dict[str, Any], *, contrast: bool, layers: Sequence[str], substitute: Pictures | None
-    ) -> Explanation:
-        feed |= {CONTRAST: np.array([contrast], np.float32)}
-        kind = "srd with layers" if layers else "srd"
+    ) -> Steps[Explanation]:
+        kind = GraphKind.SRD_LAYERS if layers else GraphKind.SRD
         if substitute is not None:
             feed |= {SUBSTITUTE: substitute}
-            kind = "srd with patterns"
-        found = self._run(kind, feed)
+            kind = GraphKind.SRD_PATTERNS
+        found = yield from self._run(kind, feed, common={CONTRAST: np.array([contrast], np.float32)})
         chosen = {layer: found[layer_output(layer)] for layer in layers}
         answer = self._answer(found, found[RELEVANCE], chosen)
         return answer if substitute is None else replace(answer, pattern_logits=found[PATTERN_LOGITS])
 
-    def _grad_cam(self, feed: dict[str, Any], layers: Sequence[str]) -> Explanation:
-        found = self._run("gradient", feed)
+    def _grad_cam(self, feed: dict[str, Any], layers: Sequence[str]) -> Steps[Explanation]:
+        found = yield from self._run(GraphKind.GRADIENT, feed)
         chosen = {layer: found[layer_output(layer)] for layer in layers}
         return self._answer(found, found[layer_output(self._last)], chosen)
 
-    def _integrate(self, feed: dict[str, Any], steps: int) -> Explanation:
+    def _integrate(self, feed: dict[str, Any], steps: int) -> Steps[Explanation]:
         """Midpoint rule on the way from black; the normalisation is linear, so the way is straight behind it too."""
-        ends = self._run("gradient", feed)
-        black = self._run(
-            "gradient", {self._input: np.zeros_like(feed[self._input][:1]), TARGET: np.zeros(1, np.int64)}
-        )
+        ends = yield from self._run(GraphKind.GRADIENT, feed)
+        darkness = {self._input: np.zeros_like(feed[self._input][:1]), TARGET: np.zeros(1, np.int64)}
+        black = yield from self._run(GraphKind.GRADIENT, darkness)
         total = np.zeros_like(ends[GRADIENT])
         for index in range(steps):
-            step = {self._input: feed[self._input] * np.float32((index + 0.5) / steps), TARGET: ends[EXPLAINED]}
-            total += self._run("gradient", step)[GRADIENT]
+            point = {self._input: feed[self._input] * np.float32((index + 0.5) / steps), TARGET: ends[EXPLAINED]}
+            total += (yield from self._run(GraphKind.GRADIENT, point))[GRADIENT]
         relevance = (total / np.float32(steps) * (ends[NORMALISED] - black[NORMALISED])).sum(axis=1)
         return self._answer(ends, relevance)
 
-    def _plain(self, feed: dict[str, Any], method: Method, seed: int) -> Explanation:
+    def _multiply_gradient(self, feed: dict[str, Any]) -> Steps[Explanation]:
+        found = yield from self._run(GraphKind.GRADIENT, feed)
+        return self._answer(found, (found[NORMALISED] * found[GRADIENT]).sum(axis=1))
+
+    def _draw(self, feed: dict[str, Any], method: Method, seed: int) -> Steps[Explanation]:
         count, size = len(feed[self._input]), {"height": self.height, "width": self.width}
-        if method is Method.INPUT_X_GRADIENT:
-            found = self._run("gradient", feed)
-            return self._answer(found, (found[NORMALISED] * found[GRADIENT]).sum(axis=1))
-        if method in {Method.RANDOM, Method.CENTRE}:
-            found = self._run("cam", feed)
-            maps = random_maps(count, seed=seed, **size) if method is Method.RANDOM else centre_maps(count, **size)
-            return self._answer(found, maps)
-        found = self._run(method.value, feed)
+        found = yield from self._run(GraphKind.CLASS_MAP, feed)
+        maps = random_maps(count, seed=seed, **size) if method is Method.RANDOM else centre_maps(count, **size)
+        return self._answer(found, maps)
+
+    def _read_relevance(self, feed: dict[str, Any], kind: GraphKind) -> Steps[Explanation]:
+        found = yield from self._run(kind, feed)
         return self._answer(found, found[RELEVANCE])
 
     def _answer(
@@ -198,42 +205,12 @@ class Explainer:
         maps = enlarged(relevance.astype(np.float32), height=self.height, width=self.width)
         return Explanation(found[self._logits], found[EXPLAINED], maps, dict(layers or {}))
 
-    def batched(self, batchers: Batchers) -> Explainer:
-        """The same explainer for a thread that computes for a request: runs of its graphs are parts of batches."""
-        one = copy.copy(self)
-        one._batchers = batchers
-        return one
-
-    def _run(self, kind: str, feed: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        names, graph = self._graph(kind)
-        model: Runnable = graph if self._batchers is None else self._batchers.run(graph)
-        rows = {name: array for name, array in feed.items() if name != CONTRAST}
-        common = {name: array for name, array in feed.items() if name == CONTRAST}
-        return dict(zip(names, model.run(rows, common=common), strict=True))
-
-    def _graph(self, kind: str) -> tuple[list[str], OnnxModel]:
-        with self._making:
-            if kind not in self._graphs:
-                joint = self._makers()[kind]()
-                names = [item.name for item in joint.graph.output]
-                content = joint.SerializeToString()
-                self._graphs[kind] = names, OnnxModel(self.card, content, threads=self._threads, outputs=names)
-                del joint, content
-                release_garbage()
-        return self._graphs[kind]
-
-    def _makers(self) -> dict[str, Callable[[], onnx.ModelProto]]:
-        model, above_input = self._model, self.layers[1:]
-        return {
-            "srd": lambda: with_explanation(model),
-            "srd with layers": lambda: with_explanation(model, layers=self.layers),
-            "srd with patterns": lambda: with_explanation(model, layers=self.layers, patterns=True),
-            "patterns only": lambda: with_patterns(model),
-            "gradient": lambda: with_gradient(model, layers=above_input),
-            "cam": lambda: with_class_map(model),
-            "lrp-epsilon": lambda: with_propagation(model, rule="epsilon"),
-            "lrp-z-plus": lambda: with_propagation(model, rule="z+"),
-        }
+    def _run(
+        self, kind: GraphKind, feed: Mapping[str, Any], *, common: Mapping[str, Any] | None = None
+    ) -> Steps[dict[str, NDArray[Any]]]:
+        graph = self._graphs.get(kind)
+        outputs = yield GraphRun(graph.model, feed, common or {})
+        return dict(zip(graph.outputs, outputs, strict=True))
 
 
 def substitute_pictures(kind: str, shape: tuple[int, ...], *, seed: int) -> Pictures:

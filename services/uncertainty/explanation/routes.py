@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from services.uncertainty.explanation.answers import Explained, Pattern, describe, drawn, stacked
 from services.uncertainty.explanation.converter import convert
 from services.uncertainty.explanation.explainers import KnownExplainers
-from services.uncertainty.explanation.inference import Explainer, substitute_pictures
+from services.uncertainty.explanation.graphs import Steps, await_steps
+from services.uncertainty.explanation.inference import Explainer, Explanation, substitute_pictures
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
 from services.uncertainty.explanation.schemas import (
     ConversionForm,
@@ -28,6 +29,7 @@ from shared.http.negotiation import JSON, NPY, ONNX, PNG, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
 from shared.imaging.colour import read_colour
+from shared.imaging.sizes import stated_pixels
 from shared.problems import (
     BadRequest,
     ContentTooLarge,
@@ -92,17 +94,20 @@ async def explain(
     with timed("pre"):
         files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
 
-    def work() -> Response | ExplanationAnswer:
-        with timed("pre"):
-            pictures = _decode(files, explainer, service.settings.pixel_limit)
-        explained = _explain(explainer.batched(service.batchers), pictures, form, targets=targets, layers=layers)
-        with timed("post"):
-            if media_type == JSON:
-                return describe(explained)
-            content = drawn(explained) if media_type == PNG else encode_npy(stacked(explained))
-            return file_response(content, media_type, name="relevance", model=reference_of(explainer.card))
+    async with service.compute_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
+        pictures = await admission.run(_decode, files, explainer, service.settings.pixel_limit)
+        steps = _explaining(explainer, pictures, form, targets=targets, layers=layers)
+        explained = await await_steps(steps, admission=admission, batchers=service.batchers)
+        return await admission.run(_encode, explained, media_type)
 
-    return await service.slots.run(work)
+
+def _encode(explained: Explained, media_type: str) -> Response | ExplanationAnswer:
+    with timed("post"):
+        if media_type == JSON:
+            return describe(explained)
+        content = drawn(explained) if media_type == PNG else encode_npy(stacked(explained))
+        model = reference_of(explained.explainer.card)
+        return file_response(content, media_type, name="relevance", model=model)
 
 
 @router.get(
@@ -178,33 +183,34 @@ def _targets(explainer: Explainer, form: ExplanationForm) -> NDArray[np.int64]:
 
 def _decode(files: Sequence[bytes], explainer: Explainer, limit: int) -> NDArray[np.float32]:
     size = {"height": explainer.height, "width": explainer.width}
-    return np.stack(
-        [
-            read_colour(data, **size, pixel_limit=limit, pointer=f"/body/file/{index}")
-            for index, data in enumerate(files)
-        ]
-    )
+    with timed("pre"):
+        return np.stack(
+            [
+                read_colour(data, **size, pixel_limit=limit, pointer=f"/body/file/{index}")
+                for index, data in enumerate(files)
+            ]
+        )
 
 
-def _explain(
+def _explaining(
     explainer: Explainer,
     pictures: NDArray[np.float32],
     form: ExplanationForm,
     *,
     targets: NDArray[np.int64],
     layers: Sequence[str],
-) -> Explained:
-    settings: dict[str, Any] = {"targets": targets, "seed": form.seed, "steps": form.steps}
+) -> Steps[Explained]:
+    """Every method that was asked for, one after another, and the activation pattern."""
+    settings: dict[str, Any] = {"targets": targets, "layers": layers, "seed": form.seed, "steps": form.steps}
     other = form.activation_pattern
     substitute = None if other is None else substitute_pictures(other, pictures.shape, seed=form.seed)
-    found = {
-        method: explainer.explain(pictures, method, layers=layers, **settings)
-        for method in dict.fromkeys(form.method)
-        if method is not Method.SRD or substitute is None
-    }
+    found: dict[Method, Explanation] = {}
+    for method in dict.fromkeys(form.method):
+        if method is not Method.SRD or substitute is None:
+            found[method] = yield from explainer.explaining(pictures, method, **settings)
     pattern = None
     if substitute is not None:
-        shared_out = explainer.explain(pictures, Method.SRD, layers=layers, substitute=substitute, **settings)
+        shared_out = yield from explainer.explaining(pictures, Method.SRD, substitute=substitute, **settings)
         found |= {Method.SRD: shared_out} if Method.SRD in form.method else {}
         pattern = Pattern(str(other), shared_out.pattern_logits)
     return Explained(explainer, pictures, {method: found[method] for method in dict.fromkeys(form.method)}, pattern)

@@ -33,7 +33,7 @@ def make(folder: Path, *, warm_up: Callable[[], object] = bool, work: Callable[[
 
     @router.post("/work")
     async def compute(service: Service) -> str:
-        return str(await service.slots.run(work))
+        return str(await service.compute_pool.run(work))
 
     return create_service(
         "medical",
@@ -42,7 +42,9 @@ def make(folder: Path, *, warm_up: Callable[[], object] = bool, work: Callable[[
         models=beside,
         routers=[router],
         warm_ups=[warm_up],
-        settings=Settings(redis_url="redis://127.0.0.1:1/0", blob_url=str(folder / "blobs"), inference_queue=1),
+        settings=Settings(
+            redis_url="redis://127.0.0.1:1/0", blob_url=str(folder / "blobs"), inference_queue=1, inference_threads=1
+        ),
     )
 
 
@@ -85,7 +87,7 @@ async def test_full_service_says_when_to_come_back(tmp_path: Path, gate: threadi
         first = asyncio.create_task(client.post("/work"))
         await asyncio.to_thread(began.wait)
         second = asyncio.create_task(client.post("/work"))
-        while not app.state.service.slots.waiting:  # noqa: ASYNC110 - slots tell nobody
+        while not app.state.service.compute_pool.waiting:  # noqa: ASYNC110 - pools tell nobody
             await asyncio.sleep(0)
         refused = await client.post("/work")
         assert refused.status_code == 503

@@ -90,7 +90,7 @@ async def calibrate(
         options = read_options(posted)
     if isinstance(options, ClassificationOptions) and options.model is not None:
         return await _begin_job(request, service, posted, options)
-    fitted = await service.slots.run(_fit, posted, options)
+    fitted = await service.compute_pool.run(_fit, posted, options)
     entry = await anyio.to_thread.run_sync(
         lambda: make_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=caller())
     )
@@ -179,7 +179,7 @@ async def _begin_job(
         labels = labels_of(folders, posted.numbers("labels"))
         return [service.blobs.put(data).digest for data in files], labels.tolist()
 
-    digests, labels = await service.slots.run(store)
+    digests, labels = await service.compute_pool.run(store)
     asked = ModelCalibration(options=options, identifier=new_job_id(), owner=caller(), files=digests, labels=labels)
     record = await service.jobs.create(MODEL_CALIBRATION, asked.model_dump(mode="json"))
     return await answer_job(service.jobs, record, preferences_of(request))

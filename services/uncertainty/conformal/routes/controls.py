@@ -44,7 +44,7 @@ async def control(request: Request, service: Service) -> Any:
     of at least 1 - lambda. Use the lambda on new items; it is not to be chosen on the same items by anything else.
     """
     posted = await read_posted(request, RISK_ARRAYS, limit=service.settings.conformal_values_limit)
-    return await service.slots.run(control_risk, posted, posted.parsed(RiskOptions))
+    return await service.compute_pool.run(control_risk, posted, posted.parsed(RiskOptions))
 
 
 @router.post(
@@ -59,7 +59,7 @@ async def calibrate_probabilities(request: Request, service: Service) -> Any:
     but exchangeability. Post calibration items with labels, and the test items beside them.
     """
     posted = await read_posted(request, VENN_ABERS_ARRAYS, limit=service.settings.conformal_values_limit)
-    return await service.slots.run(predict_venn_abers, posted, posted.parsed(VennAbersOptions))
+    return await service.compute_pool.run(predict_venn_abers, posted, posted.parsed(VennAbersOptions))
 
 
 @router.post(
@@ -74,4 +74,4 @@ async def calibrate_probabilities(request: Request, service: Service) -> Any:
 async def predict_distribution(request: Request, service: Service) -> Any:
     """A whole calibrated distribution for each point of a regression: quantiles, P(Y <= t), and the CRPS."""
     posted = await read_posted(request, DISTRIBUTION_ARRAYS, limit=service.settings.conformal_values_limit)
-    return await service.slots.run(predict_distributions, posted, posted.parsed(DistributionOptions))
+    return await service.compute_pool.run(predict_distributions, posted, posted.parsed(DistributionOptions))

@@ -64,7 +64,7 @@ async def evaluate(
         options = posted.parsed(EvaluationOptions)
         require_model(entry, options.model_sha256)
         kept = await resources.kept(entry, service.blobs)
-    evaluated = await service.slots.run(_evaluate, entry, kept, posted, options)
+    evaluated = await service.compute_pool.run(_evaluate, entry, kept, posted, options)
     if media_type == JSON:
         return evaluated.answer
     return picture_response(evaluated.plot(options.picture), media_type, name=options.picture)

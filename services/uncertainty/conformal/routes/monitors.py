@@ -159,7 +159,7 @@ async def watch_items(
     values = await _values(posted, running, first, service, resources)
 
     async def apply(now: Running) -> tuple[Document, list[Document]]:
-        return await service.slots.run(watched, now, values)
+        return await service.compute_pool.run(watched, now, values)
 
     given = [{"value": value} for value in values]
     found = await resources.monitors.observe(
@@ -198,7 +198,7 @@ async def _values(
         except NotFound:
             raise Conflict("The calibration of this monitor has been deleted. Post scores.") from None
         kept = await resources.kept(entry, service.blobs)
-        values = await service.slots.run(_scores, posted, entry, kept, options, first)
+        values = await service.compute_pool.run(_scores, posted, entry, kept, options, first)
     if len(values) > BATCH:
         raise field_problem(f"/body/{name}", f"There are {len(values)} items; at most {BATCH} are accepted at once.")
     return [float(value) for value in values]

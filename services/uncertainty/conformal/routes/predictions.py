@@ -83,7 +83,7 @@ async def predict(
         shown = await show_pictures(posted, entry, resources) if PICTURES in posted.files else None
     if shown is None and _is_small(posted):
         return _predict(entry, kept, posted, options, media_type, shown)
-    return await service.slots.run(_predict, entry, kept, posted, options, media_type, shown)
+    return await service.compute_pool.run(_predict, entry, kept, posted, options, media_type, shown)
 
 
 def require_model(entry: Entry, stated: str | None) -> None:

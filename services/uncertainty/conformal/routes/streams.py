@@ -148,7 +148,7 @@ async def observe(
     posted = [one.model_dump(exclude_none=True) for one in body.observations]
 
     async def apply(running: Running) -> tuple[Document, list[Document]]:
-        return await service.slots.run(observed, running, body.observations, options)
+        return await service.compute_pool.run(observed, running, body.observations, options)
 
     found = await resources.streams.observe(
         stream_id, posted, apply, owner=caller(), sequence=body.sequence, if_match=if_match

@@ -288,3 +288,22 @@ def test_pace_of_one_size_only() -> None:
     assert pace.predict(4) == pytest.approx(0.2)
     assert pace.predict(8) == pytest.approx(0.4)
     assert pace.predict(1) == pytest.approx(0.2), "a smaller batch is promised no less"
+
+
+async def test_items_with_other_common_inputs_are_not_put_together() -> None:
+    gate = threading.Event()
+
+    def scaled(inputs: Arrays) -> Answer:
+        assert gate.wait(20)
+        return [inputs["x"] * inputs["factor"]]
+
+    async with batcher(scaled) as made:
+        factors = [1.0, 2.0, 1.0, 2.0, 3.0]
+        tasks = [
+            asyncio.create_task(made.infer(row(1.0), common={"factor": np.array([factor], np.float32)}))
+            for factor in factors
+        ]
+        await asyncio.sleep(0.01)
+        gate.set()
+        answers = await asyncio.gather(*tasks)
+    assert [float(answer[0][0, 0]) for answer in answers] == factors

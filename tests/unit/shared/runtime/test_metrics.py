@@ -15,8 +15,8 @@ from shared.http.middleware import Telemetry
 from shared.problems import GatewayTimeout, ServiceUnavailable
 from shared.runtime.batch_items import Answer, Arrays, BatchLimits
 from shared.runtime.batching import Batcher
+from shared.runtime.compute_pool import ComputePool
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
-from shared.runtime.slots import Slots
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.timing import count_batch, note_model, timed
 
@@ -59,7 +59,7 @@ async def test_queues_are_read_and_refusals_counted() -> None:
     registry, gate = CollectorRegistry(), Gate()
     limits = BatchLimits(rows=1, queue=2)
     batcher = Batcher(gate, limits=limits, observe=BatchMetrics(registry).observer(*KEY))
-    QueueMetrics(registry).watch(lambda: {KEY: [batcher]}, Slots(queue=1))
+    QueueMetrics(registry).watch(lambda: {KEY: [batcher]}, {})
     running = asyncio.create_task(batcher.infer(row(1)))
     await asyncio.to_thread(gate.entered.wait)
     late = asyncio.create_task(batcher.infer(row(2), deadline_s=0.01))
@@ -83,7 +83,7 @@ async def test_queues_are_read_and_refusals_counted() -> None:
 async def test_equal_requests_and_unmet_deadlines_are_counted() -> None:
     registry, gate = CollectorRegistry(), Gate()
     batcher = Batcher(gate, limits=BatchLimits(rows=1, coalesce=True, answers=4))
-    QueueMetrics(registry).watch(lambda: {KEY: [batcher]}, Slots(queue=1))
+    QueueMetrics(registry).watch(lambda: {KEY: [batcher]}, {})
     running = asyncio.create_task(batcher.infer(row(1)))
     await asyncio.to_thread(gate.entered.wait)
     twin = asyncio.create_task(batcher.infer(row(1)))
@@ -105,18 +105,18 @@ async def test_equal_requests_and_unmet_deadlines_are_counted() -> None:
     assert of_model(registry, "facet_batch_rejected_total", reason="deadline") == 1
 
 
-async def test_slots_are_read() -> None:
-    registry, slots, gate = CollectorRegistry(), Slots(queue=1), threading.Event()
-    QueueMetrics(registry).watch(dict, slots)
-    running = [asyncio.create_task(slots.run(gate.wait, 20)) for _ in range(2)]
+async def test_pools_are_read() -> None:
+    registry, pool, gate = CollectorRegistry(), ComputePool(queue=1), threading.Event()
+    QueueMetrics(registry).watch(dict, {"compute": pool})
+    running = [asyncio.create_task(pool.run(gate.wait, 20)) for _ in range(2)]
     await asyncio.sleep(0.05)
-    assert value(registry, "facet_slots_waiting") == 1
+    assert value(registry, "facet_pool_waiting", pool="compute") == 1
     with pytest.raises(ServiceUnavailable):
-        await slots.run(gate.wait, 20)
+        await pool.run(gate.wait, 20)
     gate.set()
     await asyncio.gather(*running)
-    assert value(registry, "facet_slots_waiting") == 0
-    assert value(registry, "facet_slots_rejected_total") == 1
+    assert value(registry, "facet_pool_waiting", pool="compute") == 0
+    assert value(registry, "facet_pool_rejected_total", pool="compute") == 1
 
 
 async def test_phases_by_model_are_those_of_server_timing() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
+from services.uncertainty.explanation.graphs import Graph, GraphKind
 from services.uncertainty.explanation.inference import Explainer, substitute_pictures
 from services.uncertainty.explanation.maps import enlarged
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
@@ -113,3 +117,16 @@ def test_card_of_the_release_is_the_one_explained(released: object, explainer: E
     card = read_card(released)  # type: ignore[arg-type]
     assert explainer.card == card
     assert read_weights(released, card)  # type: ignore[arg-type]
+
+
+def test_a_graph_that_many_threads_want_is_made_once(explainer: Explainer) -> None:
+    fresh = Explainer(explainer.card, explainer._model.SerializeToString(), threads=1)
+    together = threading.Barrier(8)
+
+    def want(_: int) -> Graph:
+        together.wait(10)
+        return fresh._graphs.get(GraphKind.PATTERNS)
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(want, range(8)))
+    assert all(one is made[0] for one in made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any
 
@@ -188,3 +189,24 @@ async def test_unknown_layer_of_an_own_model(client: httpx.AsyncClient, explaine
     answer = await client.post(CONVERSIONS, files=files, data={"layer": "nowhere"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/body/layer"
+
+
+async def test_requests_at_once_get_their_own_explanations(client: httpx.AsyncClient, explainer: Explainer) -> None:
+    """Methods that share a graph and differ in what holds for a whole batch, beside each other and repeatedly."""
+    methods = [Method.SRD, Method.SRD_CONTRAST, Method.INTEGRATED_GRADIENTS, Method.LRP_Z_PLUS] * 3
+    answers = await asyncio.gather(
+        *(
+            client.post(
+                ROUTE,
+                files=SIGN,
+                data={"method": method.value, "steps": "4"},
+                headers={"Accept": "application/x-npy"},
+            )
+            for method in methods
+        )
+    )
+    for method, answer in zip(methods, answers, strict=True):
+        assert answer.status_code == 200, answer.text
+        expected = explainer.explain(pictures(1), method, steps=4).relevance
+        found = np.load(io.BytesIO(answer.content))[:, 0]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
