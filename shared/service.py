@@ -16,8 +16,10 @@ from starlette.middleware import Middleware
 from shared.deployments.follower import Follower
 from shared.deployments.store import PlanStore
 from shared.http.application import Lifespan, add_express_lane, create_application
+from shared.http.direct_routes import DirectRoutes
 from shared.http.fleet import FleetOnly
 from shared.http.health import Check
+from shared.http.image_bodies import endpoints_of
 from shared.inference_protocol.inference import Inference, ServiceLane
 from shared.inference_protocol.routes import inference_router
 from shared.jobs.connection import api_client
@@ -166,7 +168,10 @@ def create_service(
         routers=[inference_router(registry, inference), models_router(registry), *routers],
         checks=checks,
         lifespan=lifespan,
-        layers=[Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else [],
+        layers=[
+            *([Middleware(FleetOnly, token=settings.fleet_token)] if settings.fleet_token else []),
+            Middleware(DirectRoutes, routes=endpoints_of(routers)),
+        ],
     )
     add_express_lane(app, ServiceLane(inference, settings.fleet_token), route="/v2/models/{name}/infer")
     checks["redis"] = jobs_check(app)
