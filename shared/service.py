@@ -16,9 +16,10 @@ from starlette.middleware import Middleware
 from shared.deployments.follower import Follower
 from shared.deployments.store import PlanStore
 from shared.http.application import Lifespan, create_application
-from shared.http.direct import DirectRoute
+from shared.http.direct import DirectRoute, EndpointsByPath
 from shared.http.fleet import FleetOnly, require_fleet_token
 from shared.http.health import Check
+from shared.http.image_bodies import endpoints_of
 from shared.inference_protocol.inference import DirectInference, Inference
 from shared.inference_protocol.routes import inference_router
 from shared.jobs.connection import api_client
@@ -175,7 +176,7 @@ def create_service(
         checks=checks,
         lifespan=lifespan,
         layers=[Middleware(FleetOnly, token=require_fleet_token(settings))],
-        direct=[DirectInference(inference), *direct],
+        direct=[DirectInference(inference), EndpointsByPath(endpoints_of(routers)), *direct],
     )
     checks["redis"] = jobs_check(app)
     batch_metrics = BatchMetrics(app.state.metrics.registry)

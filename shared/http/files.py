@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from shared.http.negotiation import DICOM, NPY, ONNX, PNG, SVG, ZIP
+from shared.http.negotiation import DICOM, JSON, NPY, ONNX, PNG, SVG, ZIP
 from shared.runtime.cards import ModelReference
 
 EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
@@ -44,3 +45,8 @@ def file_response(
     if notice is not None:
         headers["Facet-Notice"] = notice
     return Response(content, media_type=media_type, headers=headers)
+
+
+def json_response(answer: BaseModel) -> Response:
+    """A model as JSON, for routes that write their answers themselves."""
+    return Response(answer.model_dump_json(by_alias=True), media_type=JSON)

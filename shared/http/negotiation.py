@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
+
 from shared.problems import NotAcceptable
 
 JSON = "application/json"
@@ -14,6 +16,11 @@ DICOM = "application/dicom"
 ZIP = "application/zip"
 ONNX = "application/x-onnx"
 """Not registered; ONNX files have no media type of their own."""
+
+
+def accept_of(headers: Headers) -> str | None:
+    """The Accept field; several lines of it are one list (RFC 9110, section 5.3)."""
+    return ", ".join(headers.getlist("accept")) or None
 
 
 def _ranges(accept: str) -> list[tuple[str, float]]:

@@ -8,13 +8,15 @@ Nothing in here keeps or logs the name that a caller gave a file: it may be a pa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_origin
 
 import anyio
 from fastapi import params
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -22,13 +24,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.errors import problem_response
+from shared.http.errors import json_pointer, problem_response
+from shared.http.multipart import WholeMultiPartParser
 from shared.imaging.signatures import MediaType, require_type
 from shared.problems import BadRequest, ContentTooLarge, FieldError, UnsupportedMediaType, field_problem
 from shared.settings import get_settings
 from shared.storage.blobs import digest_of
 
-_FORM_TYPES: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+FORM_TYPES: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+"""Media types of bodies that are forms."""
+
 _DRAIN_BYTES: Final = 16 * 1024 * 1024
 _DRAIN_SECONDS: Final = 5.0
 
@@ -161,16 +166,21 @@ class UploadRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of FastAPI behind a parsed form."""
         handler = super().get_route_handler()
-        takes_form = self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
+        field = None if self.body_field is None else self.body_field.field_info
+        takes_form = isinstance(field, params.Form)
+        kind = field.annotation if takes_form and field is not None else None
+        model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
         async def handle(request: Request) -> Response:
-            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if takes_form and content_type and content_type not in _FORM_TYPES:
+            content_type = content_type_of(request)
+            if takes_form and content_type and content_type not in FORM_TYPES:
                 raise UnsupportedMediaType("This route reads forms: send multipart/form-data (curl -F 'file=@path').")
-            if content_type not in _FORM_TYPES:
+            if content_type not in FORM_TYPES:
                 return await handler(request)
-            await read_form(request)
+            form = await read_form(request)
             try:
+                if model is not None:
+                    require_single((name for name, _ in form.multi_items()), list_fields(model), place="body")
                 return await handler(request)
             finally:
                 await request.close()
@@ -189,8 +199,11 @@ async def read_form(request: Request, limits: FormLimits | None = None) -> FormD
         BadRequest: malformed, or more parts than allowed.
     """
     limits = limits or FormLimits(files=get_settings().upload_files_limit)
+    sizes = {"max_files": limits.files, "max_fields": limits.fields, "max_part_size": limits.field_bytes}
     try:
-        return await request.form(max_files=limits.files, max_fields=limits.fields, max_part_size=limits.field_bytes)
+        if request._form is None and content_type_of(request) == "multipart/form-data":
+            request._form = await WholeMultiPartParser(request.headers, request.stream(), **sizes).parse()
+        return await request.form(**sizes)
     except MultiPartException as error:
         raise BadRequest(f"The multipart body cannot be read. {error.message}") from None
     except HTTPException as error:
@@ -199,6 +212,32 @@ async def read_form(request: Request, limits: FormLimits | None = None) -> FormD
         raise BadRequest("The request broke off before its body was complete.") from None
     except (ValueError, LookupError):
         raise BadRequest("The form body cannot be read: it is malformed.") from None
+
+
+def content_type_of(request: Request) -> str:
+    """The media type that the request states for its body, in lower case and without parameters; empty if none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_single(names: Iterable[str], lists: Collection[str], *, place: Literal["body", "query"]) -> None:
+    """Check that what takes one value was given once: of two values, either might be the one that is meant.
+
+    Args:
+        names: of all fields or parameters, repeated as they were.
+        lists: those that take several.
+        place: where they stand.
+
+    Raises:
+        UnprocessableContent: one is repeated.
+    """
+    again = [name for name, count in Counter(names).items() if count > 1 and name not in lists]
+    if again:
+        raise field_problem(json_pointer([place, again[0]]), f"{again[0]} takes one value and was given several.")
+
+
+def list_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Names of the fields of a form that take several values."""
+    return frozenset(name for name, field in model.model_fields.items() if get_origin(field.annotation) is list)
 
 
 async def read_upload(file: UploadFile, *, limit: int | None = None, pointer: str = "/body/file") -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
-from shared.http.direct import Body, DirectRequest, DirectResponse
+from shared.http.direct import Answer, Body, DirectResponse, read_body
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.failures import computation_failures, reason_of
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
@@ -88,30 +89,32 @@ class DirectInference:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    def match(self, scope: Scope) -> dict[str, str] | None:
-        """Name, and version where one is asked for, of the model; None where it is no inference."""
+    def find(self, scope: Scope) -> Answer | None:
+        """What answers a request for inference."""
         path: str = scope["path"]
-        if scope["method"] != "POST" or not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
+        if not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
             return None
         match path[len(_PREFIX) : -len(_SUFFIX)].split("/"):
             case [name] if name:
-                return {"name": name}
+                answer = partial(self._answer, name, None)
             case [name, "versions", version] if name and version:
-                return {"name": name, "version": version}
-        return None
+                answer = partial(self._answer, name, version)
+            case _:
+                return None
+        scope["route"] = self
+        return answer
 
-    async def answer(self, request: DirectRequest) -> DirectResponse:
-        """Answer one request; see `Inference.run`."""
-        batchers: Batchers = request.scope["app"].state.service.batchers
-        if request.headers.get(b"content-encoding", b"identity") != b"identity":
+    async def _answer(self, name: str, version: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(receive)
+        if body is None:
+            return
+        headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity") != b"identity":
             raise UnsupportedMediaType("Services take no compressed requests: the gateway inflates them.")
-        return await self._inference.run(
-            batchers,
-            request.body,
-            name=request.parameters["name"],
-            version=request.parameters.get("version"),
-            header_length=request.headers.get(HEADER_LENGTH),
-        )
+        batchers: Batchers = scope["app"].state.service.batchers
+        length = headers.get(HEADER_LENGTH)
+        response = await self._inference.run(batchers, body, name=name, version=version, header_length=length)
+        await response.send(send)
 
 
 def _signature(model: OnnxModel) -> Signature:

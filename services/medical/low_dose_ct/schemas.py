@@ -107,11 +107,6 @@ class ReconstructionForm(ReconstructionOptions):
         default=None, description="Normal-dose image (NPY in `unit`, or DICOM) to compare the answer with"
     )
 
-    @property
-    def options(self) -> ReconstructionOptions:
-        """The form without its files."""
-        return ReconstructionOptions.model_validate(self.model_dump(exclude={"file", "reference"}))
-
 
 class EnhancementOptions(DenoisingOptions):
     """How to enhance a CT slice."""
@@ -127,11 +122,6 @@ class EnhancementForm(EnhancementOptions):
     reference: File | None = Field(
         default=None, description="Normal-dose slice (DICOM, or NPY in `unit`) to compare the answer with"
     )
-
-    @property
-    def options(self) -> EnhancementOptions:
-        """The form without its files."""
-        return EnhancementOptions.model_validate(self.model_dump(exclude={"file", "reference"}))
 
 
 class SimulationOptions(_Options):

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Generic, TypeVar
 
 import anyio.to_thread
-from fastapi import Request, Response, UploadFile
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from services.medical.low_dose_ct.schemas import EnhancementOptions, ReconstructionOptions
+from shared.http.image_bodies import PostedFile
 from shared.http.negotiation import DICOM, JSON, NPY
 from shared.http.preferences import preferences_of
-from shared.http.uploads import read_upload
 from shared.imaging.archive import ArchiveLimits, read_archive
 from shared.imaging.signatures import MediaType, require_type, sniff
 from shared.jobs.answers import answer_job
@@ -42,20 +42,18 @@ EnhancementSeries = Series[EnhancementOptions]
 ReconstructionSeries = Series[ReconstructionOptions]
 
 
-async def wants_job(request: Request, files: Sequence[UploadFile]) -> bool:
+async def wants_job(request: Request, files: Sequence[PostedFile]) -> bool:
     """Whether these files are worked on as a job: several, a ZIP, or because the caller prefers it."""
     if len(files) > 1 or preferences_of(request).respond_async:
         return True
-    start = await files[0].read(len(_ZIP_START))
-    await files[0].seek(0)
-    return start == _ZIP_START
+    return await files[0].start(len(_ZIP_START)) == _ZIP_START
 
 
 async def create_series_job(
     request: Request,
     service: ServiceState,
     kind: JobKind,
-    files: Sequence[UploadFile],
+    files: Sequence[PostedFile],
     options: Options,
     media_type: str,
 ) -> Response:
@@ -87,11 +85,11 @@ async def create_series_job(
     return await answer_job(service.jobs, record, preferences_of(request))
 
 
-async def _contents(files: Sequence[UploadFile], *, limit: int) -> list[bytes]:
+async def _contents(files: Sequence[PostedFile], *, limit: int) -> list[bytes]:
     contents: list[bytes] = []
     for index, file in enumerate(files):
         pointer = f"{_POINTER}/{index}"
-        data = await read_upload(file, pointer=pointer)
+        data = await file.read()
         if sniff(data) is MediaType.ZIP:
             limits = ArchiveLimits(entries=limit)
             entries = await anyio.to_thread.run_sync(lambda: read_archive(data, limits, pointer=pointer))  # noqa: B023

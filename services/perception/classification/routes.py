@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Form, Header, Response
+import orjson
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
 
-from services.perception.classification.inference import SIDE, Scores, classify, read_picture
-from services.perception.classification.schemas import (
-    Classification,
-    ClassificationAnswer,
-    ClassificationForm,
-    Guess,
-)
+from services.perception.classification.classifiers import SIGNS_MODEL, Classifier, Classifiers
+from services.perception.classification.inference import Scores, classify, decode_pictures, is_small
+from services.perception.classification.schemas import ClassificationAnswer, ClassificationForm, ClassificationOptions
 from services.perception.classification.signs import SIGNS
 from shared.http.files import FILE_HEADERS, file_response
-from shared.http.negotiation import JSON, NPY, choose_media_type
-from shared.http.uploads import UploadRoute, read_upload
+from shared.http.image_bodies import ImageForm, Posted, image_route
+from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
 from shared.imaging.arrays import encode_npy
-from shared.imaging.colour import Pictures
+from shared.imaging.pictures import PICTURE_TYPES
 from shared.imaging.sizes import stated_pixels
 from shared.problems import (
     BadRequest,
@@ -33,12 +31,10 @@ from shared.problems import (
     field_problem,
     problem_responses,
 )
-from shared.runtime.cards import reference_of
-from shared.runtime.sessions import OnnxModel
-from shared.service import Service, ServiceState
+from shared.service import ServiceState, service_state
 from shared.telemetry.timing import timed
 
-router = APIRouter(prefix="/v1/perception", tags=["classification"], route_class=UploadRoute)
+router = APIRouter(prefix="/v1/perception", tags=["classification"])
 
 CAVEAT = (
     "The classifier knows 43 German signs, cut out of photographs. Of anything else it names the sign that it finds "
@@ -61,67 +57,86 @@ _ANSWERS = {
 }
 
 
-@router.post(
+CLASSIFICATION = ImageForm(ClassificationOptions, ClassificationForm, PICTURE_TYPES)
+_classifiers = Classifiers()
+
+
+@image_route(
+    router,
     "/classifications",
-    summary="Classify traffic signs",
+    CLASSIFICATION,
+    headers={"accept": "application/json names classes; application/x-npy holds all probabilities"},
+    summary="Classify pictures",
     response_model=ClassificationAnswer,
     responses={200: _ANSWERS, **_PROBLEMS},
 )
-async def classify_signs(
-    form: Annotated[ClassificationForm, Form(media_type="multipart/form-data")],
-    service: Service,
-    accept: Annotated[
-        str | None, Header(description="application/json names classes; application/x-npy holds all probabilities")
-    ] = None,
-) -> Response | ClassificationAnswer:
-    """Which of 43 signs each picture shows, with probabilities that were calibrated on held-out signs.
+async def classify_signs(request: Request, posted: Posted[ClassificationOptions]) -> Response:
+    """Which class each picture shows, with probabilities: of 43 traffic signs, or of a classifier that was uploaded.
 
-    Post pictures cut to the sign, of any size; the whole picture is scaled to 32x32.
+    The whole picture is scaled to what the network sees. The probabilities of the released classifier of signs were
+    calibrated on held-out signs; its pictures are to be cut to the sign.
     """
-    media_type = choose_media_type(accept, (JSON, NPY))
-    model = _classifier(service, form.model)
+    media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
+    service, options = service_state(request), posted.options
+    model = service.models.get(options.model)
+    classifier = _classifiers.of(model)
+    _require_classes(classifier, options.top)
     with timed("pre"):
-        files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
-
-    async with service.decode_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
-        pictures = await admission.run(_decode, files, service.settings.pixel_limit)
-    scores = await classify(pictures, model.card, service.batchers.of(model))
+        files = [await file.read() for file in posted.files]
+    pictures = await _decode(service, files, classifier)
+    scores = await classify(pictures, classifier, service.batchers.of(model))
     with timed("post"):
         if media_type == JSON:
-            return describe(scores, model, top=form.top)
+            return Response(orjson.dumps(describe(scores, classifier, top=options.top)), media_type=JSON)
         content = encode_npy(scores.probabilities)
-        return file_response(content, NPY, name="probabilities", model=reference_of(model.card))
+        return file_response(content, NPY, name="probabilities", model=classifier.reference)
 
 
-def _decode(files: Sequence[bytes], limit: int) -> list[Pictures]:
-    with timed("pre"):
-        return [
-            read_picture(data, pixel_limit=limit, pointer=f"/body/file/{index}") for index, data in enumerate(files)
-        ]
+async def _decode(service: ServiceState, files: Sequence[bytes], classifier: Classifier) -> NDArray[np.float32]:
+    limit = service.settings.pixel_limit
+
+    def decode() -> NDArray[np.float32]:
+        with timed("pre"):
+            return decode_pictures(files, classifier, pixel_limit=limit)
+
+    if is_small(files):
+        return decode()
+    async with service.decode_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
+        return await admission.run(decode)
 
 
-def _classifier(service: ServiceState, name: str) -> OnnxModel:
-    model = service.models.get(name)
-    sides = [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in (*model.card.inputs, *model.card.outputs)]
-    if sides != [("pictures", "float32", [3, SIDE, SIDE]), ("logits", "float32", [len(SIGNS)])]:
-        raise field_problem("/body/model", f"{name} is no classifier of these signs. Its card: /v1/models/{name}")
-    return model
+def _require_classes(classifier: Classifier, top: int) -> None:
+    count = len(classifier.labels)
+    if top > count and top != ClassificationOptions().top:
+        raise field_problem("/body/top", f"{classifier.reference.name} has {count} classes; ask for no more.")
 
 
-def describe(scores: Scores, model: OnnxModel, *, top: int) -> ClassificationAnswer:
-    """The answer in words."""
-    return ClassificationAnswer(
-        classifications=[
-            Classification(
-                index=index,
-                top=[
-                    Guess(class_id=label, name=SIGNS[label], probability=float(row[label]), logit=float(logits[label]))
-                    for label in np.argsort(-row, kind="stable")[:top].tolist()
+def describe(scores: Scores, classifier: Classifier, *, top: int) -> dict[str, Any]:
+    """The answer in words: a `ClassificationAnswer` as JSON, written without the model since it is written often."""
+    reference, labels = classifier.reference, classifier.labels
+    return {
+        "classifications": [
+            {
+                "index": index,
+                "top": [
+                    {"class_id": label, "name": labels[label], "probability": row[label], "logit": logits[label]}
+                    for label in order
                 ],
+            }
+            for index, (row, logits, order) in enumerate(
+                zip(
+                    scores.probabilities.tolist(),
+                    scores.logits.tolist(),
+                    np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top].tolist(),
+                    strict=True,
+                )
             )
-            for index, (row, logits) in enumerate(zip(scores.probabilities, scores.logits, strict=True))
         ],
-        temperature=float(cast("float", model.card.parameters.get("temperature", 1.0))),
-        model=reference_of(model.card),
-        caveats=[CAVEAT],
-    )
+        "temperature": classifier.temperature,
+        "model": {
+            "name": reference.name,
+            "version": reference.version,
+            "weights_sha256": reference.weights_sha256,
+        },
+        "caveats": [CAVEAT] if labels is SIGNS or reference.name == SIGNS_MODEL else [],
+    }

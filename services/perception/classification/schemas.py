@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from services.perception.classification.signs import SIGNS
 from shared.runtime.cards import ModelReference
 
 File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
@@ -16,16 +15,31 @@ BATCH_LIMIT = 64
 """Most pictures in one request."""
 
 
-class ClassificationForm(BaseModel):
-    """Multipart form of POST /v1/perception/classifications."""
+MOST_CLASSES = 1000
+"""Most classes that can be named for one picture."""
 
-    model_config = ConfigDict(extra="forbid")
+
+class ClassificationOptions(BaseModel):
+    """How to classify."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        default="traffic-signs",
+        description="A classifier of `/v1/models`, released or uploaded: one float32 input [batch, 3, height, width], "
+        "one float32 output [batch, classes]",
+    )
+    top: int = Field(
+        default=5, ge=1, le=MOST_CLASSES, description="How many classes to name for each picture, of those there are"
+    )
+
+
+class ClassificationForm(ClassificationOptions):
+    """Multipart form of POST /v1/perception/classifications."""
 
     file: list[File] = Field(
         min_length=1, max_length=BATCH_LIMIT, description="Pictures of one sign each, cut out: PNG, JPEG or WebP"
     )
-    model: str = Field(default="traffic-signs", description="A classifier of `/v1/models`")
-    top: int = Field(default=5, ge=1, le=len(SIGNS), description="How many classes to name for each picture")
 
 
 class Guess(BaseModel):

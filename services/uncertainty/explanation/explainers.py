@@ -78,10 +78,11 @@ class Explainers:
         raise NotFound(f"There is no classifier {name}. Those that can be explained: {known}.")
 
 
-def _explainers(request: Request) -> Explainers:
+def known_explainers(request: Request) -> Explainers:
+    """The explainers of the service that got this request."""
     explainers: Explainers = request.app.state.explainers
     return explainers
 
 
-KnownExplainers = Annotated[Explainers, Depends(_explainers)]
+KnownExplainers = Annotated[Explainers, Depends(known_explainers)]
 """Annotate a route's parameter with this to get the explainers."""

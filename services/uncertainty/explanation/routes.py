@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Form, Header, Response
+from fastapi import APIRouter, Form, Request, Response
 from numpy.typing import NDArray
 
 from services.uncertainty.explanation.answers import Explained, Pattern, describe, drawn, stacked
 from services.uncertainty.explanation.converter import convert
-from services.uncertainty.explanation.explainers import KnownExplainers
+from services.uncertainty.explanation.explainers import KnownExplainers, known_explainers
 from services.uncertainty.explanation.graphs import Steps, await_steps
 from services.uncertainty.explanation.inference import Explainer, Explanation, substitute_pictures
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
@@ -21,14 +21,17 @@ from services.uncertainty.explanation.schemas import (
     ExplainerList,
     ExplanationAnswer,
     ExplanationForm,
+    ExplanationOptions,
     LayerDescription,
     MethodDescription,
 )
-from shared.http.files import FILE_HEADERS, file_response
-from shared.http.negotiation import JSON, NPY, ONNX, PNG, choose_media_type
+from shared.http.files import FILE_HEADERS, file_response, json_response
+from shared.http.image_bodies import ImageForm, Posted, image_route
+from shared.http.negotiation import JSON, NPY, ONNX, PNG, accept_of, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
 from shared.imaging.colour import read_colour
+from shared.imaging.pictures import PICTURE_TYPES
 from shared.imaging.sizes import stated_pixels
 from shared.problems import (
     BadRequest,
@@ -42,7 +45,7 @@ from shared.problems import (
     problem_responses,
 )
 from shared.runtime.cards import reference_of
-from shared.service import Service
+from shared.service import Service, service_state
 from shared.telemetry.timing import timed
 
 router = APIRouter(prefix="/v1/uncertainty", tags=["explanation"], route_class=UploadRoute)
@@ -60,8 +63,14 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _LAYERED = {method for method, description in DESCRIPTIONS.items() if description.layers}
 
 
-@router.post(
+EXPLANATION = ImageForm(ExplanationOptions, ExplanationForm, PICTURE_TYPES)
+
+
+@image_route(
+    router,
     "/explanations",
+    EXPLANATION,
+    headers={"accept": "application/json: numbers; image/png: overlays side by side; application/x-npy: the maps"},
     summary="Explain a classifier's answer",
     response_model=ExplanationAnswer,
     responses={
@@ -73,38 +82,29 @@ _LAYERED = {method for method, description in DESCRIPTIONS.items() if descriptio
         **_PROBLEMS,
     },
 )
-async def explain(
-    form: Annotated[ExplanationForm, Form(media_type="multipart/form-data")],
-    service: Service,
-    explainers: KnownExplainers,
-    accept: Annotated[
-        str | None,
-        Header(description="application/json: numbers; image/png: overlays side by side; application/x-npy: the maps"),
-    ] = None,
-) -> Response | ExplanationAnswer:
+async def explain(request: Request, posted: Posted[ExplanationOptions]) -> Response:
     """Which pixels speak for a class and which against it, by one method or by several side by side.
 
     The logits and the map come out of one graph, without any gradient being traced at run time. Pictures are scaled to
     what the network sees, and maps have that size.
     """
-    media_type = choose_media_type(accept, (JSON, PNG, NPY))
-    explainer = explainers.get(form.model)
-    layers = _layers(explainer, form)
-    targets = _targets(explainer, form)
+    media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, NPY))
+    service, options = service_state(request), posted.options
+    explainer = known_explainers(request).get(options.model)
+    layers, targets = _layers(explainer, options), _targets(explainer, options, len(posted.files))
     with timed("pre"):
-        files = [await read_upload(file, pointer=f"/body/file/{index}") for index, file in enumerate(form.file)]
-
+        files = [await file.read() for file in posted.files]
     async with service.compute_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
         pictures = await admission.run(_decode, files, explainer, service.settings.pixel_limit)
-        steps = _explaining(explainer, pictures, form, targets=targets, layers=layers)
+        steps = _explaining(explainer, pictures, options, targets=targets, layers=layers)
         explained = await await_steps(steps, admission=admission, batchers=service.batchers)
         return await admission.run(_encode, explained, media_type)
 
 
-def _encode(explained: Explained, media_type: str) -> Response | ExplanationAnswer:
+def _encode(explained: Explained, media_type: str) -> Response:
     with timed("post"):
         if media_type == JSON:
-            return describe(explained)
+            return json_response(describe(explained))
         content = drawn(explained) if media_type == PNG else encode_npy(stacked(explained))
         model = reference_of(explained.explainer.card)
         return file_response(content, media_type, name="relevance", model=model)
@@ -153,14 +153,14 @@ async def convert_model(
     return file_response(converted, ONNX, name="explained")
 
 
-def _layers(explainer: Explainer, form: ExplanationForm) -> list[str]:
+def _layers(explainer: Explainer, options: ExplanationOptions) -> list[str]:
     """Names of the layers that were asked for, by name or position."""
-    if form.layer and (without := sorted(set(form.method) - _LAYERED)):
+    if options.layer and (without := sorted(set(options.method) - _LAYERED)):
         raise field_problem("/body/layer", f"These methods have no relevance at layers: {', '.join(without)}.")
-    return [_layer(explainer, item, index, form) for index, item in enumerate(form.layer)]
+    return [_layer(explainer, item, index, options) for index, item in enumerate(options.layer)]
 
 
-def _layer(explainer: Explainer, item: str, index: int, form: ExplanationForm) -> str:
+def _layer(explainer: Explainer, item: str, index: int, options: ExplanationOptions) -> str:
     names = explainer.layers
     if item in names:
         name = item
@@ -169,16 +169,16 @@ def _layer(explainer: Explainer, item: str, index: int, form: ExplanationForm) -
     else:
         detail = f"There is no such layer. Give a name of GET /v1/uncertainty/explainers, or 0 to {len(names) - 1}."
         raise field_problem(f"/body/layer/{index}", detail)
-    if name == names[0] and Method.GRAD_CAM in form.method:
+    if name == names[0] and Method.GRAD_CAM in options.method:
         raise field_problem(f"/body/layer/{index}", "grad-cam has no map at the input; take a layer above it.")
     return name
 
 
-def _targets(explainer: Explainer, form: ExplanationForm) -> NDArray[np.int64]:
+def _targets(explainer: Explainer, options: ExplanationOptions, count: int) -> NDArray[np.int64]:
     classes = explainer.card.outputs[0].shape[-1]
-    if form.target is not None and isinstance(classes, int) and form.target >= classes:
-        raise field_problem("/body/target", f"{form.model} has the classes 0 to {classes - 1}.")
-    return np.full(len(form.file), -1 if form.target is None else form.target, np.int64)
+    if options.target is not None and isinstance(classes, int) and options.target >= classes:
+        raise field_problem("/body/target", f"{options.model} has the classes 0 to {classes - 1}.")
+    return np.full(count, -1 if options.target is None else options.target, np.int64)
 
 
 def _decode(files: Sequence[bytes], explainer: Explainer, limit: int) -> NDArray[np.float32]:
@@ -195,22 +195,22 @@ def _decode(files: Sequence[bytes], explainer: Explainer, limit: int) -> NDArray
 def _explaining(
     explainer: Explainer,
     pictures: NDArray[np.float32],
-    form: ExplanationForm,
+    options: ExplanationOptions,
     *,
     targets: NDArray[np.int64],
     layers: Sequence[str],
 ) -> Steps[Explained]:
     """Every method that was asked for, one after another, and the activation pattern."""
-    settings: dict[str, Any] = {"targets": targets, "layers": layers, "seed": form.seed, "steps": form.steps}
-    other = form.activation_pattern
-    substitute = None if other is None else substitute_pictures(other, pictures.shape, seed=form.seed)
+    settings: dict[str, Any] = {"targets": targets, "layers": layers, "seed": options.seed, "steps": options.steps}
+    other = options.activation_pattern
+    substitute = None if other is None else substitute_pictures(other, pictures.shape, seed=options.seed)
     found: dict[Method, Explanation] = {}
-    for method in dict.fromkeys(form.method):
+    for method in dict.fromkeys(options.method):
         if method is not Method.SRD or substitute is None:
             found[method] = yield from explainer.explaining(pictures, method, **settings)
     pattern = None
     if substitute is not None:
         shared_out = yield from explainer.explaining(pictures, Method.SRD, substitute=substitute, **settings)
-        found |= {Method.SRD: shared_out} if Method.SRD in form.method else {}
+        found |= {Method.SRD: shared_out} if Method.SRD in options.method else {}
         pattern = Pattern(str(other), shared_out.pattern_logits)
-    return Explained(explainer, pictures, {method: found[method] for method in dict.fromkeys(form.method)}, pattern)
+    return Explained(explainer, pictures, {method: found[method] for method in dict.fromkeys(options.method)}, pattern)

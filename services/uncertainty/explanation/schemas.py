@@ -19,12 +19,11 @@ BATCH_LIMIT = 8
 Rows = list[list[float]]
 
 
-class ExplanationForm(BaseModel):
-    """Multipart form of POST /v1/uncertainty/explanations."""
+class ExplanationOptions(BaseModel):
+    """How to explain."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: list[File] = Field(min_length=1, max_length=BATCH_LIMIT, description="Pictures: PNG, JPEG or WebP")
     model: str = Field(default="traffic-signs", description="A classifier of GET /v1/uncertainty/explainers")
     method: list[Method] = Field(
         default=[Method.SRD],
@@ -48,6 +47,12 @@ class ExplanationForm(BaseModel):
     )
     steps: int = Field(default=INTEGRATION_STEPS, ge=1, le=300, description="Of integrated gradients")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of the method random, and of the pattern's noise")
+
+
+class ExplanationForm(ExplanationOptions):
+    """Multipart form of POST /v1/uncertainty/explanations."""
+
+    file: list[File] = Field(min_length=1, max_length=BATCH_LIMIT, description="Pictures: PNG, JPEG or WebP")
 
 
 class Score(BaseModel):

@@ -210,11 +210,11 @@ async def test_problem_names_place_and_fault(client: httpx.AsyncClient, case: Ca
     ("content_type", "body", "status", "word"),
     [
         ("application/json", b'{"file": "abc"}', 415, "multipart/form-data"),
-        ("application/octet-stream", SLICE, 415, "multipart/form-data"),
+        ("audio/wav", SLICE, 415, "multipart/form-data"),
         ("multipart/form-data", b"--x\r\n", 400, "boundary"),
         ("multipart/form-data; boundary=x", b"no parts here", 400, "multipart"),
     ],
-    ids=["JSON", "bare file", "no boundary", "no parts"],
+    ids=["JSON", "sound", "no boundary", "no parts"],
 )
 async def test_body_that_is_no_form(
     client: httpx.AsyncClient, route: str, content_type: str, body: bytes, status: int, word: str
