@@ -25,9 +25,9 @@ from shared.runtime.batch_items import BatchLimits
 from shared.runtime.batchers import BatchedModel, Batchers
 from shared.runtime.listing import models_router
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
+from shared.runtime.preparation import TrialLimits
 from shared.runtime.registry import ModelRegistry
 from shared.runtime.slots import Slots
-from shared.runtime.trials import TrialLimits
 from shared.settings import Domain, Settings, get_settings
 from shared.storage.blobs import BlobStore
 

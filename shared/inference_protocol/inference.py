@@ -14,11 +14,12 @@ from starlette.types import Scope
 from shared.http.express import Answered, Asked, Body
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.inference_protocol.answers import write_answer
-from shared.inference_protocol.failures import COMPUTATION_FAILURES, reason_of
+from shared.inference_protocol.failures import COMPUTATION_FAILURES
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, field_problem
 from shared.runtime.batchers import Batchers
+from shared.runtime.failure_reasons import reason_of
 from shared.runtime.registry import ModelRegistry
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.configuration import configuration_of
 from shared.inference_protocol.datatypes import BYTES, DTYPES, datatype_of
-from shared.inference_protocol.failures import reason_of
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, Tensor
 from shared.problems import Problem, UnprocessableContent
@@ -218,26 +217,3 @@ def test_the_configuration_of_a_batch_leaves_its_axis_out() -> None:
     signature = Signature("model", "1.0.0", {"x": tensor}, {"y": tensor}, stackable=True)
     said = configuration_of(signature, rows=8)
     assert (said.max_batch_size, said.input[0].dims, said.dynamic_batching is None) == (8, [3, -1], False)
-
-
-CODE = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running"
-SOURCE = "/onnxruntime_src/core/reshape_helper.h:45 onnxruntime::Helper::Helper(const onnxruntime::Shape&, bool) const"
-
-
-@pytest.mark.parametrize(
-    ("said", "reason"),
-    [
-        (
-            f"{CODE} Gather node. Name:'/a/b/Gather' Status Message: indices element out of data bounds, idx=99",
-            "Gather: indices element out of data bounds, idx=99",
-        ),
-        (
-            f"{CODE} Reshape node. Name:'' Status Message: {SOURCE} size == 1 was false.\n Input shape:{{1,3}}\n",
-            "Reshape: size == 1 was false. Input shape:{1,3}",
-        ),
-        ("[ONNXRuntimeError] : 1 : FAIL : Load /home/someone/models/x.onnx failed", "Load ... failed"),
-        ("something else", "something else"),
-    ],
-)
-def test_reasons_are_fit_to_be_told(said: str, reason: str) -> None:
-    assert reason_of(RuntimeError(said)) == reason
