@@ -137,7 +137,7 @@ async def _compute(
     try:
         answer = await batchers.of(model).infer(
             asked.inputs,
-            stackable=signature.stackable,
+            stackable=signature.stackable and all(array.size for array in asked.inputs.values()),
             deadline_s=asked.timeout_s or math.inf,
             cost=sum(array.size for array in asked.inputs.values()),
         )
