@@ -30,8 +30,8 @@ from shared.runtime.batchers import Batchers
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.listing import models_router
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
+from shared.runtime.preparation import TrialLimits
 from shared.runtime.registry import ModelRegistry
-from shared.runtime.trials import TrialLimits
 from shared.settings import Domain, Settings, get_settings
 from shared.storage.blobs import BlobStore
 

@@ -22,7 +22,7 @@ from shared.problems import (
     problem_responses,
 )
 from shared.runtime.cards import UploadedCard
-from shared.runtime.trials import warm_up_sizes
+from shared.runtime.trials import require_warm_up
 from shared.runtime.verification import Refused, draft_card, verify
 from shared.settings import Domain
 
@@ -95,7 +95,7 @@ async def upload_model(
     content = await read_upload(form.file, limit=gateway.settings.model_limit_bytes)
     card = read_uploaded_card(await read_upload(form.card, limit=_LARGEST_CARD, pointer="/body/card"))
     try:
-        warm_up_sizes(card)
+        require_warm_up(card)
         await asyncio.to_thread(verify, content, card, most_bytes=gateway.settings.model_limit_bytes)
     except Refused as refused:
         raise refused.problem() from None

@@ -17,9 +17,10 @@ from shared.deployments.store import PlanStore, Report, VersionReport
 from shared.problems import FieldError, ServiceUnavailable
 from shared.runtime.batchers import Batchers
 from shared.runtime.interruption import Interruption, interruptible
+from shared.runtime.preparation import TrialLimits, prepare_async
 from shared.runtime.registry import ModelNote, ModelRegistry
 from shared.runtime.sessions import OnnxModel
-from shared.runtime.trials import TrialLimits, try_model, warm_up_sizes
+from shared.runtime.trials import try_model
 from shared.runtime.verification import MOST_BYTES, Refused, refused, verify
 from shared.settings import Domain
 from shared.storage.blobs import BlobCorrupted, BlobMissing, BlobStore
@@ -179,20 +180,21 @@ class Follower:
         logger.error("model refused", extra={"model": " ".join(key), "reason": str(failure)})
 
     async def _opened(self, deployment: Deployment) -> OnnxModel:
-        """Fetch, verify, try in a process of its own, open here, warm up.
+        """Fetch, verify, prepare, try in a process of its own, open here, warm up.
 
         Raises:
             Refused: any of it failed.
         """
         card, content = deployment.card, await self._fetch(deployment.blob)
-        await asyncio.to_thread(verify, content, card, most_bytes=self._most_bytes)
+        facts = await asyncio.to_thread(verify, content, card, most_bytes=self._most_bytes)
+        content = await prepare_async(content, facts, self._limits)
         size = await try_model(content, card, self._limits)
         interruption = Interruption()
         timer = asyncio.get_running_loop().call_later(self._limits.timeout_s, interruption.interrupt)
         made = partial(OnnxModel.made, card, content, threads=self._limits.threads, shared=True)
         try:
             with interruptible(interruption):
-                return await asyncio.to_thread(made, size=size, sizes=warm_up_sizes(card))
+                return await asyncio.to_thread(made, size=size)
         finally:
             timer.cancel()
 

@@ -56,7 +56,11 @@ _TENSOR: Final[dict[str, Any]] = {
         },
         "data": {
             "type": "array",
-            "description": "Elements, nested or flat; absent where they come as bytes. null is no finite number",
+            "items": {},
+            "description": (
+                "Elements, nested or flat; absent where they come as bytes. JSON has no word for NaN and infinities: "
+                "in answers each is null, and null is NaN in inputs of floating numbers. Bytes keep them all"
+            ),
         },
     },
 }
@@ -65,7 +69,7 @@ _REQUEST: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["inputs"],
     "properties": {
-        "id": {"type": "string", "description": "Given back"},
+        "id": {"type": ["string", "null"], "description": "Given back"},
         "parameters": {
             "type": "object",
             "properties": {

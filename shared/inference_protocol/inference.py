@@ -12,11 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from shared.http.direct import Answer, Body, DirectResponse, read_body
 from shared.inference_protocol.answers import write_answer
-from shared.inference_protocol.failures import computation_failures, reason_of
+from shared.inference_protocol.failures import computation_failures
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, UnsupportedMediaType, field_problem
 from shared.runtime.batchers import Batchers
+from shared.runtime.failure_reasons import reason_of
 from shared.runtime.registry import ModelRegistry
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
@@ -139,7 +140,7 @@ async def _compute(
     try:
         answer = await batchers.of(model).infer(
             asked.inputs,
-            stackable=signature.stackable,
+            stackable=signature.stackable and all(array.size for array in asked.inputs.values()),
             deadline_s=asked.timeout_s or math.inf,
             cost=sum(array.size for array in asked.inputs.values()),
         )

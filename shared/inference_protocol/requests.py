@@ -38,19 +38,23 @@ class RequestParts:
     Attributes:
         document: the JSON.
         raw: the raw tensors behind it.
+        truths: whether there is true or false anywhere in the JSON.
     """
 
     document: dict[str, Any]
     raw: memoryview
+    truths: bool
 
     @property
     def id(self) -> str:
-        """The caller's id; empty where it gave none.
+        """The caller's id; empty where it gave none, or null.
 
         Raises:
             UnprocessableContent: it is no text.
         """
-        request_id = self.document.get("id", "")
+        request_id = self.document.get("id")
+        if request_id is None:
+            return ""
         if not isinstance(request_id, str):
             raise field_problem("/body/id", "This must be a text.")
         return request_id
@@ -67,13 +71,18 @@ def split_request(body: Body, *, header_bytes: int | None) -> RequestParts:
         BadRequest: it is not JSON, or is shorter than it says.
     """
     if header_bytes is None:
-        return RequestParts(_object(body), memoryview(b""))
+        return _parts(body, memoryview(b""))
     if header_bytes > len(body):
         raise BadRequest(
             f"Inference-Header-Content-Length says {header_bytes} bytes of JSON, and the body has {len(body)}."
         )
     whole = memoryview(body)
-    return RequestParts(_object(whole[:header_bytes]), whole[header_bytes:])
+    return _parts(whole[:header_bytes], whole[header_bytes:])
+
+
+def _parts(text: Body, raw: memoryview) -> RequestParts:
+    text = bytes(text) if isinstance(text, memoryview) else text
+    return RequestParts(_object(text), raw, truths=b"true" in text or b"false" in text)
 
 
 def read_request(parts: RequestParts, *, signature: Signature) -> InferenceRequest:
@@ -88,7 +97,7 @@ def read_request(parts: RequestParts, *, signature: Signature) -> InferenceReque
         UnprocessableContent: it is not what the model takes; the pointers name the fields.
     """
     document = parts.document
-    inputs = _inputs(document, parts.raw, signature)
+    inputs = _inputs(parts, signature)
     timeout_us = _parameter(document, "timeout", "/body") or 0
     return InferenceRequest(parts.id, inputs, _outputs(document, signature), timeout_us / 1e6)
 
@@ -103,8 +112,8 @@ def _object(text: Body) -> dict[str, Any]:
     return document
 
 
-def _inputs(document: dict[str, Any], raw: memoryview, signature: Signature) -> dict[str, Array]:
-    listed = document.get("inputs")
+def _inputs(parts: RequestParts, signature: Signature) -> dict[str, Array]:
+    listed, raw = parts.document.get("inputs"), parts.raw
     if not isinstance(listed, list):
         raise field_problem("/body/inputs", "This must be a list of input tensors.")
     found: dict[str, Array] = {}
@@ -116,7 +125,7 @@ def _inputs(document: dict[str, Any], raw: memoryview, signature: Signature) -> 
         shape = _shape(item, pointer, tensor)
         size = _parameter(item, "binary_data_size", pointer)
         if size is None:
-            found[tensor.name] = tensor_from_json(item, pointer, tensor, shape)
+            found[tensor.name] = tensor_from_json(item, pointer, tensor, shape, truths=parts.truths)
         else:
             part, raw = _cut(raw, size, pointer)
             found[tensor.name] = tensor_from_bytes(part, f"{pointer}/parameters/binary_data_size", tensor, shape)
@@ -151,8 +160,6 @@ def _shape(item: dict[str, Any], pointer: str, tensor: Tensor) -> list[int]:
     if not tensor.admits(shape):
         sides = ", ".join(name or str(side) for name, side in zip(tensor.axes, tensor.shape, strict=True))
         raise field_problem(f"{pointer}/shape", f"{tensor.name} has the shape [{sides}]; this is {shape}.")
-    if 0 in shape:
-        raise field_problem(f"{pointer}/shape", f"{tensor.name} would be empty.")
     return shape
 
 

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from shared.inference_protocol.datatypes import BYTES
 from shared.inference_protocol.signature import Tensor
-from shared.problems import field_problem
+from shared.problems import UnprocessableContent, field_problem
 
 Array = NDArray[Any]
 
 _DEEPEST = 64
 """Lists within lists; as many as a NumPy array has axes."""
+
+_EXACT = 2**53
+"""Below it each whole number is a floating one of 64 bits."""
 
 
 def tensor_from_bytes(part: memoryview, pointer: str, tensor: Tensor, shape: list[int]) -> Array:
@@ -36,7 +39,12 @@ def tensor_from_bytes(part: memoryview, pointer: str, tensor: Tensor, shape: lis
     if len(part) != count * tensor.dtype.itemsize:
         detail = f"{tensor.name} of shape {shape} has {count * tensor.dtype.itemsize} bytes; this says {len(part)}."
         raise field_problem(pointer, detail)
-    return np.frombuffer(part, tensor.dtype).reshape(shape)
+    found = np.frombuffer(part, tensor.dtype if tensor.datatype != "BOOL" else np.uint8).reshape(shape)
+    if tensor.datatype != "BOOL":
+        return found
+    if (found > 1).any():
+        raise field_problem(pointer, f"{tensor.name} is BOOL, whose bytes are 0 or 1; one is {found.max()}.")
+    return found.view(np.bool_)
 
 
 def _elements(part: memoryview, pointer: str, count: int) -> Array:
@@ -61,14 +69,17 @@ def _text(element: bytes, pointer: str) -> str:
         raise field_problem(pointer, "An element is not UTF-8, which texts of ONNX are.") from None
 
 
-def tensor_from_json(item: dict[str, Any], pointer: str, tensor: Tensor, shape: list[int]) -> Array:
-    """An input that came as JSON.
+def tensor_from_json(
+    item: dict[str, Any], pointer: str, tensor: Tensor, shape: list[int], *, truths: bool = True
+) -> Array:
+    """An input that came as JSON, its lists nested or flat. null is NaN among floating numbers, as in answers.
 
     Args:
         item: the request's entry for it.
         pointer: JSON pointer to that.
         tensor: what the model takes.
         shape: as the request says.
+        truths: whether there may be true or false in it.
 
     Raises:
         UnprocessableContent: its elements are not of the model's type, or not as many as the shape says.
@@ -76,41 +87,74 @@ def tensor_from_json(item: dict[str, Any], pointer: str, tensor: Tensor, shape: 
     data = item.get("data")
     if not isinstance(data, list):
         raise field_problem(f"{pointer}/data", "This must be a list of elements, or binary_data_size be given.")
-    if tensor.datatype == BYTES:
-        texts = _texts(data, pointer)
-        return texts.reshape(_checked(texts.size, shape, pointer))
+    found = _texts(data, pointer) if tensor.datatype == BYTES else elements_of(data, pointer, tensor, truths=truths)
+    return found.reshape(_checked(found.size, shape, pointer))
+
+
+def elements_of(data: list[Any], pointer: str, tensor: Tensor, *, truths: bool = True) -> Array:
+    """Elements that are no texts, in nested lists or flat.
+
+    Raises:
+        UnprocessableContent: they are not of the model's type.
+    """
+    found = _as_array(data, pointer)
+    if not found.size:
+        return np.empty(found.shape, tensor.dtype)
+    if tensor.datatype == "BOOL":
+        if found.dtype.kind != "b":
+            raise _wrong_elements(pointer, tensor)
+        return found
+    if found.dtype.kind not in "iuf" or (truths and _has_truths(data)):
+        found = _as_array(data, pointer, object)
+        allowed = {int, float, type(None)} if tensor.dtype.kind == "f" else {int, float}
+        if not set(map(type, found.flat)) <= allowed:
+            raise _wrong_elements(pointer, tensor)
+    return _whole(data, found, pointer, tensor) if tensor.dtype.kind in "iu" else _floating(found, pointer, tensor)
+
+
+def _as_array(data: list[Any], pointer: str, dtype: Any = None) -> Array:
     try:
-        found = _numbers(data, tensor)
+        return np.array(data, dtype)
     except ValueError:
         detail = f"Its lists differ in length, or are more than {_DEEPEST} deep."
         raise field_problem(f"{pointer}/data", detail) from None
-    if found.dtype.kind not in ("b" if tensor.datatype == "BOOL" else "iuf"):
-        raise field_problem(f"{pointer}/data", f"Elements of {tensor.datatype} are wanted.")
-    return _converted(found, pointer, tensor).reshape(_checked(found.size, shape, pointer))
 
 
-def _numbers(data: list[Any], tensor: Tensor) -> Array:
-    found = np.array(data)
-    if tensor.datatype == "UINT64" and found.dtype.kind == "f":
-        # NumPy makes float64 of whole numbers of which some are beyond INT64 and others are not.
-        exact = np.array(data, dtype=object)
-        if all(type(number) is int and 0 <= number < 2**64 for number in exact.flat):
-            return exact.astype(np.uint64)
-    return found
+def _has_truths(data: list[Any]) -> bool:
+    """Whether true or false is among them, which NumPy takes for numbers beside numbers."""
+    while data and isinstance(data[0], list):
+        data = [leaf for item in data for leaf in item]
+    return bool in set(map(type, data))
 
 
-def _converted(found: Array, pointer: str, tensor: Tensor) -> Array:
-    if tensor.dtype.kind in "iu":
-        limits = np.iinfo(tensor.dtype)
-        if found.dtype.kind == "f" or found.min() < limits.min or found.max() > limits.max:
-            detail = f"Whole numbers from {limits.min} to {limits.max} are wanted."
-            raise field_problem(f"{pointer}/data", detail)
+def _wrong_elements(pointer: str, tensor: Tensor) -> UnprocessableContent:
+    return field_problem(f"{pointer}/data", f"Elements of {tensor.datatype} are wanted.")
+
+
+def _floating(found: Array, pointer: str, tensor: Tensor) -> Array:
     with np.errstate(over="ignore"):
         converted = found.astype(tensor.dtype)
-    if tensor.dtype.kind == "f" and not np.isfinite(converted).all():
+    if np.isinf(converted).any():
         detail = f"{tensor.datatype} holds numbers up to {np.finfo(tensor.dtype).max}; one is beyond."
         raise field_problem(f"{pointer}/data", detail)
     return converted
+
+
+def _whole(data: list[Any], found: Array, pointer: str, tensor: Tensor) -> Array:
+    """Whole numbers, also those that are written as 2.0 or 1e3."""
+    limits, whole = np.iinfo(tensor.dtype), True
+    if found.dtype.kind not in "iu":  # a float among them, or NumPy has no type for all of them
+        found = _as_array(data, pointer, object)
+        whole = all(type(number) is int or _is_exact(number) for number in found.flat)
+    if not whole or found.min() < limits.min or found.max() > limits.max:
+        detail = f"Whole numbers from {limits.min} to {limits.max} are wanted."
+        raise field_problem(f"{pointer}/data", detail)
+    return found.astype(tensor.dtype)
+
+
+def _is_exact(number: float) -> bool:
+    """Whether it is whole, and no other whole number is rounded to it."""
+    return number.is_integer() and abs(number) < _EXACT
 
 
 def _texts(data: list[Any], pointer: str) -> Array:

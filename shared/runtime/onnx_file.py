@@ -22,7 +22,14 @@ ELEMENT_TYPES: Final = {
 }  # fmt: skip
 """TensorProto.DataType in the words of cards; NumPy or the protocols lack the rest."""
 
+OVERFLOWING: Final = frozenset({"int32", "int64"})
+"""Types whose smallest value divided by -1 ends the process: a signal of the processor. Narrower ones wrap."""
+
+NEEDING_ELEMENTS: Final = frozenset({"LSTM", "GRU", "DynamicQuantizeLSTM", "AttnLSTM"})
+"""Operators, of ai.onnx and com.microsoft, that abort the process where there is nothing to compute."""
+
 _EXTERNAL: Final = 1
+_FLOAT_ATTRIBUTES: Final = frozenset({"value_float", "value_floats"})
 _LOW_32_BITS: Final = 0xFFFFFFFF
 
 Axis = int | str | None
@@ -55,6 +62,7 @@ class OnnxFacts:
         outputs: in the order of the file.
         operators: domain and type of each operator in use, functions of the file left out.
         external: names of tensors whose data are said to be in other files.
+        doubtful_division: whether a Div is not known to be one of other numbers than those of OVERFLOWING.
     """
 
     ir_version: int
@@ -63,6 +71,12 @@ class OnnxFacts:
     outputs: tuple[TensorFact, ...]
     operators: frozenset[tuple[str, str]]
     external: tuple[str, ...]
+    doubtful_division: bool = False
+
+    @property
+    def hazardous(self) -> bool:
+        """Whether tensors of a caller could end the process: `shared.runtime.hazards` has to look at the file."""
+        return self.doubtful_division or any(kind in NEEDING_ELEMENTS for _, kind in self.operators)
 
 
 def read_onnx(content: bytes) -> OnnxFacts:
@@ -87,6 +101,7 @@ def read_onnx(content: bytes) -> OnnxFacts:
         outputs=outputs,
         operators=frozenset(reader.operators - functions),
         external=tuple(reader.external),
+        doubtful_division=reader.doubtful_division,
     )
 
 
@@ -99,6 +114,7 @@ class _Reader:
     budget: Budget
     operators: set[tuple[str, str]] = field(default_factory=set)
     external: list[str] = field(default_factory=list)
+    doubtful_division: bool = False
 
     def message(self, data: memoryview, depth: int) -> Message:
         if depth > DEEPEST:
@@ -110,45 +126,68 @@ class _Reader:
             entry = self.message(part, depth)
             yield _domain(entry.text(1)), entry.number(2)
 
-    def graph(self, data: memoryview, depth: int) -> tuple[tuple[TensorFact, ...], tuple[TensorFact, ...]]:
-        """Inputs without initial value, and outputs; what is inside is noted."""
+    def graph(
+        self, data: memoryview, depth: int, outside: frozenset[str] = frozenset()
+    ) -> tuple[tuple[TensorFact, ...], tuple[TensorFact, ...]]:
+        """Inputs without initial value, and outputs; what is inside is noted.
+
+        Args:
+            data: the graph.
+            depth: of it.
+            outside: names of the graphs around it that are known to be no whole numbers that may overflow.
+        """
         graph = self.message(data, depth)
-        for node in graph.parts.get(1, ()):
-            self.node(node, depth + 1)
-        given = {self.tensor(tensor, depth + 1) for tensor in graph.parts.get(5, ())}
-        given |= {self.sparse_tensor(tensor, depth + 1) for tensor in graph.parts.get(15, ())}
-        inputs = (self.value(value, depth + 1) for value in graph.parts.get(11, ()))
-        outputs = (self.value(value, depth + 1) for value in graph.parts.get(12, ()))
+        nodes = [self.message(node, depth + 1) for node in graph.parts.get(1, ())]
+        given = dict(self.tensor(tensor, depth + 1) for tensor in graph.parts.get(5, ()))
+        given |= dict(self.sparse_tensor(tensor, depth + 1) for tensor in graph.parts.get(15, ()))
+        inputs, outputs, others = (
+            [self.value(value, depth + 1) for value in graph.parts.get(number, ())] for number in (11, 12, 13)
+        )
+        types = {value.name: value.dtype for value in (*inputs, *outputs, *others)} | given
+        # A name that is made in here is another than the one outside.
+        harmless = set(outside) - {name for node in nodes for name in node.texts(2)} - types.keys()
+        harmless |= {name for name, dtype in types.items() if dtype and dtype not in OVERFLOWING}
+        for node in nodes:
+            self.node(node, depth + 1, harmless)
         return tuple(value for value in inputs if value.name not in given), tuple(outputs)
 
-    def node(self, data: memoryview, depth: int) -> None:
-        node = self.message(data, depth)
-        self.operators.add((_domain(node.text(7)), node.text(4)))
+    def node(self, node: Message, depth: int, harmless: set[str]) -> None:
+        """Note a node; the names that it makes are added to the harmless ones where that is known."""
+        operator = _domain(node.text(7)), node.text(4)
+        self.operators.add(operator)
+        if operator == ("", "Div") and not harmless.intersection(node.texts(1)):
+            self.doubtful_division = True
         for attribute in node.parts.get(5, ()):
-            self.attribute(attribute, depth + 1)
+            dtype = self.attribute(attribute, depth + 1, frozenset(harmless))
+            if operator == ("", "Constant") and dtype and dtype not in OVERFLOWING:
+                harmless.update(node.texts(2))
 
-    def attribute(self, data: memoryview, depth: int) -> None:
+    def attribute(self, data: memoryview, depth: int, outside: frozenset[str] = frozenset()) -> str:
+        """Note what is in an attribute; the dtype of its value where it may be that of a Constant."""
         attribute = self.message(data, depth)
         one_tensor, one_graph, one_sparse = (attribute.merged(number) for number in (5, 6, 22))
+        dtype = "float32" if attribute.text(1) in _FLOAT_ATTRIBUTES else ""
         for tensor in (*attribute.parts.get(10, ()), *([one_tensor] if one_tensor is not None else [])):
-            self.tensor(tensor, depth + 1)
+            dtype = self.tensor(tensor, depth + 1)[1]
         for graph in (*attribute.parts.get(11, ()), *([one_graph] if one_graph is not None else [])):
-            self.graph(graph, depth + 1)
+            self.graph(graph, depth + 1, outside)
         for sparse in (*attribute.parts.get(23, ()), *([one_sparse] if one_sparse is not None else [])):
             self.sparse_tensor(sparse, depth + 1)
+        return dtype
 
-    def tensor(self, data: memoryview, depth: int) -> str:
+    def tensor(self, data: memoryview, depth: int) -> tuple[str, str]:
+        """Name and dtype; "" where cards do not know it."""
         tensor = self.message(data, depth)
         name = tensor.text(8)
         locations = {number & _LOW_32_BITS for number in tensor.numbers.get(14, ())}
         if tensor.parts.get(13) or _EXTERNAL in locations:
             self.external.append(name)
-        return name
+        return name, ELEMENT_TYPES.get(tensor.number(2) & _LOW_32_BITS, "")
 
-    def sparse_tensor(self, data: memoryview, depth: int) -> str:
+    def sparse_tensor(self, data: memoryview, depth: int) -> tuple[str, str]:
         sparse = self.message(data, depth)
-        names = [self.tensor(part, depth + 1) for part in map(sparse.merged, (1, 2)) if part is not None]
-        return names[0] if names else ""
+        found = [self.tensor(part, depth + 1) for part in map(sparse.merged, (1, 2)) if part is not None]
+        return found[0] if found else ("", "")
 
     def training(self, data: memoryview, depth: int) -> None:
         training = self.message(data, depth)
@@ -159,8 +198,9 @@ class _Reader:
     def function(self, data: memoryview, depth: int) -> tuple[str, str]:
         """Domain and name of a function that the file defines; its nodes are noted."""
         function = self.message(data, depth)
+        harmless: set[str] = set()
         for node in function.parts.get(7, ()):
-            self.node(node, depth + 1)
+            self.node(self.message(node, depth + 1), depth + 1, harmless)
         for attribute in function.parts.get(11, ()):
             self.attribute(attribute, depth + 1)
         return _domain(function.text(10)), function.text(1)

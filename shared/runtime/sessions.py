@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from shared.runtime.cards import UploadedCard, read_card, read_weights
 from shared.runtime.interruption import current_interruption
+from shared.runtime.preparation import prepare
 from shared.runtime.session_options import session_options
+from shared.runtime.trials import input_shapes
 from shared.runtime.verification import MOST_BYTES, verify
-from shared.runtime.zeros import zeros
+from shared.runtime.warm_up import WarmUp
 from shared.telemetry.timing import note_model
 
 _TRIES = 5
@@ -72,8 +74,8 @@ class OnnxModel:
         """
         card = read_card(folder)
         weights = read_weights(folder, card)
-        verify(weights, card, most_bytes=max(MOST_BYTES, len(weights)))
-        return cls.made(card, weights, threads=threads, shared=shared)
+        facts = verify(weights, card, most_bytes=max(MOST_BYTES, len(weights)))
+        return cls.made(card, prepare(weights, facts), threads=threads, shared=shared)
 
     @classmethod
     def made(
@@ -84,7 +86,6 @@ class OnnxModel:
         threads: int,
         shared: bool = False,
         size: int = 64,
-        sizes: Mapping[str, int] | None = None,
     ) -> OnnxModel:
         """Make a session and run it once; on one thread where more would not pay.
 
@@ -93,28 +94,27 @@ class OnnxModel:
 
         Args:
             card: the model's card.
-            weights: content of the ONNX file.
+            weights: content of the ONNX file, prepared (`shared.runtime.preparation`).
             threads: of one run.
             shared: see `open`.
-            size: of every named axis but the batch, for runs that try it.
-            sizes: of some by name, instead.
+            size: of named axes of which the card says nothing, for runs that try it.
         """
         model = cls(card, weights, threads=threads)
-        model.warm_up(size=size, sizes=sizes)
+        model.warm_up(size=size)
         if threads == 1 or card.runtime.threads is not None:
             return model
-        if model._is_quick(size, sizes):
+        if model._is_quick(size):
             model = cls(card, weights, threads=1)
-            model.warm_up(size=size, sizes=sizes)
+            model.warm_up(size=size)
             return model
         if shared:
             model.narrow, model.lanes = cls(card, weights, threads=1), threads
         return model
 
-    def _is_quick(self, size: int, sizes: Mapping[str, int] | None) -> bool:
+    def _is_quick(self, size: int) -> bool:
         """Whether one of a few runs takes too little time for several threads; a long one needs no second try."""
         for _ in range(_TRIES):
-            seconds = self.warm_up(size=size, sizes=sizes)
+            seconds = self.warm_up(size=size)
             if seconds <= _TOO_QUICK_FOR_THREADS_S:
                 return True
             if seconds > _CLEARLY_SLOW_S:
@@ -140,15 +140,15 @@ class OnnxModel:
             outputs: list[NDArray[Any]] = self._session.run(self._output_names, {**inputs, **(common or {})}, options)
         return outputs
 
-    def warm_up(self, *, size: int = 64, sizes: Mapping[str, int] | None = None) -> float:
-        """Run once on zeros; returns the seconds it took.
+    def warm_up(self, *, size: int = 64) -> float:
+        """Run once on zeros, or on the examples of the card; returns the seconds it took.
 
         Args:
-            size: of every named axis but the batch.
-            sizes: of some by name, instead.
+            size: of named axes of which the card says nothing.
         """
+        inputs = WarmUp.read(self.card.parameters).arrays(input_shapes(self.card), size=size)
         began = time.perf_counter()
-        self.run({item.name: zeros(item.shape, item.dtype, size=size, sizes=sizes) for item in self.card.inputs})
+        self.run(inputs)
         return time.perf_counter() - began
 
 

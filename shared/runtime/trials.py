@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from shared.runtime.cards import TensorDescription, UploadedCard
+from shared.runtime.failure_reasons import reason_of
+from shared.runtime.isolation import run_isolated_async
 from shared.runtime.onnx_file import TensorFact
+from shared.runtime.preparation import TrialLimits
 from shared.runtime.verification import fits, refused
+from shared.runtime.warm_up import InputShape, WarmUp, WarmUpFault
 
-_ROOT: Final = Path(__file__).parents[2]
-_REASON_CHARACTERS: Final = 400
 _FILE: Final = "/body/file"
+_WARM_UP: Final = "/body/card/parameters/warm_up"
 
 
-@dataclass(frozen=True, slots=True)
-class TrialLimits:
-    """What a trial may take.
-
-    Attributes:
-        threads: of its session.
-        timeout_s: from its start to its answer.
-        memory_bytes: of its data.
-    """
-
-    threads: int = 1
-    timeout_s: float = 60.0
-    memory_bytes: int = 4 * 1024**3
+def input_shapes(card: UploadedCard) -> list[InputShape]:
+    """The inputs of a card, as they are needed to make arrays for them."""
+    return [InputShape(one.name, one.dtype, one.shape) for one in card.inputs]
 
 
-def warm_up_sizes(card: UploadedCard) -> dict[str, int]:
-    """Sizes of named axes to warm up with: `parameters.warm_up` of the card.
+def require_warm_up(card: UploadedCard) -> None:
+    """Refuse a card whose `parameters.warm_up` cannot be followed.
 
     Raises:
-        Refused: it is no object of whole numbers.
+        Refused: a size or an example in it is none of this model.
     """
-    sizes = card.parameters.get("warm_up", {})
-    if not isinstance(sizes, dict) or any(type(size) is not int or not 0 < size <= 4096 for size in sizes.values()):
-        raise refused("/body/card/parameters/warm_up", "This must name sizes of axes, whole numbers from 1 to 4096.")
-    return {name: int(str(size)) for name, size in sizes.items()}
+    try:
+        warm_up = WarmUp.read(card.parameters)
+        if warm_up.examples:
+            warm_up.arrays(input_shapes(card))
+    except WarmUpFault as fault:
+        raise refused(_WARM_UP + fault.place, fault.detail) from None
 
 
 async def try_model(content: bytes, card: UploadedCard, limits: TrialLimits) -> int:
     """Open and run a verified model where it can do no harm.
 
+    A model that opens and does not run is refused, although a caller's tensors might suit it: nothing would be known of
+    its answers. The refusal says how its card gives tensors that do.
+
     Args:
-        content: the ONNX file.
+        content: the ONNX file, prepared.
         card: what it is said to be.
         limits: of the process.
 
@@ -62,53 +53,39 @@ async def try_model(content: bytes, card: UploadedCard, limits: TrialLimits) -> 
     Raises:
         Refused: it crashed, took too long or too much, or is not what the card says.
     """
+    require_warm_up(card)
     request = {
         "threads": limits.threads,
         "memory_bytes": limits.memory_bytes,
-        "sizes": warm_up_sizes(card),
-        **card.model_dump(mode="json", include={"inputs", "outputs"}),
+        **card.model_dump(mode="json", include={"inputs", "outputs", "parameters"}),
     }
-    output = await _run(json.dumps(request).encode() + b"\n" + content, limits)
     try:
-        answer: dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise refused(_FILE, "It ended the process that opened it; it may need more memory than is given.") from None
+        output = await run_isolated_async("shared.runtime.trial", request, content, timeout_s=limits.timeout_s)
+    except TimeoutError:
+        raise refused(_FILE, f"It was not open and run on zeros within {limits.timeout_s:g} s.") from None
+    if output is None:
+        raise refused(_FILE, "It ended the process that opened it; it may need more memory than is given.")
+    answer = output[0]
     if "error" in answer:
-        reason = " ".join(str(answer["error"]).split())[:_REASON_CHARACTERS]
-        raise refused(_FILE, f"onnxruntime does not open or run it: {reason}")
+        raise refused(_FILE, f"onnxruntime does not open it: {reason_of(answer['error'])}")
     _compare("inputs", card.inputs, answer["inputs"])
     _compare("outputs", card.outputs, answer["outputs"])
-    _compare_answers(card.outputs, answer["ran"])
+    if "failure" in answer:
+        raise refused(_WARM_UP, _advice(card, reason_of(answer["failure"])))
+    _compare_answers(card.outputs, answer["ran"], rows=answer["rows"])
     return int(answer["size"])
 
 
-async def _run(request: bytes, limits: TrialLimits) -> bytes:
-    """What the process writes. In threads, as event loops differ in whether two of them may start processes at once."""
-    process = _start()
-    try:
-        return await asyncio.to_thread(_converse, process, request, limits.timeout_s)
-    finally:
-        process.kill()  # also where this is cancelled; the thread then sees its end
-
-
-def _start() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "shared.runtime.trial"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=_ROOT,
-        env={"PATH": os.environ.get("PATH", "")},  # no setting, no secret
+def _advice(card: UploadedCard, reason: str) -> str:
+    """What to do about a model that opens and does not run."""
+    names = [one.name for one in card.inputs]
+    sizes = sorted({side for one in card.inputs for side in one.shape if isinstance(side, str) and side != "batch"})
+    said = f" Sizes go beside inputs, by axis: {', '.join(sizes)}." if sizes else ""
+    return (
+        f"onnxruntime opens the model and does not run it on zeros and empty texts: {reason.rstrip('.')}. If it takes "
+        f"other values, give some in parameters.warm_up.inputs of the card, by input ({', '.join(names)}): a single "
+        f"value to fill the tensor with, or nested lists.{said}"
     )
-
-
-def _converse(process: subprocess.Popen[bytes], request: bytes, timeout_s: float) -> bytes:
-    with process:
-        try:
-            return process.communicate(request, timeout=timeout_s)[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise refused(_FILE, f"It was not open and run on zeros within {timeout_s:g} s.") from None
 
 
 def _compare(side: str, described: Sequence[TensorDescription], seen: Sequence[Mapping[str, Any]]) -> None:
@@ -125,11 +102,11 @@ def _compare(side: str, described: Sequence[TensorDescription], seen: Sequence[M
             raise refused(f"/body/card/{side}/{index}/shape", f"{fact.name} is {list(fact.shape)} in the session.")
 
 
-def _compare_answers(described: Sequence[TensorDescription], ran: Sequence[Mapping[str, Any]]) -> None:
-    """What a run on one row of zeros gave must have the sizes that the card fixes."""
+def _compare_answers(described: Sequence[TensorDescription], ran: Sequence[Mapping[str, Any]], *, rows: int) -> None:
+    """What a run on some rows gave must have the sizes that the card fixes."""
     for index, (tensor, answer) in enumerate(zip(described, ran, strict=True)):
-        wanted = [1 if side == "batch" else side for side in tensor.shape]
+        wanted = [rows if side == "batch" else side for side in tensor.shape]
         found: list[int] = answer["shape"]
         if len(wanted) != len(found) or any(isinstance(w, int) and w != f for w, f in zip(wanted, found, strict=True)):
-            detail = f"{tensor.name} came as {found} when the model was run on one row of zeros."
+            detail = f"{tensor.name} came as {found} when the model was run on {rows} row{'s'[: rows != 1]}."
             raise refused(f"/body/card/outputs/{index}/shape", detail)

@@ -12,6 +12,7 @@ from typing import Final
 
 from shared.problems import FieldError, UnprocessableContent
 from shared.runtime.cards import TensorDescription, UploadedCard, Weights
+from shared.runtime.file_kinds import other_kind
 from shared.runtime.onnx_file import OnnxFacts, TensorFact, read_onnx
 from shared.runtime.protobuf import MalformedMessage
 
@@ -80,6 +81,8 @@ def inspect(content: bytes) -> OnnxFacts:
     Raises:
         Refused: it is no ONNX file, names others, or needs operators that are not here.
     """
+    if (kind := other_kind(content)) is not None:
+        raise refused(_FILE, f"This is no ONNX file: it is {kind}.")
     try:
         facts = read_onnx(content)
     except MalformedMessage as error:
@@ -110,9 +113,19 @@ def _faults(facts: OnnxFacts) -> list[str]:
     if not facts.inputs or not facts.outputs:
         faults.append("It has no inputs, or no outputs.")
     for tensor in (*facts.inputs, *facts.outputs):
-        if not tensor.name or not tensor.dtype:
-            faults.append(f"{tensor.name or 'An input or output'} is no tensor of a type that is served.")
+        faults += _faults_of_tensor(tensor, facts)
     return faults
+
+
+def _faults_of_tensor(tensor: TensorFact, facts: OnnxFacts) -> list[str]:
+    label = tensor.name or "An input or output"
+    if not tensor.name or not tensor.dtype:
+        maps = ("ai.onnx.ml", "ZipMap") in facts.operators and tensor in facts.outputs
+        hint = " Convert with skl2onnx's options={id(model): {'zipmap': False}}." if maps else ""
+        return [f"{label} is no tensor of a type that is served.{hint}"]
+    if 0 in (tensor.shape or ()):
+        return [f"{label} has an axis of size 0: it would always be empty. Give that axis a name when you export it."]
+    return []
 
 
 def _faults_of_operators(facts: OnnxFacts) -> list[str]:
@@ -147,7 +160,10 @@ def _differences(side: str, described: Sequence[TensorDescription], found: Seque
             continue
         if tensor.dtype != fact.dtype:
             faults.append(FieldError(pointer=f"{pointer}/dtype", detail=f"{fact.name} is {fact.dtype} in the file."))
-        if not fits(tensor.shape, fact):
+        if fact.shape is None and not tensor.shape:
+            detail = f"The file does not say how many axes {fact.name} has: give its sizes, or names for open ones."
+            faults.append(FieldError(pointer=f"{pointer}/shape", detail=detail))
+        elif not fits(tensor.shape, fact):
             shown = ", ".join("any" if side is None else str(side) for side in fact.shape or ())
             faults.append(FieldError(pointer=f"{pointer}/shape", detail=f"{fact.name} is [{shown}] in the file."))
     if by_name:
@@ -189,11 +205,9 @@ def draft_card(content: bytes, *, name: str, version: str, task: str = "", licen
 
 
 def _described(tensor: TensorFact) -> dict[str, object]:
-    shape = [f"axis_{number}" if side in {None, -1} else side for number, side in enumerate(tensor.shape or ())]
-    return {
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "shape": shape,
-        "unit": "not stated",
-        "description": "not stated",
-    }
+    """A shape of None is refused when the card is posted: the file does not say how many axes there are."""
+    described: dict[str, object] = {"name": tensor.name, "dtype": tensor.dtype, "shape": None, "unit": "not stated"}
+    if tensor.shape is None:
+        return described | {"description": "The file does not say how many axes this has: write its shape."}
+    shape = [f"axis_{number}" if side in {None, -1} else side for number, side in enumerate(tensor.shape)]
+    return described | {"shape": shape, "description": "not stated"}

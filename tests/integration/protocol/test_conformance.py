@@ -195,3 +195,33 @@ def test_sequence_and_priority_are_taken_and_do_nothing(client: Any) -> None:
 def test_an_answer_may_stay_as_it_is_where_a_compressed_one_would_do(client: Any, algorithm: str) -> None:
     answer = client.infer("times", [given("x", X, "FP32")], response_compression_algorithm=algorithm)
     np.testing.assert_array_equal(answer.as_numpy("y"), np.float32(3) * X)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize(
+    ("model", "name", "shape", "datatype", "output", "answered"),
+    [
+        ("times", "x", (0, 4), np.float32, "y", (0, 4)),
+        ("embedding", "index", (0,), np.int64, "row", (0, 4)),
+        ("texts", "text", (2, 0), np.object_, "louder", (2, 0)),
+        ("texts", "text", (0, 3), np.object_, "same", (0, 3)),
+    ],
+)
+def test_empty_tensors_go_through(
+    client: Any, binary: bool, model: str, name: str, shape: tuple[int, ...], datatype: Any, output: str,
+    answered: tuple[int, ...],
+) -> None:  # fmt: skip
+    """Where the axis may have any size: a graph without edges, a page without words."""
+    kind = {np.float32: "FP32", np.int64: "INT64", np.object_: "BYTES"}[datatype]
+    tensor = given(name, np.zeros(shape, datatype), kind, binary=binary)
+    answer = client.infer(model, [tensor], outputs=[InferRequestedOutput(output, binary_data=binary)])
+    assert answer.as_numpy(output).shape == answered
+
+
+def test_a_null_is_not_a_number_and_comes_back_as_null(client: Any) -> None:
+    tensor = given("x", X, "FP32", binary=False)
+    tensor._data = [None, *X.reshape(-1)[1:].tolist()]
+    answer = client.infer("times", [tensor], outputs=[InferRequestedOutput("y", binary_data=False)])
+    found = answer.as_numpy("y")
+    assert np.isnan(found[0, 0])
+    np.testing.assert_array_equal(found.reshape(-1)[1:], np.float32(3) * X.reshape(-1)[1:])

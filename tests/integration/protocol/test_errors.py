@@ -108,6 +108,16 @@ def raw_texts(raw: bytes) -> Call:
     return call
 
 
+def raw_truth(raw: bytes) -> Call:
+    def call(client: Any) -> Any:
+        flag = given("flag", np.ones(1, bool), "BOOL")
+        flag._raw_data = raw
+        half, whole = np.zeros((1, 3), np.float16), np.zeros((1, 2), np.int64)
+        return client.infer("mixed", [given("whole", whole, "INT64"), given("half", half, "FP16"), flag])
+
+    return call
+
+
 ERRORS: dict[str, tuple[Call, int, str]] = {
     "wrong shape": (one("x", np.zeros((1, 5), np.float32), "FP32"), 422, "x has the shape [batch, 4]"),
     "wrong rank": (one("x", np.zeros(4, np.float32), "FP32"), 422, "x has the shape [batch, 4]"),
@@ -128,7 +138,9 @@ ERRORS: dict[str, tuple[Call, int, str]] = {
     "ragged": (altered(False, data=[[1, 2, 3, 4], [5, 6, 7]]), 422, "differ in length"),
     "too few": (altered(False, data=[1, 2, 3]), 422, "has 8 elements, and there are 3"),
     "texts for numbers": (altered(False, data=["1"] * 8), 422, "Elements of FP32"),
-    "null for numbers": (altered(False, data=[None] * 8), 422, "Elements of FP32"),
+    "null for whole numbers": (numbers("INT64", None, 1), 422, "Elements of INT64"),
+    "truth among numbers": (altered(False, data=[True, 1.5, 2, 3, 4, 5, 6, 7]), 422, "Elements of FP32"),
+    "bytes that are no truth": (raw_truth(b"\x02"), 422, "bytes are 0 or 1; one is 2"),
     "objects for numbers": (altered(False, data=[{}] * 8), 422, "Elements of FP32"),
     "nothing": (altered(False, data=[]), 422, "and there are 0"),
     "no list": (altered(False, data=5), 422, "must be a list"),
@@ -153,7 +165,6 @@ ERRORS: dict[str, tuple[Call, int, str]] = {
     "missing input": (missing, 422, "also needs: whole, half"),
     "no inputs": (lambda client: client.infer("times", []), 422, "also needs: x"),
     "batches that differ": (disagreeing, 422, "axis batch has the size 2 in one input and 3"),
-    "empty batch": (one("x", np.zeros((0, 4), np.float32), "FP32"), 422, "would be empty"),
     "compressed": (times(request_compression_algorithm="gzip"), 415, "without Content-Encoding"),
     "shared memory": (with_shared_memory, 422, "Shared memory is not offered"),
     "output in shared memory": (with_output_in_shared_memory, 422, "not offered"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -84,14 +85,14 @@ def as_onnx_reads(content: bytes) -> OnnxFacts:
 @settings(deadline=None, max_examples=200)
 def test_it_reads_what_the_onnx_package_reads(model: onnx.ModelProto) -> None:
     content = model.SerializeToString()
-    assert read_onnx(content) == as_onnx_reads(content)
+    assert replace(read_onnx(content), doubtful_division=False) == as_onnx_reads(content)
 
 
 @given(models(), models())
 @settings(deadline=None, max_examples=50)
 def test_files_behind_each_other_are_merged_as_the_format_says(first: onnx.ModelProto, second: onnx.ModelProto) -> None:
     content = first.SerializeToString() + second.SerializeToString()
-    assert read_onnx(content) == as_onnx_reads(content)
+    assert replace(read_onnx(content), doubtful_division=False) == as_onnx_reads(content)
 
 
 @given(st.data())

@@ -10,7 +10,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from shared.runtime.cards import UploadedCard
-from shared.runtime.trials import TrialLimits, try_model, warm_up_sizes
+from shared.runtime.onnx_file import read_onnx
+from shared.runtime.preparation import TrialLimits, prepare
+from shared.runtime.sessions import OnnxModel
+from shared.runtime.trials import require_warm_up, try_model
 from shared.runtime.verification import Refused
 from tests.support.own_models import endless, own_card, scale
 from tests.support.tiny_models import denoiser
@@ -68,7 +71,7 @@ async def test_a_model_that_takes_all_memory_is_refused() -> None:
         inputs=[x],
         outputs=[y],
     )
-    with pytest.raises(Refused, match=r"does not open or run|ended the process"):
+    with pytest.raises(Refused, match=r"does not (open|run) |ended the process"):
         await try_model(content, card(content), TrialLimits(memory_bytes=2 * 1024**3))
 
 
@@ -102,8 +105,92 @@ async def test_answers_that_are_no_rows_are_found() -> None:
     assert refused.value.errors[0].pointer == "/body/card/outputs/0/shape"
 
 
-@pytest.mark.parametrize("sizes", [[], "64", {"height": "64"}, {"height": 0}, {"height": 10**9}, {"height": True}])
-def test_sizes_to_warm_up_with_are_checked(sizes: Any) -> None:
-    with pytest.raises(Refused):
-        warm_up_sizes(card(scale(2), parameters={"warm_up": sizes}))
-    assert warm_up_sizes(card(scale(2), parameters={"warm_up": {"height": 48}})) == {"height": 48}
+@pytest.mark.parametrize(
+    ("warm_up", "pointer"),
+    [
+        ([], ""),
+        ("64", ""),
+        ({"height": "64"}, "/height"),
+        ({"height": 0}, "/height"),
+        ({"height": 10**9}, "/height"),
+        ({"height": True}, "/height"),
+        ({"inputs": [1]}, "/inputs"),
+        ({"inputs": {"z": 1}}, "/inputs/z"),
+        ({"inputs": {"x": "red"}}, "/inputs/x"),
+        ({"inputs": {"x": True}}, "/inputs/x"),
+        ({"inputs": {"x": None}}, "/inputs/x"),
+        ({"inputs": {"x": 1e300}}, "/inputs/x"),
+        ({"inputs": {"x": []}}, "/inputs/x"),
+        ({"inputs": {"x": [1, 2, 3, 4]}}, "/inputs/x"),
+        ({"inputs": {"x": [[1, 2, 3]]}}, "/inputs/x"),
+        ({"inputs": {"x": [[1, 2, 3, 4], [1]]}}, "/inputs/x"),
+        ({"inputs": {"x": [[0, 0, 0, 0]] * 16385}}, "/inputs/x"),
+    ],
+)
+def test_what_to_warm_up_with_is_checked(warm_up: Any, pointer: str) -> None:
+    with pytest.raises(Refused) as refused:
+        require_warm_up(card(scale(2), parameters={"warm_up": warm_up}))
+    assert [error.pointer for error in refused.value.errors] == ["/body/card/parameters/warm_up" + pointer]
+    require_warm_up(card(scale(2), parameters={"warm_up": {"height": 48, "inputs": {"x": [[1, 2, 3, 4.5]]}}}))
+
+
+def divider() -> bytes:
+    values = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "width"]) for name in "aby"]
+    return model(helper.make_node("Div", ["a", "b"], ["y"]), inputs=values[:2], outputs=values[2:])
+
+
+def encoder() -> bytes:
+    """Refuses texts that it does not know, as scikit-learn's encoders do."""
+    x = helper.make_tensor_value_info("x", TensorProto.STRING, ["batch", 1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1, 2])
+    node = helper.make_node(
+        "OneHotEncoder", ["x"], ["y"], domain="ai.onnx.ml", cats_strings=["red", "blue"], zeros=0
+    )  # fmt: skip
+    proto = onnx.load_model_from_string(model(node, inputs=[x], outputs=[y]))
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def number_reader() -> bytes:
+    x = helper.make_tensor_value_info("x", TensorProto.STRING, ["batch"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch"])
+    return model(helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT), inputs=[x], outputs=[y])
+
+
+@pytest.mark.parametrize(
+    ("content", "examples", "reason"),
+    [
+        (divider(), {"b": 3}, "Div: Integer division by zero"),
+        (divider(), {"b": [[1, 2, 3], [4, 5, 6]]}, "Div: Integer division by zero"),
+        (encoder(), {"x": "red"}, "OneHotEncoder: Unknown Category"),
+        (encoder(), {"x": [["red"], ["blue"]]}, "OneHotEncoder: Unknown Category"),
+        (number_reader(), {"x": ["1.5"]}, "Cast: a text is no number"),
+    ],
+)
+async def test_a_model_that_refuses_zeros_runs_on_examples_of_its_card(
+    content: bytes, examples: dict[str, Any], reason: str
+) -> None:
+    prepared = prepare(content, read_onnx(content))
+    with pytest.raises(Refused, match=reason) as refused:
+        await try_model(prepared, card(content), TrialLimits())
+    assert "parameters.warm_up.inputs" in str(refused.value)
+    assert refused.value.errors[0].pointer == "/body/card/parameters/warm_up"
+    good = card(content, parameters={"warm_up": {"inputs": examples}})
+    size = await try_model(prepared, good, TrialLimits())
+    assert OnnxModel.made(good, prepared, threads=1, size=size).warm_up() > 0
+
+
+async def test_refusals_hold_nothing_of_onnxruntimes_source() -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.STRING, ["batch"]) for name in "xy")
+    content = model(
+        helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale="xx_YY"),
+        inputs=[x],
+        outputs=[y],
+    )
+    with pytest.raises(Refused) as refused:
+        await try_model(content, card(content), TrialLimits())
+    said = str(refused.value)
+    assert "Failed to construct locale with name:xx_YY" in said
+    for token in ("/onnxruntime", ".cc", "::StringNormalizer", "lambda", "ONNXRuntimeError"):
+        assert token not in said

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from pydantic import ValidationError
 
 from shared.runtime.cards import UploadedCard
 from shared.runtime.verification import HIGHEST_IR_VERSION, HIGHEST_OPSETS, Refused, draft_card, inspect, verify
@@ -91,13 +92,28 @@ def training(initializer: TensorProto) -> Change:
     return lambda proto: proto.training_info.add().algorithm.CopyFrom(graph_with(initializer))
 
 
+def with_zipmap(proto: onnx.ModelProto) -> None:
+    """As skl2onnx ends classifiers by default."""
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    proto.graph.node.append(helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]))
+    kind = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    proto.graph.output.append(helper.make_value_info("p", helper.make_sequence_type_proto(kind)))
+
+
 GOOD = scale(2)
 
 BAD_FILES: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"\0", "no ONNX file"),
+    "a zero": (b"\0", "no ONNX file"),
+    "nothing": (b"", "it is empty"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+    "an HDF5 file": (b"\x89HDF\r\n\x1a\n" + b"\0" * 64, "an HDF5 file"),
+    "a page": (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "an HTML page"),
+    "a TensorFlow Lite model": (b"\x1c\0\0\0TFL3" + b"\0" * 64, "a TensorFlow Lite model"),
+    "weights of safetensors": (b'\x10\0\0\0\0\0\0\0{"a":{"dtype":1}}', "a file of safetensors"),
+    "compressed": (b"\x1f\x8b\x08" + GOOD, "compressed by gzip"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + b"\0" * 64, "no ONNX file"),
-    "a pickle": (b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x05posix\x8c\x06system\x93.", "no ONNX file"),
-    "an archive": (b"PK\x03\x04" + b"\0" * 100, "no ONNX file"),
+    "a pickle": (b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x05posix\x8c\x06system\x93.", "a pickle of Python"),
+    "a checkpoint of PyTorch": (b"PK\x03\x04" + b"\0" * 100, "a ZIP archive"),
     "text": (b"import os; os.system('true')", "no ONNX file"),
     "cut off": (GOOD[:-7], "no ONNX file"),
     "cut off in a number": (GOOD + b"\x08\xff", "ends within a number"),
@@ -203,6 +219,15 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         changed(lambda proto: setattr(proto.graph.input[0].type.tensor_type, "elem_type", TensorProto.BFLOAT16)),
         "x is no tensor",
     ),
+    "an input that is always empty": (
+        changed(lambda proto: setattr(proto.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 0)),
+        "x has an axis of size 0",
+    ),
+    "an output that is always empty": (
+        changed(lambda proto: setattr(proto.graph.output[0].type.tensor_type.shape.dim[1], "dim_value", 0)),
+        "y has an axis of size 0",
+    ),
+    "a dictionary of probabilities": (changed(with_zipmap), "'zipmap': False"),
     "an input without a type": (changed(lambda proto: proto.graph.input[0].ClearField("type")), "x is no tensor"),
 }
 
@@ -277,6 +302,47 @@ def test_draft_is_a_card_once_it_is_completed() -> None:
     draft = draft_card(endless(), name="mine", version="1.2.3")
     assert (draft["task"], draft["licence"]) == ("", "")
     verify(endless(), UploadedCard.model_validate(draft | {"task": "None", "licence": "CC0-1.0"}))
+
+
+def without_rank(*sides: str) -> bytes:
+    """A file that does not say how many axes its inputs, or outputs, have."""
+
+    def change(proto: onnx.ModelProto) -> None:
+        for side in sides:
+            getattr(proto.graph, side)[0].type.tensor_type.ClearField("shape")
+
+    return changed(change)
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_an_unknown_rank_has_to_be_filled_in(side: str) -> None:
+    content = without_rank(side)
+    draft = draft_card(content, name="mine", version="1.0.0", task="-", licence="-")
+    described: Any = draft[f"{side}s"]
+    assert described[0]["shape"] is None
+    assert "how many axes" in described[0]["description"]
+    with pytest.raises(ValidationError, match=f"{side}s.0.shape"):
+        UploadedCard.model_validate(draft)
+    for shape, accepted in (([], False), (["batch", 4], True)):
+        described[0]["shape"] = shape
+        filled = UploadedCard.model_validate(draft)
+        if accepted:
+            verify(content, filled)
+            continue
+        with pytest.raises(Refused, match="does not say how many axes") as refused:
+            verify(content, filled)
+        assert refused.value.errors[0].pointer == f"/body/card/{side}s/0/shape"
+
+
+def test_a_single_number_is_one_where_the_file_says_so() -> None:
+    def change(proto: onnx.ModelProto) -> None:
+        for value in (*proto.graph.input, *proto.graph.output):
+            del value.type.tensor_type.shape.dim[:]
+
+    content = changed(change)
+    draft: Any = draft_card(content, name="mine", version="1.0.0", task="-", licence="-")
+    assert draft["inputs"][0]["shape"] == []
+    verify(content, UploadedCard.model_validate(draft))
 
 
 @pytest.mark.parametrize("domain", HIGHEST_OPSETS)
