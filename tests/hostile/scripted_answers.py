@@ -107,7 +107,9 @@ POISONED: Final[Mapping[str, Script]] = {
     "length-and-coding": _says(
         _head(b"Content-Length: 7", b"Transfer-Encoding: chunked") + b"2\r\nok\r\n0\r\n\r\n" + _POISON
     ),
-    "trailers": _says(_head(b"Transfer-Encoding: chunked") + b"2\r\nok\r\n0\r\nX-Poison: yes\r\nContent-Length: 9\r\n\r\n"),
+    "trailers": _says(
+        _head(b"Transfer-Encoding: chunked") + b"2\r\nok\r\n0\r\nX-Poison: yes\r\nContent-Length: 9\r\n\r\n"
+    ),
     "nominates-its-length": _says(answer(b"ok", fields=b"Connection: content-length, x-poison\r\nX-Poison: yes\r\n")),
     "until-the-end": _says(_head(b"X-A: a") + b"ok", closes=True),
     "old-version": _says(_head(_TWO[:-2], status=b"HTTP/1.0 200 OK") + b"ok" + _POISON),
@@ -124,4 +126,3 @@ SERVED: Final[Mapping[str, Script]] = {
 """Odd, and right."""
 
 SCRIPTS: Final[Mapping[str, Script]] = {**REFUSED, **CUT_OFF, **POISONED, **SERVED, "silent": _silent}
-

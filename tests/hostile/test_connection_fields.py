@@ -22,9 +22,7 @@ _ROUTES = ("infer", "image")
 
 
 def _message(fleet: Fleet, route: str, nonce: str, fields: list[bytes]) -> bytes:
-    return (
-        fleet.infer(nonce, fields=fields) if route == "infer" else fleet.picture(nonce, 60, fields=fields)
-    )
+    return fleet.infer(nonce, fields=fields) if route == "infer" else fleet.picture(nonce, 60, fields=fields)
 
 
 @pytest.mark.parametrize("route", _ROUTES)

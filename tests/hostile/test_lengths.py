@@ -77,7 +77,9 @@ def test_more_than_may_be_sent_is_refused_before_it_comes(fleet: Fleet, length: 
 def test_a_length_that_wraps_around_is_refused(open_fleet: Fleet) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    answer = open_fleet.first_answer(_message(open_fleet, nonce, [b"Content-Length: %d" % ((1 << 64) + len(body))], body))
+    answer = open_fleet.first_answer(
+        _message(open_fleet, nonce, [b"Content-Length: %d" % ((1 << 64) + len(body))], body)
+    )
     assert answer.status in {400, 413}
     assert open_fleet.seen(nonce) == []
 

@@ -98,7 +98,10 @@ def test_two_hundred_requests_and_no_answer_read(fleet: Fleet, *, key: bool) -> 
     nonces = [fleet.nonce() for _ in range(_MANY)]
     data = [_fill(fleet, nonce, _ANSWER_VALUES) for nonce in nonces]
     if key:
-        data = [one.replace(b"\r\n", b"\r\nIdempotency-Key: %b\r\n" % nonce.encode(), 1) for one, nonce in zip(data, nonces, strict=True)]
+        data = [
+            one.replace(b"\r\n", b"\r\nIdempotency-Key: %b\r\n" % nonce.encode(), 1)
+            for one, nonce in zip(data, nonces, strict=True)
+        ]
     before, most = fleet.gateway.resident_bytes(), 0
     with fleet.connect() as caller:
         caller.send_some(b"".join(data), seconds=1)

@@ -24,7 +24,9 @@ def _upload(fleet: Fleet, target: str, body: bytes, *fields: bytes) -> bytes:
 
 
 def _form(fleet: Fleet, *more: bytes) -> bytes:
-    return _upload(fleet, messages.IMAGES, messages.form(fleet.nonce(), messages.png(60))[:200], messages.FORM_TYPE, *more)
+    return _upload(
+        fleet, messages.IMAGES, messages.form(fleet.nonce(), messages.png(60))[:200], messages.FORM_TYPE, *more
+    )
 
 
 def _chunked(fleet: Fleet, body: bytes) -> bytes:

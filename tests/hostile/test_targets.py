@@ -23,7 +23,9 @@ def test_the_absolute_form_is_served(fleet: Fleet, prefix: str) -> None:
     assert request.target == messages.INFER
 
 
-@pytest.mark.parametrize("prefix", ["http://evil.example", "http://localhost@evil.example", "ftp://localhost", "http://"])
+@pytest.mark.parametrize(
+    "prefix", ["http://evil.example", "http://localhost@evil.example", "ftp://localhost", "http://"]
+)
 def test_the_absolute_form_of_another_place_is_answered_once(fleet: Fleet, prefix: str) -> None:
     nonce = fleet.nonce()
     outcome = fleet.exchange(_infer(fleet, nonce, prefix + messages.INFER))
