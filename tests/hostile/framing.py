@@ -62,6 +62,11 @@ class H11Reader:
         self._body = bytearray()
         self._closed = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether bytes came that are no whole request yet."""
+        return self._head is not None or bool(self._connection.trailing_data[0])
+
     def feed(self, data: bytes) -> None:
         try:
             self._connection.receive_data(data)
@@ -88,6 +93,7 @@ class H11Reader:
         fields = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in head.headers)
         method, target = head.method.decode("latin-1"), head.target.decode("latin-1")
         self.requests.append(Request(method, target, fields, bytes(self._body)))
+        self._head = None
         self._body.clear()
         # Refused, so that neither CONNECT nor Upgrade changes what follows.
         self._connection.send(h11.Response(status_code=404, headers=[("Content-Length", "0")]))
@@ -137,13 +143,16 @@ class LlhttpReader:
 class StrictReader:
     """Both readings of one connection, which must agree, and a look at each head for what tolerant readers pass over.
 
+    The gateway asks one thing at a time on a connection, so what follows a request at once is not of its making.
+
     Args:
         notify: called with each request as soon as it is complete.
     """
 
     def __init__(self, notify: Callable[[Request], None]) -> None:
         self._notify = notify
-        self._readers: tuple[RequestReader, ...] = (H11Reader(), LlhttpReader())
+        self._reference = H11Reader()
+        self._readers: tuple[RequestReader, ...] = (self._reference, LlhttpReader())
         self._raw = bytearray()
         self._count = 0
 
@@ -171,6 +180,8 @@ class StrictReader:
         if reference:
             require_strict_head(bytes(self._raw))
             self._raw.clear()
+        if len(reference) > 1 or (reference and self._reference.begun):
+            raise FramingError(f"a request behind {reference[0]} before its answer")
 
 
 def require_strict_head(raw: bytes) -> None:

@@ -68,7 +68,7 @@ class ServerProcess:
 
     def open_descriptors(self) -> int:
         """Descriptors of the process and its workers."""
-        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids)
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.pids)
 
     def stop(self) -> None:
         """End it, the hard way if it does not end when it is asked to."""

@@ -108,7 +108,8 @@ def test_a_body_that_ends_too_early_is_never_computed(fleet: Fleet, cut: str) ->
 TRAILERS = {
     "length": [b"Content-Length: 3"], "coding": [b"Transfer-Encoding: gzip"], "host": [b"Host: evil.example"],
     "caller": [b"Facet-Caller: radiology"], "token": [b"Facet-Fleet-Token: guessed"], "type": [b"Content-Type: text/x"],
-    "key": [b"Authorization: Bearer guessed"], "canary": [b"X-Canary: nonce-ffffffffffff"], "connection": [b"Connection: host"],
+    "key": [b"Authorization: Bearer guessed"], "canary": [b"X-Canary: nonce-ffffffffffff"],
+    "connection": [b"Connection: host"],
     "folded": [b"X-A: a\r\n b"], "space before the colon": [b"X-A : a"], "no colon": [b"X-A"], "NUL": [b"X-A: \x00"],
     "request": [b"GET /v1/perception/smuggled HTTP/1.1"], "many": [b"X-%d: a" % one for one in range(300)],
     "long": [b"X-A: " + b"a" * 100_000], "bare LF": [b"X-A: a\nContent-Length: 3"],

@@ -26,13 +26,15 @@ _QUIET_S = 0.05
 
 _TOKENS = (
     b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b"\x0b", b":", b";", b",", b"0", b"\r\n\r\n", b"0\r\n\r\n", b"chunked",
-    b"Content-Length: 0\r\n", b"Content-Length: 40\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n ", b"Connection: close",
-    b"Connection: content-length\r\n", b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"HTTP/1.0", b"\xff", b"-", b"+", b"0x",
+    b"Content-Length: 0\r\n", b"Content-Length: 40\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n ", b"\xff",
+    b"Connection: close",
+    b"Connection: content-length\r\n", b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"HTTP/1.0", b"-", b"+", b"0x",
 )  # fmt: skip
 
 _LENGTH_LINES = st.sampled_from(
     [b"Content-Length: %d", b"Content-Length:%d", b"content-length: 0%d", b"Content-Length: %d, %d",
-     b"Content-Length: +%d", b"Content-Length : %d", b"Content-Length: %d\r\nContent-Length: 3", b"Content-Length:\r\n %d"]
+     b"Content-Length: +%d", b"Content-Length : %d", b"Content-Length: %d\r\nContent-Length: 3",
+     b"Content-Length:\r\n %d"]
 )  # fmt: skip
 _CODING_LINES = st.sampled_from(
     [b"Transfer-Encoding: chunked", b"Transfer-Encoding:chunked", b"Transfer-Encoding: gzip, chunked",

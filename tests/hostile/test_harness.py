@@ -24,6 +24,8 @@ MISREADINGS = {
     "folded": messages.head("POST", "/one", [b"X-A: a\r\n b", b"Content-Length: 0"]),
     "an offer": messages.head("GET", "/one", [b"Upgrade: h2c", b"Connection: Upgrade"]),
     "JSON in the place of a request": messages.head("POST", "/one", [b"Content-Length: 0"]) + b'{"inputs": []}\r\n\r\n',
+    "a request before the answer to the one before it": _TWO,
+    "half a request before the answer to the one before it": _TWO[:-10],
     "no HTTP": b"\x16\x03\x01\r\n\r\n",
 }
 
@@ -48,10 +50,12 @@ def test_what_can_be_read_in_two_ways_is_a_fault(name: str) -> None:
 
 def test_half_a_request_is_unfinished() -> None:
     reader = StrictReader(lambda _: None)
-    reader.feed(_TWO[:-10])
-    assert reader.unfinished
-    reader.feed(_TWO[-10:])
-    assert not reader.unfinished
+    whole = messages.request("POST", "/one", b"a body of some length")
+    for cut in (10, len(whole) - 5):
+        reader.feed(whole[:cut])
+        assert reader.unfinished
+        reader.feed(whole[cut:])
+        assert not reader.unfinished
 
 
 def test_the_tap_copies_and_notes() -> None:

@@ -1,4 +1,4 @@
-"""Heads that are not what RFC 9112 (sections 2 to 5) says: white space, line ends, control characters, versions, Host."""
+"""Heads that are not what RFC 9112 (sections 2 to 5) says: white space, line ends, versions, Host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offers to change the protocol, which Facet does not take up; a body is a body all the same (RFC 9110, section 7.8)."""
+"""Offers to change the protocol, which Facet does not take up: a body stays a body (RFC 9110, section 7.8)."""
 
 from __future__ import annotations
 
