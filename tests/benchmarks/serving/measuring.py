@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import os
 import time
@@ -15,11 +16,13 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from deploy.local.ports import free_ports
+from tests.benchmarks.serving import wire
 from tests.benchmarks.serving.cases import Case, Sample
 from tests.benchmarks.serving.environments import python_of
 from tests.benchmarks.serving.processes import Meter, Running, wait_until_idle
 from tests.benchmarks.serving.rows import Row
 from tests.benchmarks.serving.systems import Start, System, environment_of
+from tests.benchmarks.serving.versions import version_of
 from tests.benchmarks.serving.wire import Call, Form
 from tests.benchmarks.serving.wrk import cpu_of_children, load
 
@@ -83,7 +86,7 @@ def started(system: System, case: Case, start: Start, samples: Sequence[Sample])
     state = (start.state / system.name).resolve()
     state.mkdir(parents=True, exist_ok=True)
     arguments = [argument.format(port=ports[0], state=state) for argument in system.command]
-    log = start.state / f"{system.name}-{case.model}.log"
+    log = start.state / f"{system.name}-{case.name}.log"
     environment = environment_of(system, case, ports, start)
     with Running([python_of(system.name), *arguments], environment, log=log, grace_s=system.grace_s) as running:
         target = Target(system, case, system.url(case, ports[0]), running, samples)
@@ -102,7 +105,7 @@ def ask(url: str, call: Call) -> tuple[int, dict[str, str], bytes]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_TIMEOUT_S)
     try:
-        connection.request("POST", parts.path, call.body, dict(call.headers))
+        connection.request("POST", wire.target_of(url), call.body, dict(call.headers))
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:
@@ -164,7 +167,7 @@ def window(target: Target, *, repeat: int, concurrency: int, seconds: float) -> 
     return Row(
         repeat=repeat,
         system=target.system.name,
-        model=target.case.model,
+        case=target.case.name,
         route=target.case.route,
         concurrency=concurrency,
         rate=counted.rate,
@@ -178,6 +181,9 @@ def window(target: Target, *, repeat: int, concurrency: int, seconds: float) -> 
         client_cores=client / counted.seconds,
         other_cores=max(busy - client - usage.cpu_s, 0.0) / counted.seconds,
         body_bytes=len(call.body),
+        processes={kind: round(rss / 2**20, 1) for kind, rss in usage.peaks.items()},
+        version=version_of(target.system),
+        measured=datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
