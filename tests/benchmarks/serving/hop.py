@@ -188,7 +188,7 @@ def main() -> int:
     parser.add_argument("--service-path", default="", help="path at the service, if not the gateway's")
     parser.add_argument("--image", action="store_true", help="only the hop, by images to the traffic-sign classifier")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE / "hop", help="report without its suffix")
+    parser.add_argument("--out", type=Path, default=HERE / "results-hop", help="report without its suffix")
     options = parser.parse_args()
     require_wrk()
     write_models(WORK / "models")

@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--window", type=float, default=5.0, help="seconds of a measurement of capacity")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE / "overload", help="report without its suffix")
+    parser.add_argument("--out", type=Path, default=HERE / "results-overload", help="report without its suffix")
     options = parser.parse_args()
     require_wrk()
     models, results, missed = WORK / "models", [], 0
