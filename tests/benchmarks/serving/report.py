@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.benchmarks.reporting import as_table
 from tests.benchmarks.serving.cases import CASES
+from tests.benchmarks.serving.measuring import DISTURBED_CORES
 from tests.benchmarks.serving.rows import BARE, Failure, Row, Spread, cell, paired_ratio, spread
 from tests.benchmarks.serving.systems import FACET, SYSTEMS
 
@@ -20,7 +21,8 @@ onnxruntime {onnxruntime}, {wrk}). Client and servers share the cores: read rati
 Closed loop, {repeats} repeats in rotated order; medians, with the range of the rate in brackets. Answers to {samples}
 samples were compared with onnxruntime's before and after (largest difference {difference:.1g}). Times are the client's.
 CPU and memory are those of all processes of a system. Others used {other:.2f} cores (median, at most {most:.2f}), the
-client up to {client:.2f}. Windows between {first} and {last} UTC.
+client up to {client:.2f}; a window in which others used more than {disturbed} was taken again, twice at most, and the
+quietest counts. Windows between {first} and {last} UTC.
 
 {setups}
 """
@@ -133,6 +135,7 @@ def _circumstances(rows: Sequence[Row]) -> dict[str, Any]:
         "first": min((row.measured for row in served), default="-").partition("+")[0],
         "last": max((row.measured for row in served), default="-").partition("+")[0],
         "samples": SAMPLES,
+        "disturbed": DISTURBED_CORES,
     }
 
 
