@@ -2,7 +2,8 @@
 
 Its adaptive batching takes JSON, or a second service behind the first, whose answers fail under load and which is
 slower than this. A body annotated as bytes comes as it is; one annotated as a file is written to disk first, and takes
-longer. No `from __future__ import annotations`: it reads the annotations as they are.
+longer; so does a method that is not a coroutine, which runs in a thread. No `from __future__ import annotations`: it
+reads the annotations as they are.
 """
 
 import bentoml
@@ -13,7 +14,6 @@ from tests.benchmarks.serving.servers.common import Model
 
 @bentoml.service(
     workers=1,
-    threads=2,
     traffic={"timeout": 60, "max_concurrency": 256},
     logging={"access": {"enabled": False}},
 )
@@ -24,6 +24,6 @@ class Classifier:
         self.model = Model()
 
     @bentoml.api
-    def classify(self, body: bytes, /) -> np.ndarray:
+    async def classify(self, body: bytes, /) -> np.ndarray:
         """Raw float32 or an image."""
         return self.model.run(self.model.read(body)[None])
