@@ -67,6 +67,9 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 	$(BIN)/python -m pytest tests/benchmarks -k fbp $(ARGS)
 
+bench-serving: $(BENCH) ## Serving beside its peers; needs wrk, and goes on where it ended (ARGS="--cases photo --systems facet,triton")
+	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
+
 demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, traffic signs, a model, logits (OUT=.facet/demo)
 	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
 	$(BIN)/python -m services.perception.classification.demo $(OUT)

@@ -23,6 +23,8 @@ import httptools
 import numpy as np
 import uvloop
 
+from tests.benchmarks.serving.wire import target_of
+
 CONNECTIONS = 2000
 _LAST_ANSWERS_S = 20.0
 _STEP_S = 0.05
@@ -199,7 +201,7 @@ class Source:
 def whole_request(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """HTTP/1.1 as it goes over the wire."""
     parts = urlsplit(url)
-    lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(body)}"]
+    lines = [f"POST {target_of(url)} HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 

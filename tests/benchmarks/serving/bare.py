@@ -11,6 +11,7 @@ import onnxruntime
 
 from tests.benchmarks.serving.cases import Case
 from tests.benchmarks.serving.rows import BARE, Row
+from tests.benchmarks.serving.versions import version_of
 
 BATCHES = (1, 4, 16)
 
@@ -32,6 +33,6 @@ def loop(case: Case, models: Path, *, repeat: int, threads: int, seconds: float)
         took, count = time.perf_counter() - began, batch * len(times)
         p50, p95, p99 = (float(value) * 1e3 for value in np.percentile(times, (50, 95, 99)))
         yield Row(
-            repeat, BARE, case.model, case.route, batch, count / took, p50, p95, p99,
-            cpu_ms=(time.process_time() - cpu) / count * 1e3,
+            repeat, BARE, case.name, case.route, batch, count / took, p50, p95, p99,
+            cpu_ms=(time.process_time() - cpu) / count * 1e3, version=version_of(None),
         )  # fmt: skip

@@ -1,4 +1,7 @@
-"""What is asked: a model, a route, inputs drawn from a seed, and the answer of onnxruntime to each."""
+"""What is asked: a model, a route, inputs drawn from a seed, and the answer of onnxruntime to each.
+
+Images are decoded by Pillow and scaled by NumPy here, so that no server is compared with code of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,35 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Array = NDArray[np.float32]
-Route = Literal["tensor", "png"]
+Route = Literal["tensor", "image"]
+
+PHOTO_SIDE = 512
+"""Height and width of the photographs, pixels."""
+
+_PHOTO_QUALITY = 90
+_PHOTO_GRAIN = 4.2
+"""Standard deviation of the grain, of 255: with it a file takes about 60 kB at this quality."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One model by one route."""
+    """One model by one route.
 
+    Attributes:
+        name: of the case.
+        model: that is asked.
+        route: "tensor", or "image" for a posted file.
+        row: shape of one row.
+        seconds: of one measured window: long enough for some hundreds of answers of the slowest system that matters.
+        media_type: of a posted file.
+    """
+
+    name: str
     model: str
     route: Route
     row: tuple[int, ...]
-    """Shape of one row."""
     seconds: float
-    """Of one measured window: long enough for some hundreds of answers of the slowest system that matters."""
+    media_type: str = "application/octet-stream"
 
     def file(self, models: Path) -> Path:
         """The ONNX file in a folder that FACET_MODELS names."""
@@ -34,9 +53,13 @@ class Case:
 
 
 CASES: Mapping[str, Case] = {
-    "tiny": Case("tiny", "tensor", (3, 32, 32), 2.0),
-    "large": Case("large", "tensor", (3, 224, 224), 4.0),
-    "traffic-signs": Case("traffic-signs", "png", (3, 32, 32), 2.0),
+    case.name: case
+    for case in (
+        Case("tiny", "tiny", "tensor", (3, 32, 32), 2.0),
+        Case("large", "large", "tensor", (3, 224, 224), 4.0),
+        Case("traffic-signs", "traffic-signs", "image", (3, 32, 32), 2.0, "image/png"),
+        Case("photo", "large", "image", (3, 224, 224), 4.0, "image/jpeg"),
+    )
 }
 
 
@@ -45,13 +68,13 @@ class Sample:
     """One request's content and the right answer.
 
     Attributes:
-        row: float32 `Case.row`; for pictures RGB in [0, 1].
-        png: the same as a file, for pictures only.
+        row: float32 `Case.row`; of images RGB in [0, 1].
+        file: the image as it is posted; empty for tensors.
         answer: float32 (classes,), by onnxruntime.
     """
 
     row: Array
-    png: bytes
+    file: bytes
     answer: Array
 
 
@@ -73,20 +96,54 @@ def draw_samples(case: Case, models: Path, *, count: int) -> list[Sample]:
     reference, random = Reference(case.file(models)), np.random.default_rng(0)
     samples = []
     for _ in range(count):
-        if case.route == "png":
-            row, png = draw_picture(random, side=case.row[-1])
+        if case.route == "image":
+            draw = draw_png if case.media_type == "image/png" else draw_photo
+            file = draw(random, side=case.row[-1] if draw is draw_png else PHOTO_SIDE)
+            row = decode(file, side=case.row[-1])
         else:
             # Shifted as a whole, so that answers differ clearly from sample to sample.
-            row, png = (random.standard_normal(case.row) + random.standard_normal()).astype(np.float32), b""
-        samples.append(Sample(row, png, reference.answer(row)))
+            row, file = (random.standard_normal(case.row) + random.standard_normal()).astype(np.float32), b""
+        samples.append(Sample(row, file, reference.answer(row)))
     return samples
 
 
-def draw_picture(random: np.random.Generator, *, side: int) -> tuple[Array, bytes]:
-    """A blurred random picture, float32 (3, side, side) in [0, 1], and its PNG file."""
+def draw_png(random: np.random.Generator, *, side: int) -> bytes:
+    """A blurred random picture of `side` x `side` pixels as a PNG file."""
     coarse = random.integers(0, 256, (side // 4, side // 4, 3), dtype=np.uint8)
-    picture = Image.fromarray(coarse).resize((side, side))
     file = io.BytesIO()
-    picture.save(file, format="PNG")
-    row = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
-    return np.ascontiguousarray(row), file.getvalue()
+    Image.fromarray(coarse).resize((side, side)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def draw_photo(random: np.random.Generator, *, side: int) -> bytes:
+    """What is like a photograph to a decoder: shapes of all sizes and grain, `side` x `side` pixels, a JPEG file."""
+    picture = np.full((side, side, 3), random.integers(64, 192, 3), dtype=np.float32)
+    for cells in (2, 4, 8, 16, 32, 64):
+        coarse = random.integers(-128, 128, (cells, cells, 3)).astype(np.float32) * np.float32(2.0 / cells)
+        picture += np.stack([_enlarged(coarse[:, :, channel], side) for channel in range(3)], axis=2)
+    picture += random.normal(0, _PHOTO_GRAIN, (side, side, 1)).astype(np.float32)
+    file = io.BytesIO()
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(file, format="JPEG", quality=_PHOTO_QUALITY)
+    return file.getvalue()
+
+
+def _enlarged(coarse: Array, side: int) -> Array:
+    return np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def decode(file: bytes, *, side: int) -> Array:
+    """RGB float32 in [0, 1], (3, side, side), of an image file; scaled by bilinear sampling without smoothing."""
+    with Image.open(io.BytesIO(file)) as picture:
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / np.float32(255)
+    return np.ascontiguousarray(_sampled(_sampled(pixels, side, axis=0), side, axis=1).transpose(2, 0, 1))
+
+
+def _sampled(pixels: Array, size: int, *, axis: int) -> Array:
+    """Linear interpolation at `size` points along an axis; centres of pixels are at halves, edges are repeated."""
+    length = pixels.shape[axis]
+    at = np.clip((np.arange(size) + 0.5) * (length / size) - 0.5, 0, length - 1)
+    lower = np.floor(at).astype(np.intp)
+    upper = np.minimum(lower + 1, length - 1)
+    share = (at - lower).astype(np.float32).reshape([-1 if number == axis else 1 for number in range(pixels.ndim)])
+    sampled: Array = pixels.take(lower, axis) * (1 - share) + pixels.take(upper, axis) * share
+    return sampled

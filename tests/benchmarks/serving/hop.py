@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from shared.http.fleet import FLEET_TOKEN_HEADER
 from tests.benchmarks.reporting import as_table
 from tests.benchmarks.serving import wire
 from tests.benchmarks.serving.__main__ import HERE, WORK
@@ -27,13 +27,13 @@ from tests.benchmarks.serving.measuring import Target, Unfit, compare, started
 from tests.benchmarks.serving.models import write_models
 from tests.benchmarks.serving.processes import all_processes, with_descendants
 from tests.benchmarks.serving.rows import Spread, spread
-from tests.benchmarks.serving.systems import FACET, Start
+from tests.benchmarks.serving.systems import FACET, FLEET_TOKEN, Start
 from tests.benchmarks.serving.wire import Form
 from tests.benchmarks.serving.wrk import load, require_wrk
 
-SMALL = Case("mean", "tensor", (8192,), 1.0)
+SMALL = Case("mean", "mean", "tensor", (8192,), 1.0)
 """32 KiB of float32."""
-BIG = Case("mean", "tensor", (1024 * 1024,), 2.0)
+BIG = Case("mean", "mean", "tensor", (1024 * 1024,), 2.0)
 """4 MiB of float32."""
 
 _READY_FILE_S = 30.0
@@ -154,8 +154,12 @@ def measure_hop(case: Case, start: Start, *, rounds: int, service_path: str) -> 
     samples = draw_samples(case, start.models, count=4)
     with started(FACET, case, start, samples) as gateway:
         processes = Processes(start.state / FACET.name / "ready.json")
-        path = service_path.format(model=case.model) or urlsplit(gateway.url).path
-        service = replace(gateway, url=processes.service_url + path)
+        path = service_path.format(model=case.model) or wire.target_of(gateway.url)
+        trusted = replace(
+            gateway.form, encode=wire.with_headers(gateway.form.encode, {FLEET_TOKEN_HEADER: FLEET_TOKEN})
+        )
+        believed = replace(FACET, forms={case.route: trusted})
+        service = replace(gateway, system=believed, url=processes.service_url + path)
         return in_turns({"gateway": gateway, "service": service}, processes, rounds=rounds, title="gateway hop")
 
 
@@ -182,17 +186,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.serving.hop", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--service-path", default="", help="path at the service, if not the gateway's")
-    parser.add_argument("--png", action="store_true", help="only the hop, by pictures to the traffic-sign classifier")
+    parser.add_argument("--image", action="store_true", help="only the hop, by images to the traffic-sign classifier")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE / "hop", help="report without its suffix")
+    parser.add_argument("--out", type=Path, default=HERE / "results-hop", help="report without its suffix")
     options = parser.parse_args()
     require_wrk()
     write_models(WORK / "models")
     start = Start(models=WORK / "models", state=WORK / "state", threads=options.threads)
     start.state.mkdir(parents=True, exist_ok=True)
-    small = replace(CASES["traffic-signs"], seconds=1.0) if options.png else SMALL
+    small = replace(CASES["traffic-signs"], seconds=1.0) if options.image else SMALL
     taken = {"hop": measure_hop(small, start, rounds=options.rounds, service_path=options.service_path)}
-    if not options.png:
+    if not options.image:
         taken["forms"] = measure_forms(BIG, start, rounds=options.rounds)
     machine = describe_machine()
     text = _HEAD.format(**machine, rounds=options.rounds)

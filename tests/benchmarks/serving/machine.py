@@ -11,19 +11,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_REQUIREMENTS = Path(__file__).parent / "servers" / "requirements"
-_PRODUCTS = {
-    "triton": "nvidia-pytriton",
-    "mlserver": "mlserver",
-    "litserve": "litserve",
-    "bentoml": "bentoml",
-    "ray-serve": "ray",
-    "plain-uvicorn": "uvicorn",
-}
-
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, cores, memory, versions and date, for results.json."""
+    """CPU, cores, memory, versions, date and commit, for results.json."""
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     wrk = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
     return {
@@ -35,11 +25,12 @@ def describe_machine() -> dict[str, Any]:
         "onnxruntime": importlib.metadata.version("onnxruntime"),
         "wrk": (wrk.stdout + wrk.stderr).split("\n")[0].partition(" [")[0],
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "peers": {name: _pinned(name, product) for name, product in _PRODUCTS.items()},
+        "commit": _commit(),
     }
 
 
-def _pinned(name: str, product: str) -> str:
-    """Which version of a product its environment has."""
-    found = re.search(rf"^{product}==(\S+)", (_REQUIREMENTS / f"{name}.txt").read_text(), re.MULTILINE | re.IGNORECASE)
-    return f"{product} {found[1]}" if found else product
+def _commit() -> str:
+    """Of the working tree; "-dirty" where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"

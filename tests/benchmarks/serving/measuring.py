@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from deploy.local.ports import free_ports
+from tests.benchmarks.serving import wire
 from tests.benchmarks.serving.cases import Case, Sample
 from tests.benchmarks.serving.environments import python_of
 from tests.benchmarks.serving.processes import Meter, Running, wait_until_idle
 from tests.benchmarks.serving.rows import Row
 from tests.benchmarks.serving.systems import Start, System, environment_of
+from tests.benchmarks.serving.versions import version_of
 from tests.benchmarks.serving.wire import Call, Form
 from tests.benchmarks.serving.wrk import cpu_of_children, load
 
@@ -30,6 +34,10 @@ _START_TIMEOUT_S = 120.0
 _REFUSING_TIMEOUT_S = 10.0
 """How long a system may answer with something else than 200 before it is given up."""
 _ANSWER_TIMEOUT_S = 30.0
+
+
+DISTURBED_CORES = 0.25
+"""Cores that others may keep busy in a window before it is taken again."""
 
 
 class Unfit(Exception):
@@ -44,11 +52,13 @@ class Plan:
         concurrencies: open requests, one window each.
         seconds: of a window; those of the case by default.
         warm_up_s: seconds at the highest concurrency before the first window.
+        attempts: how often a window is taken at most while others keep more than `DISTURBED_CORES` busy.
     """
 
     concurrencies: tuple[int, ...]
     seconds: float | None = None
     warm_up_s: float = 1.0
+    attempts: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ def started(system: System, case: Case, start: Start, samples: Sequence[Sample])
     state = (start.state / system.name).resolve()
     state.mkdir(parents=True, exist_ok=True)
     arguments = [argument.format(port=ports[0], state=state) for argument in system.command]
-    log = start.state / f"{system.name}-{case.model}.log"
+    log = start.state / f"{system.name}-{case.name}.log"
     environment = environment_of(system, case, ports, start)
     with Running([python_of(system.name), *arguments], environment, log=log, grace_s=system.grace_s) as running:
         target = Target(system, case, system.url(case, ports[0]), running, samples)
@@ -102,7 +112,7 @@ def ask(url: str, call: Call) -> tuple[int, dict[str, str], bytes]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_TIMEOUT_S)
     try:
-        connection.request("POST", parts.path, call.body, dict(call.headers))
+        connection.request("POST", wire.target_of(url), call.body, dict(call.headers))
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:
@@ -164,7 +174,7 @@ def window(target: Target, *, repeat: int, concurrency: int, seconds: float) -> 
     return Row(
         repeat=repeat,
         system=target.system.name,
-        model=target.case.model,
+        case=target.case.name,
         route=target.case.route,
         concurrency=concurrency,
         rate=counted.rate,
@@ -178,7 +188,20 @@ def window(target: Target, *, repeat: int, concurrency: int, seconds: float) -> 
         client_cores=client / counted.seconds,
         other_cores=max(busy - client - usage.cpu_s, 0.0) / counted.seconds,
         body_bytes=len(call.body),
+        processes={kind: round(rss / 2**20, 1) for kind, rss in usage.peaks.items()},
+        version=version_of(target.system),
+        measured=datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def quietest(take: Callable[[], Row], *, attempts: int) -> Row:
+    """A window that others did not disturb, or else the one of all attempts that they disturbed least."""
+    rows = []
+    for _ in range(attempts):
+        rows.append(take())
+        if rows[-1].other_cores <= DISTURBED_CORES:
+            break
+    return min(rows, key=lambda row: row.other_cores)
 
 
 def measure(
@@ -195,10 +218,10 @@ def measure(
     with started(system, case, start, samples) as target:
         start_s, before = time.monotonic() - began, compare(target)
         load(target.url, target.call(), connections=max(plan.concurrencies), seconds=plan.warm_up_s)
-        rows = [
-            window(target, repeat=repeat, concurrency=concurrency, seconds=plan.seconds or case.seconds)
-            for concurrency in plan.concurrencies
-        ]
+        rows = []
+        for number in plan.concurrencies:
+            take = partial(window, target, repeat=repeat, concurrency=number, seconds=plan.seconds or case.seconds)
+            rows.append(quietest(take, attempts=plan.attempts))
         wait_until_idle(target.running)
         difference = max(before, compare(target))
     return [replace(row, difference=difference, start_s=start_s) for row in rows]

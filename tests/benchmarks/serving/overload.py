@@ -40,7 +40,7 @@ class Overload:
 
     Attributes:
         system: its name.
-        model: the case.
+        case: its name.
         capacity: good answers per second, closed loop, the best of the concurrencies tried.
         rate: requests per second that arrived.
         seconds: for how long.
@@ -50,7 +50,7 @@ class Overload:
     """
 
     system: str
-    model: str
+    case: str
     capacity: float
     rate: float
     seconds: float
@@ -99,7 +99,7 @@ def overload(target: Target, *, factor: float, seconds: float, window_s: float) 
     compare(target)
     return Overload(
         system=target.system.name,
-        model=target.case.model,
+        case=target.case.name,
         capacity=capacity,
         rate=factor * capacity,
         seconds=seconds,
@@ -125,7 +125,7 @@ def as_row(result: Overload) -> dict[str, Any]:
     others = sum(found["count"] for status, found in by_status.items() if status not in {"200", "429", "503"})
     return {
         "system": result.system,
-        "model": result.model,
+        "case": result.case,
         "capacity/s": f"{result.capacity:.0f}",
         "offered/s": f"{result.rate:.0f}",
         "good/s": f"{result.goodput:.0f}",
@@ -163,21 +163,19 @@ def main() -> int:
     """Write the report; 0 when all was measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.serving.overload", description=__doc__)
     parser.add_argument("--systems", default=FACET.name, help="parted by commas (%(default)s)")
-    parser.add_argument("--models", default="tiny,large", help="parted by commas (%(default)s)")
+    parser.add_argument("--cases", default="tiny,large,traffic-signs", help="parted by commas (%(default)s)")
     parser.add_argument("--factor", type=float, default=3.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--window", type=float, default=5.0, help="seconds of a measurement of capacity")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE / "overload", help="report without its suffix")
+    parser.add_argument("--out", type=Path, default=HERE / "results-overload", help="report without its suffix")
     options = parser.parse_args()
     require_wrk()
     models, results, missed = WORK / "models", [], 0
     write_models(models)
     start = Start(models=models, state=WORK / "state", threads=options.threads)
     start.state.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        (SYSTEMS[name], CASES[model]) for name in options.systems.split(",") for model in options.models.split(",")
-    ]
+    wanted = [(SYSTEMS[name], CASES[case]) for name in options.systems.split(",") for case in options.cases.split(",")]
     for system, case in tqdm(wanted, unit="system"):
         try:
             with started(system, case, start, draw_samples(case, models, count=8)) as target:
@@ -185,7 +183,7 @@ def main() -> int:
                     overload(target, factor=options.factor, seconds=options.seconds, window_s=options.window)
                 )
         except (NotInstalled, Unfit, WrkFailed) as error:
-            tqdm.write(f"{system.name} on {case.model}: {error}")
+            tqdm.write(f"{system.name} on {case.name}: {error}")
             missed += 1
     if results:
         machine = describe_machine()

@@ -57,6 +57,35 @@ def all_processes() -> dict[int, Stat]:
     return found
 
 
+def command_line(pid: int) -> list[str]:
+    """The arguments that a process was started with, or what it has written over them; empty if it is gone."""
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        return [argument for argument in text.split("\0") if argument]
+    return []
+
+
+def kind_of(command: Sequence[str]) -> str:
+    """A short name of what runs, without what differs from start to start.
+
+    Args:
+        command: such as `python -m deploy.serve gateway`, which is a "gateway".
+    """
+    match command:
+        case [_, "-m", "deploy.serve", name, *_]:
+            return name
+        case [_, "-m", "services.worker", "--weight", weight, *_]:
+            return f"worker-{weight}"
+        case [_, "-m", module, *_]:
+            return module.rpartition(".")[2]
+        case [_, "-c", code, *_]:
+            return "multiprocessing" if "multiprocessing" in code else "python -c"
+        case [program, *_]:
+            # Redis and Ray write what they do over their arguments, after their name.
+            return Path(program.split(" ")[0]).name.removesuffix(":")
+    return "ended"
+
+
 def with_descendants(roots: Collection[int], processes: Mapping[int, Stat]) -> set[int]:
     """The roots that live and everything below them."""
     members = set(roots) & set(processes)
@@ -145,11 +174,13 @@ class Usage:
         cpu_s: CPU seconds of all its processes; those that came and went between two samples are not counted.
         peak_rss: largest sum of resident bytes seen; pages that processes share count in each.
         rss: the sum over time, one value per sample, seconds since the window's begin beside it.
+        peaks: largest resident bytes by kind of process (`kind_of`), those of a kind added up.
     """
 
     cpu_s: float
     peak_rss: int
     rss: tuple[tuple[float, int], ...]
+    peaks: Mapping[str, int]
 
 
 class Meter:
@@ -165,11 +196,17 @@ class Meter:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._rss: list[tuple[float, int]] = []
+        self._peaks: dict[int, int] = {}
+        self._kinds: dict[int, str] = {}
 
     def _look(self) -> dict[int, Stat]:
         members = self._running.members()
         found = {pid: stat for pid, stat in members.items() if self._only is None or pid in self._only}
         self._rss.append((time.monotonic() - self._began, sum(stat.rss for stat in found.values())))
+        for pid, stat in found.items():
+            self._peaks[pid] = max(stat.rss, self._peaks.get(pid, 0))
+            if pid not in self._kinds:
+                self._kinds[pid] = kind_of(command_line(pid))
         return found
 
     def _watch(self) -> None:
@@ -195,7 +232,10 @@ class Meter:
     def usage(self) -> Usage:
         """Of the window that has ended."""
         cpu = sum(after - self._first.get(pid, 0.0) for pid, after in self._last.items())
-        return Usage(cpu, max(rss for _, rss in self._rss), tuple(self._rss))
+        peaks: dict[str, int] = {}
+        for pid, rss in self._peaks.items():
+            peaks[self._kinds[pid]] = peaks.get(self._kinds[pid], 0) + rss
+        return Usage(cpu, max(rss for _, rss in self._rss), tuple(self._rss), peaks)
 
 
 def wait_until_idle(running: Running, *, cores: float = 0.2, patience_s: float = 6.0) -> None:

@@ -1,4 +1,4 @@
-"""What goes over the wire: each system's cheapest form of a tensor or picture, and how its answer is read.
+"""What goes over the wire: each system's quickest form of a tensor or an image, and how its answer is read.
 
 Triton's binary tensor extension: https://github.com/triton-inference-server/server/blob/main/docs/protocol/
 extension_binary_data.md (JSON of `Inference-Header-Content-Length` bytes, then the tensors).
@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -46,7 +47,23 @@ class Form:
 
 
 def _content(case: Case, sample: Sample) -> tuple[bytes, str]:
-    return (sample.png, "image/png") if case.route == "png" else (sample.row.astype("<f4").tobytes(), _BYTES)
+    return (sample.file if case.route == "image" else sample.row.astype("<f4").tobytes()), case.media_type
+
+
+def target_of(url: str) -> str:
+    """Path and query, as a request line names them."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def with_headers(encode: Callable[[Case, Sample], Call], headers: Mapping[str, str]) -> Callable[[Case, Sample], Call]:
+    """The same request with further header fields."""
+
+    def more(case: Case, sample: Sample) -> Call:
+        call = encode(case, sample)
+        return Call(call.body, {**call.headers, **headers})
+
+    return more
 
 
 def plain(case: Case, sample: Sample) -> Call:
@@ -56,12 +73,12 @@ def plain(case: Case, sample: Sample) -> Call:
 
 
 def multipart(field: str, **others: str) -> Callable[[Case, Sample], Call]:
-    """A form with one file."""
+    """A form with one file; `{model}` in the other fields stands for the model's name."""
 
     def encode(case: Case, sample: Sample) -> Call:
         body, media_type = _content(case, sample)
         parts = [
-            f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+            f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value.format(model=case.model)}\r\n'.encode()
             for name, value in others.items()
         ]
         head = f'Content-Disposition: form-data; name="{field}"; filename="x"\r\nContent-Type: {media_type}\r\n\r\n'
@@ -74,10 +91,10 @@ def multipart(field: str, **others: str) -> Callable[[Case, Sample], Call]:
 
 
 def binary_tensor(case: Case, sample: Sample) -> Call:
-    """Open Inference Protocol with Triton's binary extension; a picture is one element of type BYTES."""
+    """Open Inference Protocol with Triton's binary extension; an image is one element of type BYTES."""
     content, _ = _content(case, sample)
     described: dict[str, Any] = {"name": "x", "shape": [1, *case.row], "datatype": "FP32"}
-    if case.route == "png":
+    if case.route == "image":
         content = struct.pack("<I", len(content)) + content
         described = {"name": "x", "shape": [1, 1], "datatype": "BYTES"}
     described["parameters"] = {"binary_data_size": len(content)}

@@ -1,28 +1,30 @@
-"""The pure parts of the serving benchmark, and its comparison of answers against a real server that is wrong."""
+"""What the serving benchmark plans, remembers, asks and reports."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shared.imaging.colour import read_colour
 from tests.benchmarks.serving import wire
 from tests.benchmarks.serving.__main__ import destination, parse, turns
-from tests.benchmarks.serving.arrivals import Source, Tally, whole_request
-from tests.benchmarks.serving.cases import CASES, Case, Sample
-from tests.benchmarks.serving.measuring import Target, Unfit, compare
-from tests.benchmarks.serving.processes import Meter, Running, parse_stat, with_descendants
-from tests.benchmarks.serving.report import as_markdown, best_peer, ratios
+from tests.benchmarks.serving.arrivals import whole_request
+from tests.benchmarks.serving.cases import CASES, Case, Sample, decode, draw_photo
+from tests.benchmarks.serving.processes import Meter, Running, kind_of, parse_stat, with_descendants
+from tests.benchmarks.serving.report import as_markdown, best_peer, memory, ratios
 from tests.benchmarks.serving.rows import BARE, Failure, Ledger, Row, cell, paired_ratio
-from tests.benchmarks.serving.systems import SYSTEMS, System
+from tests.benchmarks.serving.servers import common
+from tests.benchmarks.serving.systems import FACET, SYSTEMS, Start
+from tests.benchmarks.serving.versions import fingerprint, version_of
+from tests.benchmarks.serving.wire import Call
 from tests.benchmarks.serving.wrk import WrkFailed
 from tests.benchmarks.serving.wrk import parse as parse_wrk
 from tests.support.processes import runs
@@ -33,7 +35,7 @@ COUNTED = (
 )
 MACHINE = {
     "cpu": "a CPU", "cores": 2, "memory_gib": 4, "python": "3.11", "onnxruntime": "1", "wrk": "wrk 4",
-    "date": "2026-01-01", "peers": {"triton": "nvidia-pytriton 0.7.0"},
+    "date": "2026-01-01", "commit": "abc1234",
 }  # fmt: skip
 
 
@@ -67,7 +69,8 @@ def test_ratios_pair_rows_of_the_same_repeat() -> None:
 
 
 def test_best_peer_is_a_product_and_not_facet() -> None:
-    rows = [row("facet", 100), row("plain-uvicorn", 90), row("triton", 10), row("mlserver", 11)]
+    rows = [row("facet", 100), row("facet-multipart", 95), row("plain-uvicorn", 90)]
+    rows += [row("triton", 10), row("mlserver", 11)]
     assert best_peer(rows, "tiny", 16) == "mlserver"
     assert best_peer([row("facet", 100)], "tiny", 16) is None
 
@@ -95,29 +98,129 @@ def test_rows_survive_the_end_of_the_process(tmp_path: Path) -> None:
     ledger.add(Failure(0, "triton", "tiny", "no"))
     again = Ledger(tmp_path / "rows.jsonl")
     assert (again.rows, again.failures) == (ledger.rows, ledger.failures)
-    assert again.concurrencies(0, "facet", "tiny") == {4}
-    assert again.concurrencies(1, "facet", "tiny") == set()
+    assert again.concurrencies(0, "facet", "tiny", fingerprint="") == {4}
+    assert again.concurrencies(1, "facet", "tiny", fingerprint="") == set()
     assert again.standing_failures == again.failures
     again.add(row("triton", 10))
     assert again.standing_failures == []
 
 
 def test_every_system_is_first_in_some_repeat_and_none_is_left_out() -> None:
-    systems, cases = list(SYSTEMS.values())[:3], [CASES["tiny"]]
+    systems, cases = [SYSTEMS[name] for name in ("facet", "triton", "litserve")], [CASES["tiny"]]
     order = [turn.system.name for turn in turns(systems, cases, repeats=3)]
     names = [system.name for system in systems]
     assert [order[0], order[3], order[6]] == names
     assert all(sorted(order[at : at + 3]) == sorted(names) for at in (0, 3, 6))
 
 
-def test_a_part_of_the_run_does_not_overwrite_the_whole() -> None:
+def test_a_system_without_a_form_for_a_case_is_left_out_of_it() -> None:
+    systems = [SYSTEMS["facet"], SYSTEMS["facet-multipart"]]
+    order = [(turn.case.name, turn.system.name) for turn in turns(systems, list(CASES.values()), repeats=1)]
+    assert {case for case, system in order if system == "facet"} == set(CASES)
+    assert {case for case, system in order if system == "facet-multipart"} == {"traffic-signs", "photo"}
+
+
+def test_a_row_is_measured_again_when_what_it_depends_on_changes(tmp_path: Path) -> None:
+    before = replace(row("facet", 20), fingerprint="before")
+    report = tmp_path / "results.json"
+    report.write_text(json.dumps({"rows": [asdict(before), {"repeat": 0, "system": "facet", "model": "tiny"}]}))
+    ledger = Ledger(tmp_path / "rows.jsonl", report=report)
+    assert ledger.rows == [before]  # the other one is of a report without fingerprints
+    assert ledger.concurrencies(0, "facet", "tiny", fingerprint="before") == {16}
+    assert ledger.concurrencies(0, "facet", "tiny", fingerprint="after") == set()
+    after = replace(row("facet", 30), fingerprint="after")
+    ledger.add(after)
+    assert ledger.rows == Ledger(tmp_path / "rows.jsonl", report=report).rows == [after]
+
+
+def test_a_fingerprint_is_of_case_request_machine_and_window(tmp_path: Path) -> None:
+    machine = {"cpu": "a CPU", "cores": 2, "memory_gib": 4, "python": "3.11"}
+    system, case, start, call = SYSTEMS["litserve"], CASES["tiny"], Start(tmp_path, tmp_path, threads=2), Call(b"x", {})
+    file = case.file(tmp_path)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"a model")
+    first = fingerprint(system, case, start, call, machine, seconds=2.0)
+    assert fingerprint(system, case, start, call, dict(machine), seconds=2.0) == first
+    others = [
+        fingerprint(SYSTEMS["triton"], case, start, call, machine, seconds=2.0),
+        fingerprint(system, replace(case, name="other"), start, call, machine, seconds=2.0),
+        fingerprint(system, case, start, Call(b"y", {}), machine, seconds=2.0),
+        fingerprint(system, case, start, call, {**machine, "cores": 4}, seconds=2.0),
+        fingerprint(system, case, start, call, machine, seconds=4.0),
+    ]
+    file.write_bytes(b"another model")
+    others.append(fingerprint(system, case, start, call, machine, seconds=2.0))
+    assert len({first, *others}) == 7
+
+
+def test_versions_name_the_package_and_the_code_around_it() -> None:
+    assert re.fullmatch(r"litserve [\d.]+ \([0-9a-f]{8}\)", version_of(SYSTEMS["litserve"]))
+    assert re.fullmatch(r"tree [0-9a-f]{8}", version_of(SYSTEMS["facet"]))
+    assert version_of(SYSTEMS["facet"]) == version_of(SYSTEMS["facet-multipart"])
+
+
+def test_images_are_read_alike_by_reference_peers_and_facet() -> None:
+    file = draw_photo(np.random.default_rng(5), side=512)
+    assert 55_000 < len(file) < 65_000
+    right = decode(file, side=224)
+    assert right.shape == (3, 224, 224)
+    assert np.ptp(right) > 0.5
+    facet = read_colour(file, height=224, width=224, pixel_limit=512 * 512, pointer="/body")
+    np.testing.assert_allclose(common.decode(file, height=224, width=224), right, atol=1e-6)
+    np.testing.assert_allclose(facet, right, atol=1e-6)
+
+
+def test_a_query_is_part_of_what_is_asked() -> None:
+    url = FACET.url(CASES["photo"], 80)
+    assert url.endswith("/v1/perception/classifications?model=large")
+    assert whole_request(url, b"", {}).startswith(b"POST /v1/perception/classifications?model=large HTTP/1.1\r\n")
+
+
+def test_an_image_is_the_body_or_a_file_of_a_form() -> None:
+    case = CASES["traffic-signs"]
+    posted = FACET.forms["image"].encode(case, sample())
+    assert (posted.body, posted.headers) == (b"\x89PNG", {"Content-Type": "image/png"})
+    form = SYSTEMS["facet-multipart"].forms["image"].encode(case, sample()).body
+    assert b'name="model"\r\n\r\ntraffic-signs\r\n' in form
+    assert b"Content-Type: image/png\r\n\r\n\x89PNG\r\n" in form
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (["python", "-m", "deploy.serve", "gateway"], "gateway"),
+        (["python", "-m", "services.worker", "--weight", "onnx"], "worker-onnx"),
+        (["python", "-m", "tests.benchmarks.serving.servers.litserve_server"], "litserve_server"),
+        (["python", "-c", "from multiprocessing.spawn import spawn_main"], "multiprocessing"),
+        (["/x/redis-server 127.0.0.1:1"], "redis-server"),
+        (["ray::IDLE"], "ray::IDLE"),
+        ([], "ended"),
+    ],
+)
+def test_processes_are_told_apart_by_what_they_run(command: list[str], kind: str) -> None:
+    assert kind_of(command) == kind
+
+
+def test_memory_is_told_by_kind_of_process() -> None:
+    rows = [
+        replace(
+            row("facet", 1, concurrency=concurrency), peak_rss_mib=mib + 20, processes={"gateway": mib, "redis": 20}
+        )
+        for concurrency, mib in ((16, 50), (64, 100))
+    ]
+    assert memory(rows) == [{"case": "tiny", "system": "facet", "all": "120", "by kind": "gateway 100, redis 20"}]
+
+
+def test_windows_other_than_usual_do_not_come_among_the_usual() -> None:
     assert destination(parse([])).name == "results"
     assert destination(parse(["--repeats", "1"])).name == "partial"
-    assert destination(parse(["--models", "tiny", "--out", "x/y"])) == Path("x/y")
+    assert destination(parse(["--seconds", "1"])).name == "partial"
+    assert destination(parse(["--systems", "facet", "--cases", "tiny", "--concurrency", "16"])).name == "results"
+    assert destination(parse(["--cases", "tiny", "--out", "x/y"])) == Path("x/y")
 
 
 def test_binary_tensors_come_back_as_they_went() -> None:
-    call = wire.binary_tensor(Case("tiny", "tensor", (3, 2, 2), 1.0), sample())
+    call = wire.binary_tensor(Case("tiny", "tiny", "tensor", (3, 2, 2), 1.0), sample())
     length = int(call.headers[wire.HEADER_LENGTH])
     described = json.loads(call.body[:length])["inputs"][0]
     assert (described["shape"], described["parameters"]["binary_data_size"]) == ([1, 3, 2, 2], 48)
@@ -127,7 +230,7 @@ def test_binary_tensors_come_back_as_they_went() -> None:
 
 
 def test_a_picture_as_an_element_has_its_length_before_it() -> None:
-    call = wire.binary_tensor(Case("signs", "png", (3, 2, 2), 1.0), sample())
+    call = wire.binary_tensor(Case("signs", "traffic-signs", "image", (3, 2, 2), 1.0, "image/png"), sample())
     assert call.body[int(call.headers[wire.HEADER_LENGTH]) :] == b"\x04\x00\x00\x00\x89PNG"
 
 
@@ -175,73 +278,3 @@ def test_a_system_is_its_daemons_too_and_ends_with_them(tmp_path: Path) -> None:
         assert meter.usage.cpu_s > 0.05
         assert meter.usage.peak_rss > 2**20
     assert not any(map(runs, left))
-
-
-class _Doubler(BaseHTTPRequestHandler):
-    """Answers a body of float32 with twice its first two numbers; refuses those that begin with a negative one."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        values = np.frombuffer(self.rfile.read(int(self.headers["Content-Length"])), "<f4")
-        refused = values[0] < 0
-        answer = b"" if refused else (values[:2] * 2).tobytes()
-        self.send_response(503 if refused else 200)
-        self.send_header("Content-Length", str(len(answer)))
-        if refused:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def doubler() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Doubler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-def target(url: str, answers: list[list[float]]) -> Target:
-    form = wire.Form(wire.plain, wire.read_plain)
-    system = System("doubler", "", (), {"tensor": form}, {"tensor": "/"})
-    samples = [
-        Sample(np.full((1, 1, 4), number + 1, np.float32), b"", np.asarray(answer, np.float32))
-        for number, answer in enumerate(answers)
-    ]
-    return Target(system, Case("doubler", "tensor", (1, 1, 4), 1.0), url, None, samples)  # type: ignore[arg-type]
-
-
-def test_right_answers_pass_and_one_wrong_among_many_does_not(doubler: str) -> None:
-    assert compare(target(doubler, [[2, 2], [4, 4.001], [6, 6]])) == pytest.approx(0.001, rel=0.01)
-    with pytest.raises(Unfit, match="wrong answer"):
-        compare(target(doubler, [[2, 2], [4, 4.1], [6, 6]]))
-    with pytest.raises(Unfit, match="wrong answer"):
-        compare(target(doubler, [[2, 2, 2]]))
-
-
-@pytest.mark.parametrize(("first", "status"), [(1.0, 200), (-1.0, 503)])
-def test_open_loop_counts_every_request(doubler: str, first: float, status: int) -> None:
-    request = whole_request(doubler, np.array([first, 0], "<f4").tobytes(), {"Content-Type": "x/y"})
-    tally = asyncio.run(Source(doubler, request).run(rate=200, seconds=0.5))
-    found = tally.summary()
-    assert found["by_status"][str(status)]["count"] == 100
-    assert found["by_status"][str(status)]["with_retry_after"] == (100 if status == 503 else 0)
-    assert (found["broken"], found["unsent"]) == (0, 0)
-    assert found["good_in_time"] <= 100 * (status == 200)
-
-
-def test_open_loop_without_a_server_counts_what_broke() -> None:
-    tally = asyncio.run(Source("http://127.0.0.1:9/", b"x").run(rate=100, seconds=0.1))
-    assert tally.broken == 10
-
-
-def test_answers_after_the_end_are_no_goodput() -> None:
-    tally = Tally(ends_at=0.0)
-    tally.answered(200, sent=0.0, retry_after=False)
-    assert (tally.good_in_time, len(tally.times[200])) == (0, 1)

@@ -22,9 +22,28 @@ def ports() -> list[int]:
     return [int(port) for port in os.environ["BENCH_PORTS"].split(",")]
 
 
-def takes_png() -> bool:
-    """Whether requests carry a PNG picture rather than raw float32."""
-    return os.environ["BENCH_ROUTE"] == "png"
+def takes_images() -> bool:
+    """Whether requests carry an image file rather than raw float32."""
+    return os.environ["BENCH_ROUTE"] == "image"
+
+
+def decode(file: bytes, *, height: int, width: int) -> Array:
+    """RGB float32 in [0, 1], (3, height, width), of an image file; scaled by bilinear sampling without smoothing."""
+    with Image.open(io.BytesIO(file)) as picture:
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    rows, columns = pixels.shape[:2]
+    channels = pixels.transpose(2, 0, 1) / np.float32(255)
+    if (rows, columns) == (height, width):
+        return channels
+    scale = (columns / width, 0.0, 0.0, 0.0, rows / height, 0.0)
+    return np.stack([
+        np.asarray(
+            Image.fromarray(channel).transform(
+                (width, height), Image.Transform.AFFINE, scale, Image.Resampling.BILINEAR
+            )
+        )
+        for channel in np.ascontiguousarray(channels)
+    ])  # fmt: skip
 
 
 class Model:
@@ -44,11 +63,9 @@ class Model:
 
     def read(self, body: bytes) -> Array:
         """One row, float32 `shape`, of what a client sent."""
-        if not takes_png():
-            return np.frombuffer(body, "<f4").reshape(self.shape)
-        with Image.open(io.BytesIO(body)) as picture:
-            pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
-        return pixels.transpose(2, 0, 1) / np.float32(255)
+        if takes_images():
+            return decode(body, height=self.shape[1], width=self.shape[2])
+        return np.frombuffer(body, "<f4").reshape(self.shape)
 
     def run(self, rows: Array) -> Array:
         """(rows, classes) of (rows, *shape)."""

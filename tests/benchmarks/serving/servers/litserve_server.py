@@ -1,18 +1,24 @@
-"""LitServe: dynamic batching in a worker process; takes JSON and forms only, so the tensor comes as a form's file.
+"""LitServe: dynamic batching in a worker process, raw bytes in and out.
 
-No `from __future__ import annotations`: LitServe reads the annotation of `decode_request` as it is.
+Its own reading of a request takes JSON and forms only, but what `decode_request` is annotated with becomes a parameter
+of a FastAPI route: one that depends on the body gives the worker its bytes, and an answer of bytes is not looked
+through for what JSON cannot say. Both are quicker than a form's file and JSON. No `from __future__ import
+annotations`: LitServe reads the annotations as they are.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import litserve
 import numpy as np
-from fastapi import Request
+from fastapi import Depends, Request, Response
 
 from tests.benchmarks.serving.servers.common import BATCH, Array, Model, ports
 
-FIELD = "request"
+
+async def read_body(request: Request) -> bytes:
+    """All of it."""
+    return await request.body()
 
 
 class Api(litserve.LitAPI):
@@ -22,10 +28,9 @@ class Api(litserve.LitAPI):
         """Open the session in the worker."""
         self.model = Model()
 
-    def decode_request(self, request: Request) -> Array:
-        """The file of the form."""
-        form: Any = request
-        return self.model.read(form[FIELD].file.read())
+    def decode_request(self, request: Annotated[bytes, Depends(read_body)]) -> Array:
+        """A row of a body."""
+        return self.model.read(request)
 
     def batch(self, inputs: Sequence[Array]) -> Array:
         """(rows, ...)."""
@@ -39,9 +44,9 @@ class Api(litserve.LitAPI):
         """One answer per request."""
         return list(output)
 
-    def encode_response(self, output: Array) -> dict[str, list[float]]:
-        """JSON."""
-        return {"y": output.tolist()}
+    def encode_response(self, output: Array) -> Response:
+        """Raw float32."""
+        return Response(output.tobytes(), media_type="application/octet-stream")
 
 
 if __name__ == "__main__":

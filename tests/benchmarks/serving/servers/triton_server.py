@@ -1,6 +1,6 @@
 """Triton through pytriton: its HTTP front and dynamic batching, onnxruntime in its Python backend.
 
-The wheel has no native ONNX backend. A picture comes as one BYTES element and is decoded beside the session.
+The wheel has no native ONNX backend. An image comes as one BYTES element and is decoded beside the session.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-from tests.benchmarks.serving.servers.common import BATCH, Model, ports, takes_png
+from tests.benchmarks.serving.servers.common import BATCH, Model, ports, takes_images
 
 model = Model()
 
 
 @batch
 def infer(**inputs: Any) -> dict[str, Any]:
-    """One run; `x` is (rows, ...) float32, or (rows, 1) bytes of PNG files."""
+    """One run; `x` is (rows, ...) float32, or (rows, 1) bytes of image files."""
     rows = inputs["x"]
-    if takes_png():
+    if takes_images():
         rows = np.stack([model.read(row[0]) for row in rows])
     return {"y": model.run(rows)}
 
@@ -31,7 +31,7 @@ def main() -> None:
     http, grpc, metrics = ports()[:3]
     row = (
         Tensor(name="x", dtype=bytes, shape=(1,))
-        if takes_png()
+        if takes_images()
         else Tensor(name="x", dtype=np.float32, shape=model.shape)
     )
     with Triton(

@@ -29,7 +29,7 @@ class Classifier:
         return list(self._model.run(np.stack(rows)))
 
     async def __call__(self, request: Request) -> Response:
-        """Raw float32 for a raw body or a picture."""
+        """Raw float32 for a raw body or an image."""
         answer: Any = await self.run(self._model.read(await request.body()))
         return Response(answer.tobytes(), media_type="application/octet-stream")
 
