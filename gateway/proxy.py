@@ -163,6 +163,8 @@ class Proxy:
             if whole is not None:
                 await send({"type": "http.response.body", "body": whole, "more_body": False})
                 return
+            # The server holds a head back until something follows; the first part may be long in coming.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
             async for chunk in reply.parts():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except WireFailure as failure:
