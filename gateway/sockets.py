@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -130,21 +132,34 @@ class _Patience:
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
 
-class _Parts:
-    """A large body, from its beginning each time it is iterated: a PUT on a connection that was closed is sent again.
+class _Parts(Payload):
+    """A large body, written from its beginning each time: a PUT on a connection that was closed is sent again.
 
     Args:
         body: which.
         patience: renewed with each part.
     """
 
+    _autoclose = True
+
     def __init__(self, body: RequestBody, patience: _Patience) -> None:
+        super().__init__(body)
         self._body, self._patience = body, patience
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    @property
+    def size(self) -> int:
+        return self._body.size
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._body.buffer()).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
         async for chunk in self._body.chunks():
             self._patience.renew()
-            yield chunk
+            await writer.write(chunk)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await self.write(writer)
 
 
 class _SocketReply:
