@@ -32,7 +32,7 @@ class EdgeServer(Server):
     Args:
         app: the application.
         settings: times and limits of connections.
-        listener: bound; its options hold for every connection.
+        listener: bound; its options hold for every connection. It is the server's from the start on.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
@@ -53,8 +53,8 @@ class EdgeServer(Server):
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        holder: Any = SocketHolder  # its types leave out that it takes a file descriptor
-        self._shd = holder(self._listener.fileno(), False, self.backlog)
+        holder: Any = SocketHolder  # its types leave out that it takes a file descriptor, and closes it in the end
+        self._shd = holder(self._listener.detach(), False, self.backlog)
         self._ssp: Any = None
 
 
@@ -84,21 +84,34 @@ def run_edge(app: ASGIApp, settings: Settings, *, grace_s: float) -> int:
         settings: where to listen, times and limits.
         grace_s: seconds that answers in flight get to end.
     """
-    return uvloop.run(_serve(app, settings, grace_s))
+    return uvloop.run(_serve_until_signalled(app, settings, grace_s))
 
 
-async def _serve(app: ASGIApp, settings: Settings, grace_s: float) -> int:
-    server = EdgeServer(app, settings, bind(settings))
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(asked.wait())
+async def serve_until(
+    stop: asyncio.Event, app: ASGIApp, settings: Settings, listener: socket.socket, *, grace_s: float
+) -> bool:
+    """Serve until `stop` is set; False if the application does not start.
+
+    Args:
+        stop: asks for the end.
+        app: the application.
+        settings: times and limits.
+        listener: of `bind`; it is the server's from now on.
+        grace_s: seconds that answers in flight get to end.
+    """
+    server = EdgeServer(app, settings, listener)
+    serving, stopping = asyncio.create_task(server.serve()), asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if not asked.is_set():
+    if not stop.is_set():
         stopping.cancel()
-        return 3
+        return False
     server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=grace_s)
-    return 0
+    return True
+
+
+async def _serve_until_signalled(app: ASGIApp, settings: Settings, grace_s: float) -> int:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return 0 if await serve_until(stop, app, settings, bind(settings), grace_s=grace_s) else 3

@@ -170,6 +170,8 @@ class Proxy:
                 await send(start)
                 await send({"type": "http.response.body", "body": whole, "more_body": False})
                 return
+            # The server holds a head back until something follows; the first part may be long in coming.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
             async for chunk in reply.parts():
                 if not started:
                     started = True

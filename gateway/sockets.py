@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -47,19 +49,25 @@ class Sockets:
         self.in_flight += 1
         try:
             with _failures():
-                response = await self._connected().request(
-                    request.method,
-                    URL(request.base + request.target, encoded=True),
-                    data=_data(request.body),
-                    headers=_headers(request.headers, request.body),
-                    timeout=_timeouts(request),
-                    allow_redirects=False,
-                )
-                _require_http(response)
+                response = await self._ask(request)
         except BaseException:
             self.in_flight -= 1
             raise
         return _SocketReply(response, self._finish)
+
+    async def _ask(self, request: Onward) -> aiohttp.ClientResponse:
+        patience = _Patience(request.answer_timeout_s)
+        async with patience.waiting():
+            response = await self._connected().request(
+                request.method,
+                URL(request.base + request.target, encoded=True),
+                data=_data(request.body, patience),
+                headers=_headers(request.headers, request.body),
+                timeout=_timeouts(request),
+                allow_redirects=False,
+            )
+        _require_http(response)
+        return response
 
     async def close(self) -> None:
         """Close all connections."""
@@ -98,6 +106,60 @@ class _Connector(aiohttp.TCPConnector):
             if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
+
+
+class _Patience:
+    """How long a service may take until its answer begins, beginning anew with each part of the body that it takes.
+
+    Aiohttp's own clock runs only once all of the body is written: a service that stops reading would be waited for
+    without end.
+
+    Args:
+        seconds: for each part, and for the answer.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._deadline = seconds, asyncio.timeout(None)
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        async with self._deadline:
+            self.renew()
+            yield
+
+    def renew(self) -> None:
+        with suppress(RuntimeError):  # the answer began, or was given up, before the body was written
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+
+class _Parts(Payload):
+    """A large body, written from its beginning each time: a PUT on a connection that was closed is sent again.
+
+    Args:
+        body: which.
+        patience: renewed with each part.
+    """
+
+    _autoclose = True
+
+    def __init__(self, body: RequestBody, patience: _Patience) -> None:
+        super().__init__(body)
+        self._body, self._patience = body, patience
+
+    @property
+    def size(self) -> int:
+        return self._body.size
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._body.buffer()).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        async for chunk in self._body.chunks():
+            self._patience.renew()
+            await writer.write(chunk)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await self.write(writer)
 
 
 class _SocketReply:
@@ -145,10 +207,10 @@ def _timeouts(request: Onward) -> aiohttp.ClientTimeout:
     )
 
 
-def _data(body: RequestBody) -> bytes | AsyncIterator[bytes] | None:
+def _data(body: RequestBody, patience: _Patience) -> bytes | _Parts | None:
     if not body.size:
         return None
-    return body.content if body.file is None and body.size <= _IN_ONE_PIECE else body.chunks()
+    return body.content if body.file is None and body.size <= _IN_ONE_PIECE else _Parts(body, patience)
 
 
 def _headers(raw: RawHeaders, body: RequestBody) -> CIMultiDict[str]:

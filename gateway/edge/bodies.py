@@ -61,7 +61,10 @@ class RequestBody:
             yield self.content
             return
         await anyio.to_thread.run_sync(self.file.seek, 0)
-        while chunk := await anyio.to_thread.run_sync(self.file.read, _CHUNK):
+        left = self.size
+        while left:
+            chunk = await anyio.to_thread.run_sync(self.file.read, min(left, _CHUNK))
+            left -= len(chunk)
             yield chunk
 
     def receive(self, rest: Receive) -> Receive:

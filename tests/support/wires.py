@@ -7,19 +7,17 @@ from contextlib import contextmanager
 
 import httpx
 
-from gateway.wire import Body, BrokenOff, Crowded, Onward, RawHeaders, Reply, TimedOut, Unreachable
+from gateway.edge.bodies import RequestBody
+from gateway.wire import BrokenOff, Crowded, Onward, RawHeaders, Reply, TimedOut, Unreachable
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, body: Body | None) -> None:
+    def __init__(self, body: RequestBody) -> None:
         self._body = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if isinstance(self._body, bytes):
-            yield self._body
-        elif self._body is not None:
-            async for part in self._body:
-                yield part
+        async for chunk in self._body.chunks():
+            yield chunk
 
 
 class _HttpxReply:
@@ -58,8 +56,12 @@ class HttpxWire:
         self._transport = transport
 
     async def open(self, request: Onward) -> Reply:
+        length = [(b"Content-Length", str(request.body.size).encode())] if request.body.size else []
         onward = httpx.Request(
-            request.method, request.base + request.target, headers=list(request.headers), stream=_Stream(request.body)
+            request.method,
+            request.base + request.target,
+            headers=[*request.headers, *length],
+            stream=_Stream(request.body),
         )
         with _failures():
             return _HttpxReply(await self._transport.handle_async_request(onward))

@@ -98,7 +98,7 @@ async def wire() -> AsyncIterator[Sockets]:
     made = Sockets()
     yield made
     await made.close()
-    assert made._under_way == 0, "a request is still counted after its end"
+    assert made.in_flight == 0, "a request is still counted after its end"
 
 
 @pytest.fixture

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import Callable
 
+from gateway.edge.bodies import NO_BODY, RequestBody
 from gateway.sockets import Sockets
-from gateway.wire import Body, Onward, RawHeaders, Reply
+from gateway.wire import Onward, RawHeaders, Reply
 from tests.integration.gateway.servers import Handler
 
 Serve = Callable[[Handler], str]
 """Serves a handler until the end of the test; returns the URL."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CHUNKED: RawHeaders = [(b"Transfer-Encoding", b"chunked")]
 
 
 def onward(
     url: str,
     method: str = "GET",
     *,
-    body: Body | None = None,
+    body: RequestBody = NO_BODY,
     headers: RawHeaders = (),
     connect_s: float = 5.0,
     answer_s: float = 5.0,
 ) -> Onward:
-    framing = [(b"Content-Length", str(len(body)).encode())] if isinstance(body, bytes) else []
-    framing = list(CHUNKED) if body is not None and not isinstance(body, bytes) else framing
     host = (b"Host", url.partition("://")[2].encode())
-    return Onward(method, url, "/x", [host, *framing, *headers], body, connect_s, answer_s)
+    return Onward(method, url, "/x", [host, *headers], body, connect_s, answer_s)
+
+
+def on_disk(content: bytes) -> RequestBody:
+    """A body that was too large for memory; to be closed."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the body
+    file.write(content)
+    file.flush()
+    return RequestBody(b"", file, len(content))
 
 
 async def ask(wire: Sockets, request: Onward) -> tuple[Reply, bytes]:
@@ -44,13 +51,12 @@ async def read_head(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
-async def read_chunked(reader: asyncio.StreamReader) -> bytes:
-    content = b""
-    while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
-        content += await reader.readexactly(size)
-        await reader.readexactly(2)
-    await reader.readexactly(2)
-    return content
+async def read_body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    """The body behind a head; it has a Content-Length, as every body of the gateway's."""
+    assert b"transfer-encoding" not in head.lower()
+    lengths = [line.partition(b":")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    assert len(lengths) <= 1
+    return await reader.readexactly(int(lengths[0])) if lengths else b""
 
 
 def saying(*parts: bytes, hang: bool = False, keep: bool = False) -> Handler:
@@ -72,12 +78,6 @@ def saying(*parts: bytes, hang: bool = False, keep: bool = False) -> Handler:
         writer.close()
 
     return handler
-
-
-async def parts_of(*parts: bytes, pause_s: float = 0.0) -> AsyncIterator[bytes]:
-    for part in parts:
-        await asyncio.sleep(pause_s)
-        yield part
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -7,29 +7,73 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
-from shared.http.front import Front
+import uvloop
+from fastapi import FastAPI
 from starlette.types import ASGIApp
+
+from deploy.edge_server import bind, serve_until
+from deploy.serve import service_configuration
+from shared.settings import Settings
+
+_GRACE_S = 1
+"""Seconds that answers in flight get at the end of a test."""
 
 
 @contextmanager
-def server_of(app: ASGIApp, **options: Any) -> Iterator[tuple[uvicorn.Server, int]]:
-    """Serve an application as the fleet does (`deploy.serve`); yields the server and its port.
+def serve(app: ASGIApp) -> Iterator[str]:
+    """Serve an application as the fleet does: a gateway by the server of the edge, all others by that of services.
 
-    Args:
-        app: the application.
-        options: of uvicorn, beside those of every test.
+    Yields its URL.
     """
+    is_gateway = isinstance(app, FastAPI) and hasattr(app.state, "gateway")
+    with _serve_edge(app) if is_gateway else _serve_service(app) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _serve_edge(app: FastAPI) -> Iterator[int]:
+    settings: Settings = app.state.settings.model_copy(update={"gateway_port": 0})
+    stop, loop = asyncio.Event(), uvloop.new_event_loop()
+    listener = bind(settings)
+    port: int = listener.getsockname()[1]
+    serving = serve_until(stop, app, settings, listener, grace_s=_GRACE_S)
+    thread = threading.Thread(target=_run, args=(loop, serving))
+    thread.start()
+    try:
+        _wait_until_it_listens(port, thread)
+        yield port
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[None, None, bool]) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(serving), "the application did not start"
+
+
+def _wait_until_it_listens(port: int, thread: threading.Thread) -> None:
+    while True:
+        assert thread.is_alive(), "the gateway did not start"
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def _serve_service(app: ASGIApp) -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        front: Any = Front
-        config = uvicorn.Config(
-            app, http=front, log_config=None, access_log=False, ws="none", proxy_headers=False, **options
-        )
+        config = service_configuration("medical", Settings(_env_file=None))
+        config.app, config.factory, config.timeout_graceful_shutdown = app, False, _GRACE_S
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -37,17 +81,10 @@ def server_of(app: ASGIApp, **options: Any) -> Iterator[tuple[uvicorn.Server, in
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.01)
-            yield server, listener.getsockname()[1]
+            yield listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join()
-
-
-@contextmanager
-def serve(app: ASGIApp) -> Iterator[str]:
-    """Serve an application; yields its URL."""
-    with server_of(app, timeout_graceful_shutdown=1) as (_, port):
-        yield f"http://127.0.0.1:{port}"
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -6,13 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
 from gateway.sockets import Sockets
-from gateway.wire import Body, BrokenOff, TimedOut, Unreachable
-from tests.integration.gateway.exchanges import OK, Serve, ask, onward, parts_of, read_chunked, read_head, saying
+from gateway.edge.bodies import NO_BODY, RequestBody
+from gateway.wire import BrokenOff, TimedOut, Unreachable
+from tests.integration.gateway.exchanges import OK, Serve, ask, on_disk, onward, read_body, read_head, saying
 
 # Faults before there is an answer.
 
@@ -40,9 +41,10 @@ async def test_a_connection_that_is_never_accepted(wire: Sockets) -> None:
 async def test_an_answer_that_does_not_begin(wire: Sockets, served: Serve, said: bytes) -> None:
     url = served(saying(said, hang=True))
     began = time.monotonic()
-    for body in (None, b"all of it", parts_of(b"a", b"b")):
-        with pytest.raises(TimedOut):
-            await wire.open(onward(url, "POST", body=body, answer_s=0.2, connect_s=0.2))
+    with closing(on_disk(b"all of it")) as large:
+        for body in (NO_BODY, RequestBody(b"all of it"), large):
+            with pytest.raises(TimedOut):
+                await wire.open(onward(url, "POST", body=body, answer_s=0.2, connect_s=0.2))
     assert time.monotonic() - began < 5
 
 
@@ -156,33 +158,49 @@ class Dying:
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         head = await read_head(reader)
-        method = head.partition(b" ")[0]
-        if b"chunked" in head.lower():
-            return method + b" " + await read_chunked(reader)
-        length = int(next((one.partition(b":")[2] for one in head.split(b"\r\n") if b"-Length" in one), b"0"))
-        return method + b" " + await reader.readexactly(length)
+        return head.partition(b" ")[0] + b" " + await read_body(reader, head)
 
 
-@pytest.mark.parametrize("make", [lambda: b"payload", lambda: parts_of(b"pay", b"load")], ids=["whole", "in parts"])
-async def test_a_post_is_not_sent_twice(wire: Sockets, served: Serve, make: Callable[[], Body]) -> None:
+@pytest.mark.parametrize("make", [RequestBody, on_disk])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_what_has_a_body_is_not_sent_twice(
+    wire: Sockets, served: Serve, method: str, make: Callable[[bytes], RequestBody]
+) -> None:
     service = Dying()
     url = served(service)
-    await ask(wire, onward(url, "POST", body=make()))
-    with pytest.raises(BrokenOff):
-        await ask(wire, onward(url, "POST", body=make()))
+    with closing(make(b"payload")) as body:
+        await ask(wire, onward(url, method, body=body))
+        await asyncio.sleep(0.05)  # until the connection is back in the pool
+        with pytest.raises(BrokenOff):
+            await ask(wire, onward(url, method, body=body))
     await asyncio.sleep(0.1)
-    assert service.executed == [b"POST payload"] * 2
+    assert service.executed == [f"{method} payload".encode()] * 2
     assert service.connections == 1
 
 
-async def test_a_put_in_parts_is_not_sent_again_without_them(wire: Sockets, served: Serve) -> None:
+@pytest.mark.parametrize("make", [RequestBody, on_disk])
+async def test_a_put_is_sent_once_more_and_whole(
+    wire: Sockets, served: Serve, make: Callable[[bytes], RequestBody]
+) -> None:
+    """It is idempotent (RFC 9110, section 9.2.2)."""
     service = Dying()
     url = served(service)
-    await ask(wire, onward(url, "PUT", body=parts_of(b"pay", b"load")))
+    with closing(make(b"payload")) as body:
+        for _ in range(2):
+            assert (await ask(wire, onward(url, "PUT", body=body)))[1] == b"ok"
+            await asyncio.sleep(0.05)
+    assert service.executed == [b"PUT payload"] * 3
+    assert service.connections == 2
+
+
+async def test_a_post_without_a_body_is_not_sent_twice(wire: Sockets, served: Serve) -> None:
+    service = Dying()
+    url = served(service)
+    await ask(wire, onward(url, "POST"))
     with pytest.raises(BrokenOff):
-        await ask(wire, onward(url, "PUT", body=parts_of(b"pay", b"load")))
+        await ask(wire, onward(url, "POST"))
     await asyncio.sleep(0.1)
-    assert service.executed == [b"PUT payload"] * 2
+    assert service.executed == [b"POST "] * 2
 
 
 async def test_a_get_is_asked_once_more(wire: Sockets, served: Serve) -> None:
@@ -197,7 +215,7 @@ async def test_a_connection_that_was_closed_in_the_pool_is_not_used(wire: Socket
     service = Dying(before_reading=True)
     url = served(service)
     for _ in range(2):
-        assert (await ask(wire, onward(url, "POST", body=b"payload")))[1] == b"ok"
+        assert (await ask(wire, onward(url, "POST", body=RequestBody(b"payload"))))[1] == b"ok"
         await asyncio.sleep(0.2)
     assert service.executed == [b"POST payload"] * 2
 
