@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from gateway.state import Gateway
 from gateway.upstreams import UpstreamFailure, Upstreams
 from shared.problems import NotFound, ServiceUnavailable, problem_responses
-from shared.runtime.lineup import DEFAULT_ALIAS, by_number
+from shared.runtime.lineup import DEFAULT_ALIAS, by_number, resolve
 from shared.runtime.states import ListedModel, ModelState
 from shared.settings import DOMAINS, Domain
 
@@ -21,7 +21,9 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 _TIMEOUT_S = 3.0
 
 ModelName = Annotated[str, Path(description="Name of the model", examples=["low-dose-ct"])]
-ModelVersion = Annotated[str, Path(description="A version, or an alias of one", examples=["1.0.0"])]
+ModelVersion = Annotated[
+    str, Path(description="A version, the beginning of one (1 or 1.0), or an alias", examples=["1.0.0"])
+]
 
 
 class FleetCard(ListedModel):
@@ -109,16 +111,19 @@ def find_versions(fleet: FleetModels, name: str) -> list[FleetCard]:
 
 
 def find_version(fleet: FleetModels, name: str, version: str) -> FleetCard:
-    """One version, by number or alias.
+    """One version, by number, alias, or the beginning of its number: then the newest that is served, else the newest.
 
     Raises:
         NotFound: there is no such model or version.
         ServiceUnavailable: as for `find_versions`.
     """
     versions = find_versions(fleet, name)
-    for model in versions:
-        if version in {model.version, *model.aliases}:
-            return model
+    aliases = {alias: model.version for model in versions for alias in model.aliases}
+    by_version = {model.version: model for model in versions}
+    served = [model.version for model in versions if model.state == "ready"]
+    wanted = resolve(version, served, aliases) or resolve(version, by_version, aliases)
+    if wanted in by_version:
+        return by_version[wanted]
     known = ", ".join(model.version for model in versions)
     raise NotFound(f"There is no {name} {version}. Versions: {known}.")
 

@@ -50,15 +50,28 @@ class Management:
         """
         return find_version(await self.fleet(), name, version)
 
+    async def named(self, name: str, version: str) -> FleetCard:
+        """One version, by all of its number or by an alias: what changes something must not depend on what is newest.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: the beginning of a number names it only.
+            ServiceUnavailable: it cannot be known, as a service does not answer.
+        """
+        found = await self.version(name, version)
+        if version not in {found.version, *found.aliases}:
+            raise Conflict(f"{version} is {found.version} at present: name that, as another may be the newest soon.")
+        return found
+
     async def uploaded(self, name: str, version: str, *, to: str) -> FleetCard:
-        """A version that may be changed, by its number.
+        """A version that may be changed, as `named` finds it.
 
         Raises:
             Conflict: it is a released one.
             NotFound: there is none.
             ServiceUnavailable: it cannot be known.
         """
-        found = await self.version(name, version)
+        found = await self.named(name, version)
         if found.origin == "released":
             raise Conflict(f"{name} {found.version} was released with the service and cannot be {to}.")
         return found

@@ -1,19 +1,30 @@
-"""Triton's model repository extension, so that its clients list, load and unload models."""
+"""Triton's model repository extension, so that its clients list, load and unload models.
+
+Bodies are read as JSON whatever their Content-Type says: Triton's clients send none, and curl -d that of a form.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
+from gateway.models.bodies import body_documentation, json_body
 from gateway.models.listing import FleetCard, ModelName, ask_all, find_versions
 from gateway.models.management import PROBLEMS, Managed
 from gateway.models.versions import load_version
 from gateway.state import Gateway
 from shared.deployments.plan import Plan
-from shared.problems import Conflict, field_problem, problem_responses
+from shared.problems import (
+    BadRequest,
+    Conflict,
+    ContentTooLarge,
+    UnprocessableContent,
+    field_problem,
+    problem_responses,
+)
 
 router = APIRouter(prefix="/v2/repository", tags=["inference protocol"])
 
@@ -42,11 +53,20 @@ class RepositoryOrder(BaseModel):
     parameters: dict[str, Any] = Field(default={}, description="A model's file or configuration is not taken here")
 
 
-@router.post("/index", summary="Index of models")
-async def index(gateway: Gateway, query: IndexQuery | None = None) -> list[IndexEntry]:
+Query = Annotated[IndexQuery, Depends(json_body(IndexQuery))]
+Order = Annotated[RepositoryOrder, Depends(json_body(RepositoryOrder))]
+
+_INDEX_PROBLEMS = problem_responses(BadRequest, ContentTooLarge, UnprocessableContent)
+_ORDER_PROBLEMS = problem_responses(ContentTooLarge, *PROBLEMS)
+
+
+@router.post(
+    "/index", summary="Index of models", responses=_INDEX_PROBLEMS, openapi_extra=body_documentation(IndexQuery)
+)
+async def index(gateway: Gateway, query: Query) -> list[IndexEntry]:
     """Every version of every model and its state (Triton, "Model Repository Extension")."""
     models = (await ask_all(gateway.upstreams)).models
-    return [_entry(model) for model in models if model.state == "ready" or not (query and query.ready)]
+    return [_entry(model) for model in models if model.state == "ready" or not query.ready]
 
 
 def _entry(model: FleetCard) -> IndexEntry:
@@ -54,10 +74,15 @@ def _entry(model: FleetCard) -> IndexEntry:
     return IndexEntry(name=model.name, version=model.version, state=_STATES[model.state], reason=reason)
 
 
-@router.post("/models/{name}/load", summary="Load a model", responses=problem_responses(*PROBLEMS))
-async def load_model(models: Managed, name: ModelName, order: RepositoryOrder | None = None) -> Response:
+@router.post(
+    "/models/{name}/load",
+    summary="Load a model",
+    responses=_ORDER_PROBLEMS,
+    openapi_extra=body_documentation(RepositoryOrder),
+)
+async def load_model(models: Managed, name: ModelName, order: Order) -> Response:
     """Open all uploaded versions of a model; released ones are open. Files come by POST /v1/models only."""
-    for parameter in order.parameters if order else ():
+    for parameter in order.parameters:
         if parameter.startswith(_UNWANTED):
             raise field_problem(f"/body/parameters/{parameter}", "Files and configurations come by POST /v1/models.")
     for found in find_versions(await models.fleet(), name):
@@ -66,8 +91,13 @@ async def load_model(models: Managed, name: ModelName, order: RepositoryOrder | 
     return Response()
 
 
-@router.post("/models/{name}/unload", summary="Unload a model", responses=problem_responses(*PROBLEMS))
-async def unload_model(models: Managed, name: ModelName, order: RepositoryOrder | None = None) -> Response:
+@router.post(
+    "/models/{name}/unload",
+    summary="Unload a model",
+    responses=_ORDER_PROBLEMS,
+    openapi_extra=body_documentation(RepositoryOrder),
+)
+async def unload_model(models: Managed, name: ModelName, order: Order) -> Response:
     """Close all uploaded versions of a model."""
     del order  # Triton's unload_dependents: nothing here depends on another
     found = [model for model in find_versions(await models.fleet(), name) if model.origin == "uploaded"]

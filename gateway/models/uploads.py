@@ -21,7 +21,7 @@ from shared.problems import (
     field_problem,
     problem_responses,
 )
-from shared.runtime.cards import UploadedCard
+from shared.runtime.cards import LONGEST_NAME, MODEL_NAME, MODEL_VERSION, UploadedCard
 from shared.runtime.trials import require_warm_up
 from shared.runtime.verification import Refused, draft_card, verify
 from shared.settings import Domain
@@ -51,8 +51,8 @@ class DraftForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: File = Field(description="The ONNX file")
-    name: str = Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64, description="What to call the model")
-    version: str = Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$", description="Such as 1.0.0")
+    name: str = Field(pattern=MODEL_NAME, max_length=LONGEST_NAME, description="What to call the model")
+    version: str = Field(pattern=MODEL_VERSION, description="Such as 1.0.0")
     task: str = Field(default="", description="What it does")
     licence: str = Field(default="", description="Of the weights")
 

@@ -17,7 +17,7 @@ _PROBLEMS = problem_responses(*PROBLEMS)
 @router.post("/load", summary="Load a version", responses=_PROBLEMS)
 async def load(models: Managed, name: ModelName, version: ModelVersion) -> FleetCard:
     """Have every replica open it, again where it failed; the answer comes when they have. A released one is loaded."""
-    found = await models.version(name, version)
+    found = await models.named(name, version)
     if found.origin == "uploaded":
         await load_version(models, found)
     return await models.version(name, found.version)

@@ -13,8 +13,13 @@ from shared.inference_protocol.signature import PLATFORM
 from shared.problems import NotFound, ServiceUnavailable, UnsupportedMediaType, problem_responses
 from shared.runtime.registry import ModelRegistry
 
+_PARAMETERS = {
+    "name": "The model's name",
+    "version": "The model's version, the beginning of one (1 or 1.0: the newest that is served), or an alias",
+}
+
 ModelName = Annotated[str, Path(description="The model's name")]
-ModelVersion = Annotated[str, Path(description="The model's version, or an alias of one")]
+ModelVersion = Annotated[str, Path(description=_PARAMETERS["version"])]
 
 
 def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter:
@@ -55,9 +60,6 @@ def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter
             openapi_extra=INFER_REQUEST | {"parameters": _parameters(path)},
         )
     return router
-
-
-_PARAMETERS = {"name": "The model's name", "version": "The model's version, or an alias of one"}
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:

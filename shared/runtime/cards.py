@@ -9,6 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 CARD_FILE = "card.json"
 
+MODEL_NAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]|\.[A-Za-z0-9_-])*$"
+"""Safe in paths, URLs, Redis' keys and labels: a letter or digit first, and no dot last or beside another."""
+
+LONGEST_NAME = 64
+
+MODEL_VERSION = r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$"
+"""Three numbers without leading zeros (Semantic Versioning 2.0.0, item 2), so that none is written in two ways."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,8 +113,8 @@ class RuntimeOptions(_Part):
 class UploadedCard(_Part):
     """What a model that a user brings must say of itself; what nobody measured may be left out."""
 
-    name: str = Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
-    version: str = Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")
+    name: str = Field(pattern=MODEL_NAME, max_length=LONGEST_NAME)
+    version: str = Field(pattern=MODEL_VERSION)
     task: str = Field(min_length=1)
     paper: Paper | None = None
     licence: str = Field(min_length=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the gateway names canaries and loads no onnxruntime
     from shared.runtime.sessions import OnnxModel
+
+_BEGINNING = re.compile(r"(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5}))?")
 
 DEFAULT_ALIAS = "default"
 """The alias that decides what a request without a version gets."""
@@ -49,11 +52,11 @@ class LineUp:
         """The model that answers, or None where it is not open.
 
         Args:
-            version: a version or an alias; None for the default.
+            version: a version or an alias, as `resolve` takes them; None for the default.
             request_id: the same id gets the same version, as long as the share stays.
         """
         if version is not None:
-            return self.versions.get(version) or self.versions.get(self.aliases.get(version, ""))
+            return self.versions.get(resolve(version, self.versions, self.aliases) or "")
         if self.canary is not None and falls_to_canary(request_id, self.canary.card.name, self.share):
             return self.canary
         return self.default
@@ -66,6 +69,28 @@ def line_up(versions: Mapping[str, OnnxModel], *, aliases: Mapping[str, str], ca
     if canary is None:
         return LineUp(versions, aliases, default)
     return LineUp(versions, aliases, default, versions.get(canary.version), canary.share)
+
+
+def resolve(asked: str, versions: Collection[str], aliases: Mapping[str, str]) -> str | None:
+    """The version that is meant: by all of its number, by an alias, or by the beginning of its number.
+
+    1 is the newest of 1.x.y and 1.2 that of 1.2.x, as clients of Triton know versions by one number.
+
+    Args:
+        asked: what a request names.
+        versions: that there are.
+        aliases: version by alias; none of them looks like a number.
+
+    Returns:
+        A version, which an alias may name without its being there; None where nothing is meant.
+    """
+    if asked in versions:
+        return asked
+    if asked in aliases:
+        return aliases[asked]
+    if not _BEGINNING.fullmatch(asked):
+        return None
+    return max((version for version in versions if version.startswith(f"{asked}.")), key=by_number, default=None)
 
 
 def falls_to_canary(request_id: str, name: str, share: float) -> bool:

@@ -14,7 +14,7 @@ from shared.http.context import current_context
 from shared.memory import release_garbage
 from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
-from shared.runtime.lineup import DEFAULT_ALIAS, Canary, LineUp, by_number, line_up
+from shared.runtime.lineup import DEFAULT_ALIAS, Canary, LineUp, by_number, line_up, resolve
 from shared.runtime.sessions import OnnxModel
 from shared.runtime.states import ModelState
 from shared.runtime.verification import Refused
@@ -164,8 +164,8 @@ class ModelRegistry:
 
         Args:
             name: of the model.
-            version: a version or an alias; by default the one that the alias `default` names, else the newest, or the
-                canary for its share of requests.
+            version: a version, the beginning of one or an alias; by default the one that the alias `default` names,
+                else the newest, or the canary for its share of requests.
             request_id: decides whether the canary answers; that of the request at hand by default.
 
         Raises:
@@ -184,7 +184,8 @@ class ModelRegistry:
 
     def _missing(self, name: str, version: str | None) -> NotFound | ServiceUnavailable:
         aliases = self._aliases.get(name, {})
-        wanted = aliases.get(version or DEFAULT_ALIAS, version or "")
+        unopened = {key[1] for key in self._notes if key[0] == name}
+        wanted = resolve(version or DEFAULT_ALIAS, unopened, aliases) or version or ""
         notes = [note for key, note in self._notes.items() if key[0] == name and wanted in {key[1], ""}]
         if notes:
             return ServiceUnavailable(

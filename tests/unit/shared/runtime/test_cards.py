@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.runtime.cards import CARD_FILE, DigestMismatch, read_card, read_weights, reference_of
+from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard, read_card, read_weights, reference_of
+from tests.support.own_models import own_card, scale
 from tests.support.tiny_models import card_of, denoiser, release
 
 
@@ -69,3 +70,51 @@ def test_missing_weights(tmp_path: Path) -> None:
     (folder / "model.onnx").unlink()
     with pytest.raises(DigestMismatch, match=r"model\.onnx is missing"):
         read_weights(folder, read_card(folder))
+
+
+NO_NAMES = (
+    "",
+    "-a",
+    ".a",
+    "_a",
+    "a..b",
+    "a.",
+    "..",
+    ".",
+    "a/b",
+    "a b",
+    "a:b",
+    "ä",
+    "x" * 65,
+    "a\n",
+    "%2e",
+    "a*",
+    "../a",
+)
+NO_VERSIONS = (
+    "01.0.0",
+    "1.00.0",
+    "1.0.01",
+    "1.0",
+    "1",
+    "1.0.0.0",
+    "v1.0.0",
+    "1.0.0-rc1",
+    "1.0.0\n",
+    "1.0.1000000",
+    "1١.0.0",
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [*(("name", name) for name in NO_NAMES), *(("version", version) for version in NO_VERSIONS)]
+)
+def test_names_and_versions_that_are_none(field: str, value: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        UploadedCard.model_validate(own_card(scale(2)) | {field: value})
+    assert [error["loc"] for error in caught.value.errors()] == [(field,)]
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "resnet50_v1", "yolov8n.pt", "0.1", "a-_b", "x" * 64])
+def test_names_as_others_have_them(name: str) -> None:
+    assert UploadedCard.model_validate(own_card(scale(2), name=name)).name == name

@@ -9,7 +9,7 @@ import pytest
 
 from shared.http.context import bound, new_context
 from shared.problems import NotFound, ServiceUnavailable
-from shared.runtime.lineup import Canary, by_number, falls_to_canary
+from shared.runtime.lineup import Canary, by_number, falls_to_canary, resolve
 from shared.runtime.registry import ModelNote, ModelRegistry
 from tests.support.tiny_models import release
 
@@ -101,3 +101,43 @@ def test_withdrawn_versions_are_gone_and_the_rest_moves_up(registry: ModelRegist
     assert registry.withdraw(NAME, "1.10.0") is None
     registry.add(withdrawn)
     assert answering(registry) == "1.10.0"
+
+
+VERSIONS = ("0.9.0", "1.0.0", "1.2.0", "1.2.11", "1.10.0", "12.0.0")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("1", "1.10.0"),
+        ("1.2", "1.2.11"),
+        ("0", "0.9.0"),
+        ("12", "12.0.0"),
+        ("1.2.0", "1.2.0"),
+        ("tried", "1.0.0"),
+        ("gone", "9.9.9"),
+        ("2", None),
+        ("1.3", None),
+        ("01", None),
+        ("1.", None),
+        ("", None),
+        ("1.2.1", None),
+        ("+1", None),
+        ("newest", None),
+        ("1" * 5000, None),
+    ],
+)
+def test_the_beginning_of_a_version_is_the_newest_that_begins_so(asked: str, expected: str | None) -> None:
+    assert resolve(asked, VERSIONS, {"tried": "1.0.0", "gone": "9.9.9"}) == expected
+
+
+def test_the_newest_that_is_served_is_meant(registry: ModelRegistry) -> None:
+    assert answering(registry, "1") == "1.10.0"
+    card = registry.get(NAME, "1.10.0").card
+    registry.withdraw(NAME, "1.10.0")
+    registry.note(NAME, "1.10.0", ModelNote("unloaded", card))
+    assert (answering(registry, "1"), answering(registry, "1.9")) == ("1.9.0", "1.9.0")
+    with pytest.raises(ServiceUnavailable, match=r"1\.10\.0 is not loaded: unloaded"):
+        registry.get(NAME, "1.10")
+    with pytest.raises(NotFound, match=r"low-dose-ct 2"):
+        registry.get(NAME, "2")
