@@ -54,7 +54,8 @@ class WholeMultiPartParser(MultiPartParser):
         """
         form = await super().parse()
         if not self._ended:
-            await form.close()
+            for file in self._files_to_close_on_error:  # among them one whose part was never finished
+                file.close()
             raise MultiPartException("It ends without its closing delimiter, so it was cut off on its way.")
         return form
 

@@ -28,6 +28,9 @@ _FORMATS: Final = {MediaType.PNG: "PNG", MediaType.JPEG: "JPEG", MediaType.WEBP:
 _TEXT_LIMIT: Final = 1024 * 1024
 _SIXTEEN_BIT_MODES: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
+_ORIENTING: Final = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
+"""Where Pillow finds an orientation; to look for it where there is none takes as long as decoding a small picture."""
+
 # Set once and for all threads: a decoded size that Pillow only warns of is refused, and text chunks stay small.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 PngImagePlugin.MAX_TEXT_CHUNK = _TEXT_LIMIT
@@ -84,7 +87,8 @@ def decode_picture(
             _require_size(image, limit_pixels, pointer)
             _require_still(image, media_type, pointer)
             image.load()
-            pixels = _to_array(ImageOps.exif_transpose(image))
+            upright = ImageOps.exif_transpose(image) if _ORIENTING.intersection(image.info) else image
+            pixels = _to_array(upright)
     except Problem:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -151,4 +155,7 @@ def _to_array(image: Image.Image) -> NDArray[Any]:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert(target), dtype=np.uint8)
+    if image.mode != target:
+        image = image.convert(target)
+    shape = (image.height, image.width) if target == "L" else (image.height, image.width, len(target))
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(shape)

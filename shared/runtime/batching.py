@@ -100,7 +100,7 @@ class Batcher:
         Raises:
             ReducedCapacity: the queue is full.
             ServiceUnavailable: the deadline could not be met, or the batcher is closed.
-            GatewayTimeout: the deadline passed while it waited.
+            GatewayTimeout: the deadline passed while it waited or was computed; answered at that moment.
             CallerGone: the caller went away.
             Exception: whatever the model raised of these rows.
         """
@@ -113,6 +113,7 @@ class Batcher:
         item = self._enqueue(inputs, common, key, cost, stackable=stackable)
         waiter = Waiter(asyncio.get_running_loop().create_future(), time.monotonic() + deadline_s)
         item.waiters.append(waiter)
+        timer = self._end_at_deadline(item, waiter, deadline_s)
         try:
             async with while_present(on_leave=lambda: None):
                 done = await waiter.future
@@ -120,8 +121,24 @@ class Batcher:
             waiter.future.cancel()
             self._forget(item)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
         count_batch(queue_s=done.queue_s, infer_s=done.infer_s, rows=done.rows)
         return done.answer
+
+    def _end_at_deadline(self, item: Item, waiter: Waiter, deadline_s: float) -> asyncio.TimerHandle | None:
+        """Answer when the time is over, whether the item waits or is computed then; nobody has use for it any more."""
+        if deadline_s == math.inf:
+            return None
+
+        def end() -> None:
+            if not waiter.future.done():
+                self.counts.expired += 1
+                waiter.future.set_exception(GatewayTimeout("The time given for the answer passed before it was there."))
+                self._forget(item)
+
+        return asyncio.get_running_loop().call_later(deadline_s, end)
 
     async def idle(self) -> None:
         """Wait until nothing waits and nothing runs."""

@@ -307,3 +307,31 @@ async def test_items_with_other_common_inputs_are_not_put_together() -> None:
         gate.set()
         answers = await asyncio.gather(*tasks)
     assert [float(answer[0][0, 0]) for answer in answers] == factors
+
+
+async def test_a_deadline_is_answered_when_it_passes_while_the_batch_runs() -> None:
+    model = Model()
+    model.gate.clear()
+    async with batcher(model) as made:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(GatewayTimeout):
+            await made.infer(row(1.0), deadline_s=0.05)
+        assert asyncio.get_running_loop().time() - began < 5, "the model computes for as long as its gate is closed"
+        assert made.in_flight == 1
+        model.gate.set()
+        assert float((await made.infer(row(2.0)))[0][0, 0]) == 4
+    assert model.interrupted[0], "nobody wanted it any more"
+
+
+async def test_a_deadline_is_answered_when_it_passes_before_a_place_is_free() -> None:
+    model = Model()
+    model.gate.clear()
+    async with batcher(model, rows=1) as made:
+        busy = asyncio.create_task(made.infer(row(1.0)))
+        await asyncio.to_thread(model.entered.acquire)
+        with pytest.raises(GatewayTimeout):
+            await made.infer(row(2.0), deadline_s=0.05)
+        assert (made.waiting, made.counts.expired) == (0, 1)
+        model.gate.set()
+        await busy
+    assert model.batches == [(1, 3)], "what had expired was not computed"
