@@ -73,7 +73,7 @@ class Explainer:
 
     Args:
         card: of the classifier.
-        weights: its ONNX file.
+        read: returns its ONNX file; asked again for each graph, as the file held would cost as much as a session.
         threads: threads that one run computes with.
 
     Attributes:
@@ -84,10 +84,10 @@ class Explainer:
         UnsupportedNetwork: a part of the classifier has no rule.
     """
 
-    def __init__(self, card: ModelCard, weights: bytes, *, threads: int) -> None:
+    def __init__(self, card: ModelCard, read: Callable[[], bytes], *, threads: int) -> None:
         self.card = card
         self._threads = threads
-        self._weights = weights
+        self._read = read
         network = read_network(self._model)
         self.layers = tuple(network.layers())
         self.sizes = {name: network.sizes[name] for name in self.layers}
@@ -100,8 +100,8 @@ class Explainer:
 
     @property
     def _model(self) -> onnx.ModelProto:
-        """The classifier, read anew for each graph: its file takes two thirds of the memory that this does."""
-        return onnx.load_model_from_string(self._weights)
+        """The classifier, read anew."""
+        return onnx.load_model_from_string(self._read())
 
     def warm_up(self) -> None:
         """Make the session of the default method and run it once: half a second.

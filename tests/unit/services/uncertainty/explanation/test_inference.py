@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -94,7 +98,7 @@ def test_dead_pictures_give_numbers(explainer: Explainer) -> None:
 
 def test_other_weights_give_another_map(explainer: Explainer) -> None:
     batch, targets = pictures(), np.array([14, 14, 14], np.int64)
-    shuffled = Explainer(explainer.card, randomised(explainer._model, 1.0).SerializeToString(), threads=1)
+    shuffled = Explainer(explainer.card, randomised(explainer._model, 1.0).SerializeToString, threads=1)
     for method in set(Method) - {Method.RANDOM, Method.CENTRE}:
         both = [one.explain(batch, method, targets=targets, steps=5).relevance for one in (explainer, shuffled)]
         correlation = np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1]
@@ -113,3 +117,14 @@ def test_card_of_the_release_is_the_one_explained(released: object, explainer: E
     card = read_card(released)  # type: ignore[arg-type]
     assert explainer.card == card
     assert read_weights(released, card)  # type: ignore[arg-type]
+
+
+def test_only_the_default_method_is_open_before_others_are_asked_for(released: Path) -> None:
+    card = read_card(released)
+    fresh = Explainer(card, partial(read_weights, released, card), threads=1)
+    fresh.warm_up()
+    assert list(fresh._graphs) == ["srd"]
+    with ThreadPoolExecutor(4) as pool:  # who come first at once make it once
+        graphs = list(pool.map(fresh._graph, ["cam"] * 4))
+    assert list(fresh._graphs) == ["srd", "cam"]
+    assert all(model is graphs[0][1] for _, model in graphs)
