@@ -114,7 +114,10 @@ class Worker:
 
     def _task(self) -> Callable[[str], None]:
         def run(job_id: str) -> None:
-            self._runner.run(job_id)
+            try:
+                self._runner.run(job_id)
+            finally:
+                release_garbage()
 
         return run
 

@@ -35,7 +35,7 @@ def test_methods_beside_a_forward_pass(capsys: pytest.CaptureFixture[str], count
     folder = newest_folder(MODELS, "traffic-signs")
     card = read_card(folder)
     weights = read_weights(folder, card)
-    model, explainer = OnnxModel(card, weights, threads=1), Explainer(card, weights, threads=1)
+    model, explainer = OnnxModel(card, weights, threads=1), Explainer(card, lambda: weights, threads=1)
     pictures = np.random.default_rng(0).random((count, 3, 32, 32), dtype=np.float32)
     work: dict[str, Callable[[], object]] = {"forward": lambda: model.run({"pictures": pictures})}
     for method in Method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ class Explainers:
             if [tensor.name for tensor in card.inputs] != [CLASSIFIER_INPUT]:
                 continue
             try:
-                explainer = Explainer(card, read_weights(folder, card), threads=self._threads)
+                explainer = Explainer(card, partial(read_weights, folder, card), threads=self._threads)
             except UnsupportedNetwork as error:
                 self._refused[name] = error
                 continue

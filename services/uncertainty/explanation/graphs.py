@@ -8,7 +8,7 @@ made at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar, cast
@@ -80,13 +80,13 @@ class ExplanationGraphs:
 
     Args:
         card: of the classifier.
-        weights: its ONNX file, read anew for each graph: it takes two thirds of the memory that a read one does.
+        read: reads its ONNX file, anew for each graph: kept, it would take megabytes for what is needed rarely.
         layers: names of its layers, from the input up.
         threads: threads that one run computes with.
     """
 
-    def __init__(self, card: UploadedCard, weights: bytes, layers: Sequence[str], *, threads: int) -> None:
-        self._card, self._weights, self._layers, self._threads = card, weights, layers, threads
+    def __init__(self, card: UploadedCard, read: Callable[[], bytes], layers: Sequence[str], *, threads: int) -> None:
+        self._card, self._read, self._layers, self._threads = card, read, layers, threads
         self._made: dict[GraphKind, Graph] = {}
         self._locks = {kind: threading.Lock() for kind in GraphKind}
 
@@ -98,7 +98,7 @@ class ExplanationGraphs:
             return self._made[kind]
 
     def _make(self, kind: GraphKind) -> Graph:
-        joint = extend(onnx.load_model_from_string(self._weights), kind, self._layers)
+        joint = extend(onnx.load_model_from_string(self._read()), kind, self._layers)
         names = tuple(item.name for item in joint.graph.output)
         content = joint.SerializeToString()
         del joint

@@ -67,7 +67,7 @@ class Explainer:
 
     Args:
         card: of the classifier.
-        weights: its ONNX file.
+        read: returns its ONNX file; asked again for each graph, as the file held would cost as much as a session.
         threads: threads that one run computes with.
 
     Attributes:
@@ -78,14 +78,14 @@ class Explainer:
         UnsupportedNetwork: a part of the classifier has no rule.
     """
 
-    def __init__(self, card: ModelCard, weights: bytes, *, threads: int) -> None:
+    def __init__(self, card: ModelCard, read: Callable[[], bytes], *, threads: int) -> None:
         self.card = card
-        network = read_network(onnx.load_model_from_string(weights))
+        network = read_network(onnx.load_model_from_string(read()))
         self.layers = tuple(network.layers())
         self.sizes = {name: network.sizes[name] for name in self.layers}
         self.height, self.width = network.sizes[network.input]
         self._last = network.head.source
-        self._graphs = ExplanationGraphs(card, weights, self.layers, threads=threads)
+        self._graphs = ExplanationGraphs(card, read, self.layers, threads=threads)
         self._input, self._logits = card.inputs[0].name, card.outputs[0].name
 
     def warm_up(self) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from gateway.idempotency.runner import IdempotentRunner
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.idempotency.store import IdempotencyStore, StoredAnswer

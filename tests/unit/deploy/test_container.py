@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -73,3 +73,17 @@ def test_an_unknown_process_is_named(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setenv("FACET_PROCESS", "gatewey")
     assert container.main([]) == 2
     assert "'gatewey'" in capsys.readouterr().err
+
+
+def test_the_process_gets_the_allocators_variables_unless_the_operator_has_his_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(container, "NOTE", tmp_path / "note")
+    monkeypatch.setattr("os.execve", lambda _path, _command, environment: started.append(dict(environment)))
+    become: Callable[[str], object] = container.become  # returns here, as nothing is replaced
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    become("gateway")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    become("gateway")
+    assert [environment["MALLOC_ARENA_MAX"] for environment in started] == ["2", "4"]

@@ -38,7 +38,7 @@ def at_size(model: onnx.ModelProto, side: int) -> onnx.ModelProto:
 
 def explainer_of(model: onnx.ModelProto, card: ModelCard, *, threads: int) -> Explainer:
     """An explainer of a model whose input and output have the names of the card's."""
-    return Explainer(card, model.SerializeToString(), threads=threads)
+    return Explainer(card, model.SerializeToString, threads=threads)
 
 
 def load_model(path: Path) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -91,7 +92,7 @@ def released() -> Path:
 @pytest.fixture(scope="session")
 def explainer(released: Path) -> Explainer:
     card = read_card(released)
-    return Explainer(card, read_weights(released, card), threads=1)
+    return Explainer(card, partial(read_weights, released, card), threads=1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

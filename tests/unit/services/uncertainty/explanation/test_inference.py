@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -98,7 +100,7 @@ def test_dead_pictures_give_numbers(explainer: Explainer) -> None:
 
 def test_other_weights_give_another_map(explainer: Explainer) -> None:
     batch, targets = pictures(), np.array([14, 14, 14], np.int64)
-    shuffled = Explainer(explainer.card, randomised(explainer._model, 1.0).SerializeToString(), threads=1)
+    shuffled = Explainer(explainer.card, randomised(explainer._model, 1.0).SerializeToString, threads=1)
     for method in set(Method) - {Method.RANDOM, Method.CENTRE}:
         both = [one.explain(batch, method, targets=targets, steps=5).relevance for one in (explainer, shuffled)]
         correlation = np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1]
@@ -119,8 +121,9 @@ def test_card_of_the_release_is_the_one_explained(released: object, explainer: E
     assert read_weights(released, card)  # type: ignore[arg-type]
 
 
-def test_a_graph_that_many_threads_want_is_made_once(explainer: Explainer) -> None:
-    fresh = Explainer(explainer.card, explainer._model.SerializeToString(), threads=1)
+def test_a_graph_that_many_threads_want_is_made_once(released: Path) -> None:
+    card = read_card(released)
+    fresh = Explainer(card, partial(read_weights, released, card), threads=1)
     together = threading.Barrier(8)
 
     def want(_: int) -> Graph:
