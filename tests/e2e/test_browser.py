@@ -13,6 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.e2e.fleet import Fleet
 from tests.support.browsers import CHROMIUM, FLAGS, blank_page, needs_chromium
 from tests.support.processes import until
+from tests.support.reverse_proxy import reverse_proxy
 
 pytestmark = needs_chromium
 
@@ -145,11 +146,21 @@ def test_a_name_that_was_pointed_here_opens_nothing(page: Page, client: httpx.Cl
     assert state(client) == before
 
 
+def try_out(page: Page, address: str) -> str:
+    """Open the documentation at an address and try an operation out; returns the status that the page shows."""
+    page.goto(f"{address}/docs#/jobs/jobs-list-jobs")
+    operation = page.locator("#operations-jobs-jobs-list-jobs")
+    operation.get_by_role("button", name="Execute").click()
+    return operation.locator(".live-responses-table tbody .response-col_status").inner_text().strip()
+
+
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 def test_the_gateways_own_documentation_works(page: Page, fleet: Fleet, name: str) -> None:
     own = f"http://{name}:{urlsplit(fleet.url).port}"
-    page.goto(f"{own}/docs#/jobs/jobs-list-jobs")
-    page.locator("#operations-jobs-jobs-list-jobs").get_by_role("button", name="Execute").click()
-    page.locator("#operations-jobs-jobs-list-jobs .live-responses-table").wait_for()
-    assert page.locator(".live-responses-table .response-col_status").inner_text().startswith("200")
+    assert try_out(page, own) == "200"
     assert page.evaluate(FETCH, [f"{own}/v1/models/none", {"method": "DELETE"}])[0] == 404
+
+
+def test_it_works_below_a_path_of_a_proxy_as_well(page: Page, fleet: Fleet) -> None:
+    with reverse_proxy(fleet.url, prefix="/research/facet") as public:
+        assert try_out(page, public) == "200"
