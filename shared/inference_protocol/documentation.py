@@ -56,6 +56,7 @@ _TENSOR: Final[dict[str, Any]] = {
         },
         "data": {
             "type": "array",
+            "items": {},  # the same meaning in 3.1; generators of clients want to see it
             "description": "Elements, nested or flat; absent where they come as bytes. null is no finite number",
         },
     },
