@@ -20,6 +20,7 @@ pytestmark = needs_chromium
 REBOUND = "rebind.evil.example"
 UNLOAD = "/v2/repository/models/traffic-signs/unload"
 ENHANCE = "/v1/medical/ct/enhancements"
+RELEASED = "/v1/models/traffic-signs/versions/1.0.0"
 INFER = "/v2/models/traffic-signs/infer"
 
 
@@ -126,9 +127,9 @@ def test_nothing_can_be_read_and_nothing_that_needs_a_preflight_is_sent(
     assert page.evaluate(FETCH, [f"{fleet.url}/v1/jobs", {}]) == ["TypeError"]
     webhook = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": "{}"}
     assert page.evaluate(FETCH, [f"{fleet.url}/v1/webhooks", webhook]) == ["TypeError"]
-    assert page.evaluate(FETCH, [f"{fleet.url}/v1/models/traffic-signs", {"method": "DELETE"}]) == ["TypeError"]
+    assert page.evaluate(FETCH, [fleet.url + RELEASED, {"method": "DELETE"}]) == ["TypeError"]
     assert page.evaluate(FOLLOW, f"{fleet.url}/v1/jobs/none/events").startswith("error")
-    assert noted(client, "/v1/models/traffic-signs") == []
+    assert noted(client, RELEASED) == []
     assert state(client) == before
 
 
@@ -139,7 +140,7 @@ def test_a_name_that_was_pointed_here_opens_nothing(page: Page, client: httpx.Cl
     assert shown is not None
     assert shown.status == 421
     # The refusal is a page of that origin: what follows is of the same origin as the gateway, as the browser sees it.
-    for path, options in (("/v1/jobs", {}), (UNLOAD, {"method": "POST"}), ("/v1/models/x", {"method": "DELETE"})):
+    for path, options in (("/v1/jobs", {}), (UNLOAD, {"method": "POST"}), (RELEASED, {"method": "DELETE"})):
         status, text = page.evaluate(FETCH, [rebound + path, options])
         assert (status, "FACET_ALLOWED_HOSTS" in text) == (421, True)
     assert page.evaluate(FOLLOW, f"{rebound}/v1/jobs/none/events") == "error 2"
@@ -154,11 +155,10 @@ def try_out(page: Page, address: str) -> str:
     return operation.locator(".live-responses-table tbody .response-col_status").inner_text().strip()
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_the_gateways_own_documentation_works(page: Page, fleet: Fleet, name: str) -> None:
-    own = f"http://{name}:{urlsplit(fleet.url).port}"
+def test_the_gateways_own_documentation_works(page: Page, fleet: Fleet) -> None:
+    own = f"http://localhost:{urlsplit(fleet.url).port}"
     assert try_out(page, own) == "200"
-    assert page.evaluate(FETCH, [f"{own}/v1/models/none", {"method": "DELETE"}])[0] == 404
+    assert page.evaluate(FETCH, [f"{own}/v1/jobs/none", {"method": "DELETE"}])[0] == 404
 
 
 def test_it_works_below_a_path_of_a_proxy_as_well(page: Page, fleet: Fleet) -> None:
