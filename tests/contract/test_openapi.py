@@ -70,6 +70,23 @@ def test_it_is_a_valid_document(document: dict[str, Any]) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
+def arrays(content: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(content, dict):
+        if content.get("type") == "array":
+            yield place, content
+        for name, inner in content.items():
+            yield from arrays(inner, f"{place}/{name}")
+    elif isinstance(content, list):
+        for index, inner in enumerate(content):
+            yield from arrays(inner, f"{place}/{index}")
+
+
+def test_every_array_says_what_is_in_it_as_generators_of_clients_ask(document: dict[str, Any]) -> None:
+    found = dict(arrays(document))
+    assert found
+    assert [place for place, schema in found.items() if "items" not in schema and "prefixItems" not in schema] == []
+
+
 def test_it_says_what_it_is(document: dict[str, Any]) -> None:
     assert document["openapi"] == "3.1.0"
     assert document["info"]["title"] == "Facet"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,9 @@ from starlette.types import Receive, Scope, Send
 from gateway.app import create_app
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve
+from tests.support.browsers import CHROMIUM, FLAGS, needs_chromium
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium in the path")
+pytestmark = needs_chromium
 
 WIDE = "1280,2000"
 
@@ -52,9 +50,9 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 def browse(url: str, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    assert BROWSER is not None
+    assert CHROMIUM is not None
     command = [
-        BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        CHROMIUM, *FLAGS,
         f"--user-data-dir={profile}", f"--window-size={WIDE}", "--virtual-time-budget=30000", "--enable-logging=stderr",
         # The page must need no other host: every name but this machine's is unknown to the browser.
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", *options, url,
