@@ -1,4 +1,4 @@
-"""The Open Inference Protocol at the door: /v2 answers for the fleet; what is below a model goes to its service (`gateway.routing`)."""
+"""The Open Inference Protocol for the fleet; what is below a model goes to its service (`gateway.routing`)."""
 
 from __future__ import annotations
 

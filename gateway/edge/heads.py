@@ -39,8 +39,8 @@ def check_head(scope: Scope, settings: Settings) -> None:
             )
     if size > settings.head_limit_bytes or len(headers) > settings.head_fields_limit:
         raise HeadersTooLarge(
-            f"The head of the request has {size} bytes and {len(headers)} fields; {settings.head_limit_bytes} bytes and "
-            f"{settings.head_fields_limit} fields are taken.",
+            f"The head of the request has {size} bytes and {len(headers)} fields; {settings.head_limit_bytes} bytes "
+            f"and {settings.head_fields_limit} fields are taken.",
             headers={"Connection": "close"},
         )
     if scope["method"] not in _METHODS:

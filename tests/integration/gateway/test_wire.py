@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from gateway.sockets import Sockets
 from gateway.edge.bodies import NO_BODY, RequestBody
+from gateway.sockets import Sockets
 from gateway.wire import BrokenOff, TimedOut, Unreachable
 from tests.integration.gateway.exchanges import OK, Serve, ask, on_disk, onward, read_body, read_head, saying
 
