@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from gateway.app import create_app
+from tests.support.addresses import NO_SERVICE
 from tests.support.wires import HttpxWire
 from tests.unit.gateway.stubs import ScriptedTransport, StubService, settings
 
-REFUSED = httpx.ConnectError("connection refused to 127.0.0.1:8101")
+REFUSED = httpx.ConnectError("connection refused to 127.0.0.1")
 
 
 def client_of(transport: httpx.AsyncBaseTransport, **values: Any) -> httpx.AsyncClient:
@@ -43,7 +44,7 @@ async def test_each_domain_has_its_own_service() -> None:
         await client.get("/v1/security/x")
     assert [str(request.url) for request in transport.requests] == [
         "http://perception:9000/v1/perception/x",
-        "http://127.0.0.1:8103/v1/security/x",
+        f"{NO_SERVICE['security']}/v1/security/x",
     ]
 
 
@@ -88,7 +89,7 @@ async def test_cookies_of_one_caller_do_not_reach_the_next() -> None:
 
 
 async def test_redirects_are_the_callers_to_follow() -> None:
-    service = StubService(status=307, headers=[(b"location", b"http://127.0.0.1:8101/v1/medical/y")])
+    service = StubService(status=307, headers=[(b"location", f"{NO_SERVICE['medical']}/v1/medical/y".encode())])
     answer = await ask(httpx.ASGITransport(service))
     assert (answer.status_code, answer.headers["location"]) == (307, "/v1/medical/y")
     assert len(service.scopes) == 1

@@ -11,6 +11,12 @@ from deploy.local.processes import Specification, Tier
 from shared.settings import DOMAINS, Settings
 
 
+@pytest.fixture(autouse=True)
+def no_redis_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for an operator who leaves Redis to the fleet."""
+    monkeypatch.delenv("FACET_REDIS_URL")
+
+
 def any_fleet(tmp_path: Path, *, with_torch: bool = True) -> Fleet:
     return build_fleet(Settings(), Options(state=tmp_path, with_torch=with_torch, any_ports=True))
 
