@@ -66,6 +66,15 @@ def bind(settings: Settings) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        _prepare(listener, settings)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _prepare(listener: socket.socket, settings: Settings) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -73,7 +82,6 @@ def bind(settings: Settings) -> socket.socket:
     listener.bind((settings.host, settings.gateway_port))
     listener.set_inheritable(True)
     listener.setblocking(False)
-    return listener
 
 
 def run_edge(app: ASGIApp, settings: Settings, *, grace_s: float) -> int:

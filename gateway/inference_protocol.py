@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's answers for the whole fleet; what is below a model goes to its service."""
+"""The Open Inference Protocol for the fleet; what is below a model goes to its service (`gateway.routing`)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,15 @@
-"""What every test has: a fleet token, without which no gateway and no service starts."""
+"""What every test has: a fleet token, without which no gateway and no service starts, and addresses that lead nowhere.
+
+A fleet may run on the default ports while the tests do: a test that forgets to say where Redis or a service is must
+fail, and not ask, or even write to, that one.
+"""
 
 from __future__ import annotations
 
 import os
 
+from tests.support.addresses import NOWHERE
 from tests.support.serving import FLEET_TOKEN
 
 os.environ["FACET_FLEET_TOKEN"] = FLEET_TOKEN
+os.environ.update(NOWHERE)

@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import IO
@@ -62,8 +62,8 @@ class _Recording:
 
     send: Send
     extra: list[tuple[bytes, bytes]]
+    body: IO[bytes]
     start: Message | None = None
-    body: IO[bytes] = field(default_factory=_open_spool)
     size: int = 0
     overflowed: bool = False
 
@@ -156,16 +156,17 @@ class IdempotentRunner:
             await self._run(claim, call, scope, body, send)
 
     async def _run(self, claim: Claim, call: Call, scope: Scope, body: RequestBody, send: Send) -> None:
-        recording = _Recording(send, [_expires(claim)])
-        answer = None
-        try:
-            async with self._holding(claim):
-                await _record(recording, call, scope, body)
-                answer = recording.answer()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._settle(claim, answer)
-        await recording.flush()
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
+            recording = _Recording(send, [_expires(claim)], held)
+            answer = None
+            try:
+                async with self._holding(claim):
+                    await _record(recording, call, scope, body)
+                    answer = recording.answer()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._settle(claim, answer)
+            await recording.flush()
 
     async def _settle(self, claim: Claim, answer: StoredAnswer | None) -> None:
         """Store the answer or free the key. The work is done by now: what fails here must not take its answer away."""

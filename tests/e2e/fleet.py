@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.addresses import NOWHERE
+
 ROOT = Path(__file__).parents[2]
 
 _START_TIMEOUT_S = 240
@@ -71,7 +73,7 @@ def start_fleet(state: Path, *, arguments: Sequence[str] = (), environment: Mapp
         supervisor = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={**_own_environment(), **(environment or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
@@ -85,3 +87,8 @@ def start_fleet(state: Path, *, arguments: Sequence[str] = (), environment: Mapp
         time.sleep(0.1)
     url: str = json.loads(ready_file.read_text())["url"]
     return Fleet(url=url, supervisor=supervisor, ready_file=ready_file, state=state)
+
+
+def _own_environment() -> dict[str, str]:
+    """That of the tests, without the addresses that lead nowhere: a fleet brings a Redis of its own."""
+    return {name: value for name, value in os.environ.items() if name not in NOWHERE}

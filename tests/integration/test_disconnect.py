@@ -19,6 +19,7 @@ import redis
 from fastapi import APIRouter, Form, Request, Response
 
 from gateway.app import create_app
+from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.http.preferences import preferences_of
 from shared.http.presence import CallerGone
 from shared.jobs.answers import answer_job
@@ -30,12 +31,16 @@ from shared.runtime.interruption import Interrupted
 from shared.service import Service, create_service
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve
+from tests.support.serving import FLEET_TOKEN
 from tests.support.tiny_models import release
 
 SLOW = 1024
 """Side of an image that takes the model many seconds."""
 
 PATIENCE_S = 10.0
+
+FLEET = {FLEET_TOKEN_HEADER: FLEET_TOKEN}
+"""What a service asks of its callers; a gateway passes its own on."""
 
 LONG = JobKind(name="medical.test", queue="medical.onnx", function="tests:none", title="A test")
 
@@ -131,7 +136,7 @@ async def _leave(request: asyncio.Task[httpx.Response]) -> None:
 
 
 async def test_who_leaves_frees_its_place_and_its_thread(door: str, ledger: Ledger) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=door, timeout=60, headers=FLEET) as client:
 
         def post(side: int) -> asyncio.Task[httpx.Response]:
             return asyncio.create_task(client.post("/v1/medical/slow", data={"side": str(side)}))
@@ -155,7 +160,7 @@ async def test_who_leaves_frees_its_place_and_its_thread(door: str, ledger: Ledg
 
 
 async def test_who_stays_is_answered(door: str, ledger: Ledger) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=door, timeout=60, headers=FLEET) as client:
         await _until_ready(client)
         answers = await asyncio.gather(*(client.post("/v1/medical/slow", data={"side": "8"}) for _ in range(4)))
     assert [answer.json() for answer in answers] == [8] * 4
@@ -163,7 +168,7 @@ async def test_who_stays_is_answered(door: str, ledger: Ledger) -> None:
 
 
 async def test_who_leaves_while_waiting_for_a_job_leaves_it_running(door: str, ledger: Ledger, redis_url: str) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=door, timeout=60, headers=FLEET) as client:
         waiting = asyncio.create_task(client.post("/v1/medical/long", headers={"Prefer": "wait=50"}))
         await _until(ledger.began)
         with worker_client(redis_url) as connection:

@@ -85,8 +85,14 @@ class Explainer:
         self.sizes = {name: network.sizes[name] for name in self.layers}
         self.height, self.width = network.sizes[network.input]
         self._last = network.head.source
+        self._read = read
         self._graphs = ExplanationGraphs(card, read, self.layers, threads=threads)
         self._input, self._logits = card.inputs[0].name, card.outputs[0].name
+
+    @property
+    def _model(self) -> onnx.ModelProto:
+        """The classifier, read anew."""
+        return onnx.load_model_from_string(self._read())
 
     def warm_up(self) -> None:
         """Make the session of the default method and run it once: half a second.

@@ -29,8 +29,8 @@ def serve(app: ASGIApp) -> Iterator[str]:
 
     Yields its URL.
     """
-    is_gateway = isinstance(app, FastAPI) and hasattr(app.state, "gateway")
-    with _serve_edge(app) if is_gateway else _serve_service(app) as port:
+    serving = _serve_edge(app) if isinstance(app, FastAPI) and hasattr(app.state, "gateway") else _serve_service(app)
+    with serving as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -20,6 +20,7 @@ from shared.http.context import bound, current_context, new_context
 from shared.jobs.connection import api_client
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
+from tests.integration.gateway.edges import EdgeParts, edge_around
 
 KEY = {"Idempotency-Key": '"order-1"'}
 
@@ -66,17 +67,30 @@ def work() -> Work:
     return Work()
 
 
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None, redis_url=redis_url, blob_url=str(tmp_path), idempotency_retention_s=3600, spool_bytes=1000
+    )
+
+
 @pytest_asyncio.fixture
-async def store(redis_url: str, tmp_path: Path) -> AsyncIterator[IdempotencyStore]:
-    redis = api_client(redis_url)
-    yield IdempotencyStore(redis, BlobStore(tmp_path), Settings(idempotency_retention_s=3600))
+async def store(settings: Settings) -> AsyncIterator[IdempotencyStore]:
+    redis = api_client(settings.redis_url)
+    yield IdempotencyStore(redis, BlobStore(settings.blob_url), settings)
     await redis.aclose()
 
 
 @pytest_asyncio.fixture
-async def client(store: IdempotencyStore, work: Work) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(as_caller(Idempotency(work, store=store)), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://facet.localhost") as started:
+async def parts(settings: Settings, work: Work) -> AsyncIterator[EdgeParts]:
+    async with edge_around(work, settings) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def client(parts: EdgeParts) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(as_caller(parts.edge), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as started:
         yield started
 
 
@@ -161,17 +175,17 @@ async def test_an_application_that_breaks_frees_the_key(client: httpx.AsyncClien
     assert work.count == 2
 
 
-async def test_a_caller_who_leaves_finds_its_answer(store: IdempotencyStore, work: Work) -> None:
+def posted(length: int) -> Scope:
+    """A POST with a key."""
+    return {
+        "type": "http", "method": "POST", "path": "/v1/x", "query_string": b"", "client": None, "scheme": "http",
+        "headers": [(b"host", b"localhost"), (b"idempotency-key", b"k"), (b"content-length", b"%d" % length)],
+    }  # fmt: skip
+
+
+async def test_a_caller_who_leaves_finds_its_answer(parts: EdgeParts, work: Work) -> None:
     """The server tells of the disconnect; the work goes on and its answer is kept."""
     work.go_on.clear()
-    layer = Idempotency(work, store=store)
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/x",
-        "query_string": b"",
-        "headers": [(b"idempotency-key", b"k")],
-    }
     incoming: list[dict[str, Any]] = [{"type": "http.request", "body": b"a"}, {"type": "http.disconnect"}]
     sent: list[Any] = []
 
@@ -181,39 +195,58 @@ async def test_a_caller_who_leaves_finds_its_answer(store: IdempotencyStore, wor
     async def send(message: Any) -> None:
         sent.append(message)
 
-    running = asyncio.create_task(layer(scope, receive, send))
+    running = asyncio.create_task(parts.edge(posted(1), receive, send))
     await work.begun.wait()
     assert [message["type"] for message in incoming] == ["http.disconnect"]
     work.go_on.set()
     await running
     incoming = [{"type": "http.request", "body": b"a"}]
-    await layer(scope, receive, send)
+    await parts.edge(posted(1), receive, send)
     assert work.count == 1
     assert [message["body"] for message in sent if message["type"] == "http.response.body"] == [b"1:a", b"1:a"]
 
 
-async def test_a_caller_who_leaves_while_uploading_takes_nothing(store: IdempotencyStore, work: Work) -> None:
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/x",
-        "query_string": b"",
-        "headers": [(b"idempotency-key", b"k")],
-    }
+async def test_a_caller_who_leaves_while_uploading_takes_nothing(
+    parts: EdgeParts, store: IdempotencyStore, work: Work
+) -> None:
     incoming: list[dict[str, Any]] = [
         {"type": "http.request", "body": b"a", "more_body": True},
         {"type": "http.disconnect"},
     ]
+    sent: list[Any] = []
 
     async def receive() -> Any:
         return incoming.pop(0)
 
     async def send(message: Any) -> None:
-        raise AssertionError(message)
+        sent.append(message)
 
-    await Idempotency(work, store=store)(scope, receive, send)
+    await parts.edge(posted(100), receive, send)
+    assert [message.get("status") for message in sent] == [499]
     assert work.count == 0
     assert (await store.claim("anonymous", "k", "any")).outcome == "claimed"
+
+
+async def test_bodies_on_disk_are_told_apart_and_given_back(
+    client: httpx.AsyncClient, parts: EdgeParts, work: Work
+) -> None:
+    large = bytes(range(256)) * 64
+    first, again = [await client.post("/v1/x", content=large, headers=KEY) for _ in range(2)]
+    assert first.content == again.content == b"1:" + large
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (await client.post("/v1/x", content=large[:-1] + b"!", headers=KEY)).status_code == 422
+    assert work.count == 1
+    assert (parts.bodies.memory.used, parts.bodies.disk.used) == (0, 0)
+
+
+async def test_an_answer_too_large_to_store_is_passed_on(
+    client: httpx.AsyncClient, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.idempotency.runner._LARGEST_ANSWER", 100_000)
+    for count in (1, 2):
+        answer = await client.post("/v1/x?size=2000", content=b"a", headers=KEY)
+        assert answer.content == b"%d:a" % count + bytes(range(256)) * 2000
+        assert "Idempotency-Replayed" not in answer.headers
 
 
 async def test_a_gateway_that_died_holds_its_key_for_its_lease_only(store: IdempotencyStore, redis_url: str) -> None:
@@ -256,16 +289,17 @@ async def test_other_methods_and_requests_without_a_key_pass(client: httpx.Async
     assert work.creation_keys == [None] * 4
 
 
-async def test_without_redis_a_key_is_refused_and_the_rest_goes_on(work: Work, tmp_path: Path) -> None:
-    redis = api_client("redis://127.0.0.1:1/0")
-    layer = Idempotency(work, store=IdempotencyStore(redis, BlobStore(tmp_path), Settings()))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(layer), base_url="http://facet.localhost") as client:
+async def test_without_redis_a_key_is_refused_and_the_rest_goes_on(work: Work, settings: Settings) -> None:
+    alone = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with (
+        edge_around(work, alone) as parts,
+        httpx.AsyncClient(transport=httpx.ASGITransport(parts.edge), base_url="http://localhost") as client,
+    ):
         answer = await client.post("/v1/x", headers=KEY)
         assert answer.status_code == 503
         assert "Retry-After" in answer.headers
         assert (await client.post("/v1/x")).status_code == 200
     assert work.count == 1
-    await redis.aclose()
 
 
 async def test_malformed(client: httpx.AsyncClient, work: Work) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.commands import HTTP_PROCESSES, WEIGHT_BY_WORKER
 from shared.settings import DOMAINS, Settings
+from tests.support.addresses import NOWHERE
 
 yaml: Any = pytest.importorskip("yaml")
 
@@ -27,6 +28,8 @@ def test_settings_exist_and_hold_valid_values(name: str, monkeypatch: pytest.Mon
     environment = dict(SERVICES[name]["environment"])
     assert environment.pop("FACET_PROCESS") == name
     assert {variable.removeprefix("FACET_").lower() for variable in environment} <= set(Settings.model_fields)
+    for variable in NOWHERE:
+        monkeypatch.delenv(variable)
     for variable, value in environment.items():
         # As if the operator set nothing but what has to be set.
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:[-?](.*)\}", r"\1", value))

@@ -2,31 +2,45 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.serve import configuration, main
-from shared.binding import UnsafeBinding
+from deploy.edge_server import bind
+from deploy.serve import main, service_configuration
 from shared.settings import Settings
 
 
-def test_each_name_gets_its_application_and_port() -> None:
-    settings = Settings(gateway_port=9000, security_port=9103)
-    gateway, security = configuration("gateway", settings), configuration("security", settings)
-    assert (gateway.app, gateway.port) == ("gateway.app:create_app", 9000)
-    assert (security.app, security.port) == ("services.security.app:create_app", 9103)
-    assert gateway.factory
-    assert gateway.host == "127.0.0.1"
+def test_each_service_gets_its_application_and_port() -> None:
+    found = service_configuration("security", Settings(security_port=9103))
+    assert (found.app, found.port, found.host) == ("services.security.app:create_app", 9103, "127.0.0.1")
+    assert found.factory
 
 
-def test_open_addresses_are_refused_in_every_process() -> None:
-    with pytest.raises(UnsafeBinding):
-        configuration("medical", Settings(host="0.0.0.0"))
+def test_the_edge_listens_where_the_settings_say() -> None:
+    with bind(Settings(gateway_port=0)) as listener:
+        address, port = listener.getsockname()
+        assert address == "127.0.0.1"
+        listener.listen()
+        with pytest.raises(OSError, match="in use"):
+            bind(Settings(gateway_port=port))  # no second gateway beside it
+    with bind(Settings(host="::1", gateway_port=0)) as listener:
+        assert listener.getsockname()[0] == "::1"
 
 
-def test_wrong_settings_end_with_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["gateway", "medical"])
+def test_open_addresses_are_refused_in_every_process(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FACET_HOST", "0.0.0.0")
-    assert main(["gateway"]) == 2
+    assert main([name]) == 2
     assert "FACET_TRUSTED_NETWORK" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["gateway", "medical"])
+def test_no_process_starts_without_a_fleet_token(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FACET_FLEET_TOKEN")
+    monkeypatch.chdir("/")  # no .env
+    assert main([name]) == 2
+    assert "FACET_FLEET_TOKEN is not set" in capsys.readouterr().err
 
 
 def test_unknown_names_are_refused() -> None:

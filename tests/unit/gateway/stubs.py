@@ -17,7 +17,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def settings(**values: Any) -> Settings:
-    return Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0", blob_url="memory://gateway-tests", **values)
+    return Settings(_env_file=None, blob_url="memory://gateway-tests", **values)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.headers import answer_headers, has_body, onward_headers
+from gateway.headers import answer_headers, onward_headers
 from shared.http.context import RequestContext
 
 CONTEXT = RequestContext("request-1", "a" * 32, "b" * 16, "01", "vendor=1")
@@ -24,19 +24,14 @@ def onward(*headers: tuple[str, str], **changes: Any) -> httpx.Headers:
     return httpx.Headers(onward_headers(scope(*headers, **changes), host=b"medical:8101", context=CONTEXT))
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ((), False),
-        ((("content-length", "0"),), False),
-        ((("content-length", "000"),), False),
-        ((("content-length", "1"),), True),
-        ((("content-length", "10"),), True),
-        ((("transfer-encoding", "chunked"),), True),
-    ],
-)
-def test_a_body_is_announced_by_length_or_chunks(headers: tuple[tuple[str, str], ...], expected: bool) -> None:
-    assert has_body(scope(*headers)) is expected
+FRAMING = {"content-length", "content-encoding", "transfer-encoding", "host"}
+
+
+@pytest.mark.parametrize("name", sorted(FRAMING))
+def test_what_frames_the_body_is_written_by_who_writes_the_body(name: str) -> None:
+    found = onward((name, "7"), ("connection", name), ("content-type", "image/png"))
+    assert FRAMING & set(found) == {"host"}
+    assert found["content-type"] == "image/png"
 
 
 def test_hop_by_hop_fields_stay_behind() -> None:
@@ -82,13 +77,6 @@ def test_identity_is_the_gateways() -> None:
     assert found.get_list("x-request-id") == ["request-1"]
     assert found.get_list("traceparent") == [CONTEXT.traceparent]
     assert found.get_list("tracestate") == ["vendor=1"]
-
-
-def test_a_length_is_kept_and_chunks_stay_chunks() -> None:
-    assert onward(("content-length", "12"))["content-length"] == "12"
-    chunked = onward(("transfer-encoding", "chunked"), ("content-length", "12"))
-    assert chunked["transfer-encoding"] == "chunked"
-    assert "content-length" not in chunked
 
 
 def test_repeated_fields_stay_repeated() -> None:

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from gateway.app import create_app
+from tests.support.addresses import NO_SERVICE
 from tests.support.wires import HttpxWire
 from tests.unit.gateway.stubs import ScriptedTransport, StubService, settings
 
-REFUSED = httpx.ConnectError("connection refused to 127.0.0.1:8101")
+REFUSED = httpx.ConnectError("connection refused to 127.0.0.1")
 
 
 def client_of(transport: httpx.AsyncBaseTransport, **values: Any) -> httpx.AsyncClient:
@@ -26,12 +27,12 @@ async def ask(transport: httpx.AsyncBaseTransport, method: str = "GET", **option
 
 async def test_path_query_and_body_reach_the_service_unchanged() -> None:
     service = StubService()
-    path = "/v1/medical/a%2Fb/c%20d?x=%C3%A9&y=1&x=2"
+    path = "/v1/medical/a%3Fb/c%20d?x=%C3%A9%2F&y=1&x=2"
     answer = await ask(httpx.ASGITransport(service), "POST", path=path, content=b"payload")
     assert answer.status_code == 200
     assert service.scopes[0]["method"] == "POST"
-    assert service.scopes[0]["raw_path"] == b"/v1/medical/a%2Fb/c%20d"
-    assert service.scopes[0]["query_string"] == b"x=%C3%A9&y=1&x=2"
+    assert service.scopes[0]["raw_path"] == b"/v1/medical/a%3Fb/c%20d"
+    assert service.scopes[0]["query_string"] == b"x=%C3%A9%2F&y=1&x=2"
     assert service.bodies == [b"payload"]
 
 
@@ -43,7 +44,7 @@ async def test_each_domain_has_its_own_service() -> None:
         await client.get("/v1/security/x")
     assert [str(request.url) for request in transport.requests] == [
         "http://perception:9000/v1/perception/x",
-        "http://127.0.0.1:8103/v1/security/x",
+        f"{NO_SERVICE['security']}/v1/security/x",
     ]
 
 
@@ -96,7 +97,7 @@ async def test_cookies_of_one_caller_do_not_reach_the_next() -> None:
 
 
 async def test_redirects_are_the_callers_to_follow() -> None:
-    service = StubService(status=307, headers=[(b"location", b"http://127.0.0.1:8101/v1/medical/y")])
+    service = StubService(status=307, headers=[(b"location", f"{NO_SERVICE['medical']}/v1/medical/y".encode())])
     answer = await ask(httpx.ASGITransport(service))
     assert (answer.status_code, answer.headers["location"]) == (307, "/v1/medical/y")
     assert len(service.scopes) == 1

@@ -25,4 +25,4 @@ def test_the_operators_word_opens_them() -> None:
 def test_so_do_keys_with_services_that_believe_the_gateway_only() -> None:
     require_safe_binding(Settings(host="0.0.0.0", api_keys=True, fleet_token=SecretStr("s")))
     with pytest.raises(UnsafeBinding, match="FACET_FLEET_TOKEN"):
-        require_safe_binding(Settings(host="0.0.0.0", api_keys=True))
+        require_safe_binding(Settings(host="0.0.0.0", api_keys=True, fleet_token=None))

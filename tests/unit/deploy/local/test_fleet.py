@@ -12,6 +12,12 @@ from shared.jobs.kinds import WEIGHTS, Weight
 from shared.settings import DOMAINS, Settings
 
 
+@pytest.fixture(autouse=True)
+def no_redis_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for an operator who leaves Redis to the fleet."""
+    monkeypatch.delenv("FACET_REDIS_URL")
+
+
 def any_fleet(tmp_path: Path, weights: tuple[Weight, ...] = WEIGHTS) -> Fleet:
     return build_fleet(Settings(), Options(state=tmp_path, weights=weights, any_ports=True))
 

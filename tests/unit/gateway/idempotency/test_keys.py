@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from gateway.idempotency.layer import parse_key
 
+from gateway.idempotency.runner import parse_key
 from shared.problems import BadRequest
 
 
