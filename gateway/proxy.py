@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Final
 
 import anyio
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _RETRY_PAUSE_S: Final = 0.05
+_HEAD_PATIENCE_S: Final = 0.05
+"""Seconds that the head of an answer waits for its first part."""
 
 
 class _DisconnectWatch:
@@ -155,10 +158,12 @@ class Proxy:
         return BadGateway(f"The {self._domain} service broke off or answered with something that is not HTTP.")
 
     async def _relay(self, reply: Reply, send: Send, began: float) -> None:
-        """Send the answer on; its head once the first part is there, so that what breaks off before is a problem.
+        """Send the answer on as it comes.
+
+        Its head waits a moment for the first part, so that an answer which breaks off at once is a problem.
 
         Raises:
-            BadGateway: the answer broke off before its first part.
+            BadGateway: the answer broke off before anything of it was sent on.
         """
         headers = answer_headers(reply.headers, base=self._base)
         headers.append((b"server-timing", f"gateway;dur={(time.perf_counter() - began) * 1000:.1f}".encode()))
@@ -170,9 +175,7 @@ class Proxy:
                 await send(start)
                 await send({"type": "http.response.body", "body": whole, "more_body": False})
                 return
-            # The server holds a head back until something follows; the first part may be long in coming.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-            async for chunk in reply.parts():
+            async for chunk in _with_pause(reply.parts(), after_s=_HEAD_PATIENCE_S):
                 if not started:
                     started = True
                     await send(start)
@@ -189,3 +192,18 @@ class Proxy:
         if not started:
             await send(start)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _with_pause(parts: AsyncIterator[bytes], *, after_s: float) -> AsyncIterator[bytes]:
+    """The parts; an empty one before the first, where that is long in coming: servers hold a head back until then."""
+    first = asyncio.ensure_future(anext(parts, None))
+    try:
+        await asyncio.wait([first], timeout=after_s)
+        if not first.done():
+            yield b""
+        part = await first
+    finally:
+        first.cancel()
+    while part is not None:
+        yield part
+        part = await anext(parts, None)
