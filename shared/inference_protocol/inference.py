@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import math
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -15,6 +17,7 @@ from shared.http.express import Answered, Asked, Body
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.failures import COMPUTATION_FAILURES
+from shared.inference_protocol.large_numbers import LARGE_BYTES, LARGE_ELEMENTS
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, field_problem
@@ -44,7 +47,7 @@ class Inference:
     async def run(
         self, batchers: Batchers, body: Body, *, name: str, version: str | None, header_length: bytes | None
     ) -> Answered:
-        """Answer one request.
+        """Answer one request. Large JSON is read and written in a thread; see `large_numbers`.
 
         Args:
             batchers: of the service.
@@ -57,13 +60,19 @@ class Inference:
             Problem: the model is not there, the body is not what it takes, or it cannot be run now.
         """
         with timed("pre"):
-            parts = split_request(body, header_bytes=_header_bytes(header_length))
+            header_bytes = _header_bytes(header_length)
+            large = (len(body) if header_bytes is None else header_bytes) > LARGE_BYTES
+            split = partial(split_request, body, header_bytes=header_bytes)
+            parts = await asyncio.to_thread(split) if large else split()
             model = self._registry.get(name, version, request_id=parts.id or None)
             signature = self.signature(model)
-            asked = read_request(parts, signature=signature)
+            read = partial(read_request, parts, signature=signature)
+            asked = await asyncio.to_thread(read) if large else read()
         outputs = await _compute(model, batchers, signature, asked)
         with timed("post"):
-            return _answer(model, signature, asked, outputs)
+            write = partial(_answer, model, signature, asked, outputs)
+            listed = max((outputs[name].size for name, raw in asked.outputs.items() if not raw), default=0)
+            return await asyncio.to_thread(write) if listed > LARGE_ELEMENTS else write()
 
     def signature(self, model: OnnxModel) -> Signature:
         """What the model takes and gives.
