@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from shared.inference_protocol.datatypes import BYTES
+from shared.inference_protocol.large_numbers import render_answer
 from shared.inference_protocol.signature import Signature
 
 Array = NDArray[Any]
@@ -43,7 +43,7 @@ def write_answer(
         else:
             entry["data"] = _listed(array, datatype)
         listed.append(entry)
-    document = {
+    document: dict[str, Any] = {
         "model_name": signature.name,
         "model_version": signature.version,
         "parameters": {"weights_sha256": digest},
@@ -51,7 +51,7 @@ def write_answer(
     }
     if request_id:
         document["id"] = request_id
-    header = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    header = render_answer(document)
     return (b"".join((header, *parts)), len(header)) if parts else (header, None)
 
 

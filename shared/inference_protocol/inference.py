@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from functools import partial
 from typing import Any, Final
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from shared.http.direct import Answer, Body, DirectResponse, read_body
 from shared.inference_protocol.answers import write_answer
 from shared.inference_protocol.failures import computation_failures
+from shared.inference_protocol.large_numbers import LARGE_BYTES, LARGE_ELEMENTS
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, UnsupportedMediaType, field_problem
@@ -41,7 +43,7 @@ class Inference:
     async def run(
         self, batchers: Batchers, body: Body, *, name: str, version: str | None, header_length: bytes | None
     ) -> DirectResponse:
-        """Answer one request.
+        """Answer one request. Large JSON is read and written in a thread; see `large_numbers`.
 
         Args:
             batchers: of the service.
@@ -54,13 +56,19 @@ class Inference:
             Problem: the model is not there, the body is not what it takes, or it cannot be run now.
         """
         with timed("pre"):
-            parts = split_request(body, header_bytes=_header_bytes(header_length))
+            header_bytes = _header_bytes(header_length)
+            large = (len(body) if header_bytes is None else header_bytes) > LARGE_BYTES
+            split = partial(split_request, body, header_bytes=header_bytes)
+            parts = await asyncio.to_thread(split) if large else split()
             model = self._registry.get(name, version, request_id=parts.id or None)
             signature = self.signature(model)
-            asked = read_request(parts, signature=signature)
+            read = partial(read_request, parts, signature=signature)
+            asked = await asyncio.to_thread(read) if large else read()
         outputs = await _compute(model, batchers, signature, asked)
         with timed("post"):
-            return _answer(model, signature, asked, outputs)
+            write = partial(_answer, model, signature, asked, outputs)
+            listed = max((outputs[name].size for name, raw in asked.outputs.items() if not raw), default=0)
+            return await asyncio.to_thread(write) if listed > LARGE_ELEMENTS else write()
 
     def signature(self, model: OnnxModel) -> Signature:
         """What the model takes and gives.

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from shared.http.direct import Body
+from shared.inference_protocol.large_numbers import parse_request
 from shared.inference_protocol.signature import Signature, Tensor
 from shared.inference_protocol.tensors import Array, tensor_from_bytes, tensor_from_json
 from shared.problems import BadRequest, FieldError, UnprocessableContent, field_problem
@@ -102,9 +103,9 @@ def read_request(parts: RequestParts, *, signature: Signature) -> InferenceReque
     return InferenceRequest(parts.id, inputs, _outputs(document, signature), timeout_us / 1e6)
 
 
-def _object(text: Body) -> dict[str, Any]:
+def _object(text: bytes | bytearray) -> dict[str, Any]:
     try:
-        document = orjson.loads(text)
+        document = parse_request(text)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The request is not valid JSON: {error}.") from None
     if not isinstance(document, dict):

@@ -6,11 +6,13 @@ import math
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from shared.inference_protocol.datatypes import BYTES
+from shared.inference_protocol.large_numbers import NumberText
 from shared.inference_protocol.signature import Tensor
-from shared.problems import UnprocessableContent, field_problem
+from shared.problems import BadRequest, UnprocessableContent, field_problem
 
 Array = NDArray[Any]
 
@@ -82,13 +84,32 @@ def tensor_from_json(
         truths: whether there may be true or false in it.
 
     Raises:
+        BadRequest: it is a list of which the JSON is not valid.
         UnprocessableContent: its elements are not of the model's type, or not as many as the shape says.
     """
     data = item.get("data")
+    if isinstance(data, NumberText):
+        found = _in_pieces(data, pointer, tensor, shape, truths=truths)
+        if found is not None:
+            return found
+        data = _parsed(data)
     if not isinstance(data, list):
         raise field_problem(f"{pointer}/data", "This must be a list of elements, or binary_data_size be given.")
     found = _texts(data, pointer) if tensor.datatype == BYTES else elements_of(data, pointer, tensor, truths=truths)
     return found.reshape(_checked(found.size, shape, pointer))
+
+
+def _in_pieces(text: NumberText, pointer: str, tensor: Tensor, shape: list[int], *, truths: bool) -> Array | None:
+    if tensor.datatype == BYTES:
+        return None
+    return text.array(shape, tensor.dtype, lambda piece: elements_of(piece, pointer, tensor, truths=truths))
+
+
+def _parsed(text: NumberText) -> Any:
+    try:
+        return text.parsed()
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The request is not valid JSON, in a list of numbers: {error}.") from None
 
 
 def elements_of(data: list[Any], pointer: str, tensor: Tensor, *, truths: bool = True) -> Array:
