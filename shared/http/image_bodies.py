@@ -157,7 +157,8 @@ class ImageForm(Generic[Options]):
     def _validate(
         self, model: type[Options], items: Iterable[tuple[str, Any]], *, place: Literal["body", "query"]
     ) -> Options:
-        lists, values = list_fields(model), {}
+        lists = list_fields(model)
+        values: dict[str, Any] = {}
         for name, value in items:
             if name in lists:
                 values.setdefault(name, []).append(value)
@@ -243,7 +244,8 @@ def _endpoint(form: ImageForm[Options], function: Handler[Options]) -> Endpoint:
             annotation=Annotated[form.form, Form(media_type="multipart/form-data")],
         ),
     ]
-    endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] - what FastAPI documents
+    # What FastAPI documents, in place of what is there.
+    endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__name__, endpoint.__doc__ = function.__name__, function.__doc__
     return endpoint
 
