@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from shared.imaging.pictures import decode_picture
 
@@ -27,27 +29,49 @@ def read_colour(data: bytes, *, height: int, width: int, pixel_limit: int, point
     Raises:
         UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
     """
-    scaled = decode_picture(data, limit_pixels=pixel_limit, pointer=pointer).scaled()
-    colour = scaled if scaled.ndim == 3 else np.repeat(scaled[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(resize(colour, height=height, width=width).transpose(2, 0, 1))
+    picture = decode_picture(data, limit_pixels=pixel_limit, pointer=pointer)
+    pixels = picture.pixels
+    colour = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+    sampled = resize(colour, height=height, width=width)
+    return np.ascontiguousarray(sampled.transpose(2, 0, 1)) / np.float32(picture.maximum)
 
 
-def resize(picture: NDArray[np.float32], *, height: int, width: int) -> NDArray[np.float32]:
+def resize(picture: NDArray[Any], *, height: int, width: int) -> NDArray[np.float32]:
     """Scale by bilinear sampling without smoothing (OpenCV's way, which the training data was scaled by).
 
+    Only pixels that are looked at become float32: of a large picture that is to become small, few.
+
     Args:
-        picture: float32, (rows, columns, 3).
+        picture: any real dtype, (rows, columns, channels).
         height: rows of the result.
         width: its columns.
     """
     rows, columns = picture.shape[:2]
     if (rows, columns) == (height, width):
-        return picture
-    scale = (columns / width, 0.0, 0.0, 0.0, rows / height, 0.0)
-    channels = [
-        Image.fromarray(np.ascontiguousarray(picture[:, :, channel])).transform(
-            (width, height), Image.Transform.AFFINE, scale, Image.Resampling.BILINEAR
-        )
-        for channel in range(3)
+        return picture.astype(np.float32, copy=False)
+    above, below, share = _neighbours(rows, height)
+    left, right, part = _neighbours(columns, width)
+    corners = [
+        np.take(np.take(picture, vertical, axis=0), horizontal, axis=1).astype(np.float32)
+        for vertical in (above, below)
+        for horizontal in (left, right)
     ]
-    return np.stack([np.asarray(channel, dtype=np.float32) for channel in channels], axis=2)
+    upper, lower = (_mix(corners[at], corners[at + 1], part[None, :, None]) for at in (0, 2))
+    return _mix(upper, lower, share[:, None, None])
+
+
+def _mix(one: NDArray[np.float32], other: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One, and as much of the way to the other; writes over the other."""
+    np.subtract(other, one, out=other)
+    np.multiply(other, share, out=other)
+    return np.add(one, other, out=other)
+
+
+@lru_cache(maxsize=64)
+def _neighbours(have: int, want: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Of each wanted sample the two that it lies between, and where: pixels are squares, edges are repeated."""
+    centres = (np.arange(want) + 0.5) * (have / want) - 0.5
+    first = np.floor(centres)
+    share = (centres - first).astype(np.float32)
+    low, high = (np.clip(first + step, 0, have - 1).astype(np.intp) for step in (0, 1))
+    return low, high, share

@@ -19,7 +19,7 @@ from services.uncertainty.conformal.routes.common import BINARY, POSTING, PREFIX
 from services.uncertainty.conformal.routes.predictions import ASKED_ARRAYS, require_model
 from services.uncertainty.conformal.schemas_evaluations import EvaluationAnswer, EvaluationOptions
 from shared.http.files import file_response
-from shared.http.negotiation import JSON, PNG, SVG, choose_media_type
+from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.uploads import UploadRoute
 from shared.problems import NotAcceptable, problem_responses
 from shared.service import Service
@@ -57,7 +57,8 @@ async def evaluate(
     Every share has its exact interval, and the number of covered items is compared with the Beta-Binomial law that it
     has under exchangeability: a small p-value says that these items are not like those of the calibration.
     """
-    media_type = choose_media_type(accept, (JSON, PNG, SVG))
+    del accept  # documented here; several lines of it are one list
+    media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, SVG))
     entry = await resources.entry(calibration_id)
     with timed("pre"):
         posted = await read_posted(request, EVALUATED_ARRAYS, limit=service.settings.conformal_values_limit)

@@ -42,7 +42,7 @@ from services.uncertainty.conformal.schemas_monitors import (
     MonitorStepsAnswer,
 )
 from services.uncertainty.conformal.store import PAGE_LIMIT
-from shared.http.negotiation import JSON, PNG, SVG, choose_media_type
+from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.paging import link_next
 from shared.http.uploads import UploadRoute
 from shared.jobs.identifiers import new_job_id
@@ -109,6 +109,7 @@ async def list_monitors(
     },
 )
 async def read_monitor(
+    request: Request,
     response: Response,
     resources: Resources,
     monitor_id: MonitorId,
@@ -117,7 +118,8 @@ async def read_monitor(
     ] = None,
 ) -> Any:
     """Alarms, the evidence so far and what to do; or the evidence as a picture."""
-    media_type = choose_media_type(accept, (JSON, SVG, PNG))
+    del accept  # documented here; several lines of it are one list
+    media_type = choose_media_type(accept_of(request.headers), (JSON, SVG, PNG))
     running = await resources.monitors.read(monitor_id, owner=caller())
     if media_type != JSON:
         entries = await resources.monitors.entries(monitor_id, owner=caller())

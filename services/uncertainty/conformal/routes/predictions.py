@@ -26,7 +26,7 @@ from services.uncertainty.conformal.resources import Conformal, Resources
 from services.uncertainty.conformal.routes.common import BINARY, POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.schemas import ModelIdentity, PredictionAnswer, PredictionOptions
 from shared.http.files import file_response
-from shared.http.negotiation import JSON, NPY, choose_media_type
+from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
 from shared.problems import BadGateway, Conflict, GatewayTimeout, NotAcceptable, field_problem, problem_responses
@@ -73,7 +73,8 @@ async def predict(
     are shown to it, and if its weights are no longer those that were calibrated the answer is 409. Draws of
     randomised scores follow of the seed and the number of an item, so a repeated request gets the same answer.
     """
-    media_type = choose_media_type(accept, (JSON, NPY))
+    del accept  # documented here; several lines of it are one list
+    media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
     entry = await resources.entry(calibration_id)
     with timed("pre"):
         posted = await read_posted(request, ASKED_ARRAYS, limit=service.settings.conformal_values_limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from services.uncertainty.conformal.resources import Resources, caller
 from services.uncertainty.conformal.routes.common import (
@@ -41,7 +41,7 @@ from services.uncertainty.conformal.streaming import (
     options_of,
     state_of,
 )
-from shared.http.negotiation import JSON, PNG, SVG, choose_media_type
+from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.paging import link_next
 from shared.jobs.identifiers import new_job_id
 from shared.problems import NotAcceptable, problem_responses
@@ -94,6 +94,7 @@ async def list_streams(
     },
 )
 async def read_stream(
+    request: Request,
     response: Response,
     resources: Resources,
     stream_id: StreamId,
@@ -102,7 +103,8 @@ async def read_stream(
     ] = None,
 ) -> Any:
     """Coverage so far, the level in use, the bound of the next label's score; or the intervals as a picture."""
-    media_type = choose_media_type(accept, (JSON, SVG, PNG))
+    del accept  # documented here; several lines of it are one list
+    media_type = choose_media_type(accept_of(request.headers), (JSON, SVG, PNG))
     running = await resources.streams.read(stream_id, owner=caller())
     if media_type != JSON:
         entries = await resources.streams.entries(stream_id, owner=caller())

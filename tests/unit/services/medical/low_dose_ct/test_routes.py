@@ -300,3 +300,32 @@ async def test_reference_of_a_series_is_refused_rather_than_ignored(client: http
     answer = await client.post(f"{CT}/enhancements", files=[("file", part), ("file", part), ("reference", part)])
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/body/reference"
+
+
+@pytest.mark.parametrize("accept", [JSON, PNG, NPY])
+async def test_the_body_may_be_the_file(client: httpx.AsyncClient, accept: str) -> None:
+    """Sinogram, slice in two formats: what a form is answered with, options in the query instead."""
+    cases = [
+        ("reconstructions", NPY, npy(sinogram()), SMALL_FORM | {"filter": "hamming"}),
+        ("enhancements", NPY, npy(slice_hu()), {"window": "bone", "unit": "hu"}),
+        ("enhancements", DICOM, slice_dicom(), {"noise_level": "0.25", "model": "gaussian-denoiser"}),
+    ]
+    for route, kind, data, options in cases:
+        url, headers = f"{CT}/{route}", {"Accept": accept}
+        bare = await client.post(url, content=data, params=options, headers=headers | {"Content-Type": kind})
+        form = await client.post(url, files={"file": data}, data=options, headers=headers)
+        assert (bare.status_code, form.status_code) == (200, 200), bare.text
+        assert bare.content == form.content
+        assert bare.headers.get("Facet-Model") == form.headers.get("Facet-Model")
+
+
+async def test_a_phantom_needs_no_body(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"{CT}/simulations", params={"phantom": "chest", "photons": "500"})
+    assert (answer.status_code, answer.json()["photons"]) == (200, 500)
+
+
+async def test_options_in_the_query_are_checked_and_named(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": NPY}
+    for options, pointer in ({"window": "kitchen"}, "/query/window"), ({"nonsense": "1"}, "/query/nonsense"):
+        answer = await client.post(f"{CT}/enhancements", content=npy(slice_hu()), params=options, headers=headers)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -37,19 +37,39 @@ def plain(red: int, green: int, blue: int, *, height: int = 32, width: int = 32)
     return png(np.full((height, width, 3), (red, green, blue), dtype=np.uint8))
 
 
-def mean_colour_classifier() -> bytes:
-    pictures = helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["batch", 3, 32, 32])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 43])
+OWN_PARAMETERS = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 2.0], "classes": ["warm", "cold"], "temperature": 0.5}
+"""What the card of the second classifier says, which sees 24x40 pixels and has the first two rows of the weight."""
+
+
+def mean_colour_classifier(classes: int = 43, height: int = 32, width: int = 32) -> bytes:
+    pictures = helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["batch", 3, height, width])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])
     nodes = [
         helper.make_node("GlobalAveragePool", ["pictures"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("Gemm", ["flat", "weight"], ["logits"], transB=1),
     ]
-    graph = helper.make_graph(nodes, "mean colour", [pictures], [logits], [numpy_helper.from_array(WEIGHT, "weight")])
+    graph = helper.make_graph(
+        nodes, "mean colour", [pictures], [logits], [numpy_helper.from_array(WEIGHT[:classes], "weight")]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content
+
+
+def _release(
+    models: Path, name: str, parameters: dict[str, Any], content: bytes, picture: list[int], classes: int
+) -> None:
+    target = models / name / "1.0.0"
+    target.mkdir(parents=True)
+    (target / "model.onnx").write_bytes(content)
+    tensor = {"dtype": "float32", "unit": "1", "range": None, "description": "-"}
+    card = card_of(content, name=name, parameters=parameters) | {
+        "inputs": [tensor | {"name": "pictures", "shape": ["batch", *picture]}],
+        "outputs": [tensor | {"name": "logits", "shape": ["batch", classes]}],
+    }
+    (target / CARD_FILE).write_text(ModelCard.model_validate(card).model_dump_json())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,17 +78,8 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     folder: Path = tmp_path_factory.mktemp("perception")
     models = folder / "models" / "perception"
     release(models, "low-dose-ct", kind="mean")
-    target = models / "traffic-signs" / "1.0.0"
-    target.mkdir(parents=True)
-    content = mean_colour_classifier()
-    (target / "model.onnx").write_bytes(content)
-    tensor = {"dtype": "float32", "unit": "1", "range": None, "description": "-"}
-    card = card_of(content, name="traffic-signs", parameters={"temperature": TEMPERATURE}) | {
-        "inputs": [tensor | {"name": "pictures", "shape": ["batch", 3, 32, 32]}],
-        "outputs": [tensor | {"name": "logits", "shape": ["batch", 43]}],
-        "weights": {"file": "model.onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
-    }
-    (target / CARD_FILE).write_text(ModelCard.model_validate(card).model_dump_json())
+    _release(models, "traffic-signs", {"temperature": TEMPERATURE}, mean_colour_classifier(), [3, 32, 32], 43)
+    _release(models, "own-colours", OWN_PARAMETERS, mean_colour_classifier(2, 24, 40), [3, 24, 40], 2)
     settings = Settings(
         redis_url="redis://127.0.0.1:1/0",
         blob_url=str(folder / "blobs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import httpx
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from services.perception.classification.signs import SIGNS
-from tests.unit.services.perception.classification.conftest import TEMPERATURE, WEIGHT, plain, png
+from tests.unit.services.perception.classification.conftest import (
+    OWN_PARAMETERS,
+    TEMPERATURE,
+    WEIGHT,
+    plain,
+    png,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -115,3 +122,20 @@ async def test_unknown_model_and_too_many_files(client: httpx.AsyncClient) -> No
     files = [("file", ("a.png", plain(1, 2, 3)))] * 65
     assert (await client.post(ROUTE, files=files)).status_code == 422
     assert (await client.post(ROUTE, data={"top": "1"})).status_code == 422
+
+
+async def test_a_classifier_of_ones_own_is_shown_pictures_as_its_card_says(client: httpx.AsyncClient) -> None:
+    answer = await client.post(ROUTE, content=plain(250, 30, 20, height=90, width=70), params={"model": "own-colours"})
+    assert answer.status_code == 200, answer.text
+    parameters: dict[str, Any] = OWN_PARAMETERS
+    colour = (np.array([250, 30, 20]) / 255 - parameters["mean"]) / np.array(parameters["std"])
+    logits = WEIGHT[:2] @ colour
+    expected = np.exp(logits / parameters["temperature"]) / np.exp(logits / parameters["temperature"]).sum()
+    found = {guess["name"]: guess for guess in answer.json()["classifications"][0]["top"]}
+    assert set(found) == {"warm", "cold"}, "no more are named than there are"
+    np.testing.assert_allclose([found[name]["logit"] for name in ("warm", "cold")], logits, rtol=1e-3)
+    np.testing.assert_allclose([found[name]["probability"] for name in ("warm", "cold")], expected, atol=1e-3)
+    assert answer.json()["model"]["name"] == "own-colours"
+    assert answer.json()["caveats"] == []
+    refused = await client.post(ROUTE, content=plain(1, 2, 3), params={"model": "own-colours", "top": "3"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/query/top")

@@ -210,3 +210,13 @@ async def test_requests_at_once_get_their_own_explanations(client: httpx.AsyncCl
         expected = explainer.explain(pictures(1), method, steps=4).relevance
         found = np.load(io.BytesIO(answer.content))[:, 0]
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+async def test_the_body_may_be_the_picture(client: httpx.AsyncClient) -> None:
+    options = {"method": ["centre", "random"], "seed": "3"}
+    bare = await client.post(ROUTE, content=SIGN["file"], params=options, headers={"Content-Type": "image/png"})
+    form = await client.post(ROUTE, files=SIGN, data=options)
+    assert (bare.status_code, form.status_code) == (200, 200), bare.text
+    assert bare.json() == form.json()
+    wrong = await client.post(ROUTE, content=SIGN["file"], params={"method": "magic"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/query/method/0")
