@@ -116,7 +116,7 @@ async def test_a_caller_that_leaves_in_the_middle_of_its_body_frees_the_service(
     with serve(service) as url, gateway(url) as door:
         address = urlsplit(door)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = "POST /v1/medical/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this"
+        head = "POST /v1/medical/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nonly this"
         writer.write(head.encode())
         await until(service.received)
         writer.close()
