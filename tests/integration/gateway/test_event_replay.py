@@ -41,7 +41,7 @@ class Reader:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         try:
             last = f"Last-Event-ID: {self.events[-1][0]}\r\n" if self.events else ""
-            writer.write(f"GET {self.path} HTTP/1.1\r\nHost: facet\r\n{last}Connection: close\r\n\r\n".encode())
+            writer.write(f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\n{last}Connection: close\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             assert b" 200 " in head, head
             await self._events(reader, cut_after)
