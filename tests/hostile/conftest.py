@@ -23,7 +23,15 @@ from tests.hostile.scripts import scripted
 from tests.hostile.tap import tapped
 
 _MANY = 1_000_000_000
-_SCOPES = ("models:run", "models:read", "perception:run", "perception:read", "medical:run", "jobs:read")
+_SCOPES = (
+    "models:run",
+    "models:read",
+    "perception:run",
+    "perception:read",
+    "medical:run",
+    "jobs:read",
+    "webhooks:write",
+)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class Fleet:
     _victims: list[Caller] = field(default_factory=list)
     _pictures: dict[int, list[float]] = field(default_factory=dict)
     _check_memory: bool = True
+    _mark: int = 0
+    _well: bool = False
 
     def nonce(self, owner: str = ATTACKER) -> str:
         """A mark for one request of a caller, by which it is known at the service."""
@@ -151,22 +153,20 @@ class Fleet:
     def guarded(self) -> Iterator[None]:
         """A case: before it other callers have connections, after it they are as well served as before."""
         self._open_victims()
-        mark, memory = self.tap.mark(), self.gateway.resident_bytes()
-        pids, self._check_memory = self.gateway.pids, True
+        self._mark, memory, pids = self.tap.mark(), self.gateway.resident_bytes(), self.gateway.pids
+        self._check_memory, self._well = True, False
         yield
         assert self.gateway.pids == pids, "the gateway did not survive"
         self.require_own_answers()
         require_in_time(self.live_s)
-        self.require_entitled(mark)
+        self.require_entitled(self._mark)
         if self._check_memory:
             self._require_memory(memory)
+        self._well = True
 
     def _open_victims(self) -> None:
-        while len(self._victims) < _VICTIMS:
-            self._victims.append(self.connect())
-        try:
-            self.require_own_answers()
-        except AssertionError:  # a case before this one has failed; each is to be judged by itself
+        """Other callers with connections; new ones where a case before this one has failed: each is judged by itself."""
+        if not self._well:
             self.close()
             self._victims += [self.connect() for _ in range(_VICTIMS)]
             self.require_own_answers()
@@ -178,16 +178,14 @@ class Fleet:
         self._victims.clear()
 
     def require_own_answers(self) -> None:
-        """Every other caller, all at the same time and twice, gets the answer to what it asked."""
-        for _ in range(2):
-            nonces = [self.nonce(VICTIM) for _ in self._victims]
-            values = [float(random.randrange(1 << 20)) for _ in self._victims]
-            for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
-                victim.send(self.infer(nonce, value, owner=VICTIM))
-            for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
-                answer = _require_answer(victim)
-                content = json.loads(answer.body)
-                assert (content.get("id"), content["outputs"][0]["data"][0]) == (nonce, value), "another's answer"
+        """Every other caller, all at the same time, gets the answer to what it asked."""
+        nonces = [self.nonce(VICTIM) for _ in self._victims]
+        values = [float(random.randrange(1 << 20)) for _ in self._victims]
+        for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
+            victim.send(self.infer(nonce, value, owner=VICTIM))
+        for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
+            content = json.loads(_require_answer(victim).body)
+            assert (content.get("id"), content["outputs"][0]["data"][0]) == (nonce, value), "another's answer"
         shade = random.choice(_SHADES)
         assert self.classify(self._victims[0], shade) == self._expected(shade), "another's picture"
 
@@ -233,9 +231,9 @@ class Fleet:
         return nonce
 
     def seen(self, nonce: str) -> list[Request]:
-        """The requests with this nonce that reached the service."""
+        """The requests with this nonce that reached the service since the case began."""
         mark = nonce.encode()
-        requests = [one for one in self.tap.since(0) if isinstance(one, Request)]
+        requests = [one for one in self.tap.since(self._mark) if isinstance(one, Request)]
         return [one for one in requests if mark in one.body or mark in one.target.encode()]
 
     def _require_memory(self, before: int) -> None:

@@ -117,16 +117,16 @@ TRAILERS = {
 
 
 @pytest.mark.parametrize("name", TRAILERS)
-def test_trailers_never_become_fields(fleet: Fleet, name: str) -> None:
-    nonce = fleet.nonce()
+def test_trailers_never_become_fields(open_fleet: Fleet, name: str) -> None:
+    nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
     end = b"\r\n0\r\n" + b"\r\n".join([*TRAILERS[name], b"", b""])
-    data = _head(fleet, nonce, b"Trailer: X-A") + _one(b"%x" % len(body), body, end=end)
-    outcome = fleet.exchange(data)
+    data = _head(open_fleet, nonce, b"Trailer: X-A") + _one(b"%x" % len(body), body, end=end)
+    outcome = open_fleet.exchange(data)
     assert len(outcome.answers) <= 1
     assert set(outcome.statuses) <= {200, 400, 431}
     assert outcome.followed <= (outcome.statuses == [200])
-    for request in fleet.seen(nonce):
+    for request in open_fleet.seen(nonce):
         values = {value for _, value in request.fields}
         assert not {"radiology", "guessed", "text/x", "gzip", "evil.example", "nonce-ffffffffffff"} & values
 
