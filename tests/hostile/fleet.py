@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from tests.hostile import messages
 from tests.hostile.client import PATIENCE_S, Answer, Caller
 from tests.hostile.framing import Request
-from tests.hostile.processes import ServerProcess
+from tests.hostile.processes import ServerProcess, open_connections
 from tests.hostile.tap import Fault, Tap
 
 ATTACKER = "attacker"
 VICTIM = "victim"
 ANONYMOUS = "anonymous"
 
-HEAD_TIMEOUT_S = 2
 BODY_TIMEOUT_S = 2
 SEND_TIMEOUT_S = 3
 
@@ -50,7 +49,7 @@ class Outcome:
         return [answer.status for answer in self.answers]
 
 
-@dataclass
+@dataclass(eq=False)
 class Fleet:
     """A gateway, a tap before its service, and its callers.
 
@@ -64,17 +63,17 @@ class Fleet:
     """
 
     port: int
-    gateway: ServerProcess
-    tap: Tap
-    token: str
-    keys: Mapping[str, str]
-    redis_url: str
-    _owners: dict[str, str] = field(default_factory=dict)
-    _victims: list[Caller] = field(default_factory=list)
-    _pictures: dict[int, list[float]] = field(default_factory=dict)
-    _check_memory: bool = True
-    _mark: int = 0
-    _well: bool = False
+    gateway: ServerProcess = field(repr=False)
+    tap: Tap = field(repr=False)
+    token: str = field(repr=False)
+    keys: Mapping[str, str] = field(repr=False)
+    redis_url: str = field(repr=False)
+    _owners: dict[str, str] = field(default_factory=dict, repr=False)
+    _victims: list[Caller] = field(default_factory=list, repr=False)
+    _pictures: dict[int, list[float]] = field(default_factory=dict, repr=False)
+    _check_memory: bool = field(default=True, repr=False)
+    _mark: int = field(default=0, repr=False)
+    _well: bool = field(default=False, repr=False)
 
     def nonce(self, owner: str = ATTACKER) -> str:
         """A mark for one request of a caller, by which it is known at the service."""
@@ -130,6 +129,10 @@ class Fleet:
         assert answer is not None
         return answer
 
+    def connections(self) -> int:
+        """Connections of callers that the gateway has open."""
+        return open_connections(self.port)
+
     def live_s(self) -> float:
         """Seconds until /health/live was answered on a new connection."""
         began = time.monotonic()
@@ -152,7 +155,8 @@ class Fleet:
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """A case: before it other callers have connections, after it they are as well served as before."""
-        self._open_victims()
+        if not self._well:
+            self.open_victims()
         self._mark, memory, pids = self.tap.mark(), self.gateway.resident_bytes(), self.gateway.pids
         self._check_memory, self._well = True, False
         yield
@@ -164,12 +168,11 @@ class Fleet:
             self._require_memory(memory)
         self._well = True
 
-    def _open_victims(self) -> None:
-        """Other callers with connections; new ones where a case before this one has failed: each is judged by itself."""
-        if not self._well:
-            self.close()
-            self._victims += [self.connect() for _ in range(_VICTIMS)]
-            self.require_own_answers()
+    def open_victims(self) -> None:
+        """Give the other callers new connections, as when a case has failed: each is judged by itself."""
+        self.close()
+        self._victims += [self.connect() for _ in range(_VICTIMS)]
+        self.require_own_answers()
 
     def close(self) -> None:
         """Close the connections of the other callers."""

@@ -54,7 +54,8 @@ def test_an_odd_target_is_refused_or_not_found(open_fleet: Fleet, name: str) -> 
     nonce = open_fleet.nonce()
     outcome = open_fleet.exchange(_infer(open_fleet, nonce, ODD_TARGETS[name]))
     assert len(outcome.answers) == 1
-    assert 400 <= outcome.statuses[0] < 500, outcome.answers[0].body
+    cut_off = name == "fragment" and outcome.statuses == [200]  # as servers may that see no fragment
+    assert cut_off or 400 <= outcome.statuses[0] < 500, outcome.answers[0].body
     for request in open_fleet.seen(nonce):
         assert not {"..", "%00", " ", "\t", "#"} & set(request.target.lower().replace("%2e", ".").split("/"))
         assert request.target.isascii()
