@@ -23,7 +23,15 @@ from tests.hostile.scripts import scripted
 from tests.hostile.tap import tapped
 
 _MANY = 1_000_000_000
-_SCOPES = ("models:run", "models:read", "perception:run", "perception:read", "medical:run", "jobs:read")
+_SCOPES = (
+    "models:run",
+    "models:read",
+    "perception:run",
+    "perception:read",
+    "medical:run",
+    "jobs:read",
+    "webhooks:write",
+)
 
 
 @dataclass(frozen=True)
@@ -101,8 +109,8 @@ def _environment(
         "gateway_port": str(port),
         "fleet_token": backend.token,
         "log_level": "WARNING",
-        "head_timeout_s": str(fleets.HEAD_TIMEOUT_S),
         "body_timeout_s": str(fleets.BODY_TIMEOUT_S),
+        "body_least_bytes_per_s": "200",
         "send_timeout_s": str(fleets.SEND_TIMEOUT_S),
         "proxy_read_timeout_s": "3",
         "quota_requests_per_minute": str(_MANY),

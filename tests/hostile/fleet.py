@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from tests.hostile import messages
 from tests.hostile.client import PATIENCE_S, Answer, Caller
 from tests.hostile.framing import Request
-from tests.hostile.processes import ServerProcess
+from tests.hostile.processes import ServerProcess, open_connections
 from tests.hostile.tap import Fault, Tap
 
 ATTACKER = "attacker"
 VICTIM = "victim"
 ANONYMOUS = "anonymous"
 
-HEAD_TIMEOUT_S = 2
 BODY_TIMEOUT_S = 2
 SEND_TIMEOUT_S = 3
 
@@ -50,7 +49,7 @@ class Outcome:
         return [answer.status for answer in self.answers]
 
 
-@dataclass
+@dataclass(eq=False)
 class Fleet:
     """A gateway, a tap before its service, and its callers.
 
@@ -64,15 +63,17 @@ class Fleet:
     """
 
     port: int
-    gateway: ServerProcess
-    tap: Tap
-    token: str
-    keys: Mapping[str, str]
-    redis_url: str
-    _owners: dict[str, str] = field(default_factory=dict)
-    _victims: list[Caller] = field(default_factory=list)
-    _pictures: dict[int, list[float]] = field(default_factory=dict)
-    _check_memory: bool = True
+    gateway: ServerProcess = field(repr=False)
+    tap: Tap = field(repr=False)
+    token: str = field(repr=False)
+    keys: Mapping[str, str] = field(repr=False)
+    redis_url: str = field(repr=False)
+    _owners: dict[str, str] = field(default_factory=dict, repr=False)
+    _victims: list[Caller] = field(default_factory=list, repr=False)
+    _pictures: dict[int, list[float]] = field(default_factory=dict, repr=False)
+    _check_memory: bool = field(default=True, repr=False)
+    _mark: int = field(default=0, repr=False)
+    _well: bool = field(default=False, repr=False)
 
     def nonce(self, owner: str = ATTACKER) -> str:
         """A mark for one request of a caller, by which it is known at the service."""
@@ -128,6 +129,10 @@ class Fleet:
         assert answer is not None
         return answer
 
+    def connections(self) -> int:
+        """Connections of callers that the gateway has open."""
+        return open_connections(self.port)
+
     def live_s(self) -> float:
         """Seconds until /health/live was answered on a new connection."""
         began = time.monotonic()
@@ -150,26 +155,24 @@ class Fleet:
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """A case: before it other callers have connections, after it they are as well served as before."""
-        self._open_victims()
-        mark, memory = self.tap.mark(), self.gateway.resident_bytes()
-        pids, self._check_memory = self.gateway.pids, True
+        if not self._well:
+            self.open_victims()
+        self._mark, memory, pids = self.tap.mark(), self.gateway.resident_bytes(), self.gateway.pids
+        self._check_memory, self._well = True, False
         yield
         assert self.gateway.pids == pids, "the gateway did not survive"
         self.require_own_answers()
         require_in_time(self.live_s)
-        self.require_entitled(mark)
+        self.require_entitled(self._mark)
         if self._check_memory:
             self._require_memory(memory)
+        self._well = True
 
-    def _open_victims(self) -> None:
-        while len(self._victims) < _VICTIMS:
-            self._victims.append(self.connect())
-        try:
-            self.require_own_answers()
-        except AssertionError:  # a case before this one has failed; each is to be judged by itself
-            self.close()
-            self._victims += [self.connect() for _ in range(_VICTIMS)]
-            self.require_own_answers()
+    def open_victims(self) -> None:
+        """Give the other callers new connections, as when a case has failed: each is judged by itself."""
+        self.close()
+        self._victims += [self.connect() for _ in range(_VICTIMS)]
+        self.require_own_answers()
 
     def close(self) -> None:
         """Close the connections of the other callers."""
@@ -178,16 +181,14 @@ class Fleet:
         self._victims.clear()
 
     def require_own_answers(self) -> None:
-        """Every other caller, all at the same time and twice, gets the answer to what it asked."""
-        for _ in range(2):
-            nonces = [self.nonce(VICTIM) for _ in self._victims]
-            values = [float(random.randrange(1 << 20)) for _ in self._victims]
-            for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
-                victim.send(self.infer(nonce, value, owner=VICTIM))
-            for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
-                answer = _require_answer(victim)
-                content = json.loads(answer.body)
-                assert (content.get("id"), content["outputs"][0]["data"][0]) == (nonce, value), "another's answer"
+        """Every other caller, all at the same time, gets the answer to what it asked."""
+        nonces = [self.nonce(VICTIM) for _ in self._victims]
+        values = [float(random.randrange(1 << 20)) for _ in self._victims]
+        for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
+            victim.send(self.infer(nonce, value, owner=VICTIM))
+        for victim, nonce, value in zip(self._victims, nonces, values, strict=True):
+            content = json.loads(_require_answer(victim).body)
+            assert (content.get("id"), content["outputs"][0]["data"][0]) == (nonce, value), "another's answer"
         shade = random.choice(_SHADES)
         assert self.classify(self._victims[0], shade) == self._expected(shade), "another's picture"
 
@@ -233,9 +234,9 @@ class Fleet:
         return nonce
 
     def seen(self, nonce: str) -> list[Request]:
-        """The requests with this nonce that reached the service."""
+        """The requests with this nonce that reached the service since the case began."""
         mark = nonce.encode()
-        requests = [one for one in self.tap.since(0) if isinstance(one, Request)]
+        requests = [one for one in self.tap.since(self._mark) if isinstance(one, Request)]
         return [one for one in requests if mark in one.body or mark in one.target.encode()]
 
     def _require_memory(self, before: int) -> None:

@@ -23,6 +23,9 @@ from tests.support.processes import family
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0
+_LISTEN = "0A"
+"""State of a listening socket in /proc/net/tcp."""
+
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -66,10 +69,6 @@ class ServerProcess:
             with suppress(FileNotFoundError, ProcessLookupError):
                 total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
         return total
-
-    def open_descriptors(self) -> int:
-        """Descriptors of the process and its workers."""
-        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.pids)
 
     def stop(self) -> None:
         """End it, the hard way if it does not end when it is asked to."""
@@ -144,6 +143,13 @@ def wait_until(condition: Callable[[], bool], process: ServerProcess) -> None:
         assert process.alive(), process.log.read_text()
         assert time.monotonic() < deadline, process.log.read_text()
         time.sleep(0.02)
+
+
+def open_connections(port: int) -> int:
+    """Connections to a port of the loopback interface that its server has not closed."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    states = [row[3] for row in rows if row[1].endswith(f":{port:04X}") and row[9] != "0"]
+    return len(states) - states.count(_LISTEN)
 
 
 def answers(url: str) -> bool:

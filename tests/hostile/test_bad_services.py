@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -74,6 +75,8 @@ def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(open_fleet: Fl
 @pytest.mark.parametrize("name", POISONED)
 def test_what_is_more_than_the_answer_reaches_nobody(open_fleet: Fleet, name: str, method: str) -> None:
     answer = _answer(open_fleet, name, method)
+    if name.endswith("a-moment-later"):
+        time.sleep(0.15)  # on a connection in use, nobody could tell it from the answer to the next request
     assert answer is not None
     assert answer.status in {200, 204, 304, 502}
     assert answer.status == 502 or answer.body in {b"ok", b""}

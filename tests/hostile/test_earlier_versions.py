@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -26,6 +27,7 @@ async def _cancelled_job(redis_url: str) -> str:
     """A job that has ended, so that its event stream ends."""
     client = api_client(redis_url)
     kind = JobKind(name="medical.hostile", queue="hostile", function="tests:none", title="-", step_unit="step")
+    await client.zadd("facet:queue:hostile:workers", {"nobody": time.time() * 1000 + 60_000})
     store = JobStore(client, JobKinds([kind]), Settings(_env_file=None, redis_url=redis_url), publisher=_Unpublished())
     record = await store.create(kind, {})
     await store.request_cancel(record.id)

@@ -175,14 +175,14 @@ def test_host_is_there_once(fleet: Fleet, target: str) -> None:
     [b"a b", b"a/b", b"a,b", b"user@localhost", b"localhost:abc", b"localhost:99999999", b"[::1", b"localhost#a",
      b"localhost?a", b"<script>", b"local\xffhost", b"http://localhost"],
 )  # fmt: skip
-def test_a_host_that_is_none_is_refused(fleet: Fleet, host: bytes) -> None:
-    nonce = fleet.nonce()
+def test_a_host_that_is_none_is_refused(open_fleet: Fleet, host: bytes) -> None:
+    nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    fields = [*fleet.credentials(), messages.JSON_TYPE, b"Content-Length: %d" % len(body)]
-    outcome = fleet.exchange(messages.head("POST", messages.INFER, fields, host=host) + body)
+    fields = [*open_fleet.credentials(), messages.JSON_TYPE, b"Content-Length: %d" % len(body)]
+    outcome = open_fleet.exchange(messages.head("POST", messages.INFER, fields, host=host) + body)
     assert len(outcome.answers) == 1
     assert outcome.statuses[0] in {400, 421}
-    assert fleet.seen(nonce) == []
+    assert open_fleet.seen(nonce) == []
 
 
 @pytest.mark.parametrize("host", [b"evil.example", b"localhost.evil.example", b"127.0.0.1.evil.example:80", b"facet"])

@@ -64,15 +64,15 @@ STATES: dict[str, Callable[[Fleet, Caller], None]] = {
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
 @pytest.mark.parametrize("name", STATES)
-def test_who_leaves_leaves_nothing_behind(fleet: Fleet, name: str, *, reset: bool) -> None:
-    before = fleet.gateway.open_descriptors()
-    callers = [fleet.connect() for _ in range(_CALLERS)]
+def test_who_leaves_leaves_nothing_behind(open_fleet: Fleet, name: str, *, reset: bool) -> None:
+    before = open_fleet.connections()
+    callers = [open_fleet.connect() for _ in range(_CALLERS)]
     for caller in callers:
-        STATES[name](fleet, caller)
+        STATES[name](open_fleet, caller)
     for caller in callers:
         caller.reset() if reset else caller.close()
-    fleet.require_own_answers()
+    open_fleet.require_own_answers()
     deadline = time.monotonic() + _SETTLING_S
-    while fleet.gateway.open_descriptors() > before + _CALLERS // 2:
+    while open_fleet.connections() > before:
         assert time.monotonic() < deadline, "connections are left"
         time.sleep(0.02)

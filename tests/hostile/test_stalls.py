@@ -11,9 +11,11 @@ import pytest
 
 from tests.hostile import messages
 from tests.hostile.client import Answer, BrokenAnswer, Caller
-from tests.hostile.fleet import BODY_TIMEOUT_S, HEAD_TIMEOUT_S, Fleet
+from tests.hostile.conftest import Backend, started
+from tests.hostile.fleet import BODY_TIMEOUT_S, Fleet
 
 _MANY = 600
+_KEEP_ALIVE_S = 2
 _MARGIN_S = 4.0
 """Seconds that a busy machine may take longer."""
 
@@ -115,12 +117,10 @@ def _ends(callers: Mapping[str, Caller], *, within_s: float) -> dict[str, End]:
 def stalled(request: pytest.FixtureRequest) -> dict[str, End]:
     """All of these at the same time, each on a connection."""
     fleet: Fleet = request.getfixturevalue(f"{request.param}_gateway")
-    callers = {name: fleet.connect() for name in (*STALLS, *HEADS)}
+    callers = {name: fleet.connect() for name in STALLS}
     for name, upload in STALLS.items():
         callers[name].send(upload(fleet))
-    for name, head in HEADS.items():
-        callers[name].send(head)
-    ends = _ends(callers, within_s=max(HEAD_TIMEOUT_S, BODY_TIMEOUT_S) + _MARGIN_S)
+    ends = _ends(callers, within_s=BODY_TIMEOUT_S + _MARGIN_S)
     for caller in callers.values():
         caller.close()
     return ends
@@ -135,47 +135,85 @@ def test_a_body_that_stops_is_answered_408_and_closed(stalled: dict[str, End], n
     assert end.seconds > BODY_TIMEOUT_S * 0.8
 
 
+@pytest.fixture(scope="module")
+def impatient_gateway(backend: Backend) -> Iterator[Fleet]:
+    """Keeps no idle connection for long, and waits for no head."""
+    with started(backend, "impatient", database=3, keep_alive_s=str(_KEEP_ALIVE_S)) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def impatient_fleet(impatient_gateway: Fleet) -> Iterator[Fleet]:
+    with impatient_gateway.guarded():
+        yield impatient_gateway
+        impatient_gateway.close()  # also the other callers' connections have been idle for too long
+        impatient_gateway.open_victims()
+
+
+@pytest.fixture(scope="module")
+def stopped(impatient_gateway: Fleet) -> dict[str, End]:
+    """All of these at the same time, each on a connection."""
+    callers = {name: impatient_gateway.connect() for name in HEADS}
+    for name, head in HEADS.items():
+        callers[name].send(head)
+    ends = _ends(callers, within_s=_KEEP_ALIVE_S + _MARGIN_S)
+    for caller in callers.values():
+        caller.close()
+    return ends
+
+
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_that_stops_is_the_end(stalled: dict[str, End], name: str) -> None:
-    assert name in stalled, "the connection is open for ever"
-    answer = stalled[name].answer
+def test_a_head_that_stops_is_the_end(stopped: dict[str, End], name: str) -> None:
+    assert name in stopped, "the connection is open for ever"
+    answer = stopped[name].answer
     assert answer is None or answer.status in {400, 408}
 
 
-@pytest.mark.parametrize("key", [False, True], ids=["head", "head behind a request"])
-def test_a_head_that_drips_is_the_end(fleet: Fleet, *, key: bool) -> None:
-    with fleet.connect() as caller:
-        if key:
-            caller.send(fleet.infer(fleet.nonce()))
+@pytest.mark.parametrize("behind", [False, True], ids=["first", "behind a request"])
+def test_a_head_that_drips_is_the_end(impatient_fleet: Fleet, *, behind: bool) -> None:
+    with impatient_fleet.connect() as caller:
+        if behind:
+            caller.send(impatient_fleet.infer(impatient_fleet.nonce()))
             answer = caller.answer()
             assert answer is not None
         caller.send(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
         began = time.monotonic()
-        while not caller.closed_within(0.2):
+        while not caller.closed_within(0.1):
             caller.send(b"X-A: a\r\n")
-            assert time.monotonic() - began < HEAD_TIMEOUT_S + _MARGIN_S
+            assert time.monotonic() - began < _KEEP_ALIVE_S + _MARGIN_S
 
 
 def test_a_body_that_drips_is_waited_for(fleet: Fleet) -> None:
-    """Slow is not stalled: each byte comes in time, and the whole takes longer than the limit."""
+    """Slow is not stalled: each part comes in time, and the whole takes longer than the limit."""
     nonce = fleet.nonce()
-    whole = fleet.infer(nonce)
-    pieces = [whole[place : place + 30] for place in range(0, len(whole), 30)]
-    pause_s = BODY_TIMEOUT_S * 1.2 / len(pieces)
-    head_end = whole.index(b"\r\n\r\n") + 4
+    body = messages.infer_json(nonce, 1.0) + b" " * 2000
+    fields = [*fleet.fields(nonce), messages.JSON_TYPE, b"Content-Length: %d" % len(body)]
     with fleet.connect() as caller:
-        caller.send(whole[:head_end])
-        for byte in range(head_end, len(whole), 10):
-            caller.send(whole[byte : byte + 10])
-            time.sleep(pause_s)
+        caller.send(messages.head("POST", messages.INFER, fields))
+        for part in range(0, len(body), 100):
+            caller.send(body[part : part + 100])
+            time.sleep(BODY_TIMEOUT_S * 1.2 * 100 / len(body))
         answer = caller.answer()
     assert answer is not None
     assert answer.status == 200
     assert nonce.encode() in answer.body
 
 
+def test_a_body_that_drips_too_slowly_is_not_waited_for(fleet: Fleet) -> None:
+    """A byte now and then keeps no place for ever."""
+    with fleet.connect() as caller:
+        caller.send(_upload(fleet, messages.INFER, b"{", messages.JSON_TYPE))
+        began = time.monotonic()
+        while not select.select([caller], [], [], 0.1)[0]:
+            caller.send(b" ")
+            assert time.monotonic() - began < 2 * BODY_TIMEOUT_S + _MARGIN_S
+        answer = caller.answer()
+    assert answer is not None
+    assert answer.status == 408
+
+
 @pytest.fixture
-def crowd(open_fleet: Fleet) -> Iterator[list[Caller]]:
+def crowd() -> Iterator[list[Caller]]:
     callers: list[Caller] = []
     yield callers
     for caller in callers:
@@ -196,22 +234,24 @@ def test_six_hundred_stalled_uploads_are_in_nobodys_way(open_fleet: Fleet, crowd
     assert {end.answer.status if end.answer else 0 for end in ends.values()} == {408}
 
 
-def test_a_thousand_connections_that_say_nothing_are_in_nobodys_way(open_fleet: Fleet, crowd: list[Caller]) -> None:
-    crowd += [open_fleet.connect() for _ in range(1000)]
+def test_a_thousand_connections_that_say_nothing_are_in_nobodys_way(
+    impatient_fleet: Fleet, crowd: list[Caller]
+) -> None:
+    crowd += [impatient_fleet.connect() for _ in range(1000)]
     for _ in range(3):
-        open_fleet.require_own_answers()
-    assert open_fleet.live_s() < 1
-    ends = _ends({str(place): one for place, one in enumerate(crowd)}, within_s=HEAD_TIMEOUT_S + 2 * _MARGIN_S)
+        impatient_fleet.open_victims()
+        assert impatient_fleet.live_s() < 1
+    ends = _ends({str(place): one for place, one in enumerate(crowd)}, within_s=_KEEP_ALIVE_S + 2 * _MARGIN_S)
     assert len(ends) == 1000
 
 
 def test_a_connection_between_two_requests_stays_open(fleet: Fleet) -> None:
-    """Pools of proxies keep theirs for a minute; what a head may take is no limit of it."""
+    """Pools of proxies keep theirs for a minute; what a body may take is no limit of it."""
     first, second = fleet.nonce(), fleet.nonce()
     with fleet.connect() as caller:
         caller.send(fleet.infer(first))
         answer = caller.answer()
-        time.sleep(HEAD_TIMEOUT_S * 1.6)
+        time.sleep(BODY_TIMEOUT_S * 1.2)
         caller.send(fleet.infer(second))
         later = caller.answer()
     assert answer is not None

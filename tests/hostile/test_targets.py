@@ -50,19 +50,20 @@ ODD_TARGETS = {
 
 
 @pytest.mark.parametrize("name", ODD_TARGETS)
-def test_an_odd_target_is_refused_or_not_found(fleet: Fleet, name: str) -> None:
-    nonce = fleet.nonce()
-    outcome = fleet.exchange(_infer(fleet, nonce, ODD_TARGETS[name]))
+def test_an_odd_target_is_refused_or_not_found(open_fleet: Fleet, name: str) -> None:
+    nonce = open_fleet.nonce()
+    outcome = open_fleet.exchange(_infer(open_fleet, nonce, ODD_TARGETS[name]))
     assert len(outcome.answers) == 1
-    assert 400 <= outcome.statuses[0] < 500, outcome.answers[0].body
-    for request in fleet.seen(nonce):
+    cut_off = name == "fragment" and outcome.statuses == [200]  # as servers may that see no fragment
+    assert cut_off or 400 <= outcome.statuses[0] < 500, outcome.answers[0].body
+    for request in open_fleet.seen(nonce):
         assert not {"..", "%00", " ", "\t", "#"} & set(request.target.lower().replace("%2e", ".").split("/"))
         assert request.target.isascii()
 
 
 @pytest.mark.parametrize("method", ["get", "Get", "post", "FOO", "G3T", "A" * 40, "POST!", "PRI", "M-SEARCH", "SOURCE"])
-def test_a_method_that_nobody_knows_is_refused(fleet: Fleet, method: str) -> None:
-    outcome = fleet.exchange(messages.head(method, "/health/live", fleet.credentials()))
+def test_a_method_that_nobody_knows_is_refused(open_fleet: Fleet, method: str) -> None:
+    outcome = open_fleet.exchange(messages.head(method, "/health/live", open_fleet.credentials()))
     assert len(outcome.answers) <= 1
     assert set(outcome.statuses) <= {400, 401, 403, 405, 501}
     assert outcome.answers or not outcome.followed
@@ -115,9 +116,9 @@ def test_head_with_a_body_that_is_a_request(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PUT", "PATCH"])
 @pytest.mark.parametrize("target", ["/health/live", "/v1/perception/nothing", "/nowhere"])
-def test_the_body_of_any_method_is_its_body(fleet: Fleet, method: str, target: str) -> None:
-    nonce = fleet.nonce()
-    fields = fleet.fields(nonce)
-    outcome = fleet.exchange(messages.request(method, target, messages.SMUGGLED, fields))
+def test_the_body_of_any_method_is_its_body(open_fleet: Fleet, method: str, target: str) -> None:
+    nonce = open_fleet.nonce()
+    fields = open_fleet.fields(nonce)
+    outcome = open_fleet.exchange(messages.request(method, target, messages.SMUGGLED, fields))
     assert len(outcome.answers) == 1
     assert outcome.statuses[0] < 500
