@@ -13,15 +13,51 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.settings import Settings
 
 _BACKLOG: Final = 2048
 _MOST_CONNECTIONS: Final = 16_384
+_LAST_S: Final = 5.0
+"""Seconds for what follows the last answer: the application's own shutdown."""
 _HEAD_BUFFER_BYTES: Final = 128 * 1024
 """Above `head_limit_bytes`, so that a head a little too large gets a problem as its answer; hyper refuses larger ones,
 and those of more than 100 fields, with a bare 431."""
+
+
+class RequestTasks:
+    """ASGI layer that knows the tasks of the requests under way: granian waits for them without end when it stops.
+
+    Args:
+        app: the application inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cancelled = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        task = asyncio.current_task()
+        if scope["type"] != "http" or task is None:
+            await self._app(scope, receive, send)
+            return
+        self._tasks.add(task)
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+        finally:
+            self._tasks.discard(task)
+
+    def cancel(self) -> None:
+        """Break all of them off; without a word in the log, as it is known why."""
+        self._cancelled = True
+        for task in self._tasks:
+            task.cancel()
 
 
 class EdgeServer(Server):
@@ -107,7 +143,8 @@ async def serve_until(
         listener: of `bind`; it is the server's from now on.
         grace_s: seconds that answers in flight get to end.
     """
-    server = EdgeServer(app, settings, listener)
+    requests = RequestTasks(app)
+    server = EdgeServer(requests, settings, listener)
     serving, stopping = asyncio.create_task(server.serve()), asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():

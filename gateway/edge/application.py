@@ -228,6 +228,8 @@ class Edge:
             await exchange.write({"type": "http.response.body", "body": b""})
             return
         await exchange.write({"type": "http.response.body", "body": response.body})
+        if exchange.body_pending and problem.status != 408:
+            await _drain(receive)
 
     async def _note_departure(self, exchange: _Exchange) -> None:
         """The server drops what is sent to a caller that is gone; the status is for the log line."""

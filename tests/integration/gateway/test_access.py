@@ -237,7 +237,7 @@ async def test_the_log_says_who_ran_what(client: httpx.AsyncClient, keys: KeySto
 
 
 async def test_without_keys_the_log_is_kept_all_the_same(settings: Settings) -> None:
-    open_to_all = settings.model_copy(update={"api_keys": False, "fleet_token": None})
+    open_to_all = settings.model_copy(update={"api_keys": False})
     async with running(create_app(open_to_all, wire=HttpxWire(httpx.ASGITransport(service())))) as client:
         answer = await client.post(RUN, content=b"scan")
         assert "RateLimit" not in answer.headers

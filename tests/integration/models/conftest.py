@@ -17,6 +17,7 @@ from services.perception.app import create_app as create_perception
 from shared.settings import DOMAINS, Settings
 from tests.integration.gateway.servers import serve
 from tests.support.own_models import SIDE, form, own_card, scale
+from tests.support.serving import fleet_headers
 
 EMPTY_DOMAINS = tuple(domain for domain in DOMAINS if domain != "perception")
 
@@ -91,7 +92,7 @@ def service_without_models() -> FastAPI:
 async def bench(urls: tuple[str, str, str], settings: Settings) -> AsyncIterator[Bench]:
     async with (
         httpx.AsyncClient(base_url=urls[0], timeout=60) as gateway,
-        httpx.AsyncClient(base_url=urls[1], timeout=60) as first,
-        httpx.AsyncClient(base_url=urls[2], timeout=60) as second,
+        httpx.AsyncClient(base_url=urls[1], timeout=60, headers=fleet_headers(settings)) as first,
+        httpx.AsyncClient(base_url=urls[2], timeout=60, headers=fleet_headers(settings)) as second,
     ):
         yield Bench(gateway, (first, second), settings)

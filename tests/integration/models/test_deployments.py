@@ -12,6 +12,7 @@ from services.perception.app import create_app as create_perception
 from tests.integration.gateway.servers import serve
 from tests.integration.models.conftest import Bench, ask, factor
 from tests.support.own_models import endless, form, own_card, scale
+from tests.support.serving import fleet_headers
 
 
 async def test_an_uploaded_model_answers_on_every_replica(bench: Bench) -> None:
@@ -114,7 +115,7 @@ async def test_uploads_come_back_after_a_restart(bench: Bench) -> None:
     await bench.upload(3, "1.1.0")
     await bench.gateway.put("/v1/models/scale/aliases/default", json={"version": "1.0.0"})
     with serve(create_perception(bench.settings)) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, headers=fleet_headers(bench.settings)) as client:
             async with asyncio.timeout(30):
                 while (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from shared.http.fleet import FLEET_TOKEN_HEADER
 from tests.integration.protocol.conftest import Fleet
 from tests.integration.protocol.test_conformance import X, given
+from tests.support.serving import FLEET_TOKEN
 
 Call = Callable[[Any], Any]
 
@@ -245,7 +248,10 @@ LENGTH = "Inference_Header_Content_Length"
         (json.dumps(good(outputs=[{"name": "y", "parameters": 5}])).encode(), {}, 422, "must be an object"),
         (json.dumps(good(parameters=[])).encode(), {}, 422, "must be an object"),
         (json.dumps(good(parameters={"binary_data_output": 1})).encode(), {}, 422, "true or false"),
-        (GOOD, {"Content_Encoding": "deflate"}, 415, "without Content-Encoding"),
+        (GOOD, {"Content_Encoding": "deflate"}, 400, "is not deflate"),
+        (GOOD, {"Content_Encoding": "gzip"}, 400, "is not gzip"),
+        (GOOD, {"Content_Encoding": "br"}, 415, "one of gzip, deflate"),
+        (GOOD, {"Content_Encoding": "gzip, gzip"}, 415, "one of gzip, deflate"),
         (GOOD.replace(b"[2, 4]", b"[2.0, 4]"), {}, 422, "list of sizes"),
         (GOOD.replace(b"[2, 4]", b"[true, 4]"), {}, 422, "list of sizes"),
         (GOOD.replace(b"[2, 4]", b"[-2, 4]"), {}, 422, "list of sizes"),
@@ -300,9 +306,10 @@ def test_a_models_own_error_names_the_inputs_and_no_file(fleet: Fleet, what: str
 
 def test_the_service_itself_says_the_same(fleet: Fleet) -> None:
     """Without the gateway in between."""
-    plain = Plain(fleet.perception_url)
-    status, problem, media_type = plain.ask(b"[]")
-    assert (status, media_type) == (400, "application/problem+json")
-    assert "must be a JSON object" in problem["error"]
-    assert plain.ask(GOOD)[0] == 200
-    plain.close()
+    token = {FLEET_TOKEN_HEADER: FLEET_TOKEN}
+    with closing(Plain(fleet.perception_url)) as plain:
+        status, problem, media_type = plain.ask(b"[]", **token)
+        assert (status, media_type) == (400, "application/problem+json")
+        assert "must be a JSON object" in problem["error"]
+        assert plain.ask(GOOD, **token)[0] == 200
+        assert plain.ask(GOOD)[0] == 401
