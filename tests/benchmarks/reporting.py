@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+if TYPE_CHECKING:  # the memory of the fleet is also measured where nothing but serving is installed
+    import pytest
 
 ROUNDS = int(os.environ.get("FACET_BENCHMARK_ROUNDS", "15"))
 """Interleaved rounds that each candidate is measured in."""
