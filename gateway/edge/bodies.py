@@ -125,19 +125,22 @@ class _Collector:
         if not self._disk.reserve(len(data)):
             raise ServiceUnavailable("The uploads that are under way fill the disk space for them. Try again shortly.")
         self._on_disk += len(data)
-        await anyio.to_thread.run_sync(self._write, data)
+        try:
+            await anyio.to_thread.run_sync(self._write, data)
+        except OSError as error:
+            raise ServiceUnavailable("There is no disk space left for uploads. Try again later.") from error
         self._memory.release(self._held)
         self._held = 0
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None  # noqa: S101 - for the type checker
         self._file.write(data)
+        self._file.flush()
         self._hash.update(data)
 
     def body(self) -> RequestBody:
         if self._file is None:
             return RequestBody(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-        self._file.flush()
         return RequestBody(b"", self._file, self.size, f"sha256:{self._hash.hexdigest()}")
 
     def release(self) -> None:
@@ -150,6 +153,11 @@ class _Collector:
         self.release()
         if self._file is not None:
             self._file.close()
+
+
+def _temporary_file() -> BinaryIO:
+    """A file without a name, which goes with its last handle."""
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 class HeldBody:

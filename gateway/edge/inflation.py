@@ -18,6 +18,8 @@ _INLINE: Final = 16 * 1024
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _ZLIB_HEADER_CHECK: Final = 31
+_HEAD: Final = 2
+"""Bytes that tell zlib's format from the bare one; no body of either is shorter."""
 
 
 def coding_of(values: list[bytes]) -> str | None:
@@ -53,6 +55,7 @@ class Inflater:
         self._coding = coding
         self._stream: Any = None
         self._finished = False
+        self._head = b""
 
     async def pieces(self, data: bytes) -> AsyncIterator[bytes]:
         """What the next bytes of the body inflate to, a mebibyte at a time.
@@ -60,6 +63,9 @@ class Inflater:
         Raises:
             BadRequest: they are not compressed as stated.
         """
+        if self._stream is None and len(data := self._head + data) < _HEAD:
+            self._head = data
+            return
         while data:
             if len(data) <= _INLINE:
                 piece, data = self._inflate(data)
@@ -74,7 +80,7 @@ class Inflater:
         Raises:
             BadRequest: it was.
         """
-        if self._stream is not None and not self._finished:
+        if self._head if self._stream is None else not self._finished:
             raise BadRequest("The compressed body was cut off: it ends in the middle.")
 
     def _inflate(self, data: bytes) -> tuple[bytes, bytes]:
@@ -95,5 +101,5 @@ class Inflater:
     def _window_bits(self, data: bytes) -> int:
         if self._coding == "gzip":
             return _GZIP
-        is_zlib = len(data) > 1 and data[0] & 15 == zlib.DEFLATED and (data[0] << 8 | data[1]) % _ZLIB_HEADER_CHECK == 0
+        is_zlib = data[0] & 15 == zlib.DEFLATED and (data[0] << 8 | data[1]) % _ZLIB_HEADER_CHECK == 0
         return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
