@@ -7,6 +7,7 @@ import hashlib
 import mmap
 import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import anyio.to_thread
@@ -119,7 +120,7 @@ class _Collector:
                 self._held += len(data)
                 self._parts.append(data)
                 return
-            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - closed with the body
+            self._file = _temporary_file(self._folder)
             data = b"".join([*self._parts, data])
             self._parts = []
         if not self._disk.reserve(len(data)):
@@ -155,9 +156,9 @@ class _Collector:
             self._file.close()
 
 
-def _temporary_file() -> BinaryIO:
+def _temporary_file(folder: Path | None) -> BinaryIO:
     """A file without a name, which goes with its last handle."""
-    return cast("BinaryIO", tempfile.TemporaryFile())
+    return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))
 
 
 class HeldBody:

@@ -1,4 +1,4 @@
-"""The order of the edge: key, admission, body, call, entry; what each refusal leaves in the log, and nothing in memory."""
+"""The order of the edge: key, admission, body, call, entry; what refusals leave in the log and not in memory."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ async def test_without_a_body_nothing_is_waited_for(edge: Harness) -> None:
 
 async def test_the_job_of_an_answer_is_logged(edge: Harness) -> None:
     answer = Answer()
-    scope = scope_of(("Host", "localhost"), path=PATH) | {"query_string": b"job"}
+    scope = {**scope_of(("Host", "localhost"), path=PATH), "query_string": b"job"}
     await edge.parts.edge(scope, channel(), answer.send)
     assert (await edge.entry()).job == "/v1/jobs/0198"
 

@@ -1,4 +1,4 @@
-"""Whatever fields a caller sends: what reaches a service is one well-framed request, with nothing of the fleet's own."""
+"""Whatever fields a caller sends: a service gets one well-framed request, with nothing of the fleet's own."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ async def test_where_the_disk_is_used_up_bodies_are_refused() -> None:
 
 
 async def test_a_disk_without_space_is_no_fault_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> BinaryIO:
+    def full(_: Path | None) -> BinaryIO:
         return cast("BinaryIO", Path("/dev/full").open("w+b"))  # the kernel's disk that is always full
 
     monkeypatch.setattr("gateway.edge.bodies._temporary_file", full)

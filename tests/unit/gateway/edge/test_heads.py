@@ -14,7 +14,7 @@ from tests.unit.gateway.edge.channels import scope_of
 
 def check(*headers: tuple[str, str], raw: bytes = b"/x", query: bytes = b"", **changes: Any) -> None:
     limits = {name: changes.pop(name) for name in ("head_limit_bytes", "head_fields_limit") if name in changes}
-    scope = scope_of(*headers) | {"path": "/x", "raw_path": raw, "query_string": query} | changes
+    scope: dict[str, Any] = {**scope_of(*headers), "path": "/x", "raw_path": raw, "query_string": query, **changes}
     check_head(scope, Settings(_env_file=None, **limits))
 
 
@@ -38,7 +38,7 @@ def test_every_byte_of_the_head_counts() -> None:
         ([("a", "")] * 300, {"head_fields_limit": 100}),
     ):
         with pytest.raises(HeadersTooLarge) as caught:
-            check(*headers, head_limit_bytes=limit, **changes)  # type: ignore[arg-type]
+            check(*headers, head_limit_bytes=limit, **changes)
         assert caught.value.status == 431
         assert caught.value.headers["Connection"] == "close"
 
