@@ -151,7 +151,10 @@ async def serve_until(
         stopping.cancel()
         return False
     server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
-    await asyncio.wait([serving], timeout=grace_s)
+    _, unfinished = await asyncio.wait([serving], timeout=grace_s)
+    if unfinished:
+        requests.cancel()
+        await asyncio.wait([serving], timeout=_LAST_S)
     return True
 
 

@@ -222,13 +222,8 @@ class Edge:
         response = problem_response(problem, path=exchange.scope["path"])
         start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
         await exchange.write(start)
-        if exchange.body_pending and problem.status not in {400, 408}:
-            await exchange.write({"type": "http.response.body", "body": response.body, "more_body": True})
-            await _drain(receive)
-            await exchange.write({"type": "http.response.body", "body": b""})
-            return
         await exchange.write({"type": "http.response.body", "body": response.body})
-        if exchange.body_pending and problem.status != 408:
+        if exchange.body_pending and problem.status not in {400, 408}:
             await _drain(receive)
 
     async def _note_departure(self, exchange: _Exchange) -> None:

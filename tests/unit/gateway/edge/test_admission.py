@@ -89,7 +89,7 @@ def test_more_is_tried_after_a_while_and_then_twice_as_much(clock: Clock) -> Non
     assert [len(entered) for entered in grown] == [1, 2, 4, 8]
     answer(admission, FULL, grown[-1][-1])
     clock.now += 1.0
-    assert len(enter(admission, 100)) == 1 + 1, "the place that became free, and one to try"
+    assert len(enter(admission, 100)) == 1, "one to try"
 
 
 def test_a_limit_that_nobody_reaches_is_forgotten(clock: Clock) -> None:

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, cast
 import pytest
 from starlette.types import Message, Receive
 
-from gateway.edge.bodies import NO_BODY, BodyReader, ClientDisconnected, RequestBody
-from shared.problems import ContentTooLarge, Problem, RequestTimeout, ServiceUnavailable
+from gateway.edge.bodies import NO_BODY, BodyReader, RequestBody
+from shared.problems import BadRequest, ContentTooLarge, Problem, RequestTimeout, ServiceUnavailable
 from shared.settings import Settings
 from tests.unit.gateway.edge.channels import channel, scope_of
 
@@ -96,7 +96,7 @@ async def test_where_the_disk_is_used_up_bodies_are_refused() -> None:
 
 async def test_a_disk_without_space_is_no_fault_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: Path | None) -> BinaryIO:
-        return cast("BinaryIO", Path("/dev/full").open("w+b"))  # the kernel's disk that is always full
+        return cast("BinaryIO", Path("/dev/full").open("wb"))  # the kernel's disk that is always full
 
     monkeypatch.setattr("gateway.edge.bodies._temporary_file", full)
     reader = reader_of()
@@ -195,7 +195,7 @@ async def test_a_slow_body_above_the_least_rate_is_taken() -> None:
 @pytest.mark.parametrize("parts", [[], [b"x"], [b"x" * 2000]])
 async def test_who_leaves_leaves_nothing_behind(parts: list[bytes]) -> None:
     reader = reader_of()
-    with pytest.raises(ClientDisconnected):
+    with pytest.raises(BadRequest, match="ended early"):
         await reader.read(scope_of(), channel(*parts, then="leave"))
     assert (reader.memory.used, reader.disk.used) == (0, 0)
 
