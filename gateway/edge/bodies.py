@@ -7,6 +7,7 @@ import hashlib
 import mmap
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -153,7 +154,8 @@ class _Collector:
     def discard(self) -> None:
         self.release()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take
+                self._file.close()
 
 
 def _temporary_file(folder: Path | None) -> BinaryIO:
