@@ -29,8 +29,11 @@ class Compression:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not accepts_gzip(_accept_encoding(scope)):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if not accepts_gzip(_accept_encoding(scope)):
+            await self._app(scope, receive, _varying(send))
             return
         responder = GZipResponder(self._app, _LEAST_BYTES, compresslevel=_LEVEL)
         responder.send = send
@@ -44,6 +47,17 @@ class Compression:
             await way(message)
 
         await self._app(scope, receive, sending)
+
+
+def _varying(send: Send) -> Send:
+    """The same way out; caches are told that other callers may get other bytes."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start" and is_compressible(Headers(raw=message.get("headers", []))):
+            MutableHeaders(scope=message).add_vary_header("Accept-Encoding")
+        await send(message)
+
+    return sending
 
 
 def _accept_encoding(scope: Scope) -> str:

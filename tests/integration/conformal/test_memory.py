@@ -13,7 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
+from shared.http.fleet import FLEET_TOKEN_HEADER
 from tests.integration.conftest import free_port
+from tests.support.serving import FLEET_TOKEN
 
 ROOT = Path(__file__).parents[3]
 ITEMS, CLASSES = 50_000, 1000
@@ -66,6 +68,7 @@ def test_fifty_thousand_times_a_thousand(service: tuple[str, int], tmp_path: Pat
                 f"{url}/v1/uncertainty/calibrations",
                 files={"logits": first, "labels": second},
                 data={"score": score},
+                headers={FLEET_TOKEN_HEADER: FLEET_TOKEN},
                 timeout=300,
             )
         assert answer.status_code == 201, answer.text
