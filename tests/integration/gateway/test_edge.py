@@ -185,11 +185,11 @@ async def test_the_job_of_an_answer_is_logged(edge: Harness) -> None:
 # Who leaves, who does not read.
 
 
-async def test_who_leaves_while_it_sends_is_499_and_asks_no_service(edge: Harness) -> None:
-    assert (await edge.ask(b"half", then="leave", headers={"Content-Length": "100"})).status == 499
+async def test_a_body_that_ends_early_is_400_and_asks_no_service(edge: Harness) -> None:
+    assert (await edge.ask(b"half", then="leave", headers={"Content-Length": "100"})).status == 400
     assert edge.call.scopes == []
     entry = await edge.entry()
-    assert (entry.status, entry.digest, entry.bytes) == (499, "", 0)
+    assert (entry.status, entry.digest, entry.bytes) == (400, "", 0)
 
 
 async def test_who_leaves_while_it_waits_is_499_with_the_digest(edge: Harness) -> None:

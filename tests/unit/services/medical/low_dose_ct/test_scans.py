@@ -111,7 +111,7 @@ async def test_scan_as_picture(client: httpx.AsyncClient) -> None:
         (np.zeros((48, 40)), {}, "/body/file", "square"),
         (np.zeros((1001, 1001)), {}, "/body/file", "at most 1000"),
         (np.zeros((48, 48)), {"phantom": "chest"}, "/body/phantom", "one of the two"),
-        (None, {}, "/body/file", "phantom=chest"),
+        (None, {}, "/body", "phantom=chest"),
         (None, {"phantom": "head"}, "/body/phantom", "chest"),
         (None, {"phantom": "chest", "photons": "0"}, "/body/photons", "greater"),
         (None, {"phantom": "chest", "seed": "-1"}, "/body/seed", "greater"),
