@@ -52,7 +52,7 @@ class Training:
         self.recipe, self.training, self.validation = recipe, training, validation
         self.folder, self.device = folder, device
         self.network = ResNet18(width=WIDTHS[recipe.width]).to(device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.optimiser = torch.optim.SGD(
             self.network.parameters(),
             lr=recipe.learning_rate,
@@ -84,7 +84,7 @@ class Training:
             rate = learning_rate(self.epoch * steps + index, self.recipe, steps=steps * self.recipe.epochs)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            inputs = pictures.to(self.device).contiguous(memory_format=torch.channels_last)
+            inputs = pictures.to(self.device).contiguous(memory_format=torch.contiguous_format)
             loss = functional.cross_entropy(self.network(inputs), classes.to(self.device))
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
