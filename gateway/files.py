@@ -170,6 +170,7 @@ async def _checked(stream: BinaryIO, blob: Blob) -> AsyncIterator[bytes]:
     digest = hashlib.sha256()
     held = b""
     async with _closing(stream):
+        yield b""  # the head, which the server holds back until something follows: this is no 500 any more
         while chunk := await anyio.to_thread.run_sync(stream.read, _CHUNK_BYTES):
             digest.update(chunk)
             if held:

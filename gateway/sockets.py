@@ -196,9 +196,9 @@ class _SocketReply:
 
 def _require_http(response: aiohttp.ClientResponse) -> None:
     """Nobody asked for another protocol (RFC 9110, section 15.2.2)."""
-    if response.status < 200:
+    if response.status < 200 or any(b" " in name or b"\t" in name for name, _ in response.raw_headers):
         response.close()
-        raise BrokenOff(f"status {response.status}")
+        raise BrokenOff(f"status {response.status}, or fields that are none")
 
 
 def _timeouts(request: Onward) -> aiohttp.ClientTimeout:

@@ -32,9 +32,11 @@ def check_head(scope: Scope, settings: Settings) -> None:
     headers = scope["headers"]
     address: bytes = scope.get("raw_path") or scope["path"].encode()
     size = len(address) + len(scope["query_string"])
+    codings = 0
     for name, value in headers:
         size += len(name) + len(value) + _LINE_OVERHEAD
-        if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+        codings += name == b"transfer-encoding"
+        if name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or codings > 1):
             raise NotImplementedHere("Of transfer codings, only chunked is known here.", headers=_CLOSE)
     if size > settings.head_limit_bytes or len(headers) > settings.head_fields_limit:
         raise HeadersTooLarge(

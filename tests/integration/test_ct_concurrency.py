@@ -22,6 +22,7 @@ from services.medical.app import create_app
 from shared.service import ServiceState
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve
+from tests.support.serving import fleet_headers
 from tests.support.tiny_models import release
 
 ROUTE = "/v1/medical/ct/enhancements"
@@ -91,7 +92,7 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     )
     app = create_app(settings)
     with serve(app) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60, headers=fleet_headers(app.state.settings)) as client:
             fleet = Fleet(app, client)
             await until(lambda: bool(fleet.service.models.entries))
             yield fleet

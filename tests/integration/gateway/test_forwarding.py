@@ -70,7 +70,7 @@ def recorder() -> Iterator[Recorder]:
         while data := await reader.read(65536):
             received.extend(data)
             connection.receive_data(data)
-            while (event := connection.next_event()) not in {h11.NEED_DATA, h11.PAUSED}:
+            while (event := connection.next_event()) is not h11.NEED_DATA and event is not h11.PAUSED:
                 if isinstance(event, h11.EndOfMessage):
                     writer.write(OK)
                     await writer.drain()

@@ -168,7 +168,6 @@ ERRORS: dict[str, tuple[Call, int, str]] = {
     "missing input": (missing, 422, "also needs: whole, half"),
     "no inputs": (lambda client: client.infer("times", []), 422, "also needs: x"),
     "batches that differ": (disagreeing, 422, "axis batch has the size 2 in one input and 3"),
-    "compressed": (times(request_compression_algorithm="gzip"), 415, "without Content-Encoding"),
     "shared memory": (with_shared_memory, 422, "Shared memory is not offered"),
     "output in shared memory": (with_output_in_shared_memory, 422, "not offered"),
     "classification": (times(outputs=[InferRequestedOutput("y", class_count=2)]), 422, "not offered"),
