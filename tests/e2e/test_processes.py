@@ -11,10 +11,14 @@ import pytest
 
 from deploy.commands import worker_name
 from services.kinds import KINDS, declared_weights
+from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.jobs.kinds import JobKinds
 from shared.settings import DOMAINS
 from tests.e2e.fleet import Fleet, start_fleet
 from tests.support.processes import family, until
+from tests.support.serving import FLEET_TOKEN
+
+FLEET = {FLEET_TOKEN_HEADER: FLEET_TOKEN}
 
 
 def loads_torch(pid: int) -> bool:
@@ -30,7 +34,7 @@ def test_the_fleet_is_the_one_of_the_design(fleet: Fleet) -> None:
 def test_every_http_process_is_alive_ready_and_documented(fleet: Fleet, name: str) -> None:
     url = fleet.url if name == "gateway" else fleet.facts["services"][name]
     for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json"):
-        assert httpx.get(url + path, trust_env=False, timeout=20).status_code == 200, path
+        assert httpx.get(url + path, trust_env=False, timeout=20, headers=FLEET).status_code == 200, path
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")

@@ -61,9 +61,7 @@ def is_within(inner: ReceivedSpan, outer: ReceivedSpan) -> bool:
 
 def test_gateway_service_and_phases_are_one_trace(caller: httpx.Client, traces: TraceReceiver) -> None:
     trace_id = "1" * 32
-    answer = caller.post(
-        CLASSIFY, params={"secret": "Jane"}, files={"file": ("jane.png", stop_sign())}, headers=headers(trace_id)
-    )
+    answer = caller.post(CLASSIFY, files={"file": ("jane.png", stop_sign())}, headers=headers(trace_id))
     assert answer.status_code == 200
     until(lambda: {"facet-gateway", "facet-perception"} <= {span.service for span in traces.of(trace_id)})
     spans = traces.of(trace_id)
