@@ -91,7 +91,6 @@ CUT_OFF: Final[Mapping[str, Script]] = {
     "chunk-overflow": _says(_head(b"Transfer-Encoding: chunked") + b"1" + b"0" * 16 + b"\r\nok\r\n", closes=True),
     "chunk-over-its-size": _says(_head(b"Transfer-Encoding: chunked") + b"1\r\nok\r\n0\r\n\r\n", closes=True),
     "endless-extension": _repeats(_head(b"Transfer-Encoding: chunked") + b"2;a=", b"a" * 65_536, times=200),
-    "endless-trailer": _repeats(_head(b"Transfer-Encoding: chunked") + b"0\r\nX-A: ", b"a" * 65_536, times=20),
 }
 """What may be known as no answer too late, when its beginning is sent: then the caller's connection is closed."""
 

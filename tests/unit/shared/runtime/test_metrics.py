@@ -62,16 +62,16 @@ async def test_queues_are_read_and_refusals_counted() -> None:
     QueueMetrics(registry).watch(lambda: {KEY: [batcher]}, {})
     running = asyncio.create_task(batcher.infer(row(1)))
     await asyncio.to_thread(gate.entered.wait)
-    late = asyncio.create_task(batcher.infer(row(2), deadline_s=0.01))
+    late = asyncio.create_task(batcher.infer(row(2), deadline_s=0.3))
     waits = asyncio.create_task(batcher.infer(row(3)))
     await asyncio.sleep(0.05)
     assert of_model(registry, "facet_batch_waiting") == 2
     with pytest.raises(ServiceUnavailable):
         await batcher.infer(row(4))
-    gate.open.set()
-    await asyncio.gather(running, waits)
     with pytest.raises(GatewayTimeout):
         await late
+    gate.open.set()
+    await asyncio.gather(running, waits)
     await batcher.close()
     assert of_model(registry, "facet_batch_waiting") == 0
     assert of_model(registry, "facet_batch_rejected_total", reason="queue_full") == 1
