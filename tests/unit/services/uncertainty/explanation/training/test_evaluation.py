@@ -49,7 +49,7 @@ def _attacked(method: Method) -> Any:
     return pytest.param(method, marks=marks)
 
 
-@pytest.mark.parametrize("method", map(_attacked, ATTACKED))
+@pytest.mark.parametrize("method", [_attacked(method) for method in ATTACKED])
 def test_an_attack_stays_within_its_budget_and_comes_nearer(method: Method) -> None:
     _, model = sign_classifier()
     network, normalise = read_network(model), _normaliser(model)
