@@ -32,12 +32,13 @@ def check_head(scope: Scope, settings: Settings) -> None:
     headers = scope["headers"]
     address: bytes = scope.get("raw_path") or scope["path"].encode()
     size = len(address) + len(scope["query_string"])
-    codings = 0
+    codings: list[bytes] = []
     for name, value in headers:
         size += len(name) + len(value) + _LINE_OVERHEAD
-        codings += name == b"transfer-encoding"
-        if name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or codings > 1):
-            raise NotImplementedHere("Of transfer codings, only chunked is known here.", headers=_CLOSE)
+        if name == b"transfer-encoding":
+            codings.append(value.strip().lower())
+    if codings not in ([], [b"chunked"]):
+        raise NotImplementedHere("Of transfer codings, only chunked is known here, once.", headers=_CLOSE)
     if size > settings.head_limit_bytes or len(headers) > settings.head_fields_limit:
         raise HeadersTooLarge(
             f"The head of the request has {size} bytes and {len(headers)} fields; at most "

@@ -141,6 +141,8 @@ async def test_one_request_with_nothing_of_the_fleets_own(
     assert not any(
         FORGED in value for name in (OWN & found.keys()) - {"x-forwarded-host", "forwarded"} for value in found[name]
     )
+    assert [value.partition(";host=")[0] for value in found["forwarded"]] == ['for="127.0.0.1";proto=http']
+    assert len(found.get("x-forwarded-host", [])) <= 1
     assert found["facet-fleet-token"] == ["secret"]
     assert (found["facet-caller"], found["x-request-id"]) == (["anonymous"], ["request-1"])
     assert found["host"] == [recorder.url.partition("://")[2]]
