@@ -52,10 +52,6 @@ _LARGEST_ANSWER = 64 * 1024 * 1024
 _IN_MEMORY = 1024 * 1024
 
 
-def _open_spool() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(_IN_MEMORY)
-
-
 @dataclass(slots=True)
 class _Recording:
     """An answer, held back until it is stored: on disk beyond a mebibyte. Too large a one is passed on, not stored."""
