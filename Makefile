@@ -25,7 +25,7 @@ BENCH := $(VENV)/.installed-bench
 FUZZ := .venv-fuzz/bin/schemathesis
 # So do the libraries that conformal prediction is compared with; see its requirements.
 ORACLES := .venv-oracles/.installed
-ORACLE_INPUTS := services/uncertainty/conformal/training/oracles-requirements.txt
+ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving chaos fuzz demo picture \
@@ -96,10 +96,10 @@ evaluate-explanations: $(DEV) ## Measure every explanation method; writes report
 	$(BIN)/python -m services.uncertainty.explanation.training evaluate $(ARGS)
 
 evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and tables; writes report.md beside the code
-	$(BIN)/python -m services.uncertainty.conformal.training evaluate $(ARGS)
+	$(BIN)/python -m services.uncertainty.conformal.evaluation evaluate $(ARGS)
 
-compare-conformal: $(ORACLES) ## Compare with TorchCP, MAPIE and crepes in an environment of their own; writes oracles.json
-	.venv-oracles/bin/python -m services.uncertainty.conformal.training.oracles
+compare-conformal: $(ORACLES) ## Compare with TorchCP, MAPIE and crepes in an environment of their own; writes classification.json
+	.venv-oracles/bin/python -m services.uncertainty.conformal.evaluation.reference_comparison
 
 picture: $(SERVING) ## Draw the README's picture with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from services.uncertainty.conformal.resources import closing_resources, conformal_resources
-from services.uncertainty.conformal.routes import routers as conformal
+from services.uncertainty.conformal.http.resources import closing_resources, conformal_resources
+from services.uncertainty.conformal.http.routes import routers as conformal
 from services.uncertainty.explanation.explainers import Explainers
 from services.uncertainty.explanation.routes import router as explanation
 from shared.service import create_service

@@ -7,7 +7,7 @@ from shared.jobs.kinds import JobKind
 MODEL_CALIBRATION = JobKind(
     name="uncertainty.calibrations",
     queue="uncertainty.onnx",
-    function="services.uncertainty.conformal.jobs:calibrate_on_model",
+    function="services.uncertainty.conformal.application.jobs:calibrate_on_model",
     title="Calibrate a classifier of the fleet on labelled pictures",
     time_limit_s=1800,
     cancel_bound_s=60,

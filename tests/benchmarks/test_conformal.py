@@ -18,7 +18,7 @@ from tests.benchmarks.reporting import ROUNDS, show
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("FACET_ORACLES", ROOT / ".venv-oracles")) / "bin" / "python"
-WORKER = "services.uncertainty.conformal.training.oracle_worker"
+WORKER = "services.uncertainty.conformal.evaluation.reference_comparison.timed_worker"
 
 OURS = "facet2"
 NAMES = {"facet2": "Facet, 2 threads", "facet1": "Facet, 1 thread", "torchcp": "TorchCP 1.2.1", "mapie": "MAPIE 1.6.0"}

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from services.uncertainty.app import create_app
-from services.uncertainty.conformal.bands import around_quantiles
-from services.uncertainty.conformal.calibration import calibrate, class_conditional
-from services.uncertainty.conformal.randomness import Purpose, uniforms
-from services.uncertainty.conformal.scores import APS, THR
+from services.uncertainty.conformal.methods.calibration import calibrate, class_conditional
+from services.uncertainty.conformal.methods.interval_bands import around_quantiles
+from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
+from services.uncertainty.conformal.methods.scores import APS, THR
 from shared.settings import Settings
 from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
 from tests.support.serving import running
-from tests.unit.services.uncertainty.conformal.naive import quantile
+from tests.unit.services.uncertainty.conformal.methods.naive import quantile
 
 
 async def test_thresholds_are_the_order_statistic(client: httpx.AsyncClient) -> None:

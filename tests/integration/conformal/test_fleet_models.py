@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import pytest
 
-from services.uncertainty.conformal.fitting import Items, fit_items
-from services.uncertainty.conformal.fleet_models import classified, fleet_client
-from services.uncertainty.conformal.kept import make_entry
-from services.uncertainty.conformal.resources import records
-from services.uncertainty.conformal.schemas import ClassificationOptions
+from services.uncertainty.conformal.application.calibration_fit import Items, fit_items
+from services.uncertainty.conformal.application.fleet_models import classified, fleet_client
+from services.uncertainty.conformal.http.resources import records
+from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions
+from services.uncertainty.conformal.storage.calibration_entries import make_entry
 from shared.jobs.connection import api_client
 from shared.jobs.identifiers import new_job_id
 from shared.settings import Settings

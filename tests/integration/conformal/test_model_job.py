@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
-from services.uncertainty.conformal.fleet_models import classified, fleet_client
+from services.uncertainty.conformal.application.fleet_models import classified, fleet_client
 from shared.jobs.records import JobStatus
 from shared.jobs.store import open_job_store
 from shared.settings import Settings

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from services.uncertainty.conformal.levels import Level, exact_level
+from services.uncertainty.conformal.methods.levels import Level, exact_level
 from services.uncertainty.conformal.training.soft_sorting import soft_quantile
 from services.uncertainty.conformal.training.torch_scores import log_scores, of_labels
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from services.uncertainty.conformal.levels import Level, conformal_rank
+from services.uncertainty.conformal.methods.levels import Level, conformal_rank
 
 
 def soft_permutation(values: Tensor, temperature: float) -> Tensor:

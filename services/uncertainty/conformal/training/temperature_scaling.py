@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.uncertainty.conformal.levels import Level
+from services.uncertainty.conformal.methods.levels import Level
 from services.uncertainty.conformal.training.soft_sorting import soft_quantile
 from services.uncertainty.conformal.training.torch_scores import aps_scores, of_labels
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from services.uncertainty.conformal.levels import conformal_quantile
-from services.uncertainty.conformal.scores import APS, THR, Transform
+from services.uncertainty.conformal.methods.levels import conformal_quantile
+from services.uncertainty.conformal.methods.scores import APS, THR, Transform
 from services.uncertainty.conformal.training.size_training import (
     SCPO,
     ConfTr,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.uncertainty.conformal.levels import conformal_quantile
-from services.uncertainty.conformal.scores import APS
+from services.uncertainty.conformal.methods.levels import conformal_quantile
+from services.uncertainty.conformal.methods.scores import APS
 from services.uncertainty.conformal.training.discriminative import OrderPreservingAdapter, discriminative_loss
 from services.uncertainty.conformal.training.temperature_scaling import (
     LOWEST,

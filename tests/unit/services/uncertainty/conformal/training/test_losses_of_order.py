@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from services.uncertainty.conformal.evaluation.synthetic_experiments import with_holes
 from services.uncertainty.conformal.training.interval_losses import pinball_loss, r2ccp_loss
 from services.uncertainty.conformal.training.ordinal import Activation, UnimodalHead
-from services.uncertainty.conformal.training.toy_experiments import with_holes
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

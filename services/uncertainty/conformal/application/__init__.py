@@ -1,0 +1,1 @@
+"""The use cases: fit a calibration, predict, evaluate, stream, monitor, control risks."""

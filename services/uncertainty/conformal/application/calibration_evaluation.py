@@ -1,0 +1,285 @@
+"""What sets and intervals are worth on labelled items, with exact intervals of every share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.uncertainty.conformal.application.calibration_fit import Items
+from services.uncertainty.conformal.application.calibration_summaries import number
+from services.uncertainty.conformal.application.prediction import (
+    draws_of,
+    p_values_of,
+    predicted_intervals,
+    predicted_sets,
+)
+from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
+from services.uncertainty.conformal.charts import Bar, Curve, Plot, opened
+from services.uncertainty.conformal.methods import metrics
+from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.coverage_distribution import binomial_interval, hits_interval, hits_p_value
+from services.uncertainty.conformal.methods.efficiency_criteria import criteria
+from services.uncertainty.conformal.methods.interval_scores import winkler_scores
+from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
+from services.uncertainty.conformal.methods.worst_slab_coverage import worst_slab_coverage
+from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
+from services.uncertainty.conformal.schemas.evaluations import (
+    ClassificationMetrics,
+    Coverage,
+    EvaluationAnswer,
+    EvaluationOptions,
+    Picture,
+    RegressionMetrics,
+    StratumCoverage,
+)
+from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
+
+TENTHS = 10
+SHOWN_SIZES = 60
+"""Bars of a histogram of sizes; more sizes share bars."""
+CRITERIA_LIMIT = 10_000_000
+"""Most p-values that the criteria are computed of."""
+SLAB_ITEMS = 4
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An answer and what is drawn of it.
+
+    Attributes:
+        answer: in numbers.
+        sizes: size of each set or length of each interval, (N,).
+        most: largest possible size, None for lengths.
+    """
+
+    answer: EvaluationAnswer
+    sizes: NDArray[np.float64]
+    most: int | None
+
+    def plot(self, picture: Picture) -> Plot:
+        """The picture that was asked for."""
+        return _coverage_plot(self.answer) if picture is Picture.COVERAGE else _size_plot(self)
+
+
+def evaluate_sets(
+    entry: Entry,
+    calibration: AnyCalibration,
+    items: Items,
+    options: EvaluationOptions,
+    features: NDArray[np.float64] | None,
+) -> Evaluated:
+    """Metrics of the sets of labelled items.
+
+    Args:
+        entry: what is known of the calibration.
+        calibration: itself.
+        items: with labels.
+        options: level and draws.
+        features: (N, F) for the worst slab, if any.
+    """
+    alpha = options.alpha or entry.options.alpha[0]
+    asked = PredictionOptions(seed=options.seed, first_item=options.first_item, force_top1=options.force_top1)
+    labels = items.labels if items.labels is not None else np.empty(0, np.int64)
+    sets = predicted_sets(calibration, items, asked, [alpha]).sets[0]
+    covered = metrics.hits(sets, labels)
+    found = _metrics(sets, items, labels, alpha).model_copy(
+        update={
+            "worst_slab_coverage": _slab(features, covered, options.seed),
+            "criteria": _criteria(calibration, items, asked, labels, alpha),
+        }
+    )
+    answer = EvaluationAnswer(
+        calibration=entry.answer.id,
+        version=entry.answer.version,
+        model=entry.answer.model,
+        alpha=alpha,
+        coverage=_coverage(covered, _marginal_count(calibration), alpha, filled=options.force_top1),
+        classification=found,
+        warnings=entry.answer.warnings,
+    )
+    return Evaluated(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
+
+
+def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], alpha: float) -> ClassificationMetrics:
+    """What the sets and the labels alone tell."""
+    single = metrics.singletons(sets, labels)
+    sizes = sets.sum(axis=1)
+    plain = items.name != "features"
+    return ClassificationMetrics(
+        average_size=metrics.average_size(sets),
+        size_histogram=metrics.size_histogram(sets).tolist(),
+        empty=int((sizes == 0).sum()),
+        full=int((sizes == sets.shape[1]).sum()),
+        singleton_rate=single.rate,
+        singleton_right=single.right,
+        singleton_accuracy=single.accuracy,
+        macro_coverage=metrics.macro_coverage(sets, labels),
+        coverage_gap=metrics.coverage_gap(sets, labels, alpha),
+        violated_classes=metrics.violated_classes(sets, labels, alpha),
+        size_stratified_violation=metrics.size_stratified_violation(sets, labels, alpha),
+        difficulty_violation=metrics.difficulty_violation(items.inputs, sets, labels, alpha) if plain else None,
+        worst_slab_coverage=None,
+        by_size=_by_size(sets, labels),
+        by_class=_by_class(sets, labels),
+        criteria=None,
+    )
+
+
+def evaluate_intervals(
+    entry: Entry, calibration: RegressionCalibration, points: Points, options: EvaluationOptions
+) -> Evaluated:
+    """Metrics of the intervals of points with targets; arguments as of `evaluate_sets`."""
+    alpha = options.alpha or entry.options.alpha[0]
+    targets = points.targets if points.targets is not None else np.empty(0)
+    intervals = predicted_intervals(calibration, points, [alpha])[0]
+    covered = intervals.contain(targets)
+    lengths = intervals.lengths
+    winkler = None if intervals.empty.any() else winkler_scores(intervals.lower, intervals.upper, targets, alpha)
+    found = RegressionMetrics(
+        average_length=number(float(lengths.mean())),
+        median_length=number(float(np.median(lengths))),
+        unbounded=int(intervals.unbounded.sum()),
+        empty=int(intervals.empty.sum()),
+        mean_winkler_score=None if winkler is None else number(float(winkler.mean())),
+        by_length=_by_length(intervals, covered),
+    )
+    tail = calibration.tails[0]
+    plain = len(tail.cells) == 1 and not tail.weighted and not calibration.asymmetric
+    answer = EvaluationAnswer(
+        calibration=entry.answer.id,
+        version=entry.answer.version,
+        model=entry.answer.model,
+        alpha=alpha,
+        coverage=_coverage(covered, tail.cells[0].scores.size if plain else None, alpha),
+        regression=found,
+        warnings=[*crossed_warnings(points.band), *entry.answer.warnings],
+    )
+    return Evaluated(answer, lengths, None)
+
+
+def _marginal_count(calibration: Kept) -> int | None:
+    """n, where all items share a threshold, so that the law of hits is known."""
+    if isinstance(calibration, Calibration) and calibration.taxonomy.cells == 1:
+        return len(calibration.cells.scores)
+    return None
+
+
+def _coverage(covered: NDArray[np.bool_], count: int | None, alpha: float, *, filled: bool = False) -> Coverage:
+    hits, items = int(covered.sum()), len(covered)
+    lawful = count is not None and not filled
+    return Coverage(
+        covered=hits,
+        items=items,
+        coverage=hits / items,
+        interval=binomial_interval(hits, items),
+        expected_hits=hits_interval(count, alpha, items) if lawful and count is not None else None,
+        p_value=hits_p_value(hits, count, alpha, items) if lawful and count is not None else None,
+    )
+
+
+def _stratum(name: str, covered: NDArray[np.bool_], sizes: NDArray[np.float64]) -> StratumCoverage:
+    items = len(covered)
+    if not items:
+        return StratumCoverage(name=name, items=0, coverage=None, interval=None, mean_size=None)
+    hits = int(covered.sum())
+    return StratumCoverage(
+        name=name,
+        items=items,
+        coverage=hits / items,
+        interval=binomial_interval(hits, items),
+        mean_size=number(float(sizes.mean())),
+    )
+
+
+def _by_size(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
+    covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1)
+    found = []
+    for first, last in metrics.SIZE_STRATA:
+        inside = (sizes >= first) & (sizes <= (math.inf if last is None else last))
+        name = f"size {first} or more" if last is None else f"size {first} to {last}"
+        found.append(_stratum(name, covered[inside], sizes[inside].astype(np.float64)))
+    return found
+
+
+def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
+    covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1).astype(np.float64)
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(sets.shape[1] + 1))
+    parts = [order[ends[label] : ends[label + 1]] for label in range(sets.shape[1])]
+    return [_stratum(f"class {label}", covered[part], sizes[part]) for label, part in enumerate(parts)]
+
+
+def _by_length(intervals: Intervals, covered: NDArray[np.bool_]) -> list[StratumCoverage]:
+    order = np.argsort(intervals.lengths, kind="stable")
+    parts = np.array_split(order, min(TENTHS, len(order)))
+    return [_stratum(f"tenth {index + 1}", covered[part], intervals.lengths[part]) for index, part in enumerate(parts)]
+
+
+def _slab(features: NDArray[np.float64] | None, covered: NDArray[np.bool_], seed: int) -> float | None:
+    if features is None or len(covered) < SLAB_ITEMS:
+        return None
+    return worst_slab_coverage(features, covered, seed=seed % 2**63)
+
+
+def _criteria(
+    calibration: AnyCalibration,
+    items: Items,
+    asked: PredictionOptions,
+    labels: NDArray[np.int64],
+    alpha: float,
+) -> dict[str, float] | None:
+    if isinstance(calibration, RankCalibration) or items.inputs.size > CRITERIA_LIMIT:
+        return None
+    draws = draws_of(calibration, len(items.inputs), asked)
+    return asdict(criteria(p_values_of(calibration, items, asked, draws), labels, alpha))
+
+
+def _coverage_plot(answer: EvaluationAnswer) -> Plot:
+    """How many classes (or tenths of length) have which coverage."""
+    found = answer.classification
+    strata: Sequence[StratumCoverage] = (
+        found.by_class if found else answer.regression.by_length if answer.regression else ()
+    )
+    shares = [one.coverage for one in strata if one.coverage is not None]
+    counts, edges = np.histogram(shares, bins=20, range=(0, 1))
+    top = float(counts.max(initial=1)) * 1.1
+    wanted = 1 - answer.alpha
+    what = "classes" if found else "tenths of interval length"
+    return Plot(
+        title=f"Coverage of {what}: {answer.coverage.coverage:.3f} of all items at alpha {answer.alpha:g}",
+        x_label=f"coverage; dashed: 1 - alpha = {wanted:g}",
+        y_label=what,
+        x_range=(0, 1),
+        y_range=(0, top),
+        bars=[Bar(float(edges[index]), float(edges[index + 1]), float(count)) for index, count in enumerate(counts)],
+        curves=[Curve([(wanted, 0), (wanted, top)], dashed=True)],
+    )
+
+
+def _size_plot(evaluated: Evaluated) -> Plot:
+    """How many sets have which size, or intervals which length."""
+    sizes = evaluated.sizes[np.isfinite(evaluated.sizes)]
+    if evaluated.most is not None:
+        largest = int(sizes.max(initial=1))
+        edges = np.arange(-0.5, largest + 1) if largest < SHOWN_SIZES else np.linspace(-0.5, largest + 0.5, SHOWN_SIZES)
+    else:
+        low, high = float(sizes.min(initial=0)), float(sizes.max(initial=0))
+        edges = np.linspace(*opened(low, high), 31)
+    counts, _ = np.histogram(sizes, bins=edges)
+    what = "sets" if evaluated.most is not None else "intervals"
+    label = "labels in the set" if evaluated.most is not None else "length"
+    mean = f"{sizes.mean():.3g}" if len(sizes) else "none finite"
+    return Plot(
+        title=f"Size of {what} at alpha {evaluated.answer.alpha:g}: mean {mean}",
+        x_label=label,
+        y_label=what,
+        x_range=(float(edges[0]), float(edges[-1])),
+        y_range=(0, float(counts.max(initial=1)) * 1.1),
+        bars=[Bar(float(edges[index]), float(edges[index + 1]), float(count)) for index, count in enumerate(counts)],
+    )

@@ -1,0 +1,291 @@
+"""Calibrating a classifier on posted arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.uncertainty.conformal.application import guarantees
+from services.uncertainty.conformal.application.calibration_summaries import cells_of, levels_of, too_small
+from services.uncertainty.conformal.application.score_options import make_score, read_training
+from services.uncertainty.conformal.application.validation import (
+    check_count,
+    check_labels,
+    check_scores,
+    check_weights,
+    whole,
+)
+from services.uncertainty.conformal.http.request_parsing import Posted
+from services.uncertainty.conformal.methods.calibration import Calibration, by_groups, calibrate, class_conditional
+from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
+from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
+from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
+from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.scores import KNN, Inputs, Score, Values
+from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration, calibrate_weighted
+from services.uncertainty.conformal.schemas.calibrations import (
+    CellSummary,
+    ClassificationOptions,
+    LevelSummary,
+    Method,
+    ScoreName,
+)
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from shared.problems import field_problem
+
+ARRAYS: Final[Mapping[str, str]] = {
+    "logits": "Logits (N, K); or probabilities",
+    "probabilities": "Probabilities (N, K), rows adding up to 1",
+    "labels": "True classes (N,), 0 to K - 1",
+    "groups": "method group: a group of each item, (N,)",
+    "weights": "method weighted: a positive weight of each item, (N,)",
+    "features": "score knn: features (N, F), in place of logits",
+    "training_features": "score knn: features (T, F) of training items that do not calibrate",
+    "training_labels": "score knn: their classes (T,)",
+}
+
+_UNCLUSTERED: Final = (
+    "There were too few examples of each class to cluster any; this is plain split conformal prediction. Give clusters "
+    "and cluster_share, or more items."
+)
+
+SIZED_ITEMS: Final = 2000
+"""Most calibration items that the expected size is measured on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A calibration with what is said of it.
+
+    Attributes:
+        calibration: to predict with.
+        inputs: what predictions take: logits, probabilities, features, or the arrays of a band.
+        count: items that were posted.
+        classes: K, None for regression.
+        cells, levels: summaries.
+        data_digest: sha256 of the posted arrays.
+        guarantee: in words.
+        warnings: what whoever uses it should know.
+    """
+
+    calibration: AnyCalibration | RegressionCalibration
+    inputs: str
+    count: int
+    classes: int | None
+    cells: list[CellSummary]
+    levels: list[LevelSummary]
+    data_digest: str
+    guarantee: str
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def effective_count(self) -> float:
+        """Equal weights that say as much as the items."""
+        if isinstance(self.calibration, WeightedCalibration):
+            return self.calibration.effective_size
+        if isinstance(self.calibration, RegressionCalibration):
+            return sum(cell.effective_count for cell in self.calibration.tails[0].cells)
+        return float(self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """Checked arrays of a classifier's items.
+
+    Attributes:
+        name: which inputs: logits, probabilities or features.
+        inputs: (N, K) or (N, F).
+        labels: (N,), None where they are not known.
+        groups: (N,), None where there are none.
+        weights: (N,), None where there are none.
+    """
+
+    name: str
+    inputs: Inputs
+    labels: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
+    weights: Values | None = None
+
+
+def fit_classification(posted: Posted, options: ClassificationOptions) -> Fitted:
+    """Calibrate on what was posted.
+
+    Raises:
+        UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
+    """
+    posted.refuse_others(ARRAYS)
+    knn = read_training(posted) if options.score is ScoreName.KNN else None
+    items = read_items(posted, "features" if knn else None, classes=knn[2] if knn else None, labelled=True)
+    return fit_items(items, options, knn)
+
+
+def fit_items(
+    items: Items, options: ClassificationOptions, knn: tuple[Values, NDArray[np.int64], int] | None = None
+) -> Fitted:
+    """Calibrate on checked items with labels; KNN needs training features, their labels and the number of classes."""
+    _check_method(items, options)
+    score = make_score(options, items.name, knn)
+    count = len(items.inputs)
+    draws = uniforms(options.seed, np.arange(count), Purpose.CALIBRATION) if score.is_randomised else None
+    try:
+        calibration = _calibrate(score, items, options, draws)
+        cells = cells_of(calibration, options)
+        sizes = _sizes(calibration, items, options, draws)
+    except ValueError as error:
+        raise field_problem(f"/body/{items.name}", f"{error}.") from None
+    return Fitted(
+        calibration=calibration,
+        inputs=items.name,
+        count=count,
+        classes=score.classes_of(items.inputs),
+        cells=cells,
+        levels=levels_of(options.alpha, cells, sizes),
+        data_digest=digest_of_arrays(vars_of(items) | _training_arrays(score)),
+        guarantee=guarantees.of_classification(options.method, exact=_is_exact(score)),
+        warnings=too_small(cells) + _cluster_warnings(calibration, options),
+    )
+
+
+def read_items(posted: Posted, name: str | None, *, classes: int | None, labelled: bool) -> Items:
+    """Arrays of a classifier's items, checked.
+
+    Args:
+        posted: the request.
+        name: which inputs have to be there; logits or probabilities, whichever is, where None.
+        classes: K, the width of the inputs where None.
+        labelled: labels have to be there.
+    """
+    name = name or _either(posted)
+    array = posted.needed(name, dimensions=2)
+    pointer = f"/body/{name}"
+    if name == "features":
+        inputs = check_scores(np.atleast_2d(array), pointer, probabilities=False) if array.shape[1] > 1 else array
+    else:
+        inputs = check_scores(array, pointer, probabilities=name == "probabilities")
+    count, known = len(inputs), classes or inputs.shape[1]
+    labels = posted.needed("labels") if labelled else posted.numbers("labels")
+    groups, weights = posted.numbers("groups"), posted.numbers("weights")
+    if groups is not None:
+        check_count(groups, "/body/groups", count)
+    return Items(
+        name=name,
+        inputs=inputs.astype(np.float64) if inputs.dtype.kind != "f" else inputs,
+        labels=None if labels is None else check_labels(labels, "/body/labels", count=count, classes=known),
+        groups=None if groups is None else whole(groups, "/body/groups"),
+        weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
+    )
+
+
+def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """sha256 over names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def vars_of(items: Items) -> dict[str, NDArray[Any]]:
+    """The arrays of items by name."""
+    found = {items.name: items.inputs, "labels": items.labels, "groups": items.groups, "weights": items.weights}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def _either(posted: Posted) -> str:
+    given = [name for name in ("logits", "probabilities") if posted.has(name)]
+    if len(given) != 1:
+        raise field_problem("/body/logits", "Logits or probabilities are needed, one of the two.")
+    return given[0]
+
+
+def _training_arrays(score: Score) -> dict[str, NDArray[Any]]:
+    return {"training_features": score.features, "training_labels": score.labels} if isinstance(score, KNN) else {}
+
+
+def _check_method(items: Items, options: ClassificationOptions) -> None:
+    for name, method in (("groups", Method.GROUP), ("weights", Method.WEIGHTED)):
+        given = getattr(items, name) is not None
+        if given and options.method is not method:
+            raise field_problem(f"/body/{name}", f"These are used by the method {method} only.")
+        if not given and options.method is method:
+            raise field_problem(f"/body/{name}", f"The method {method} needs them.")
+
+
+def _calibrate(score: Score, items: Items, options: ClassificationOptions, draws: Values | None) -> AnyCalibration:
+    labels = items.labels if items.labels is not None else np.empty(0, np.int64)
+    classes = score.classes_of(items.inputs)
+    match options.method:
+        case Method.CLUSTERED:
+            plan = None
+            if options.clusters is not None and options.cluster_share is not None:
+                plan = ClusterPlan(clusters=options.clusters, share=options.cluster_share)
+            level = options.alpha[0]
+            return calibrate_clustered(score, items.inputs, labels, level, seed=options.seed, numbers=draws, plan=plan)
+        case Method.WEIGHTED if items.weights is not None:
+            return calibrate_weighted(score, items.inputs, labels, items.weights, uniforms=draws)
+        case Method.RC3P:
+            return calibrate_ranks(score, items.inputs, labels, uniforms=draws)
+        case Method.CLASS:
+            return calibrate(score, items.inputs, labels, uniforms=draws, taxonomy=class_conditional(classes))
+        case Method.GROUP if items.groups is not None:
+            taxonomy = by_groups(items.groups, classes, with_labels=options.with_labels)
+            return calibrate(score, items.inputs, labels, uniforms=draws, taxonomy=taxonomy, groups=items.groups)
+        case _:
+            return calibrate(score, items.inputs, labels, uniforms=draws)
+
+
+def _sizes(
+    calibration: AnyCalibration, items: Items, options: ClassificationOptions, draws: Values | None
+) -> list[float | None]:
+    """Mean set size at each level on evenly spaced calibration items."""
+    chosen = np.unique(np.linspace(0, len(items.inputs) - 1, min(SIZED_ITEMS, len(items.inputs))).astype(np.int64))
+    few = Items(
+        name=items.name,
+        inputs=items.inputs[chosen],
+        groups=None if items.groups is None else items.groups[chosen],
+        weights=None if items.weights is None else items.weights[chosen],
+    )
+    numbers = None if draws is None else draws[chosen]
+    return [float(sets_of(calibration, few, alpha, numbers).sum(axis=1).mean()) for alpha in options.alpha]
+
+
+def sets_of(calibration: AnyCalibration, items: Items, alpha: float, draws: Values | None) -> NDArray[np.bool_]:
+    """The sets (N, K) of items at a level.
+
+    Raises:
+        UnprocessableContent: groups or weights are missing, or are not used.
+    """
+    require_side_arrays(calibration, items)
+    if isinstance(calibration, Calibration):
+        return calibration.sets(items.inputs, alpha, uniforms=draws, groups=items.groups)
+    if isinstance(calibration, WeightedCalibration) and items.weights is not None:
+        return calibration.sets(items.inputs, alpha, weights=items.weights, uniforms=draws)
+    return calibration.sets(items.inputs, alpha, uniforms=draws)  # type: ignore[call-arg]
+
+
+def require_side_arrays(calibration: AnyCalibration, items: Items) -> None:
+    """Refuse groups or weights that are missing or superfluous."""
+    grouped = isinstance(calibration, Calibration) and calibration.taxonomy.name == "group"
+    for name, used in (("groups", grouped), ("weights", isinstance(calibration, WeightedCalibration))):
+        if used != (getattr(items, name) is not None):
+            said = "This calibration needs them for each item." if used else "This calibration uses none."
+            raise field_problem(f"/body/{name}", said)
+
+
+def _is_exact(score: Score) -> bool:
+    """Whether ties have probability zero for continuous inputs: not so where ranks alone count."""
+    return score.is_randomised or score.name in {"thr", "margin", "knn"}
+
+
+def _cluster_warnings(calibration: AnyCalibration, options: ClassificationOptions) -> list[str]:
+    if options.method is not Method.CLUSTERED or not isinstance(calibration, Calibration):
+        return []
+    if calibration.taxonomy.cells > 1:
+        return []
+    return [_UNCLUSTERED]

@@ -1,0 +1,66 @@
+"""What a calibration promises, in words; the precision of the papers, none of their symbols without a meaning."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.uncertainty.conformal.schemas.calibrations import Method
+
+_MARGINAL: Final = (
+    "If calibration and test items are exchangeable, a set of level alpha holds the true label with probability of at "
+    "least 1 - alpha{upper}. The probability is over the draw of calibration and test items: it is not conditional on "
+    "an item, on a class or on this calibration, whose own coverage lies in the band given (95 %)."
+)
+_UPPER: Final = " and of at most 1 - alpha + 1/(n + 1)"
+
+_METHODS: Final = {
+    Method.SPLIT: "",
+    Method.CLASS: " The same holds within each class, with the n of the class.",
+    Method.GROUP: " The same holds within each group, with the n of the group; a group without calibration items gets "
+    "every label.",
+    Method.CLUSTERED: " The same holds within each cluster of classes, and approximately within each class; classes "
+    "with too few examples share the threshold of all items.",
+}
+_WEIGHTED: Final = (
+    "If test items are drawn from another distribution of inputs with the same labels given the inputs, and the "
+    "weights are the density ratio of test to calibration inputs up to a factor, a set of level alpha holds the true "
+    "label with probability of at least 1 - alpha. With estimated weights this is approximate. An item of large weight "
+    "may get everything."
+)
+_RANKED: Final = (
+    "Approximately, each class is covered with probability of at least 1 - alpha under exchangeability: the share of "
+    "examples beyond the rank limit is estimated on the calibration items themselves. Sets need not grow as alpha "
+    "falls."
+)
+_REGRESSION: Final = (
+    "If calibration and test points are exchangeable, an interval of level alpha holds the true value with probability "
+    "of at least 1 - alpha{upper}. The probability is over the draw of calibration and test points: it is not "
+    "conditional on a point or on this calibration, whose own coverage lies in the band given (95 %)."
+)
+_SIDES: Final = " Each side is exceeded with probability of at most alpha / 2."
+_GROUPS: Final = " The same holds within each group; a group without calibration points gets the whole line."
+
+
+def of_classification(method: Method, *, exact: bool) -> str:
+    """The guarantee of a classifier's calibration.
+
+    Args:
+        method: of the calibration.
+        exact: the score is randomised or continuous, so that ties do not make coverage higher.
+    """
+    if method is Method.WEIGHTED:
+        return _WEIGHTED
+    if method is Method.RC3P:
+        return _RANKED
+    ties = "" if exact else " Without draws the score has ties, and coverage may be higher than that."
+    return _MARGINAL.format(upper=_UPPER if exact else "") + _METHODS[method] + ties
+
+
+def of_regression(*, weighted: bool, grouped: bool, asymmetric: bool) -> str:
+    """The guarantee of a regression's calibration."""
+    if weighted:
+        return (
+            _WEIGHTED.replace("a set", "an interval").replace("label", "value").replace("values given", "value given")
+        )
+    upper = "" if asymmetric else _UPPER
+    return _REGRESSION.format(upper=upper) + (_SIDES if asymmetric else "") + (_GROUPS if grouped else "")

@@ -1,0 +1,152 @@
+"""Monitors: from options to the first state, from items to p-values, capital and alarm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from services.uncertainty.conformal.charts import Curve, Plot
+from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.martingales import (
+    Monitor,
+    OnlinePValues,
+    next_p_value,
+    start_monitor,
+    watch,
+)
+from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.schemas.monitors import (
+    SCORES_LIMIT,
+    Alarm,
+    MonitorAnswer,
+    MonitorInput,
+    MonitorOptions,
+)
+from services.uncertainty.conformal.storage.calibration_entries import Kept
+from services.uncertainty.conformal.storage.versioned_state import Document, Running
+from shared.problems import Conflict, field_problem
+
+_GUARANTEE: Final = (
+    "While the items are exchangeable, {given}the capital ever reaches 1/delta with probability of at most delta, "
+    "however long it runs (Ville's inequality). CUSUM and Shiryaev-Roberts raise false alarms on average no more often "
+    "than every `threshold` observations."
+)
+_GIVEN: Final = "those of the calibration first, "
+_CALM: Final = "No sign of a change. Go on observing."
+_CHANGED: Final = (
+    "Exchangeability is refuted: the items are no longer like those before. Guarantees of calibrations made before do "
+    "not hold for them. Calibrate on recent items and begin another monitor."
+)
+_LATE: Final = "CUSUM or Shiryaev-Roberts point at a late change. Look at recent items; consider calibrating again."
+
+
+def first_state(options: MonitorOptions, kept: Kept | None) -> Document:
+    """The state of a monitor that has seen nothing but the scores of its calibration, if it has one.
+
+    Raises:
+        UnprocessableContent: a calibration that gives no sequence of scores, or too many.
+    """
+    monitor = start_monitor(bet=options.bet, delta=options.delta, threshold=options.threshold)
+    scores = () if kept is None else calibration_scores(kept)
+    if kept is not None and options.observes is MonitorInput.P_VALUES:
+        raise field_problem("/body/observes", "A monitor of a calibration observes scores, or labelled items.")
+    values = OnlinePValues(scores=scores, seed=options.seed)
+    return {"monitor": monitor.to_json(), "values": values.to_json()}
+
+
+def calibration_scores(kept: Kept) -> tuple[float, ...]:
+    """The sorted scores of a calibration with one cell.
+
+    Raises:
+        UnprocessableContent: it has several cells or weights, infinite scores, or too many scores.
+    """
+    scores = None
+    if isinstance(kept, Calibration) and kept.taxonomy.cells == 1:
+        scores = kept.cells.scores
+    if isinstance(kept, RegressionCalibration) and len(kept.tails) == 1 and len(kept.tails[0].cells) == 1:
+        scores = None if kept.tails[0].weighted else kept.tails[0].cells[0].scores
+    if scores is None or not np.isfinite(scores).all():
+        raise field_problem(
+            "/body/calibration", "Its scores are in several cells, weighted or infinite; take one of split."
+        )
+    if len(scores) > SCORES_LIMIT:
+        raise field_problem("/body/calibration", f"It has {len(scores)} scores; a monitor remembers {SCORES_LIMIT}.")
+    return tuple(scores.tolist())
+
+
+def options_of(running: Running) -> MonitorOptions:
+    """The options that a monitor was begun with."""
+    return MonitorOptions.model_validate(running.definition["options"])
+
+
+def watched(running: Running, values: Sequence[float]) -> tuple[Document, list[Document]]:
+    """The next state, and what each p-value or score did.
+
+    Raises:
+        Conflict: more scores than a monitor remembers.
+    """
+    observes = options_of(running).observes
+    monitor = Monitor.from_json(running.state["monitor"])
+    known = OnlinePValues.from_json(running.state["values"])
+    if observes is MonitorInput.SCORES and len(known.scores) + len(values) > SCORES_LIMIT:
+        raise Conflict(f"A monitor remembers {SCORES_LIMIT} scores, and this one has as many. Begin another.")
+    answers: list[Document] = []
+    for value in values:
+        p_value = value
+        if observes is MonitorInput.SCORES:
+            known, p_value = next_p_value(known, value)
+        monitor = watch(monitor, p_value)
+        answers.append({"p_value": p_value, "log_capital": monitor.capital, "alarm": monitor.alarm_step > 0})
+    return {"monitor": monitor.to_json(), "values": known.to_json()}, answers
+
+
+def monitor_of(running: Running) -> Monitor:
+    """The state of the bets."""
+    return Monitor.from_json(running.state["monitor"])
+
+
+def describe(running: Running) -> MonitorAnswer:
+    """A monitor as it is now."""
+    options, monitor = options_of(running), monitor_of(running)
+    late = bool(monitor.cusum_alarm_step or monitor.restarts_alarm_step)
+    return MonitorAnswer(
+        id=running.identifier,
+        name=options.name,
+        observes=options.observes,
+        calibration=options.calibration,
+        options=options.model_dump(mode="json", exclude={"name", "calibration"}),
+        created_at=running.definition["created_at"],
+        steps=running.sequence,
+        alarm=monitor.alarm_step > 0,
+        martingale=_alarm(monitor.alarm_step, monitor.capital, -math.log(monitor.delta)),
+        cusum=_alarm(monitor.cusum_alarm_step, monitor.cusum, math.log(monitor.threshold)),
+        shiryaev_roberts=_alarm(monitor.restarts_alarm_step, monitor.restarts, math.log(monitor.threshold)),
+        p_value=monitor.p_value,
+        advice=_CHANGED if monitor.alarm_step else _LATE if late else _CALM,
+        guarantee=_GUARANTEE.format(given=_GIVEN if options.calibration else ""),
+    )
+
+
+def drawn(running: Running, entries: Sequence[Document]) -> Plot:
+    """The capital over time, of the newest observations, with the alarm's threshold."""
+    monitor = monitor_of(running)
+    limit = -math.log10(monitor.delta)
+    points = [(float(entry["sequence"]), entry["answer"]["log_capital"] / math.log(10)) for entry in entries]
+    heights = [limit, 0.0, *(height for _, height in points)]
+    first, last = (points[0][0], max(points[-1][0], points[0][0] + 1)) if points else (0.0, 1.0)
+    said = f"alarm at {monitor.alarm_step}" if monitor.alarm_step else "no alarm"
+    return Plot(
+        title=f"Evidence against exchangeability after {running.sequence} observations: {said}",
+        x_label=f"observation; dashed: alarm at 1/delta, delta {monitor.delta:g}",
+        y_label="capital, power of ten",
+        x_range=(first, last),
+        y_range=(min(heights) - 0.2, max(heights) + 0.2),
+        curves=[Curve([(first, limit), (last, limit)], dashed=True), Curve(list(points), colour="#3b76af")],
+    )
+
+
+def _alarm(step: int, value: float, threshold: float) -> Alarm:
+    return Alarm(raised=step > 0, step=step or None, value=value, threshold=threshold)

@@ -1,0 +1,239 @@
+"""Sets, p-values and intervals of posted items, as numbers and as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.uncertainty.conformal.application.calibration_fit import Items, read_items, require_side_arrays, sets_of
+from services.uncertainty.conformal.application.calibration_summaries import number
+from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
+from services.uncertainty.conformal.http.request_parsing import Posted
+from services.uncertainty.conformal.methods.calibration import with_best_label
+from services.uncertainty.conformal.methods.group_scores import confidence, credibility
+from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
+from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
+from services.uncertainty.conformal.methods.scores import Values
+from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
+from services.uncertainty.conformal.schemas.calibrations import (
+    PredictedInterval,
+    PredictedItem,
+    PredictedPoint,
+    PredictedSet,
+    PredictionAnswer,
+    PredictionOptions,
+    RegressionOptions,
+)
+from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from shared.problems import Conflict, ContentTooLarge, field_problem
+
+ANSWERED_LIMIT = 5_000_000
+"""Most numbers of a JSON answer: items times classes times levels."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What is predicted of a classifier's items.
+
+    Attributes:
+        alphas: levels.
+        sets: bool (N, K) for each level.
+        p_values: (N, K), None unless asked for.
+    """
+
+    alphas: Sequence[float]
+    sets: list[NDArray[np.bool_]]
+    p_values: Values | None
+
+
+def read_asked(posted: Posted, entry: Entry, *, labelled: bool = False) -> Items:
+    """Items of a classifier's calibration, of the same inputs and number of classes.
+
+    Raises:
+        Conflict: another number of classes.
+        UnprocessableContent: arrays are missing or wrong.
+    """
+    answer = entry.answer
+    posted.refuse_others((answer.inputs, *(["labels"] if labelled else []), "groups", "weights"))
+    items = read_items(posted, answer.inputs, classes=answer.classes, labelled=labelled)
+    if answer.inputs != "features":
+        require_classes(entry, items.inputs.shape[1])
+    return items
+
+
+def require_classes(entry: Entry, classes: int) -> None:
+    """Refuse another number of classes.
+
+    Raises:
+        Conflict: says both.
+    """
+    if classes != entry.answer.classes:
+        raise Conflict(
+            f"The calibration is of {entry.answer.classes} classes, and these are values of {classes}. "
+            "Predict with the model that was calibrated, or calibrate this one."
+        )
+
+
+def draws_of(calibration: AnyCalibration, count: int, options: PredictionOptions) -> Values | None:
+    """The numbers of randomised scores: of the seed and each item's number, whatever batch it is in."""
+    if not calibration.score.is_randomised:
+        return None
+    return uniforms(options.seed, options.first_item + np.arange(count), Purpose.PREDICTION)
+
+
+def predicted_sets(
+    calibration: AnyCalibration, items: Items, options: PredictionOptions, alphas: Sequence[float]
+) -> Sets:
+    """Sets at each level, and p-values if asked for.
+
+    Raises:
+        UnprocessableContent: p-values of a method that has none, groups or weights that do not fit, or features of
+            another length.
+    """
+    draws = draws_of(calibration, len(items.inputs), options)
+    try:
+        found = [sets_of(calibration, items, alpha, draws) for alpha in alphas]
+        if options.force_top1:
+            best = items.inputs if items.name != "features" else -calibration.score.of_all(items.inputs, draws)
+            found = [with_best_label(sets, best) for sets in found]
+        values = p_values_of(calibration, items, options, draws) if options.p_values else None
+    except ValueError as error:
+        raise field_problem(f"/body/{items.name}", f"{error}.") from None
+    return Sets(alphas, found, values)
+
+
+def p_values_of(calibration: AnyCalibration, items: Items, options: PredictionOptions, draws: Values | None) -> Values:
+    """The p-value of each class, (N, K).
+
+    Raises:
+        UnprocessableContent: the method has none.
+    """
+    require_side_arrays(calibration, items)
+    if isinstance(calibration, RankCalibration):
+        raise field_problem("/body/p_values", "rc3p has no p-values: its sets need not grow as alpha falls.")
+    if isinstance(calibration, WeightedCalibration):
+        weights = items.weights if items.weights is not None else np.ones(len(items.inputs))
+        return calibration.p_values(items.inputs, weights=weights, uniforms=draws)
+    count = options.first_item + np.arange(len(items.inputs))
+    smoothing = uniforms(options.seed, count, Purpose.SMOOTHING) if options.smoothed else None
+    return calibration.p_values(items.inputs, uniforms=draws, groups=items.groups, smoothing=smoothing)
+
+
+def predicted_intervals(calibration: RegressionCalibration, points: Points, alphas: Sequence[float]) -> list[Intervals]:
+    """Intervals at each level.
+
+    Raises:
+        UnprocessableContent: groups or weights are missing or superfluous.
+    """
+    require_side_columns(calibration, points)
+    return [calibration.intervals(points.band, alpha, groups=points.groups, weights=points.weights) for alpha in alphas]
+
+
+def require_side_columns(calibration: RegressionCalibration, points: Points) -> None:
+    """Refuse groups or weights that are missing or superfluous."""
+    tail = calibration.tails[0]
+    for name, used in (("groups", tail.labels != ("",)), ("weights", tail.weighted)):
+        if used != (getattr(points, name) is not None):
+            said = "This calibration needs them for each item." if used else "This calibration uses none."
+            raise field_problem(f"/body/{name}", said)
+
+
+def read_asked_points(posted: Posted, entry: Entry, *, labelled: bool = False) -> Points:
+    """Points of a regression's calibration; problems as of `read_points`."""
+    options = entry.options
+    if not isinstance(options, RegressionOptions):
+        raise TypeError("a regression's calibration is expected")
+    return read_points(posted, options.score, labelled=labelled)
+
+
+def answer_sets(entry: Entry, sets: Sets, options: PredictionOptions) -> PredictionAnswer:
+    """The answer in words.
+
+    Raises:
+        ContentTooLarge: more numbers than JSON should hold.
+    """
+    count, classes = sets.sets[0].shape
+    if count * (classes if sets.p_values is not None else 1) * len(sets.alphas) > ANSWERED_LIMIT:
+        raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
+    sizes = [one.sum(axis=1) for one in sets.sets]
+    items = []
+    for index in range(count):
+        found = [
+            PredictedSet(
+                alpha=alpha,
+                labels=np.flatnonzero(chosen[index]).tolist(),
+                size=int(size[index]),
+                empty=not size[index],
+                full=bool(size[index] == classes),
+            )
+            for alpha, chosen, size in zip(sets.alphas, sets.sets, sizes, strict=True)
+        ]
+        items.append(PredictedItem(item=options.first_item + index, sets=found, **_p_values(sets, index)))
+    return _answer(entry, options, items=items)
+
+
+def answer_intervals(
+    entry: Entry, found: list[Intervals], points: Points, options: PredictionOptions, alphas: Sequence[float]
+) -> PredictionAnswer:
+    """The answer in words; see `answer_sets`."""
+    if points.count * len(alphas) > ANSWERED_LIMIT:
+        raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
+    listed = [
+        PredictedPoint(
+            item=options.first_item + index,
+            intervals=[
+                PredictedInterval(
+                    alpha=alpha,
+                    lower=number(float(one.lower[index])),
+                    upper=number(float(one.upper[index])),
+                    empty=bool(one.lower[index] > one.upper[index]),
+                )
+                for alpha, one in zip(alphas, found, strict=True)
+            ],
+        )
+        for index in range(points.count)
+    ]
+    return _answer(entry, options, points=listed, warnings=crossed_warnings(points.band))
+
+
+def is_regression(calibration: Kept) -> bool:
+    """Whether it gives intervals."""
+    return isinstance(calibration, RegressionCalibration)
+
+
+def _p_values(sets: Sets, index: int) -> dict[str, object]:
+    if sets.p_values is None:
+        return {}
+    row = sets.p_values[[index]]
+    return {
+        "p_values": row[0].tolist(),
+        "credibility": float(credibility(row)[0]),
+        "confidence": float(confidence(row)[0]),
+    }
+
+
+def _answer(
+    entry: Entry,
+    options: PredictionOptions,
+    *,
+    items: list[PredictedItem] | None = None,
+    points: list[PredictedPoint] | None = None,
+    warnings: Sequence[str] = (),
+) -> PredictionAnswer:
+    known = entry.answer
+    return PredictionAnswer(
+        calibration=known.id,
+        version=known.version,
+        model=known.model,
+        seed=options.seed,
+        first_item=options.first_item,
+        items=items,
+        points=points,
+        warnings=[*warnings, *known.warnings],
+        guarantee=known.guarantee,
+    )

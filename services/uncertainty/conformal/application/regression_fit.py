@@ -1,0 +1,181 @@
+"""Calibrating a regression on posted arrays: which arrays a score needs, and the band that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.uncertainty.conformal.application import guarantees
+from services.uncertainty.conformal.application.calibration_fit import SIZED_ITEMS, Fitted, digest_of_arrays
+from services.uncertainty.conformal.application.calibration_summaries import (
+    levels_of,
+    number,
+    regression_cells,
+    too_small,
+)
+from services.uncertainty.conformal.application.validation import LARGEST, check_count, check_values, check_weights
+from services.uncertainty.conformal.http.request_parsing import Posted
+from services.uncertainty.conformal.methods.arrays import FloatArray
+from services.uncertainty.conformal.methods.interval_bands import (
+    Band,
+    around_median,
+    around_points,
+    around_points_normalised,
+    around_quantiles,
+    around_quantiles_by_median,
+    around_quantiles_relative,
+)
+from services.uncertainty.conformal.methods.regression import RegressionCalibration, calibrate
+from services.uncertainty.conformal.schemas.calibrations import RegressionOptions, RegressionScore
+from shared.problems import field_problem
+
+REGRESSION_ARRAYS: Final[Mapping[str, str]] = {
+    "predictions": "absolute, normalised: predictions (N,)",
+    "difficulty": "normalised: expected size of the error (N,), positive",
+    "lower": "cqr and its kin: predicted lower quantiles (N,)",
+    "median": "cqr-m, cqr-fm: predicted medians (N,)",
+    "upper": "cqr and its kin: predicted upper quantiles (N,)",
+    "targets": "What was observed, (N,)",
+    "groups": "A group of each item (N,): the guarantee holds in each",
+    "weights": "Weights of the items (N,), positive: under covariate shift",
+}
+
+_BANDS: Final[Mapping[RegressionScore, tuple[Callable[..., Band], tuple[str, ...]]]] = {
+    RegressionScore.ABSOLUTE: (around_points, ("predictions",)),
+    RegressionScore.NORMALISED: (around_points_normalised, ("predictions", "difficulty")),
+    RegressionScore.CQR: (around_quantiles, ("lower", "upper")),
+    RegressionScore.CQR_R: (around_quantiles_relative, ("lower", "upper")),
+    RegressionScore.CQR_M: (around_quantiles_by_median, ("lower", "median", "upper")),
+    RegressionScore.CQR_FM: (around_median, ("lower", "median", "upper")),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Checked arrays of a regression's points.
+
+    Attributes:
+        band: of the points.
+        arrays: as posted, by name.
+        targets: (N,), None where they are not known.
+        groups: (N,), None where there are none.
+        weights: (N,), None where there are none.
+    """
+
+    band: Band
+    arrays: Mapping[str, NDArray[Any]]
+    targets: FloatArray | None
+    groups: NDArray[np.str_] | None
+    weights: FloatArray | None
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return int(self.band.lower.size)
+
+
+def band_arrays(score: RegressionScore) -> tuple[str, ...]:
+    """Names of the arrays that a score is made of."""
+    return _BANDS[score][1]
+
+
+def band_of(score: RegressionScore, arrays: Mapping[str, object]) -> Band:
+    """The band of arrays (m,) of a score.
+
+    Raises:
+        ValueError: values that do not fit.
+    """
+    make, names = _BANDS[score]
+    return make(*(arrays[name] for name in names))
+
+
+def read_points(posted: Posted, score: RegressionScore, *, labelled: bool) -> Points:
+    """Arrays of a regression's points, checked.
+
+    Args:
+        posted: the request.
+        score: says which arrays are needed.
+        labelled: targets have to be there.
+
+    Raises:
+        UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
+    """
+    names = band_arrays(score)
+    posted.refuse_others((*names, "targets", "groups", "weights"))
+    arrays: dict[str, NDArray[Any]] = {}
+    count: int | None = None
+    for name in names:
+        arrays[name] = check_values(posted.needed(name), f"/body/{name}", count=count)
+        count = len(arrays[name])
+    if "difficulty" in arrays and (arrays["difficulty"] < 1 / LARGEST).any():
+        index = int(np.argmax(arrays["difficulty"] < 1 / LARGEST))
+        raise field_problem("/body/difficulty", f"Difficulties must be positive; that of item {index} is not.")
+    targets = posted.needed("targets") if labelled else posted.numbers("targets")
+    weights, groups = posted.numbers("weights"), posted.texts("groups")
+    size = count or 0
+    if targets is not None:
+        targets = check_values(targets, "/body/targets", count=size)
+    if groups is not None:
+        check_count(np.array(groups), "/body/groups", size)
+        if "" in groups:
+            raise field_problem("/body/groups", "A group's label must not be empty.")
+    return Points(
+        band=band_of(score, arrays),
+        arrays=arrays,
+        targets=targets,
+        groups=None if groups is None else np.array(groups, np.str_),
+        weights=None if weights is None else check_weights(weights, "/body/weights", count=size),
+    )
+
+
+def fit_regression(posted: Posted, options: RegressionOptions) -> Fitted:
+    """Calibrate on what was posted; problems as of `read_points`."""
+    points = read_points(posted, options.score, labelled=True)
+    targets = points.targets if points.targets is not None else np.empty(0)
+    calibration = calibrate(
+        points.band,
+        targets,
+        score=options.score,
+        asymmetric=options.asymmetric,
+        groups=points.groups,
+        weights=points.weights,
+    )
+    cells = regression_cells(calibration, options)
+    return Fitted(
+        calibration=calibration,
+        inputs=",".join(band_arrays(options.score)),
+        count=points.count,
+        classes=None,
+        cells=cells,
+        levels=levels_of(options.alpha, cells, _lengths(calibration, points, options)),
+        data_digest=digest_of_arrays(_all_arrays(points)),
+        guarantee=guarantees.of_regression(
+            weighted=points.weights is not None, grouped=points.groups is not None, asymmetric=options.asymmetric
+        ),
+        warnings=crossed_warnings(points.band) + too_small(cells),
+    )
+
+
+def crossed_warnings(band: Band) -> list[str]:
+    """A warning where quantiles were out of order."""
+    if not band.crossed:
+        return []
+    return [f"Quantiles of {band.crossed} of {band.lower.size} items were out of order and have been sorted."]
+
+
+def _lengths(calibration: RegressionCalibration, points: Points, options: RegressionOptions) -> list[float | None]:
+    chosen = np.unique(np.linspace(0, points.count - 1, min(SIZED_ITEMS, points.count)).astype(np.int64))
+    band = band_of(options.score, {name: array[chosen] for name, array in points.arrays.items()})
+    groups = None if points.groups is None else points.groups[chosen]
+    weights = None if points.weights is None else points.weights[chosen]
+    found = (calibration.intervals(band, alpha, groups=groups, weights=weights) for alpha in options.alpha)
+    return [number(float(intervals.lengths.mean())) for intervals in found]
+
+
+def _all_arrays(points: Points) -> dict[str, NDArray[Any]]:
+    found = {**points.arrays, "targets": points.targets, "groups": points.groups, "weights": points.weights}
+    return {name: array for name, array in found.items() if array is not None}

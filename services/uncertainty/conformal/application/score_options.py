@@ -1,0 +1,55 @@
+"""The score that options name, with what it needs beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.uncertainty.conformal.application.validation import check_labels, check_scores, whole
+from services.uncertainty.conformal.http.request_parsing import Posted
+from services.uncertainty.conformal.methods.scores import KNN, SCORES, Entmax, Score, Transform, Values
+from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions, ScoreName
+from shared.problems import field_problem
+
+
+def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, NDArray[np.int64], int] | None) -> Score:
+    """The score that the options name, for logits or probabilities."""
+    if knn is not None:
+        features, labels, classes = knn
+        return KNN(features=features, labels=labels, classes=classes, neighbours=options.neighbours)
+    if options.score is ScoreName.ENTMAX:
+        if inputs != "logits":
+            raise field_problem("/body/score", "entmax is a score of logits; post them.")
+        return Entmax(gamma=options.gamma)
+    plain = Transform.SOFTMAX if inputs == "logits" else Transform.IDENTITY
+    if options.score in {ScoreName.THR, ScoreName.MARGIN}:
+        logarithmic = Transform.LOG_SOFTMAX if inputs == "logits" else Transform.LOG
+        return SCORES[options.score](**_parameters(transform=logarithmic if options.log else plain))
+    parameters: dict[str, Any] = {"transform": plain, "randomised": options.randomised}
+    if options.score is ScoreName.RAPS:
+        parameters |= {"penalty": options.penalty, "free_ranks": options.free_ranks}
+    if options.score is ScoreName.SAPS:
+        parameters |= {"weight": options.weight}
+    return SCORES[options.score](**parameters)
+
+
+def read_training(posted: Posted) -> tuple[Values, NDArray[np.int64], int]:
+    """Training features, their labels and the number of classes, of the score knn.
+
+    Raises:
+        UnprocessableContent: they are missing or do not fit.
+    """
+    features = posted.needed("training_features", dimensions=2).astype(np.float64)
+    checked = check_scores(features, "/body/training_features", probabilities=False)
+    labels = whole(posted.needed("training_labels"), "/body/training_labels")
+    classes = int(labels.max()) + 1
+    if classes < 2:
+        raise field_problem("/body/training_labels", "There is one class; two or more are needed.")
+    check_labels(labels, "/body/training_labels", count=len(features), classes=classes)
+    return checked.astype(np.float64), labels, classes
+
+
+def _parameters(**values: Any) -> dict[str, Any]:
+    return values

@@ -1,0 +1,245 @@
+"""Streams: from options to the first state, and from an observation to its interval and the next state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from services.uncertainty.conformal.application.calibration_summaries import number
+from services.uncertainty.conformal.application.regression_fit import band_arrays, band_of
+from services.uncertainty.conformal.application.validation import LARGEST
+from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, opened
+from services.uncertainty.conformal.methods.aggregated_aci import Aggregated, Tuned, aggregated, tuned
+from services.uncertainty.conformal.methods.conformal_pid import WINDOW, Controlled, controlled
+from services.uncertainty.conformal.methods.interval_bands import Band
+from services.uncertainty.conformal.methods.online import CAPACITY, Adaptive, OnlineMethod, adaptive, step
+from services.uncertainty.conformal.schemas.streams import (
+    Observation,
+    Point,
+    StreamAnswer,
+    StreamInterval,
+    StreamMethod,
+    StreamOptions,
+    StreamScore,
+)
+from services.uncertainty.conformal.storage.versioned_state import Document, Running
+from shared.problems import field_problem
+
+_STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (Adaptive, Aggregated, Tuned, Controlled)}
+
+_TOO_LARGE: Final = "The score of a label is too large to compute with: its values do not fit each other."
+
+_GUARANTEES: Final = {
+    StreamMethod.ACI: "For every sequence, exchangeable or not, the share of misses is within error_bound of alpha.",
+    StreamMethod.AGACI: "Each expert's own share of misses is near alpha for every sequence; the aggregate has no such "
+    "theorem and is good in practice.",
+    StreamMethod.DTACI: "The share of misses goes to alpha as the stream grows; over any interval of the length given "
+    "it is nearly as good as the best expert (Gibbs and Candès 2024).",
+    StreamMethod.QUANTILE_TRACKING: "For scores in [0, b] and a fixed step size eta the share of misses is within (b + "
+    "eta) / (eta T) of alpha for every sequence (Angelopoulos et al. 2023); with a relative step size in practice.",
+    StreamMethod.PID: "The integrator keeps the share of misses near alpha for every sequence of bounded scores "
+    "(Angelopoulos et al. 2023); how near depends on gain and saturation.",
+}
+
+
+def first_state(options: StreamOptions) -> OnlineMethod:
+    """The state of a stream that has seen nothing but earlier scores.
+
+    Raises:
+        UnprocessableContent: options that do not fit each other.
+    """
+    window: dict[str, Any] = {"scores": options.scores, "capacity": options.capacity or CAPACITY}
+    tracked: dict[str, Any] = {
+        "scores": options.scores,
+        "capacity": options.capacity or WINDOW,
+        "step_size": options.step_size,
+        "relative": options.relative,
+        "first_bound": options.first_bound,
+    }
+    try:
+        match options.method:
+            case StreamMethod.ACI:
+                first = options.first_level
+                return adaptive(options.alpha, gamma=options.gamma, first_level=first, **window)
+            case StreamMethod.AGACI:
+                return aggregated(options.alpha, gammas=options.gammas, **window)
+            case StreamMethod.DTACI:
+                return tuned(options.alpha, gammas=options.gammas, interval=options.interval, **window)
+            case StreamMethod.QUANTILE_TRACKING:
+                return controlled(options.alpha, **tracked)
+            case _:
+                return controlled(options.alpha, gain=options.gain, saturation=options.saturation, **tracked)
+    except ValueError as error:
+        raise field_problem("/body", f"{error}.") from None
+
+
+def state_of(document: Document) -> OnlineMethod:
+    """The state that JSON holds."""
+    return _STATES[document["kind"]].from_json(document)
+
+
+def options_of(running: Running) -> StreamOptions:
+    """The options that a stream was begun with."""
+    return StreamOptions.model_validate(running.definition["options"])
+
+
+def check_points(points: Sequence[Point], options: StreamOptions, *, field: str) -> None:
+    """Refuse points without what the stream's score needs, and with what it does not look at.
+
+    Raises:
+        UnprocessableContent: the pointer says where.
+    """
+    score = options.score.of_regression
+    needed = {{"predictions": "prediction"}.get(name, name) for name in band_arrays(score)} if score else {"score"}
+    if field == "observations" and score is not None:
+        needed = needed | {"label"}
+    if field == "points" and score is None:
+        needed = set()
+    tracking = options.method in {StreamMethod.QUANTILE_TRACKING, StreamMethod.PID}
+    for index, point in enumerate(points):
+        given = {name for name, value in point if value is not None}
+        for name in sorted(needed - given):
+            raise field_problem(f"/body/{field}/{index}/{name}", f"The score {options.score} needs this.")
+        for name in sorted(given - needed - ({"forecast"} if tracking else set())):
+            raise field_problem(f"/body/{field}/{index}/{name}", "This stream does not look at this.")
+
+
+def interval_of(state: OnlineMethod, point: Point, score: StreamScore) -> StreamInterval:
+    """The interval of a point, before its label is known."""
+    if isinstance(state, Controlled) and point.forecast is not None:
+        state = state.with_forecast(point.forecast)
+    below, above = state.bounds()
+    bounds = number(below), number(above)
+    band = _band(point, score)
+    if band is None:
+        return StreamInterval(lower=None, upper=number(above), empty=above == -math.inf, bounds=bounds)
+    lower, upper = (float(end[0]) for end in band.grown(below, above))
+    empty = lower > upper
+    return StreamInterval(lower=number(lower), upper=number(upper), empty=empty, bounds=bounds)
+
+
+def observed(
+    running: Running, observations: Sequence[Observation], options: StreamOptions
+) -> tuple[Document, list[Document]]:
+    """The next state, and the answer to each observation: the interval before its label, and whether it missed."""
+    state = state_of(running.state)
+    answers: list[Document] = []
+    for index, observation in enumerate(observations):
+        interval = interval_of(state, observation, options.score)
+        if isinstance(state, Controlled) and observation.forecast is not None:
+            state = state.with_forecast(observation.forecast)
+        below, above = _sides(observation, options.score)
+        if not max(abs(below), abs(above)) <= LARGEST:
+            raise field_problem(f"/body/observations/{index}", _TOO_LARGE)
+        state, missed = step(state, below=below, above=above)
+        answers.append({"interval": interval.model_dump(), "missed": missed})
+    return _checked(state), answers
+
+
+def _checked(state: OnlineMethod) -> Document:
+    """The state as JSON; one that no longer can be read would end the stream."""
+    document = state.to_json()
+    try:
+        type(state).from_json(document)
+    except ValueError:
+        raise field_problem("/body/observations", _TOO_LARGE) from None
+    return document
+
+
+def describe(running: Running) -> StreamAnswer:
+    """A stream as it is now."""
+    options, state = options_of(running), state_of(running.state)
+    below, above = state.bounds()
+    return StreamAnswer(
+        id=running.identifier,
+        name=options.name,
+        method=options.method,
+        alpha=options.alpha,
+        score=options.score,
+        options=options.model_dump(mode="json", exclude={"scores", "name"}),
+        created_at=running.definition["created_at"],
+        steps=running.sequence,
+        misses=state.misses,
+        coverage=1 - state.error if state.steps else None,
+        level=state.level if isinstance(state, Adaptive | Tuned) else None,
+        error_bound=state.error_bound if isinstance(state, Adaptive) and state.steps else None,
+        next_bounds=(number(below), number(above)),
+        window=len(state.window),
+        guarantee=_GUARANTEES[options.method],
+    )
+
+
+def drawn(running: Running, entries: Sequence[Document]) -> Plot:
+    """The intervals over time with the labels, of the newest observations; unbounded ends reach the edge."""
+    options = options_of(running)
+    labels = [_label(entry["posted"]) for entry in entries]
+    numbers = [value for value in labels if math.isfinite(value)]
+    for entry in entries:
+        ends = (entry["answer"]["interval"][name] for name in ("lower", "upper"))
+        numbers += [end for end in ends if end is not None]
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
+    low, high = opened(low, high)
+    room = 0.05 * (high - low)
+    low, high = low - room, high + room
+    xs = [float(entry["sequence"]) for entry in entries]
+    state = state_of(running.state)
+    held = f"{1 - state.error:.3f}" if state.steps else "nothing yet"
+    return Plot(
+        title=f"{options.method} at alpha {options.alpha:g}: coverage {held} of {running.sequence} observations",
+        x_label="observation; dots: labels, red: outside of the interval",
+        y_label="score" if options.score is StreamScore.DIRECT else "value",
+        x_range=(xs[0], max(xs[-1], xs[0] + 1)) if xs else (0, 1),
+        y_range=(low, high),
+        ribbons=[_ribbon(entries, xs, low, high)] if xs else [],
+        curves=_marks(entries, labels, (high - low) / 60),
+        dots=list(zip(xs, labels, strict=True)),
+    )
+
+
+def _ribbon(entries: Sequence[Document], xs: Sequence[float], low: float, high: float) -> Ribbon:
+    lower, upper = [], []
+    for entry in entries:
+        interval = entry["answer"]["interval"]
+        middle = _label(entry["posted"])
+        bottom = middle if interval["empty"] else interval["lower"]
+        top = middle if interval["empty"] else interval["upper"]
+        lower.append(low if bottom is None else bottom)
+        upper.append(high if top is None else top)
+    return Ribbon(xs, lower, upper)
+
+
+def _marks(entries: Sequence[Document], labels: Sequence[float], height: float) -> list[Curve]:
+    """A short red stroke through each label that was missed."""
+    points: list[tuple[float, float] | None] = []
+    for entry, label in zip(entries, labels, strict=True):
+        if entry["answer"]["missed"]:
+            x = float(entry["sequence"])
+            points += [(x, label - height), (x, label + height), None]
+    return [Curve(points)] if points else []
+
+
+def _label(posted: Document) -> float:
+    value = posted.get("label")
+    return float(posted["score"] if value is None else value)
+
+
+def _band(point: Point, score: StreamScore) -> Band | None:
+    kind = score.of_regression
+    if kind is None:
+        return None
+    arrays = {name: np.array([value]) for name, value in point if name != "prediction" and value is not None}
+    if point.prediction is not None:
+        arrays["predictions"] = np.array([point.prediction])
+    return band_of(kind, arrays)
+
+
+def _sides(observation: Observation, score: StreamScore) -> tuple[float, float]:
+    band = _band(observation, score)
+    if band is None:
+        value = observation.score if observation.score is not None else math.nan
+        return value, value
+    below, above = band.sides([observation.label])
+    return float(below[0]), float(above[0])

@@ -1,0 +1,1 @@
+"""The public HTTP interface: routes, and how their requests are parsed."""

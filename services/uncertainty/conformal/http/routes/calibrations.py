@@ -1,0 +1,185 @@
+"""Calibrations: made of posted values, read, listed, deleted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from services.uncertainty.conformal.application.calibration_fit import ARRAYS, Fitted, fit_classification
+from services.uncertainty.conformal.application.jobs import ModelCalibration
+from services.uncertainty.conformal.application.labelled_images import labels_of, pictures_of
+from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
+from services.uncertainty.conformal.http.request_parsing import Posted, read_posted, schema_of
+from services.uncertainty.conformal.http.resources import Resources, caller
+from services.uncertainty.conformal.http.routes.common import (
+    CREATED,
+    LISTED,
+    POSTING,
+    PREFIX,
+    READING,
+    TAGS,
+    CalibrationId,
+)
+from services.uncertainty.conformal.schemas.calibrations import (
+    CalibrationAnswer,
+    CalibrationList,
+    ClassificationOptions,
+    RegressionOptions,
+)
+from services.uncertainty.conformal.storage.calibration_entries import Entry, make_entry
+from services.uncertainty.conformal.storage.owned_records import PAGE_LIMIT
+from services.uncertainty.kinds import MODEL_CALIBRATION
+from shared.http.paging import link_next
+from shared.http.preferences import preferences_of
+from shared.http.uploads import UploadRoute, read_upload
+from shared.jobs.answers import JOB_RESPONSES, JobView, answer_job
+from shared.jobs.identifiers import new_job_id
+from shared.problems import Problem, TooManyRequests, field_problem, problem_responses
+from shared.service import Service, ServiceState
+from shared.telemetry.timing import timed
+
+router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
+
+PICTURES = "file"
+DOCUMENTED = {
+    **ARRAYS,
+    **REGRESSION_ARRAYS,
+    PICTURES: "model: labelled pictures (PNG, JPEG, WebP), the field repeated, or a ZIP of them",
+}
+ALL_ARRAYS = {**ARRAYS, **REGRESSION_ARRAYS}
+
+
+class _Kind(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    kind: str = "classification"
+
+
+@router.post(
+    "",
+    summary="Calibrate",
+    status_code=201,
+    response_model=CalibrationAnswer | JobView,
+    responses={201: CREATED, **JOB_RESPONSES, **POSTING, **problem_responses(TooManyRequests)},
+    openapi_extra=schema_of(ClassificationOptions, DOCUMENTED, other=RegressionOptions),
+)
+async def calibrate(
+    request: Request,
+    service: Service,
+    resources: Resources,
+    response: Response,
+    prefer: Annotated[
+        str | None, Header(description="`wait=N` waits N seconds for the job of a fleet model (RFC 7240)")
+    ] = None,
+) -> Any:
+    """Turn held-out answers of a model and the truth into thresholds that sets with a guarantee are made of.
+
+    kind=classification takes logits or probabilities with labels; kind=regression takes predictions, quantiles, or
+    predictions with difficulty, and targets. Post them as files of a form (NPY, CSV, Parquet) or as lists in JSON. The
+    arrays are not kept, only sorted scores. The items must not have trained the model nor chosen the score's
+    parameters.
+
+    With `model` the classifier of the fleet is asked itself: post pictures as `file`, several or as ZIP, and their
+    labels, or a ZIP with a folder for each label. That is a job; its result names the calibration.
+    """
+    del prefer  # documented here, read with all its repetitions below
+    with timed("pre"):
+        posted = await read_posted(request, ALL_ARRAYS, limit=service.settings.conformal_values_limit)
+        options = read_options(posted)
+    if isinstance(options, ClassificationOptions) and options.model is not None:
+        return await _begin_job(request, service, posted, options)
+    fitted = await service.compute_pool.run(_fit, posted, options)
+    entry = await anyio.to_thread.run_sync(
+        lambda: make_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=caller())
+    )
+    try:
+        await resources.calibrations.add(entry.answer.id, entry.to_json(), owner=entry.owner)
+    except Problem:
+        await anyio.to_thread.run_sync(service.blobs.delete, entry.blob)
+        raise
+    response.headers["Location"] = path_of(entry.answer.id)
+    return entry.answer
+
+
+@router.get("", summary="List calibrations", responses=LISTED)
+async def list_calibrations(
+    response: Response,
+    resources: Resources,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="Most calibrations on the page")] = 20,
+) -> CalibrationList:
+    """Your calibrations, newest first."""
+    page = await resources.calibrations.page(owner=caller(), cursor=cursor, limit=limit)
+    response.headers["Cache-Control"] = "private, no-cache"
+    link_next(response, f"{PREFIX}/calibrations", {"limit": limit, "cursor": page.next_cursor})
+    answers = [Entry.from_json(record).answer for record in page.records]
+    return CalibrationList(calibrations=answers, next_cursor=page.next_cursor)
+
+
+@router.get("/{calibration_id}", summary="Read a calibration", responses=READING)
+async def read_calibration(
+    resources: Resources, calibration_id: CalibrationId, response: Response
+) -> CalibrationAnswer:
+    """What was calibrated, on how much, what it promises and how far that can be relied on."""
+    answer = (await resources.entry(calibration_id)).answer
+    response.headers["ETag"] = f'"{answer.version.removeprefix("sha256:")}"'
+    response.headers["Cache-Control"] = "private, no-cache"
+    return answer
+
+
+@router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)
+async def delete_calibration(service: Service, resources: Resources, calibration_id: CalibrationId) -> None:
+    """Forget a calibration and its scores. Streams and monitors that were begun with it go on."""
+    record = await resources.calibrations.delete(calibration_id, owner=caller())
+    await anyio.to_thread.run_sync(service.blobs.delete, Entry.from_json(record).blob)
+
+
+def read_options(posted: Posted) -> ClassificationOptions | RegressionOptions:
+    """The options of either kind.
+
+    Raises:
+        UnprocessableContent: they do not fit.
+    """
+    if posted.parsed(_Kind).kind == "regression":
+        return posted.parsed(RegressionOptions)
+    return posted.parsed(ClassificationOptions)
+
+
+def path_of(identifier: str) -> str:
+    """Where a calibration is served."""
+    return f"{PREFIX}/calibrations/{identifier}"
+
+
+def _fit(posted: Posted, options: ClassificationOptions | RegressionOptions) -> Fitted:
+    with timed("infer"):
+        if isinstance(options, RegressionOptions):
+            return fit_regression(posted, options)
+        return fit_classification(posted, options)
+
+
+async def _begin_job(
+    request: Request, service: ServiceState, posted: Posted, options: ClassificationOptions
+) -> Response:
+    """Store the pictures and make the job that shows them to the classifier.
+
+    Raises:
+        UnprocessableContent: there are no pictures, or labels do not fit them.
+    """
+    posted.refuse_others((PICTURES, "labels"))
+    uploads = posted.files.get(PICTURES, [])
+    if not uploads:
+        raise field_problem(f"/body/{PICTURES}", "Post labelled pictures for the classifier, or leave out `model`.")
+    limit = service.settings.conformal_upload_limit_bytes
+    files = [await read_upload(file, limit=limit, pointer=f"/body/{PICTURES}/{n}") for n, file in enumerate(uploads)]
+
+    def store() -> tuple[list[str], list[int]]:
+        _, folders = pictures_of(files)
+        labels = labels_of(folders, posted.numbers("labels"))
+        return [service.blobs.put(data).digest for data in files], labels.tolist()
+
+    digests, labels = await service.compute_pool.run(store)
+    asked = ModelCalibration(options=options, identifier=new_job_id(), owner=caller(), files=digests, labels=labels)
+    record = await service.jobs.create(MODEL_CALIBRATION, asked.model_dump(mode="json"))
+    return await answer_job(service.jobs, record, preferences_of(request))

@@ -1,0 +1,1 @@
+"""The methods of conformal prediction on arrays: NumPy and SciPy, without HTTP, storage or problems."""

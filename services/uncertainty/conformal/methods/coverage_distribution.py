@@ -1,0 +1,78 @@
+"""What is known of the coverage before any test item is seen: the laws of Beta and Beta-Binomial.
+
+They hold for continuous scores, or randomised ones; with ties coverage is higher (Vovk 2012; Angelopoulos and Bates
+2023, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from services.uncertainty.conformal.methods.levels import Level, checked_weights, conformal_rank
+
+Interval = tuple[float, float]
+
+
+def expected_coverage(count: int, alpha: Level) -> float:
+    """Mean coverage k / (n + 1) over draws of all items: 1 - alpha or more, by less than 1/(n + 1)."""
+    return conformal_rank(count, alpha) / (count + 1)
+
+
+def coverage_band(count: int, alpha: Level, *, confidence: float = 0.95) -> Interval:
+    """The central interval of the true coverage of one calibration set of n items: Beta(k, n + 1 - k).
+
+    (1, 1) where n is too small for a finite threshold: then every label is in every set.
+    """
+    rank = conformal_rank(count, alpha)
+    if rank > count:
+        return 1.0, 1.0
+    low, high = scipy.stats.beta(rank, count + 1 - rank).interval(confidence)
+    return float(low), float(high)
+
+
+def hits_law(count: int, alpha: Level, tests: int) -> Any:
+    """The law of how many of m test items are covered: Beta-Binomial(m, k, n + 1 - k), a frozen SciPy distribution.
+
+    Raises:
+        ValueError: n is too small for a finite threshold; all m are covered then.
+    """
+    rank = conformal_rank(count, alpha)
+    if rank > count:
+        raise ValueError(f"{count} calibration items cover everything at alpha {alpha}")
+    return scipy.stats.betabinom(tests, rank, count + 1 - rank)
+
+
+def hits_interval(count: int, alpha: Level, tests: int, *, confidence: float = 0.95) -> tuple[int, int]:
+    """The central interval of the number of covered among m test items."""
+    if conformal_rank(count, alpha) > count:
+        return tests, tests
+    low, high = hits_law(count, alpha, tests).interval(confidence)
+    return int(low), int(high)
+
+
+def hits_p_value(hits: int, count: int, alpha: Level, tests: int) -> float:
+    """How surprising a number of covered items is: twice the smaller tail of the Beta-Binomial law, at most 1."""
+    if conformal_rank(count, alpha) > count:
+        return 1.0 if hits == tests else 0.0
+    law = hits_law(count, alpha, tests)
+    return float(min(1.0, 2 * min(law.cdf(hits), law.sf(hits - 1))))
+
+
+def binomial_interval(hits: int, tests: int, *, confidence: float = 0.95) -> Interval:
+    """The exact interval of a proportion (Clopper and Pearson 1934)."""
+    interval = scipy.stats.binomtest(hits, tests).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def effective_sample_size(weights: NDArray[np.float64]) -> float:
+    """(sum w)^2 / sum w^2: how many equal weights hold as much; 0 for none."""
+    weights = checked_weights(weights)
+    largest = float(weights.max(initial=0.0))
+    if largest == 0:
+        return 0.0
+    scaled = weights / largest
+    return float(scaled.sum() ** 2 / (scaled**2).sum())

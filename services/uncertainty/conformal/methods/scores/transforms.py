@@ -1,0 +1,65 @@
+"""From logits to probabilities, in place and row by row; a row's result does not depend on its neighbours."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+
+from services.uncertainty.conformal.methods.scores.base import Labels, Values
+
+
+class Transform(StrEnum):
+    """What a score reads its inputs as."""
+
+    SOFTMAX = "softmax"
+    IDENTITY = "identity"
+    LOG_SOFTMAX = "log_softmax"
+    LOG = "log"
+
+
+def transformed(values: Values, transform: Transform) -> Values:
+    """All values of a block (rows, K), overwritten.
+
+    Raises:
+        ValueError: the logarithm of a negative number is asked for.
+    """
+    match transform:
+        case Transform.SOFTMAX:
+            values /= exponentials(values)
+        case Transform.LOG_SOFTMAX:
+            values -= values.max(axis=1, keepdims=True)
+            values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
+        case Transform.LOG:
+            if (values < 0).any():
+                raise ValueError("probabilities must not be negative")
+            with np.errstate(divide="ignore"):
+                np.log(values, out=values)
+        case Transform.IDENTITY:
+            pass
+    return values
+
+
+def transformed_labels(values: Values, labels: Labels, transform: Transform) -> Values:
+    """Of each row the value of one label (rows,), equal to the last bit to that of `transformed`."""
+    rows = np.arange(len(values))
+    match transform:
+        case Transform.SOFTMAX:
+            sums = exponentials(values)
+            shares: Values = values[rows, labels] / sums[:, 0]
+            return shares
+        case Transform.LOG_SOFTMAX:
+            values -= values.max(axis=1, keepdims=True)
+            own = values[rows, labels]
+            logarithms: Values = own - np.log(np.exp(values, out=values).sum(axis=1))
+            return logarithms
+        case _:
+            return transformed(values[rows, labels][:, None], transform)[:, 0]
+
+
+def exponentials(values: Values) -> Values:
+    """Overwrite a block with exp(value - largest of the row); their sums (rows, 1) are returned."""
+    values -= values.max(axis=1, keepdims=True)
+    np.exp(values, out=values)
+    sums: Values = values.sum(axis=1, keepdims=True)
+    return sums

@@ -1,0 +1,134 @@
+"""What the routes of risk control, Venn-Abers prediction and predictive distributions take and give."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from services.uncertainty.conformal.methods.risk_control import Correction
+from services.uncertainty.conformal.methods.venn_abers_multiclass import Decomposition
+from services.uncertainty.conformal.schemas.calibrations import Alpha
+
+
+def _listed(value: Any) -> Any:
+    """A field of a form that is sent once is a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+class Procedure(StrEnum):
+    """How a risk is controlled."""
+
+    CRC = "crc"
+    LTT = "ltt"
+    RCPS = "rcps"
+
+
+class MaskLoss(StrEnum):
+    """What is lost in a mask or a set of labels."""
+
+    FALSE_NEGATIVES = "false-negatives"
+    FALSE_DISCOVERIES = "false-discoveries"
+
+
+class RiskOptions(BaseModel):
+    """Which risk, and how it is controlled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    procedure: Procedure = Field(
+        default=Procedure.CRC,
+        description="crc: E[loss] <= alpha, for losses that fall with lambda; rcps: P(risk <= alpha) >= 1 - delta, for "
+        "those too; ltt: the same for any losses",
+    )
+    alpha: float = Field(default=0.1, ge=1e-9, le=1e6, description="Risk that is accepted, below the bound")
+    delta: Alpha = Field(default=0.1, description="rcps, ltt: probability that the risk is larger after all")
+    bound: float = Field(default=1.0, ge=1e-6, le=1e6, description="Largest possible loss; rcps: 1")
+    correction: Correction = Field(default=Correction.FIXED_SEQUENCE, description="ltt: from the last lambda, or all")
+    loss: MaskLoss = Field(
+        default=MaskLoss.FALSE_NEGATIVES,
+        description="Of posted masks: share of true pixels missed, or share of the set that is not true (ltt)",
+    )
+
+
+class RiskAnswer(BaseModel):
+    """Which lambdas keep the risk."""
+
+    procedure: Procedure
+    alpha: float
+    n: int = Field(description="Items")
+    lambda_: float | None = Field(
+        serialization_alias="lambda", description="The smallest that is valid, with the smallest sets; null: none is"
+    )
+    valid: list[bool] = Field(description="Of each lambda")
+    lambdas: list[float]
+    risks: list[float] = Field(description="Mean loss at each lambda")
+    bounds: list[float] | None = Field(description="crc: (n risk + B) / (n + 1)")
+    p_values: list[float] | None = Field(description="ltt: of the hypothesis that the risk exceeds alpha")
+    set_shares: list[float] | None = Field(description="Of masks: mean share that is in the set, the price of the risk")
+    n_required: int | None = Field(description="crc: items with which a loss of 0 would be accepted")
+    guarantee: str
+
+
+class VennAbersOptions(BaseModel):
+    """How probabilities are calibrated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decomposition: Decomposition = Field(
+        default=Decomposition.ONE_AGAINST_ONE,
+        description="More than two classes: which binary questions stand for them",
+    )
+
+
+class ProbabilityPair(BaseModel):
+    """Two probabilities of the label 1, of which one is calibrated."""
+
+    p0: float
+    p1: float
+    probability: float = Field(description="One of them both, p1 / (1 - p0 + p1)")
+
+
+class VennAbersAnswer(BaseModel):
+    """Calibrated probabilities of the test items."""
+
+    n: int = Field(description="Calibration items")
+    pairs: list[ProbabilityPair] | None = Field(default=None, description="Two classes: one for each test score")
+    probabilities: list[list[float]] | None = Field(default=None, description="More classes: rows add up to 1")
+    guarantee: str
+
+
+LevelList = Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_listed), Field(max_length=99)]
+ValueList = Annotated[
+    list[Annotated[float, Field(ge=-1e100, le=1e100)]], BeforeValidator(_listed), Field(max_length=99)
+]
+
+
+class DistributionOptions(BaseModel):
+    """What to ask of the distributions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    quantiles: LevelList = Field(
+        default=[0.05, 0.25, 0.5, 0.75, 0.95], description="Levels; below 1/2 rounded down, else up"
+    )
+    values: ValueList = Field(default=[], description="Values t of which P(Y <= t) is asked")
+
+
+class Distribution(BaseModel):
+    """The predictive distribution of one point."""
+
+    quantiles: list[float | None] = Field(description="null: infinite, too few residuals for this level")
+    probabilities: list[float] = Field(description="P(Y <= t) of the values asked")
+    crps: float | None = Field(default=None, description="Where test_targets are posted: smaller is better")
+
+
+class DistributionAnswer(BaseModel):
+    """Predictive distributions of the test points."""
+
+    n: int
+    quantiles: list[float]
+    values: list[float]
+    distributions: list[Distribution]
+    guarantee: str

@@ -1,0 +1,104 @@
+"""What the evaluation route takes and gives."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.uncertainty.conformal.schemas.calibrations import SEED_LIMIT, Alpha, ModelIdentity
+
+
+class Picture(StrEnum):
+    """What an image shows."""
+
+    COVERAGE = "coverage"
+    SIZE = "size"
+
+
+class EvaluationOptions(BaseModel):
+    """How to evaluate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alpha: Alpha | None = Field(default=None, description="Level; the first of the calibration unless given")
+    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores")
+    first_item: int = Field(default=0, ge=0, lt=2**62, description="Number of the first item")
+    force_top1: bool = Field(default=False, description="Put the best class into empty sets")
+    picture: Picture = Field(
+        default=Picture.COVERAGE,
+        description="What image/png and image/svg+xml show: coverage by class (or by length of interval), or sizes",
+    )
+    model_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="The model that made the values; must be the calibrated one"
+    )
+
+
+class Coverage(BaseModel):
+    """How many of the items are covered, and whether that surprises."""
+
+    covered: int
+    items: int
+    coverage: float
+    interval: tuple[float, float] = Field(description="Exact 95 % interval of this calibration's coverage (binomial)")
+    expected_hits: tuple[int, int] | None = Field(
+        description="Central 95 % of the number of covered items, by the Beta-Binomial law; null where no law is known"
+    )
+    p_value: float | None = Field(description="Of so many or so few covered items, under that law, two-sided")
+
+
+class StratumCoverage(BaseModel):
+    """Coverage of a part of the items."""
+
+    name: str = Field(examples=["size 2 to 3"])
+    items: int
+    coverage: float | None
+    interval: tuple[float, float] | None = Field(description="Exact, 95 %")
+    mean_size: float | None
+
+
+class ClassificationMetrics(BaseModel):
+    """Metrics of sets."""
+
+    average_size: float
+    size_histogram: list[int] = Field(description="Sets of 0, 1, ..., K classes")
+    empty: int
+    full: int
+    singleton_rate: float
+    singleton_right: float = Field(description="Share of sets that are the true class alone")
+    singleton_accuracy: float | None
+    macro_coverage: float
+    coverage_gap: float = Field(description="CovGap in percent (Ding et al. 2023)")
+    violated_classes: int = Field(description="Classes covered less than 1 - alpha")
+    size_stratified_violation: float = Field(description="SSCV (Angelopoulos et al. 2021)")
+    difficulty_violation: float | None = Field(description="DiffViolation, by rank of the true class; null for knn")
+    worst_slab_coverage: float | None = Field(description="WSC (Cauchois et al. 2021); null without features")
+    by_size: list[StratumCoverage]
+    by_class: list[StratumCoverage]
+    criteria: dict[str, float] | None = Field(
+        description="S, N, U, F, M and observed ones of the p-values (Vovk et al. 2016); null where there are none"
+    )
+
+
+class RegressionMetrics(BaseModel):
+    """Metrics of intervals."""
+
+    average_length: float | None = Field(description="null: some are infinite")
+    median_length: float | None
+    unbounded: int
+    empty: int
+    mean_winkler_score: float | None = Field(description="Gneiting and Raftery 2007; null: infinite, or some empty")
+    by_length: list[StratumCoverage] = Field(description="Coverage by tenths of the interval length")
+
+
+class EvaluationAnswer(BaseModel):
+    """What a calibration is worth on labelled items that it has not seen."""
+
+    calibration: str
+    version: str
+    model: ModelIdentity | None
+    alpha: float
+    coverage: Coverage
+    classification: ClassificationMetrics | None = None
+    regression: RegressionMetrics | None = None
+    warnings: list[str]

@@ -1,0 +1,116 @@
+"""What the monitor routes take and give."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.uncertainty.conformal.methods.martingales import Bet
+from services.uncertainty.conformal.schemas.calibrations import SEED_LIMIT, Alpha
+from services.uncertainty.conformal.schemas.streams import BATCH_LIMIT
+
+SCORES_LIMIT = 50_000
+"""Most scores that a monitor remembers, those of its calibration among them."""
+
+
+class MonitorInput(StrEnum):
+    """What a monitor observes."""
+
+    P_VALUES = "p-values"
+    SCORES = "scores"
+
+
+class MonitorOptions(BaseModel):
+    """A monitor to begin."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
+    observes: MonitorInput = Field(
+        default=MonitorInput.SCORES,
+        description="scores: of items, whose p-values among all before are computed; p-values: online ones, smoothed",
+    )
+    calibration: str | None = Field(
+        default=None,
+        max_length=100,
+        description="A calibration of yours with one threshold: its scores come first, labelled items may be posted",
+    )
+    bet: Bet = Field(default=Bet.JUMPER, description="How capital is put on p-values")
+    delta: Alpha = Field(default=0.01, description="Probability of ever a false alarm; the alarm is at capital 1/delta")
+    threshold: float = Field(
+        default=1000.0, gt=1, le=1e12, description="CUSUM and Shiryaev-Roberts: steps between false alarms, at least"
+    )
+    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws that break ties")
+
+
+class MonitorObservations(BaseModel):
+    """What the monitor sees next, beside the arrays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sequence: int | None = Field(
+        default=None,
+        ge=1,
+        description="Number of the first item, from 1. Sent again with the same number it is not counted again",
+    )
+
+
+class Alarm(BaseModel):
+    """One way of noticing a change."""
+
+    raised: bool
+    step: int | None = Field(description="Observation at which it was first raised")
+    value: float = Field(description="Natural logarithm of the statistic now")
+    threshold: float = Field(description="Natural logarithm of its threshold")
+
+
+class MonitorAnswer(BaseModel):
+    """A monitor as it is now."""
+
+    id: str
+    name: str
+    observes: MonitorInput
+    calibration: str | None
+    options: dict[str, Any]
+    created_at: datetime
+    steps: int = Field(description="Observations so far; also the ETag")
+    alarm: bool = Field(description="The martingale has reached 1/delta: exchangeability is refuted at level delta")
+    martingale: Alarm = Field(description="Capital of the bets: P(it ever reaches 1/delta) <= delta (Ville)")
+    cusum: Alarm = Field(description="For late changes")
+    shiryaev_roberts: Alarm = Field(description="For late changes")
+    p_value: float = Field(description="Evidence against exchangeability, valid at any time")
+    advice: str
+    guarantee: str
+
+
+class MonitorStep(BaseModel):
+    """What one observation did."""
+
+    sequence: int
+    p_value: float
+    log_capital: float
+    alarm: bool
+
+
+class MonitorStepsAnswer(BaseModel):
+    """What the observations did."""
+
+    observations: list[MonitorStep]
+    steps: int
+    alarm: bool
+    alarm_step: int | None
+    replayed: bool = Field(description="They had been counted before; this is what was answered then")
+
+
+class MonitorList(BaseModel):
+    """One page of monitors, newest first."""
+
+    monitors: list[MonitorAnswer]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
+
+
+BATCH = BATCH_LIMIT
+"""Most items of one request."""

@@ -1,0 +1,187 @@
+"""What the stream routes take and give."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.uncertainty.conformal.methods.aggregated_aci import GAMMAS, INTERVAL
+from services.uncertainty.conformal.methods.conformal_pid import WINDOW
+from services.uncertainty.conformal.methods.online import CAPACITY
+from services.uncertainty.conformal.schemas.calibrations import Alpha, RegressionScore
+
+BATCH_LIMIT = 1000
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
+Step = Annotated[float, Field(ge=1e-100, le=1e100, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
+
+
+class StreamMethod(StrEnum):
+    """How the bound follows the stream."""
+
+    ACI = "aci"
+    AGACI = "agaci"
+    DTACI = "dtaci"
+    QUANTILE_TRACKING = "quantile-tracking"
+    PID = "pid"
+
+
+class StreamScore(StrEnum):
+    """What an observation is made of."""
+
+    ABSOLUTE = "absolute"
+    NORMALISED = "normalised"
+    CQR = "cqr"
+    CQR_R = "cqr-r"
+    CQR_M = "cqr-m"
+    CQR_FM = "cqr-fm"
+    DIRECT = "direct"
+
+    @property
+    def of_regression(self) -> RegressionScore | None:
+        """The score of a regression; None where scores are posted directly."""
+        return None if self is StreamScore.DIRECT else RegressionScore(self.value)
+
+
+class StreamOptions(BaseModel):
+    """A stream to begin."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
+    method: StreamMethod = Field(default=StreamMethod.ACI, description="How the bound follows the stream")
+    alpha: Alpha = Field(default=0.1, description="Miscoverage that is aimed at")
+    score: StreamScore = Field(
+        default=StreamScore.ABSOLUTE,
+        description="What observations hold: absolute: prediction; normalised: prediction, difficulty; cqr, cqr-r: "
+        "lower, upper; cqr-m, cqr-fm: lower, median, upper; each with the label. direct: the score of the label itself",
+    )
+    scores: list[Number] = Field(default=[], max_length=10_000, description="Of earlier data, oldest first")
+    capacity: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description=f"How many of the latest scores are kept; {CAPACITY}, or {WINDOW} for tracking and pid",
+    )
+    gamma: Rate = Field(default=0.005, description="aci: step size of the level")
+    first_level: float | None = Field(default=None, ge=0, le=1, description="aci: alpha_1; alpha unless given")
+    gammas: list[Rate] = Field(
+        default=list(GAMMAS), min_length=1, max_length=64, description="agaci, dtaci: the experts' step sizes"
+    )
+    interval: int = Field(
+        default=INTERVAL, ge=1, le=1_000_000, description="dtaci: steps over which it is to be no worse than the best"
+    )
+    step_size: Step = Field(default=0.1, description="quantile-tracking, pid: of the bound after a miss")
+    relative: bool = Field(default=True, description="quantile-tracking, pid: step_size is a share of scores' range")
+    first_bound: Number = Field(default=0.0, description="quantile-tracking, pid: the first bound")
+    gain: float = Field(default=1.0, ge=0, le=1e100, description="pid: K_I of the integrator, in the score's unit")
+    saturation: Rate = Field(default=1.0, description="pid: C_sat of the integrator")
+
+
+class Point(BaseModel):
+    """What is predicted for the next label; which fields, the stream's score says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prediction: Number | None = Field(default=None, description="Predicted value", examples=[1.2])
+    difficulty: Step | None = Field(default=None, description="Expected size of the error")
+    lower: Number | None = Field(default=None, description="Predicted lower quantile")
+    median: Number | None = Field(default=None, description="Predicted median")
+    upper: Number | None = Field(default=None, description="Predicted upper quantile")
+    forecast: Number | None = Field(
+        default=None, description="quantile-tracking, pid: forecast of the score, added to the bound"
+    )
+
+
+class Observation(Point):
+    """A prediction and the label that came."""
+
+    label: Number | None = Field(default=None, description="What was observed", examples=[1.5])
+    score: Number | None = Field(default=None, description="direct: the score of the label")
+
+
+class Observations(BaseModel):
+    """Observations in their order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    observations: list[Observation] = Field(min_length=1, max_length=BATCH_LIMIT, description="In their order")
+    sequence: int | None = Field(
+        default=None,
+        ge=1,
+        description="Number of the first of them, from 1. Sent again with the same number they are not counted again",
+    )
+
+
+class Points(BaseModel):
+    """Points to make intervals for, without observing anything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    points: list[Point] = Field(min_length=1, max_length=BATCH_LIMIT, description="Each as if it came next")
+
+
+class StreamInterval(BaseModel):
+    """The interval before the label."""
+
+    lower: float | None = Field(description="null: unbounded, or empty")
+    upper: float | None = Field(description="null: unbounded, or empty")
+    empty: bool = Field(description="The level has risen to 1 or more: nothing is in")
+    bounds: tuple[float | None, float | None] = Field(description="Of the score below and above; null: infinite")
+
+
+class ObservationAnswer(BaseModel):
+    """What was predicted, and whether it held."""
+
+    sequence: int
+    interval: StreamInterval
+    missed: bool = Field(description="The label lay outside")
+
+
+class ObservationsAnswer(BaseModel):
+    """Answers to observations."""
+
+    observations: list[ObservationAnswer]
+    steps: int
+    misses: int
+    coverage: float | None
+    replayed: bool = Field(description="They had been counted before; this is what was answered then")
+
+
+class PointsAnswer(BaseModel):
+    """Intervals of points that are not observed yet."""
+
+    intervals: list[StreamInterval]
+    steps: int
+
+
+class StreamAnswer(BaseModel):
+    """A stream as it is now."""
+
+    id: str
+    name: str
+    method: StreamMethod
+    alpha: float
+    score: StreamScore
+    options: dict[str, Any]
+    created_at: datetime
+    steps: int = Field(description="Observations so far; also the ETag")
+    misses: int
+    coverage: float | None
+    level: float | None = Field(description="The level in use now, where the method has one; may leave [0, 1]")
+    error_bound: float | None = Field(
+        description="aci: |share of misses - alpha| cannot exceed this, whatever the stream (Gibbs and Candès 2021)"
+    )
+    next_bounds: tuple[float | None, float | None] = Field(description="Of the next label's score; null: infinite")
+    window: int = Field(description="Scores in memory")
+    guarantee: str
+
+
+class StreamList(BaseModel):
+    """One page of streams, newest first."""
+
+    streams: list[StreamAnswer]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")

@@ -1,0 +1,1 @@
+"""How calibrations, streams and monitors are stored."""
