@@ -92,8 +92,8 @@ class _Axes:
     shapes: list[_Shape] = field(default_factory=list)
 
     def at(self, x: float, y: float) -> Point:
-        low, high = opened(*self.plot.x_range)
-        bottom, top = opened(*self.plot.y_range)
+        low, high = widen_range(*self.plot.x_range)
+        bottom, top = widen_range(*self.plot.y_range)
         across = min(max((x - low) / (high - low), 0.0), 1.0)
         up = min(max((y - bottom) / (top - bottom), 0.0), 1.0)
         return _LEFT + across * (WIDTH - _LEFT - _RIGHT), HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM)
@@ -125,7 +125,7 @@ _LEAST_WIDTH = 1e-300
 _LEAST_SHARE = 1e-9
 
 
-def opened(low: float, high: float) -> tuple[float, float]:
+def widen_range(low: float, high: float) -> tuple[float, float]:
     """A range of some width around one without any, or with so little that numbers in it cannot be told apart."""
     if high - low > max(_LEAST_WIDTH, _LEAST_SHARE * max(abs(low), abs(high))):
         return low, high
@@ -162,8 +162,8 @@ def _shapes(plot: Plot) -> list[_Shape]:
 
 def _draw_grid(axes: _Axes) -> None:
     plot, shapes = axes.plot, axes.shapes
-    low, high = opened(*plot.x_range)
-    bottom, top = opened(*plot.y_range)
+    low, high = widen_range(*plot.x_range)
+    bottom, top = widen_range(*plot.y_range)
     for value in ticks(bottom, top):
         left, right = axes.at(low, value), axes.at(high, value)
         shapes.append(_Shape("line", [left, right], _GRID))

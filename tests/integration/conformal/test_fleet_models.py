@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import pytest
 
+from services.uncertainty.conformal.application.calibration_entry import create_entry
 from services.uncertainty.conformal.application.calibration_fit import Items, fit_items
 from services.uncertainty.conformal.application.fleet_models import classified, fleet_client
-from services.uncertainty.conformal.http.resources import records
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions
-from services.uncertainty.conformal.storage.calibration_entries import make_entry
+from services.uncertainty.conformal.storage.record_stores import open_calibrations
 from shared.jobs.connection import api_client
 from shared.jobs.identifiers import new_job_id
 from shared.settings import Settings
@@ -43,12 +43,12 @@ async def calibrate_fleet_model(settings: Settings) -> str:
     labels = np.where(np.arange(60) % 4 == 0, order[:, 1], order[:, 0])
     options = ClassificationOptions(score="thr")
     fitted = fit_items(Items(name="probabilities", inputs=answered.probabilities, labels=labels), options)
-    entry = make_entry(
+    entry = create_entry(
         fitted, options, blobs=BlobStore(settings.blob_url), identifier=new_job_id(), owner="anonymous",
         model=answered.model,
     )  # fmt: skip
     redis = api_client(settings.redis_url)
-    await records(redis, settings, "calibration").add(entry.answer.id, entry.to_json(), owner="anonymous")
+    await open_calibrations(redis, settings).add(entry.answer.id, entry.to_json(), owner="anonymous")
     await redis.aclose()
     return entry.answer.id
 

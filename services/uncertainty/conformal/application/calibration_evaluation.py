@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_fit import Items
-from services.uncertainty.conformal.application.calibration_summaries import number
+from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
 from services.uncertainty.conformal.application.prediction import (
-    draws_of,
-    p_values_of,
-    predicted_intervals,
-    predicted_sets,
+    compute_p_values,
+    draw_uniforms,
+    predict_intervals,
+    predict_sets,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
-from services.uncertainty.conformal.charts import Bar, Curve, Plot, opened
+from services.uncertainty.conformal.charts import Bar, Curve, Plot, widen_range
 from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.coverage_distribution import binomial_interval, hits_interval, hits_p_value
@@ -37,8 +37,8 @@ from services.uncertainty.conformal.schemas.evaluations import (
     RegressionMetrics,
     StratumCoverage,
 )
-from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
-from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
+from services.uncertainty.conformal.storage.serialization import AnyCalibration, ClassifierCalibration
 
 TENTHS = 10
 SHOWN_SIZES = 60
@@ -49,7 +49,7 @@ SLAB_ITEMS = 4
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """An answer and what is drawn of it.
 
     Attributes:
@@ -68,12 +68,12 @@ class Evaluated:
 
 
 def evaluate_sets(
-    entry: Entry,
-    calibration: AnyCalibration,
+    entry: CalibrationEntry,
+    calibration: ClassifierCalibration,
     items: Items,
     options: EvaluationOptions,
     features: NDArray[np.float64] | None,
-) -> Evaluated:
+) -> Evaluation:
     """Metrics of the sets of labelled items.
 
     Args:
@@ -86,7 +86,7 @@ def evaluate_sets(
     alpha = options.alpha or entry.options.alpha[0]
     asked = PredictionOptions(seed=options.seed, first_item=options.first_item, force_top1=options.force_top1)
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
-    sets = predicted_sets(calibration, items, asked, [alpha]).sets[0]
+    sets = predict_sets(calibration, items, asked, [alpha]).sets[0]
     covered = metrics.hits(sets, labels)
     found = _metrics(sets, items, labels, alpha).model_copy(
         update={
@@ -103,7 +103,7 @@ def evaluate_sets(
         classification=found,
         warnings=entry.answer.warnings,
     )
-    return Evaluated(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
+    return Evaluation(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
 
 
 def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], alpha: float) -> ClassificationMetrics:
@@ -132,21 +132,21 @@ def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], a
 
 
 def evaluate_intervals(
-    entry: Entry, calibration: RegressionCalibration, points: Points, options: EvaluationOptions
-) -> Evaluated:
+    entry: CalibrationEntry, calibration: RegressionCalibration, points: Points, options: EvaluationOptions
+) -> Evaluation:
     """Metrics of the intervals of points with targets; arguments as of `evaluate_sets`."""
     alpha = options.alpha or entry.options.alpha[0]
     targets = points.targets if points.targets is not None else np.empty(0)
-    intervals = predicted_intervals(calibration, points, [alpha])[0]
+    intervals = predict_intervals(calibration, points, [alpha])[0]
     covered = intervals.contain(targets)
     lengths = intervals.lengths
     winkler = None if intervals.empty.any() else winkler_scores(intervals.lower, intervals.upper, targets, alpha)
     found = RegressionMetrics(
-        average_length=number(float(lengths.mean())),
-        median_length=number(float(np.median(lengths))),
+        average_length=finite_or_none(float(lengths.mean())),
+        median_length=finite_or_none(float(np.median(lengths))),
         unbounded=int(intervals.unbounded.sum()),
         empty=int(intervals.empty.sum()),
-        mean_winkler_score=None if winkler is None else number(float(winkler.mean())),
+        mean_winkler_score=None if winkler is None else finite_or_none(float(winkler.mean())),
         by_length=_by_length(intervals, covered),
     )
     tail = calibration.tails[0]
@@ -160,10 +160,10 @@ def evaluate_intervals(
         regression=found,
         warnings=[*crossed_warnings(points.band), *entry.answer.warnings],
     )
-    return Evaluated(answer, lengths, None)
+    return Evaluation(answer, lengths, None)
 
 
-def _marginal_count(calibration: Kept) -> int | None:
+def _marginal_count(calibration: AnyCalibration) -> int | None:
     """n, where all items share a threshold, so that the law of hits is known."""
     if isinstance(calibration, Calibration) and calibration.taxonomy.cells == 1:
         return len(calibration.cells.scores)
@@ -193,7 +193,7 @@ def _stratum(name: str, covered: NDArray[np.bool_], sizes: NDArray[np.float64]) 
         items=items,
         coverage=hits / items,
         interval=binomial_interval(hits, items),
-        mean_size=number(float(sizes.mean())),
+        mean_size=finite_or_none(float(sizes.mean())),
     )
 
 
@@ -228,7 +228,7 @@ def _slab(features: NDArray[np.float64] | None, covered: NDArray[np.bool_], seed
 
 
 def _criteria(
-    calibration: AnyCalibration,
+    calibration: ClassifierCalibration,
     items: Items,
     asked: PredictionOptions,
     labels: NDArray[np.int64],
@@ -236,8 +236,8 @@ def _criteria(
 ) -> dict[str, float] | None:
     if isinstance(calibration, RankCalibration) or items.inputs.size > CRITERIA_LIMIT:
         return None
-    draws = draws_of(calibration, len(items.inputs), asked)
-    return asdict(criteria(p_values_of(calibration, items, asked, draws), labels, alpha))
+    draws = draw_uniforms(calibration, len(items.inputs), asked)
+    return asdict(criteria(compute_p_values(calibration, items, asked, draws), labels, alpha))
 
 
 def _coverage_plot(answer: EvaluationAnswer) -> Plot:
@@ -262,21 +262,21 @@ def _coverage_plot(answer: EvaluationAnswer) -> Plot:
     )
 
 
-def _size_plot(evaluated: Evaluated) -> Plot:
+def _size_plot(evaluation: Evaluation) -> Plot:
     """How many sets have which size, or intervals which length."""
-    sizes = evaluated.sizes[np.isfinite(evaluated.sizes)]
-    if evaluated.most is not None:
+    sizes = evaluation.sizes[np.isfinite(evaluation.sizes)]
+    if evaluation.most is not None:
         largest = int(sizes.max(initial=1))
         edges = np.arange(-0.5, largest + 1) if largest < SHOWN_SIZES else np.linspace(-0.5, largest + 0.5, SHOWN_SIZES)
     else:
         low, high = float(sizes.min(initial=0)), float(sizes.max(initial=0))
-        edges = np.linspace(*opened(low, high), 31)
+        edges = np.linspace(*widen_range(low, high), 31)
     counts, _ = np.histogram(sizes, bins=edges)
-    what = "sets" if evaluated.most is not None else "intervals"
-    label = "labels in the set" if evaluated.most is not None else "length"
+    what = "sets" if evaluation.most is not None else "intervals"
+    label = "labels in the set" if evaluation.most is not None else "length"
     mean = f"{sizes.mean():.3g}" if len(sizes) else "none finite"
     return Plot(
-        title=f"Size of {what} at alpha {evaluated.answer.alpha:g}: mean {mean}",
+        title=f"Size of {what} at alpha {evaluation.answer.alpha:g}: mean {mean}",
         x_label=label,
         y_label=what,
         x_range=(float(edges[0]), float(edges[-1])),

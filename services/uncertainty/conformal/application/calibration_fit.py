@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application import guarantees
-from services.uncertainty.conformal.application.calibration_summaries import cells_of, levels_of, too_small
+from services.uncertainty.conformal.application.calibration_summaries import (
+    summarize_cells,
+    summarize_levels,
+    warn_of_small_cells,
+)
+from services.uncertainty.conformal.application.fitted_calibration import (
+    SIZED_ITEMS,
+    FittedCalibration,
+    digest_of_arrays,
+)
+from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.score_options import make_score, read_training
 from services.uncertainty.conformal.application.validation import (
     check_count,
     check_labels,
     check_scores,
     check_weights,
-    whole,
+    check_whole_numbers,
 )
-from services.uncertainty.conformal.http.request_parsing import Posted
 from services.uncertainty.conformal.methods.calibration import Calibration, by_groups, calibrate, class_conditional
 from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Inputs, Score, Values
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration, calibrate_weighted
 from services.uncertainty.conformal.schemas.calibrations import (
-    CellSummary,
     ClassificationOptions,
-    LevelSummary,
     Method,
     ScoreName,
 )
-from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from services.uncertainty.conformal.storage.serialization import ClassifierCalibration
 from shared.problems import field_problem
 
 ARRAYS: Final[Mapping[str, str]] = {
@@ -53,44 +58,6 @@ _UNCLUSTERED: Final = (
     "There were too few examples of each class to cluster any; this is plain split conformal prediction. Give clusters "
     "and cluster_share, or more items."
 )
-
-SIZED_ITEMS: Final = 2000
-"""Most calibration items that the expected size is measured on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """A calibration with what is said of it.
-
-    Attributes:
-        calibration: to predict with.
-        inputs: what predictions take: logits, probabilities, features, or the arrays of a band.
-        count: items that were posted.
-        classes: K, None for regression.
-        cells, levels: summaries.
-        data_digest: sha256 of the posted arrays.
-        guarantee: in words.
-        warnings: what whoever uses it should know.
-    """
-
-    calibration: AnyCalibration | RegressionCalibration
-    inputs: str
-    count: int
-    classes: int | None
-    cells: list[CellSummary]
-    levels: list[LevelSummary]
-    data_digest: str
-    guarantee: str
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def effective_count(self) -> float:
-        """Equal weights that say as much as the items."""
-        if isinstance(self.calibration, WeightedCalibration):
-            return self.calibration.effective_size
-        if isinstance(self.calibration, RegressionCalibration):
-            return sum(cell.effective_count for cell in self.calibration.tails[0].cells)
-        return float(self.count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,21 +79,21 @@ class Items:
     weights: Values | None = None
 
 
-def fit_classification(posted: Posted, options: ClassificationOptions) -> Fitted:
+def fit_classification(source: NamedArrays, options: ClassificationOptions) -> FittedCalibration:
     """Calibrate on what was posted.
 
     Raises:
         UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
     """
-    posted.refuse_others(ARRAYS)
-    knn = read_training(posted) if options.score is ScoreName.KNN else None
-    items = read_items(posted, "features" if knn else None, classes=knn[2] if knn else None, labelled=True)
+    source.refuse_others(ARRAYS)
+    knn = read_training(source) if options.score is ScoreName.KNN else None
+    items = read_items(source, "features" if knn else None, classes=knn[2] if knn else None, labelled=True)
     return fit_items(items, options, knn)
 
 
 def fit_items(
     items: Items, options: ClassificationOptions, knn: tuple[Values, NDArray[np.int64], int] | None = None
-) -> Fitted:
+) -> FittedCalibration:
     """Calibrate on checked items with labels; KNN needs training features, their labels and the number of classes."""
     _check_method(items, options)
     score = make_score(options, items.name, knn)
@@ -134,71 +101,61 @@ def fit_items(
     draws = uniforms(options.seed, np.arange(count), Purpose.CALIBRATION) if score.is_randomised else None
     try:
         calibration = _calibrate(score, items, options, draws)
-        cells = cells_of(calibration, options)
+        cells = summarize_cells(calibration, options)
         sizes = _sizes(calibration, items, options, draws)
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
-    return Fitted(
+    return FittedCalibration(
         calibration=calibration,
         inputs=items.name,
         count=count,
         classes=score.classes_of(items.inputs),
         cells=cells,
-        levels=levels_of(options.alpha, cells, sizes),
-        data_digest=digest_of_arrays(vars_of(items) | _training_arrays(score)),
-        guarantee=guarantees.of_classification(options.method, exact=_is_exact(score)),
-        warnings=too_small(cells) + _cluster_warnings(calibration, options),
+        levels=summarize_levels(options.alpha, cells, sizes),
+        data_digest=digest_of_arrays(name_arrays(items) | _training_arrays(score)),
+        guarantee=guarantees.describe_classification(options.method, exact=_is_exact(score)),
+        warnings=warn_of_small_cells(cells) + _cluster_warnings(calibration, options),
     )
 
 
-def read_items(posted: Posted, name: str | None, *, classes: int | None, labelled: bool) -> Items:
+def read_items(source: NamedArrays, name: str | None, *, classes: int | None, labelled: bool) -> Items:
     """Arrays of a classifier's items, checked.
 
     Args:
-        posted: the request.
+        source: of the arrays.
         name: which inputs have to be there; logits or probabilities, whichever is, where None.
         classes: K, the width of the inputs where None.
         labelled: labels have to be there.
     """
-    name = name or _either(posted)
-    array = posted.needed(name, dimensions=2)
+    name = name or _choose_inputs(source)
+    array = source.require_numbers(name, dimensions=2)
     pointer = f"/body/{name}"
     if name == "features":
         inputs = check_scores(np.atleast_2d(array), pointer, probabilities=False) if array.shape[1] > 1 else array
     else:
         inputs = check_scores(array, pointer, probabilities=name == "probabilities")
     count, known = len(inputs), classes or inputs.shape[1]
-    labels = posted.needed("labels") if labelled else posted.numbers("labels")
-    groups, weights = posted.numbers("groups"), posted.numbers("weights")
+    labels = source.require_numbers("labels") if labelled else source.read_numbers("labels")
+    groups, weights = source.read_numbers("groups"), source.read_numbers("weights")
     if groups is not None:
         check_count(groups, "/body/groups", count)
     return Items(
         name=name,
         inputs=inputs.astype(np.float64) if inputs.dtype.kind != "f" else inputs,
         labels=None if labels is None else check_labels(labels, "/body/labels", count=count, classes=known),
-        groups=None if groups is None else whole(groups, "/body/groups"),
+        groups=None if groups is None else check_whole_numbers(groups, "/body/groups"),
         weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
     )
 
 
-def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """sha256 over names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data if array.size else b"")
-    return f"sha256:{digest.hexdigest()}"
-
-
-def vars_of(items: Items) -> dict[str, NDArray[Any]]:
+def name_arrays(items: Items) -> dict[str, NDArray[Any]]:
     """The arrays of items by name."""
     found = {items.name: items.inputs, "labels": items.labels, "groups": items.groups, "weights": items.weights}
     return {name: array for name, array in found.items() if array is not None}
 
 
-def _either(posted: Posted) -> str:
-    given = [name for name in ("logits", "probabilities") if posted.has(name)]
+def _choose_inputs(source: NamedArrays) -> str:
+    given = [name for name in ("logits", "probabilities") if source.has(name)]
     if len(given) != 1:
         raise field_problem("/body/logits", "Logits or probabilities are needed, one of the two.")
     return given[0]
@@ -217,7 +174,9 @@ def _check_method(items: Items, options: ClassificationOptions) -> None:
             raise field_problem(f"/body/{name}", f"The method {method} needs them.")
 
 
-def _calibrate(score: Score, items: Items, options: ClassificationOptions, draws: Values | None) -> AnyCalibration:
+def _calibrate(
+    score: Score, items: Items, options: ClassificationOptions, draws: Values | None
+) -> ClassifierCalibration:
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
     classes = score.classes_of(items.inputs)
     match options.method:
@@ -241,7 +200,7 @@ def _calibrate(score: Score, items: Items, options: ClassificationOptions, draws
 
 
 def _sizes(
-    calibration: AnyCalibration, items: Items, options: ClassificationOptions, draws: Values | None
+    calibration: ClassifierCalibration, items: Items, options: ClassificationOptions, draws: Values | None
 ) -> list[float | None]:
     """Mean set size at each level on evenly spaced calibration items."""
     chosen = np.unique(np.linspace(0, len(items.inputs) - 1, min(SIZED_ITEMS, len(items.inputs))).astype(np.int64))
@@ -252,10 +211,12 @@ def _sizes(
         weights=None if items.weights is None else items.weights[chosen],
     )
     numbers = None if draws is None else draws[chosen]
-    return [float(sets_of(calibration, few, alpha, numbers).sum(axis=1).mean()) for alpha in options.alpha]
+    return [float(compute_sets(calibration, few, alpha, numbers).sum(axis=1).mean()) for alpha in options.alpha]
 
 
-def sets_of(calibration: AnyCalibration, items: Items, alpha: float, draws: Values | None) -> NDArray[np.bool_]:
+def compute_sets(
+    calibration: ClassifierCalibration, items: Items, alpha: float, draws: Values | None
+) -> NDArray[np.bool_]:
     """The sets (N, K) of items at a level.
 
     Raises:
@@ -269,7 +230,7 @@ def sets_of(calibration: AnyCalibration, items: Items, alpha: float, draws: Valu
     return calibration.sets(items.inputs, alpha, uniforms=draws)  # type: ignore[call-arg]
 
 
-def require_side_arrays(calibration: AnyCalibration, items: Items) -> None:
+def require_side_arrays(calibration: ClassifierCalibration, items: Items) -> None:
     """Refuse groups or weights that are missing or superfluous."""
     grouped = isinstance(calibration, Calibration) and calibration.taxonomy.name == "group"
     for name, used in (("groups", grouped), ("weights", isinstance(calibration, WeightedCalibration))):
@@ -283,7 +244,7 @@ def _is_exact(score: Score) -> bool:
     return score.is_randomised or score.name in {"thr", "margin", "knn"}
 
 
-def _cluster_warnings(calibration: AnyCalibration, options: ClassificationOptions) -> list[str]:
+def _cluster_warnings(calibration: ClassifierCalibration, options: ClassificationOptions) -> list[str]:
     if options.method is not Method.CLUSTERED or not isinstance(calibration, Calibration):
         return []
     if calibration.taxonomy.cells > 1:

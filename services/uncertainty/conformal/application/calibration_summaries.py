@@ -22,17 +22,17 @@ from services.uncertainty.conformal.schemas.calibrations import (
     LevelSummary,
     RegressionOptions,
 )
-from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from services.uncertainty.conformal.storage.serialization import ClassifierCalibration
 
 _SIDES: tuple[Literal["below", "above"], ...] = ("below", "above")
 
 
-def number(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """A number as JSON has it: None for what is infinite."""
     return float(value) if math.isfinite(value) else None
 
 
-def cells_of(calibration: AnyCalibration, options: ClassificationOptions) -> list[CellSummary]:
+def summarize_cells(calibration: ClassifierCalibration, options: ClassificationOptions) -> list[CellSummary]:
     """The cells of a classifier's calibration."""
     if isinstance(calibration, WeightedCalibration):
         return [_weighted_cell(calibration, options.alpha)]
@@ -52,7 +52,7 @@ def cells_of(calibration: AnyCalibration, options: ClassificationOptions) -> lis
     ]
 
 
-def regression_cells(calibration: RegressionCalibration, options: RegressionOptions) -> list[CellSummary]:
+def summarize_regression_cells(calibration: RegressionCalibration, options: RegressionOptions) -> list[CellSummary]:
     """The cells of a regression's calibration, those of each side where it is asymmetric."""
     found = []
     sides = _SIDES if calibration.asymmetric else ("both",)
@@ -79,7 +79,7 @@ def regression_cells(calibration: RegressionCalibration, options: RegressionOpti
     return found
 
 
-def levels_of(
+def summarize_levels(
     alphas: Sequence[float], cells: Sequence[CellSummary], sizes: Sequence[float | None]
 ) -> list[LevelSummary]:
     """One line for each level."""
@@ -94,7 +94,7 @@ def levels_of(
     ]
 
 
-def too_small(cells: Sequence[CellSummary]) -> list[str]:
+def warn_of_small_cells(cells: Sequence[CellSummary]) -> list[str]:
     """A warning for each level at which cells have too few scores."""
     warnings = []
     for index, first in enumerate(cells[0].thresholds):
@@ -114,7 +114,7 @@ def _threshold(
     band, mean = _law(count, alpha) if lawful else (None, None)
     return CellThreshold(
         alpha=alpha,
-        q=number(value),
+        q=finite_or_none(value),
         n_required=needed_count(alpha),
         rank_limit=rank_limit,
         coverage_band=band,

@@ -41,7 +41,7 @@ _SIDES: Final = " Each side is exceeded with probability of at most alpha / 2."
 _GROUPS: Final = " The same holds within each group; a group without calibration points gets the whole line."
 
 
-def of_classification(method: Method, *, exact: bool) -> str:
+def describe_classification(method: Method, *, exact: bool) -> str:
     """The guarantee of a classifier's calibration.
 
     Args:
@@ -56,7 +56,7 @@ def of_classification(method: Method, *, exact: bool) -> str:
     return _MARGINAL.format(upper=_UPPER if exact else "") + _METHODS[method] + ties
 
 
-def of_regression(*, weighted: bool, grouped: bool, asymmetric: bool) -> str:
+def describe_regression(*, weighted: bool, grouped: bool, asymmetric: bool) -> str:
     """The guarantee of a regression's calibration."""
     if weighted:
         return (

@@ -1,4 +1,4 @@
-"""The job that shows labelled pictures to a classifier of the fleet and calibrates what it says of them."""
+"""The job that has a classifier of the fleet answer for labelled images and calibrates its probabilities."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from services.uncertainty.conformal.application.calibration_entry import create_entry
 from services.uncertainty.conformal.application.calibration_fit import Items, fit_items
 from services.uncertainty.conformal.application.fleet_models import (
     BATCH,
@@ -21,18 +22,18 @@ from services.uncertainty.conformal.application.fleet_models import (
     classified_by_job,
     fleet_client_of_worker,
 )
-from services.uncertainty.conformal.application.labelled_images import pictures_of
+from services.uncertainty.conformal.application.labelled_images import read_images
 from services.uncertainty.conformal.application.validation import check_labels
-from services.uncertainty.conformal.http.resources import records
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions, ModelIdentity
-from services.uncertainty.conformal.storage.calibration_entries import Entry, make_entry
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
+from services.uncertainty.conformal.storage.record_stores import open_calibrations
 from shared.jobs.connection import api_client
 from shared.jobs.context import JobContext
 from shared.problems import Conflict, ServiceUnavailable
 from shared.settings import Settings, get_settings
 
 CHECKPOINT_EVERY: Final = 8
-"""Questions between two checkpoints; each holds all probabilities so far."""
+"""Batches between two checkpoints; a checkpoint holds all probabilities so far."""
 
 _TRIES: Final = 20
 _LONGEST_PAUSE_S: Final = 15
@@ -45,13 +46,18 @@ class ModelCalibration(BaseModel):
     identifier: str
     owner: str
     files: list[str]
-    """Digests of the posted files, pictures or ZIPs."""
+    """Digests of the posted files: images or ZIPs of them."""
     labels: list[int]
 
 
 @dataclass
-class _Seen:
-    """What the classifier has said so far."""
+class _Answers:
+    """Probabilities that the classifier has given so far.
+
+    Attributes:
+        parts: float32 (n, K) each, in the order of the images.
+        model: the weights that gave them; None before the first answer.
+    """
 
     parts: list[NDArray[np.float32]]
     model: ModelIdentity | None = None
@@ -60,28 +66,33 @@ class _Seen:
     def count(self) -> int:
         return sum(len(part) for part in self.parts)
 
-    def add(self, answered: Answered) -> None:
-        """Keep an answer.
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """All of them, float32 (N, K)."""
+        return np.concatenate(self.parts)
+
+    def add(self, answer: Answered) -> None:
+        """Append an answer.
 
         Raises:
             Conflict: it is of other weights than those before.
         """
-        if self.model is not None and self.model.weights_sha256 != answered.model.weights_sha256:
+        if self.model is not None and self.model.weights_sha256 != answer.model.weights_sha256:
             raise Conflict(
                 f"The classifier was replaced while it was calibrated: first {self.model.weights_sha256}, then "
-                f"{answered.model.weights_sha256}. Start again."
+                f"{answer.model.weights_sha256}. Start again."
             )
-        self.model = answered.model
-        self.parts.append(answered.probabilities)
+        self.model = answer.model
+        self.parts.append(answer.probabilities)
 
     def to_bytes(self) -> bytes:
         stream = io.BytesIO()
-        said = (self.model.model_dump_json() if self.model else "").encode()
-        np.savez(stream, probabilities=np.concatenate(self.parts), model=np.frombuffer(said, np.uint8))
+        identity = (self.model.model_dump_json() if self.model else "").encode()
+        np.savez(stream, probabilities=self.probabilities, model=np.frombuffer(identity, np.uint8))
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes | None) -> _Seen:
+    def from_bytes(cls, content: bytes | None) -> _Answers:
         if content is None:
             return cls([])
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
@@ -90,24 +101,14 @@ class _Seen:
 
 
 def calibrate_on_model(context: JobContext) -> dict[str, Any]:
-    """Show the pictures to the classifier, 64 at a time, and calibrate its probabilities."""
-    asked = ModelCalibration.model_validate(context.arguments)
+    """Have the classifier answer for the images, 64 at a time, and calibrate its probabilities."""
+    arguments = ModelCalibration.model_validate(context.arguments)
     settings = get_settings()
-    pictures, _ = pictures_of([context.blobs.get(digest) for digest in asked.files])
-    seen = _show(context, pictures, asked.options.model or "", settings)
-    context.progress(len(pictures), len(pictures), "calibrating")
-    probabilities = np.concatenate(seen.parts)
-    labels = check_labels(np.array(asked.labels), "/body/labels", count=len(pictures), classes=probabilities.shape[1])
-    fitted = fit_items(Items(name="probabilities", inputs=probabilities, labels=labels), asked.options)
-    entry = make_entry(
-        fitted,
-        asked.options,
-        blobs=context.blobs,
-        identifier=asked.identifier,
-        owner=asked.owner,
-        model=seen.model,
-    )
-    asyncio.run(_keep(entry, settings))
+    images, _ = read_images([context.blobs.get(digest) for digest in arguments.files])
+    answers = _classify_all(context, images, arguments.options.model or "", settings)
+    context.progress(len(images), len(images), "calibrating")
+    entry = _fit_entry(context, arguments, answers)
+    asyncio.run(_store(entry, settings))
     answer = entry.answer
     return {
         "calibration": {
@@ -116,40 +117,56 @@ def calibrate_on_model(context: JobContext) -> dict[str, Any]:
             "href": f"/v1/uncertainty/calibrations/{answer.id}",
         },
         "n": answer.n,
-        "model": seen.model.model_dump() if seen.model else None,
+        "model": answers.model.model_dump() if answers.model else None,
         "warnings": answer.warnings,
     }
 
 
-def _show(context: JobContext, pictures: Sequence[bytes], model: str, settings: Settings) -> _Seen:
-    """Ask for all pictures, going on where an earlier attempt stopped."""
-    seen = _Seen.from_bytes(context.restore())
+def _fit_entry(context: JobContext, arguments: ModelCalibration, answers: _Answers) -> CalibrationEntry:
+    probabilities = answers.probabilities
+    labels = check_labels(
+        np.array(arguments.labels), "/body/labels", count=len(probabilities), classes=probabilities.shape[1]
+    )
+    fitted = fit_items(Items(name="probabilities", inputs=probabilities, labels=labels), arguments.options)
+    return create_entry(
+        fitted,
+        arguments.options,
+        blobs=context.blobs,
+        identifier=arguments.identifier,
+        owner=arguments.owner,
+        model=answers.model,
+    )
+
+
+def _classify_all(context: JobContext, images: Sequence[bytes], model: str, settings: Settings) -> _Answers:
+    """Have all images classified, going on where an earlier attempt of the job stopped."""
+    answers = _Answers.from_bytes(context.restore())
     with fleet_client_of_worker(settings) as client:
-        for number, start in enumerate(range(seen.count, len(pictures), BATCH), start=1):
-            context.progress(start, len(pictures), f"picture {start + 1} of {len(pictures)}")
-            seen.add(_ask(context, client, pictures[start : start + BATCH], model))
+        for number, start in enumerate(range(answers.count, len(images), BATCH), start=1):
+            context.progress(start, len(images), f"picture {start + 1} of {len(images)}")
+            answers.add(_classify_batch(context, client, images[start : start + BATCH], model))
             if number % CHECKPOINT_EVERY == 0:
-                context.checkpoint(seen.to_bytes())
-    return seen
+                context.checkpoint(answers.to_bytes())
+    return answers
 
 
-def _ask(context: JobContext, client: httpx.Client, pictures: Sequence[bytes], model: str) -> Answered:
-    """One question; a service that is busy or restarts is asked again, as the job has time."""
+def _classify_batch(context: JobContext, client: httpx.Client, images: Sequence[bytes], model: str) -> Answered:
+    """Have one batch classified; a service that is busy or restarts is asked again, as the job has time."""
     for _ in range(_TRIES - 1):
         try:
-            return classified_by_job(client, pictures, model=model)
+            return classified_by_job(client, images, model=model)
         except ServiceUnavailable as problem:
             pause_s = min(int(problem.headers["Retry-After"]), _LONGEST_PAUSE_S)
             until_s = time.monotonic() + pause_s
             while time.monotonic() < until_s:
                 context.raise_if_cancelled()
                 time.sleep(0.1)
-    return classified_by_job(client, pictures, model=model)
+    return classified_by_job(client, images, model=model)
 
 
-async def _keep(entry: Entry, settings: Settings) -> None:
+async def _store(entry: CalibrationEntry, settings: Settings) -> None:
     redis = api_client(settings.redis_url)
     try:
-        await records(redis, settings, "calibration").add(entry.answer.id, entry.to_json(), owner=entry.owner)
+        await open_calibrations(redis, settings).add(entry.answer.id, entry.to_json(), owner=entry.owner)
     finally:
         await redis.aclose()

@@ -1,4 +1,4 @@
-"""Monitors: from options to the first state, from items to p-values, capital and alarm."""
+"""Monitors: the first state of a monitor from its options, then p-value, capital and alarm of each item."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from services.uncertainty.conformal.schemas.monitors import (
     MonitorInput,
     MonitorOptions,
 )
-from services.uncertainty.conformal.storage.calibration_entries import Kept
-from services.uncertainty.conformal.storage.versioned_state import Document, Running
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.problems import Conflict, field_problem
+from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 
 _GUARANTEE: Final = (
     "While the items are exchangeable, {given}the capital ever reaches 1/delta with probability of at most delta, "
@@ -43,31 +43,35 @@ _CHANGED: Final = (
 _LATE: Final = "CUSUM or Shiryaev-Roberts point at a late change. Look at recent items; consider calibrating again."
 
 
-def first_state(options: MonitorOptions, kept: Kept | None) -> Document:
-    """The state of a monitor that has seen nothing but the scores of its calibration, if it has one.
+def create_state(options: MonitorOptions, calibration: AnyCalibration | None) -> Document:
+    """Create the state of a monitor that has seen nothing but the scores of its calibration, if it has one.
 
     Raises:
         UnprocessableContent: a calibration that gives no sequence of scores, or too many.
     """
     monitor = start_monitor(bet=options.bet, delta=options.delta, threshold=options.threshold)
-    scores = () if kept is None else calibration_scores(kept)
-    if kept is not None and options.observes is MonitorInput.P_VALUES:
+    scores = () if calibration is None else read_scores(calibration)
+    if calibration is not None and options.observes is MonitorInput.P_VALUES:
         raise field_problem("/body/observes", "A monitor of a calibration observes scores, or labelled items.")
     values = OnlinePValues(scores=scores, seed=options.seed)
     return {"monitor": monitor.to_json(), "values": values.to_json()}
 
 
-def calibration_scores(kept: Kept) -> tuple[float, ...]:
-    """The sorted scores of a calibration with one cell.
+def read_scores(calibration: AnyCalibration) -> tuple[float, ...]:
+    """Read the sorted scores of a calibration with one cell.
 
     Raises:
         UnprocessableContent: it has several cells or weights, infinite scores, or too many scores.
     """
     scores = None
-    if isinstance(kept, Calibration) and kept.taxonomy.cells == 1:
-        scores = kept.cells.scores
-    if isinstance(kept, RegressionCalibration) and len(kept.tails) == 1 and len(kept.tails[0].cells) == 1:
-        scores = None if kept.tails[0].weighted else kept.tails[0].cells[0].scores
+    if isinstance(calibration, Calibration) and calibration.taxonomy.cells == 1:
+        scores = calibration.cells.scores
+    if (
+        isinstance(calibration, RegressionCalibration)
+        and len(calibration.tails) == 1
+        and len(calibration.tails[0].cells) == 1
+    ):
+        scores = None if calibration.tails[0].weighted else calibration.tails[0].cells[0].scores
     if scores is None or not np.isfinite(scores).all():
         raise field_problem(
             "/body/calibration", "Its scores are in several cells, weighted or infinite; take one of split."
@@ -77,49 +81,49 @@ def calibration_scores(kept: Kept) -> tuple[float, ...]:
     return tuple(scores.tolist())
 
 
-def options_of(running: Running) -> MonitorOptions:
-    """The options that a monitor was begun with."""
-    return MonitorOptions.model_validate(running.definition["options"])
+def load_options(stored: VersionedState) -> MonitorOptions:
+    """Read the options that a monitor was begun with."""
+    return MonitorOptions.model_validate(stored.definition["options"])
 
 
-def watched(running: Running, values: Sequence[float]) -> tuple[Document, list[Document]]:
-    """The next state, and what each p-value or score did.
+def advance(stored: VersionedState, values: Sequence[float]) -> tuple[Document, list[Document]]:
+    """Compute the next state, and the p-value, capital and alarm after each observed p-value or score.
 
     Raises:
         Conflict: more scores than a monitor remembers.
     """
-    observes = options_of(running).observes
-    monitor = Monitor.from_json(running.state["monitor"])
-    known = OnlinePValues.from_json(running.state["values"])
-    if observes is MonitorInput.SCORES and len(known.scores) + len(values) > SCORES_LIMIT:
+    observes = load_options(stored).observes
+    monitor = Monitor.from_json(stored.state["monitor"])
+    online = OnlinePValues.from_json(stored.state["values"])
+    if observes is MonitorInput.SCORES and len(online.scores) + len(values) > SCORES_LIMIT:
         raise Conflict(f"A monitor remembers {SCORES_LIMIT} scores, and this one has as many. Begin another.")
     answers: list[Document] = []
     for value in values:
         p_value = value
         if observes is MonitorInput.SCORES:
-            known, p_value = next_p_value(known, value)
+            online, p_value = next_p_value(online, value)
         monitor = watch(monitor, p_value)
         answers.append({"p_value": p_value, "log_capital": monitor.capital, "alarm": monitor.alarm_step > 0})
-    return {"monitor": monitor.to_json(), "values": known.to_json()}, answers
+    return {"monitor": monitor.to_json(), "values": online.to_json()}, answers
 
 
-def monitor_of(running: Running) -> Monitor:
-    """The state of the bets."""
-    return Monitor.from_json(running.state["monitor"])
+def load_monitor(stored: VersionedState) -> Monitor:
+    """Load the martingales from the state of a monitor."""
+    return Monitor.from_json(stored.state["monitor"])
 
 
-def describe(running: Running) -> MonitorAnswer:
-    """A monitor as it is now."""
-    options, monitor = options_of(running), monitor_of(running)
+def describe(stored: VersionedState) -> MonitorAnswer:
+    """Describe a monitor as it is now."""
+    options, monitor = load_options(stored), load_monitor(stored)
     late = bool(monitor.cusum_alarm_step or monitor.restarts_alarm_step)
     return MonitorAnswer(
-        id=running.identifier,
+        id=stored.identifier,
         name=options.name,
         observes=options.observes,
         calibration=options.calibration,
         options=options.model_dump(mode="json", exclude={"name", "calibration"}),
-        created_at=running.definition["created_at"],
-        steps=running.sequence,
+        created_at=stored.definition["created_at"],
+        steps=stored.sequence,
         alarm=monitor.alarm_step > 0,
         martingale=_alarm(monitor.alarm_step, monitor.capital, -math.log(monitor.delta)),
         cusum=_alarm(monitor.cusum_alarm_step, monitor.cusum, math.log(monitor.threshold)),
@@ -130,16 +134,16 @@ def describe(running: Running) -> MonitorAnswer:
     )
 
 
-def drawn(running: Running, entries: Sequence[Document]) -> Plot:
-    """The capital over time, of the newest observations, with the alarm's threshold."""
-    monitor = monitor_of(running)
+def draw_chart(stored: VersionedState, events: Sequence[RecordedEvent]) -> Plot:
+    """Draw the capital (a power of ten) over the newest observations, with the threshold of the alarm."""
+    monitor = load_monitor(stored)
     limit = -math.log10(monitor.delta)
-    points = [(float(entry["sequence"]), entry["answer"]["log_capital"] / math.log(10)) for entry in entries]
+    points = [(float(event.sequence), event.answer["log_capital"] / math.log(10)) for event in events]
     heights = [limit, 0.0, *(height for _, height in points)]
     first, last = (points[0][0], max(points[-1][0], points[0][0] + 1)) if points else (0.0, 1.0)
-    said = f"alarm at {monitor.alarm_step}" if monitor.alarm_step else "no alarm"
+    state = f"alarm at {monitor.alarm_step}" if monitor.alarm_step else "no alarm"
     return Plot(
-        title=f"Evidence against exchangeability after {running.sequence} observations: {said}",
+        title=f"Evidence against exchangeability after {stored.sequence} observations: {state}",
         x_label=f"observation; dashed: alarm at 1/delta, delta {monitor.delta:g}",
         y_label="capital, power of ten",
         x_range=(first, last),

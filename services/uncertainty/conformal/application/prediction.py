@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.application.calibration_fit import Items, read_items, require_side_arrays, sets_of
-from services.uncertainty.conformal.application.calibration_summaries import number
+from services.uncertainty.conformal.application.calibration_fit import (
+    Items,
+    compute_sets,
+    read_items,
+    require_side_arrays,
+)
+from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
-from services.uncertainty.conformal.http.request_parsing import Posted
 from services.uncertainty.conformal.methods.calibration import with_best_label
 from services.uncertainty.conformal.methods.group_scores import confidence, credibility
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
@@ -28,8 +33,8 @@ from services.uncertainty.conformal.schemas.calibrations import (
     PredictionOptions,
     RegressionOptions,
 )
-from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
-from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
+from services.uncertainty.conformal.storage.serialization import AnyCalibration, ClassifierCalibration
 from shared.problems import Conflict, ContentTooLarge, field_problem
 
 ANSWERED_LIMIT = 5_000_000
@@ -51,7 +56,7 @@ class Sets:
     p_values: Values | None
 
 
-def read_asked(posted: Posted, entry: Entry, *, labelled: bool = False) -> Items:
+def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Items:
     """Items of a classifier's calibration, of the same inputs and number of classes.
 
     Raises:
@@ -59,14 +64,14 @@ def read_asked(posted: Posted, entry: Entry, *, labelled: bool = False) -> Items
         UnprocessableContent: arrays are missing or wrong.
     """
     answer = entry.answer
-    posted.refuse_others((answer.inputs, *(["labels"] if labelled else []), "groups", "weights"))
-    items = read_items(posted, answer.inputs, classes=answer.classes, labelled=labelled)
+    source.refuse_others((answer.inputs, *(["labels"] if labelled else []), "groups", "weights"))
+    items = read_items(source, answer.inputs, classes=answer.classes, labelled=labelled)
     if answer.inputs != "features":
         require_classes(entry, items.inputs.shape[1])
     return items
 
 
-def require_classes(entry: Entry, classes: int) -> None:
+def require_classes(entry: CalibrationEntry, classes: int) -> None:
     """Refuse another number of classes.
 
     Raises:
@@ -79,15 +84,15 @@ def require_classes(entry: Entry, classes: int) -> None:
         )
 
 
-def draws_of(calibration: AnyCalibration, count: int, options: PredictionOptions) -> Values | None:
+def draw_uniforms(calibration: ClassifierCalibration, count: int, options: PredictionOptions) -> Values | None:
     """The numbers of randomised scores: of the seed and each item's number, whatever batch it is in."""
     if not calibration.score.is_randomised:
         return None
     return uniforms(options.seed, options.first_item + np.arange(count), Purpose.PREDICTION)
 
 
-def predicted_sets(
-    calibration: AnyCalibration, items: Items, options: PredictionOptions, alphas: Sequence[float]
+def predict_sets(
+    calibration: ClassifierCalibration, items: Items, options: PredictionOptions, alphas: Sequence[float]
 ) -> Sets:
     """Sets at each level, and p-values if asked for.
 
@@ -95,19 +100,21 @@ def predicted_sets(
         UnprocessableContent: p-values of a method that has none, groups or weights that do not fit, or features of
             another length.
     """
-    draws = draws_of(calibration, len(items.inputs), options)
+    draws = draw_uniforms(calibration, len(items.inputs), options)
     try:
-        found = [sets_of(calibration, items, alpha, draws) for alpha in alphas]
+        found = [compute_sets(calibration, items, alpha, draws) for alpha in alphas]
         if options.force_top1:
             best = items.inputs if items.name != "features" else -calibration.score.of_all(items.inputs, draws)
             found = [with_best_label(sets, best) for sets in found]
-        values = p_values_of(calibration, items, options, draws) if options.p_values else None
+        values = compute_p_values(calibration, items, options, draws) if options.p_values else None
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
     return Sets(alphas, found, values)
 
 
-def p_values_of(calibration: AnyCalibration, items: Items, options: PredictionOptions, draws: Values | None) -> Values:
+def compute_p_values(
+    calibration: ClassifierCalibration, items: Items, options: PredictionOptions, draws: Values | None
+) -> Values:
     """The p-value of each class, (N, K).
 
     Raises:
@@ -124,7 +131,7 @@ def p_values_of(calibration: AnyCalibration, items: Items, options: PredictionOp
     return calibration.p_values(items.inputs, uniforms=draws, groups=items.groups, smoothing=smoothing)
 
 
-def predicted_intervals(calibration: RegressionCalibration, points: Points, alphas: Sequence[float]) -> list[Intervals]:
+def predict_intervals(calibration: RegressionCalibration, points: Points, alphas: Sequence[float]) -> list[Intervals]:
     """Intervals at each level.
 
     Raises:
@@ -143,15 +150,15 @@ def require_side_columns(calibration: RegressionCalibration, points: Points) -> 
             raise field_problem(f"/body/{name}", said)
 
 
-def read_asked_points(posted: Posted, entry: Entry, *, labelled: bool = False) -> Points:
+def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Points:
     """Points of a regression's calibration; problems as of `read_points`."""
     options = entry.options
     if not isinstance(options, RegressionOptions):
         raise TypeError("a regression's calibration is expected")
-    return read_points(posted, options.score, labelled=labelled)
+    return read_points(source, options.score, labelled=labelled)
 
 
-def answer_sets(entry: Entry, sets: Sets, options: PredictionOptions) -> PredictionAnswer:
+def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> PredictionAnswer:
     """The answer in words.
 
     Raises:
@@ -178,7 +185,7 @@ def answer_sets(entry: Entry, sets: Sets, options: PredictionOptions) -> Predict
 
 
 def answer_intervals(
-    entry: Entry, found: list[Intervals], points: Points, options: PredictionOptions, alphas: Sequence[float]
+    entry: CalibrationEntry, found: list[Intervals], points: Points, options: PredictionOptions, alphas: Sequence[float]
 ) -> PredictionAnswer:
     """The answer in words; see `answer_sets`."""
     if points.count * len(alphas) > ANSWERED_LIMIT:
@@ -189,8 +196,8 @@ def answer_intervals(
             intervals=[
                 PredictedInterval(
                     alpha=alpha,
-                    lower=number(float(one.lower[index])),
-                    upper=number(float(one.upper[index])),
+                    lower=finite_or_none(float(one.lower[index])),
+                    upper=finite_or_none(float(one.upper[index])),
                     empty=bool(one.lower[index] > one.upper[index]),
                 )
                 for alpha, one in zip(alphas, found, strict=True)
@@ -201,7 +208,7 @@ def answer_intervals(
     return _answer(entry, options, points=listed, warnings=crossed_warnings(points.band))
 
 
-def is_regression(calibration: Kept) -> bool:
+def is_regression(calibration: AnyCalibration) -> bool:
     """Whether it gives intervals."""
     return isinstance(calibration, RegressionCalibration)
 
@@ -218,7 +225,7 @@ def _p_values(sets: Sets, index: int) -> dict[str, object]:
 
 
 def _answer(
-    entry: Entry,
+    entry: CalibrationEntry,
     options: PredictionOptions,
     *,
     items: list[PredictedItem] | None = None,

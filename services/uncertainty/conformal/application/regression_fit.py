@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application import guarantees
-from services.uncertainty.conformal.application.calibration_fit import SIZED_ITEMS, Fitted, digest_of_arrays
 from services.uncertainty.conformal.application.calibration_summaries import (
-    levels_of,
-    number,
-    regression_cells,
-    too_small,
+    finite_or_none,
+    summarize_levels,
+    summarize_regression_cells,
+    warn_of_small_cells,
 )
+from services.uncertainty.conformal.application.fitted_calibration import (
+    SIZED_ITEMS,
+    FittedCalibration,
+    digest_of_arrays,
+)
+from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import LARGEST, check_count, check_values, check_weights
-from services.uncertainty.conformal.http.request_parsing import Posted
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.interval_bands import (
     Band,
@@ -83,7 +87,7 @@ def band_arrays(score: RegressionScore) -> tuple[str, ...]:
     return _BANDS[score][1]
 
 
-def band_of(score: RegressionScore, arrays: Mapping[str, object]) -> Band:
+def make_band(score: RegressionScore, arrays: Mapping[str, object]) -> Band:
     """The band of arrays (m,) of a score.
 
     Raises:
@@ -93,11 +97,11 @@ def band_of(score: RegressionScore, arrays: Mapping[str, object]) -> Band:
     return make(*(arrays[name] for name in names))
 
 
-def read_points(posted: Posted, score: RegressionScore, *, labelled: bool) -> Points:
+def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) -> Points:
     """Arrays of a regression's points, checked.
 
     Args:
-        posted: the request.
+        source: of the arrays.
         score: says which arrays are needed.
         labelled: targets have to be there.
 
@@ -105,17 +109,17 @@ def read_points(posted: Posted, score: RegressionScore, *, labelled: bool) -> Po
         UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
     """
     names = band_arrays(score)
-    posted.refuse_others((*names, "targets", "groups", "weights"))
+    source.refuse_others((*names, "targets", "groups", "weights"))
     arrays: dict[str, NDArray[Any]] = {}
     count: int | None = None
     for name in names:
-        arrays[name] = check_values(posted.needed(name), f"/body/{name}", count=count)
+        arrays[name] = check_values(source.require_numbers(name), f"/body/{name}", count=count)
         count = len(arrays[name])
     if "difficulty" in arrays and (arrays["difficulty"] < 1 / LARGEST).any():
         index = int(np.argmax(arrays["difficulty"] < 1 / LARGEST))
         raise field_problem("/body/difficulty", f"Difficulties must be positive; that of item {index} is not.")
-    targets = posted.needed("targets") if labelled else posted.numbers("targets")
-    weights, groups = posted.numbers("weights"), posted.texts("groups")
+    targets = source.require_numbers("targets") if labelled else source.read_numbers("targets")
+    weights, groups = source.read_numbers("weights"), source.read_texts("groups")
     size = count or 0
     if targets is not None:
         targets = check_values(targets, "/body/targets", count=size)
@@ -124,7 +128,7 @@ def read_points(posted: Posted, score: RegressionScore, *, labelled: bool) -> Po
         if "" in groups:
             raise field_problem("/body/groups", "A group's label must not be empty.")
     return Points(
-        band=band_of(score, arrays),
+        band=make_band(score, arrays),
         arrays=arrays,
         targets=targets,
         groups=None if groups is None else np.array(groups, np.str_),
@@ -132,9 +136,9 @@ def read_points(posted: Posted, score: RegressionScore, *, labelled: bool) -> Po
     )
 
 
-def fit_regression(posted: Posted, options: RegressionOptions) -> Fitted:
+def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCalibration:
     """Calibrate on what was posted; problems as of `read_points`."""
-    points = read_points(posted, options.score, labelled=True)
+    points = read_points(source, options.score, labelled=True)
     targets = points.targets if points.targets is not None else np.empty(0)
     calibration = calibrate(
         points.band,
@@ -144,19 +148,19 @@ def fit_regression(posted: Posted, options: RegressionOptions) -> Fitted:
         groups=points.groups,
         weights=points.weights,
     )
-    cells = regression_cells(calibration, options)
-    return Fitted(
+    cells = summarize_regression_cells(calibration, options)
+    return FittedCalibration(
         calibration=calibration,
         inputs=",".join(band_arrays(options.score)),
         count=points.count,
         classes=None,
         cells=cells,
-        levels=levels_of(options.alpha, cells, _lengths(calibration, points, options)),
+        levels=summarize_levels(options.alpha, cells, _lengths(calibration, points, options)),
         data_digest=digest_of_arrays(_all_arrays(points)),
-        guarantee=guarantees.of_regression(
+        guarantee=guarantees.describe_regression(
             weighted=points.weights is not None, grouped=points.groups is not None, asymmetric=options.asymmetric
         ),
-        warnings=crossed_warnings(points.band) + too_small(cells),
+        warnings=crossed_warnings(points.band) + warn_of_small_cells(cells),
     )
 
 
@@ -169,11 +173,11 @@ def crossed_warnings(band: Band) -> list[str]:
 
 def _lengths(calibration: RegressionCalibration, points: Points, options: RegressionOptions) -> list[float | None]:
     chosen = np.unique(np.linspace(0, points.count - 1, min(SIZED_ITEMS, points.count)).astype(np.int64))
-    band = band_of(options.score, {name: array[chosen] for name, array in points.arrays.items()})
+    band = make_band(options.score, {name: array[chosen] for name, array in points.arrays.items()})
     groups = None if points.groups is None else points.groups[chosen]
     weights = None if points.weights is None else points.weights[chosen]
     found = (calibration.intervals(band, alpha, groups=groups, weights=weights) for alpha in options.alpha)
-    return [number(float(intervals.lengths.mean())) for intervals in found]
+    return [finite_or_none(float(intervals.lengths.mean())) for intervals in found]
 
 
 def _all_arrays(points: Points) -> dict[str, NDArray[Any]]:

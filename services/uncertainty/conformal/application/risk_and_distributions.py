@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.application.calibration_summaries import number
+from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import (
     LARGEST,
     check_count,
@@ -17,7 +18,6 @@ from services.uncertainty.conformal.application.validation import (
     check_scores,
     check_values,
 )
-from services.uncertainty.conformal.http.request_parsing import Posted
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.mask_losses import false_discovery_losses, false_negative_losses, set_shares
 from services.uncertainty.conformal.methods.predictive_systems import Predictive, fit_predictive_system
@@ -92,14 +92,14 @@ _DISTRIBUTION: Final = (
 )
 
 
-def control_risk(posted: Posted, options: RiskOptions) -> RiskAnswer:
+def control_risk(source: NamedArrays, options: RiskOptions) -> RiskAnswer:
     """Which lambdas keep the risk.
 
     Raises:
         UnprocessableContent: arrays are missing or wrong, or options do not fit.
     """
-    posted.refuse_others(RISK_ARRAYS)
-    losses, lambdas, shares = _losses(posted, options)
+    source.refuse_others(RISK_ARRAYS)
+    losses, lambdas, shares = _losses(source, options)
     if options.alpha >= options.bound:
         raise field_problem("/body/alpha", f"alpha must be below the largest loss, {options.bound:g}.")
     try:
@@ -144,18 +144,21 @@ def _controlled(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | No
     )
 
 
-def _losses(posted: Posted, options: RiskOptions) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    grid = posted.numbers("lambdas")
+def _losses(source: NamedArrays, options: RiskOptions) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    grid = source.read_numbers("lambdas")
     lambdas = np.linspace(0, 1, 101) if grid is None else check_values(grid, "/body/lambdas")
     if len(lambdas) > _GRID or (np.diff(lambdas) <= 0).any():
         raise field_problem("/body/lambdas", f"At most {_GRID} lambdas are accepted, in ascending order.")
-    if posted.has("losses"):
+    if source.has("losses"):
         if grid is None:
             raise field_problem("/body/lambdas", "Losses need the lambdas of their columns.")
-        table = posted.needed("losses", dimensions=2)
+        table = source.require_numbers("losses", dimensions=2)
         check_finite(table, "/body/losses")
         return table.astype(np.float64), lambdas, None
-    chances, truth = posted.needed("probabilities", dimensions=None), posted.needed("truth", dimensions=None)
+    chances, truth = (
+        source.require_numbers("probabilities", dimensions=None),
+        source.require_numbers("truth", dimensions=None),
+    )
     check_finite(chances, "/body/probabilities")
     if truth.shape != chances.shape or not np.isin(truth, (0, 1)).all():
         raise field_problem("/body/truth", f"Values 0 or 1 of the shape {chances.shape} are needed.")
@@ -166,14 +169,14 @@ def _losses(posted: Posted, options: RiskOptions) -> tuple[FloatArray, FloatArra
         raise field_problem("/body/probabilities", f"{error}.") from None
 
 
-def predict_venn_abers(posted: Posted, options: VennAbersOptions) -> VennAbersAnswer:
+def predict_venn_abers(source: NamedArrays, options: VennAbersOptions) -> VennAbersAnswer:
     """Calibrated probabilities; problems as of `control_risk`."""
-    posted.refuse_others(VENN_ABERS_ARRAYS)
-    if posted.has("probabilities"):
-        return _many_classes(posted, options)
-    scores = check_values(posted.needed("scores"), "/body/scores")
-    labels = check_labels(posted.needed("labels"), "/body/labels", count=len(scores), classes=2)
-    asked = check_values(posted.needed("test_scores"), "/body/test_scores")
+    source.refuse_others(VENN_ABERS_ARRAYS)
+    if source.has("probabilities"):
+        return _many_classes(source, options)
+    scores = check_values(source.require_numbers("scores"), "/body/scores")
+    labels = check_labels(source.require_numbers("labels"), "/body/labels", count=len(scores), classes=2)
+    asked = check_values(source.require_numbers("test_scores"), "/body/test_scores")
     _require_few(len(asked), "/body/test_scores")
     pairs = venn_abers(scores, labels).probabilities(asked)
     single = single_probability(pairs)
@@ -187,13 +190,13 @@ def predict_venn_abers(posted: Posted, options: VennAbersOptions) -> VennAbersAn
     )
 
 
-def _many_classes(posted: Posted, options: VennAbersOptions) -> VennAbersAnswer:
-    rows = _probabilities(posted, "probabilities")
+def _many_classes(source: NamedArrays, options: VennAbersOptions) -> VennAbersAnswer:
+    rows = _probabilities(source, "probabilities")
     classes = rows.shape[1]
     if classes > _CLASSES:
         raise field_problem("/body/probabilities", f"There are {classes} classes; at most {_CLASSES} are accepted.")
-    labels = check_labels(posted.needed("labels"), "/body/labels", count=len(rows), classes=classes)
-    asked = _probabilities(posted, "test_probabilities")
+    labels = check_labels(source.require_numbers("labels"), "/body/labels", count=len(rows), classes=classes)
+    asked = _probabilities(source, "test_probabilities")
     if asked.shape[1] != classes:
         raise field_problem("/body/test_probabilities", f"There are {asked.shape[1]} classes, not {classes}.")
     _require_few(len(asked) * classes * (classes - 1) // 2, "/body/test_probabilities")
@@ -201,9 +204,9 @@ def _many_classes(posted: Posted, options: VennAbersOptions) -> VennAbersAnswer:
     return VennAbersAnswer(n=len(rows), probabilities=found.tolist(), guarantee=_VENN_ABERS_CLASSES)
 
 
-def _probabilities(posted: Posted, name: str) -> NDArray[np.float64]:
+def _probabilities(source: NamedArrays, name: str) -> NDArray[np.float64]:
     pointer = f"/body/{name}"
-    return check_scores(posted.needed(name, dimensions=2), pointer, probabilities=True).astype(np.float64)
+    return check_scores(source.require_numbers(name, dimensions=2), pointer, probabilities=True).astype(np.float64)
 
 
 def _require_few(count: int, pointer: str) -> None:
@@ -212,21 +215,21 @@ def _require_few(count: int, pointer: str) -> None:
         raise field_problem(pointer, detail)
 
 
-def predict_distributions(posted: Posted, options: DistributionOptions) -> DistributionAnswer:
+def predict_distributions(source: NamedArrays, options: DistributionOptions) -> DistributionAnswer:
     """Predictive distributions; problems as of `control_risk`."""
-    posted.refuse_others(DISTRIBUTION_ARRAYS)
-    points = check_values(posted.needed("predictions"), "/body/predictions")
-    targets = check_values(posted.needed("targets"), "/body/targets", count=len(points))
-    asked = check_values(posted.needed("test_predictions"), "/body/test_predictions")
+    source.refuse_others(DISTRIBUTION_ARRAYS)
+    points = check_values(source.require_numbers("predictions"), "/body/predictions")
+    targets = check_values(source.require_numbers("targets"), "/body/targets", count=len(points))
+    asked = check_values(source.require_numbers("test_predictions"), "/body/test_predictions")
     _require_few(len(asked), "/body/test_predictions")
-    unit, test_unit = _units(posted, "difficulty", len(points)), _units(posted, "test_difficulty", len(asked))
-    groups, test_groups = _groups(posted, "groups", len(points)), _groups(posted, "test_groups", len(asked))
+    unit, test_unit = _units(source, "difficulty", len(points)), _units(source, "test_difficulty", len(asked))
+    groups, test_groups = _groups(source, "groups", len(points)), _groups(source, "test_groups", len(asked))
     for name, one, other in (("difficulty", unit, test_unit), ("groups", groups, test_groups)):
         if (one is None) != (other is None):
             raise field_problem(f"/body/test_{name}", f"{name} and test_{name} are given together or not at all.")
     system = fit_predictive_system(points, targets, difficulty=unit, groups=groups)
     predictive = system.predict(asked, difficulty=test_unit, groups=test_groups)
-    observed = posted.numbers("test_targets")
+    observed = source.read_numbers("test_targets")
     if observed is not None:
         observed = check_values(observed, "/body/test_targets", count=len(asked))
     return DistributionAnswer(
@@ -247,16 +250,16 @@ def _distributions(
     losses = None if observed is None else predictive.crps(observed)
     return [
         Distribution(
-            quantiles=[number(float(column[index])) for column in quantiles],
+            quantiles=[finite_or_none(float(column[index])) for column in quantiles],
             probabilities=[float(column[index]) for column in chances],
-            crps=None if losses is None else number(float(losses[index])),
+            crps=None if losses is None else finite_or_none(float(losses[index])),
         )
         for index in range(count)
     ]
 
 
-def _units(posted: Posted, name: str, count: int) -> FloatArray | None:
-    found = posted.numbers(name)
+def _units(source: NamedArrays, name: str, count: int) -> FloatArray | None:
+    found = source.read_numbers(name)
     if found is None:
         return None
     values = check_values(found, f"/body/{name}", count=count)
@@ -265,8 +268,8 @@ def _units(posted: Posted, name: str, count: int) -> FloatArray | None:
     return values
 
 
-def _groups(posted: Posted, name: str, count: int) -> NDArray[Any] | None:
-    found = posted.texts(name)
+def _groups(source: NamedArrays, name: str, count: int) -> NDArray[Any] | None:
+    found = source.read_texts(name)
     if found is None:
         return None
     check_count(np.array(found), f"/body/{name}", count)

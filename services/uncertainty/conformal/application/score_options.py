@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.application.validation import check_labels, check_scores, whole
-from services.uncertainty.conformal.http.request_parsing import Posted
+from services.uncertainty.conformal.application.named_arrays import NamedArrays
+from services.uncertainty.conformal.application.validation import check_labels, check_scores, check_whole_numbers
 from services.uncertainty.conformal.methods.scores import KNN, SCORES, Entmax, Score, Transform, Values
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions, ScoreName
 from shared.problems import field_problem
@@ -35,15 +35,15 @@ def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, N
     return SCORES[options.score](**parameters)
 
 
-def read_training(posted: Posted) -> tuple[Values, NDArray[np.int64], int]:
+def read_training(source: NamedArrays) -> tuple[Values, NDArray[np.int64], int]:
     """Training features, their labels and the number of classes, of the score knn.
 
     Raises:
         UnprocessableContent: they are missing or do not fit.
     """
-    features = posted.needed("training_features", dimensions=2).astype(np.float64)
+    features = source.require_numbers("training_features", dimensions=2).astype(np.float64)
     checked = check_scores(features, "/body/training_features", probabilities=False)
-    labels = whole(posted.needed("training_labels"), "/body/training_labels")
+    labels = check_whole_numbers(source.require_numbers("training_labels"), "/body/training_labels")
     classes = int(labels.max()) + 1
     if classes < 2:
         raise field_problem("/body/training_labels", "There is one class; two or more are needed.")

@@ -1,4 +1,4 @@
-"""Streams: from options to the first state, and from an observation to its interval and the next state."""
+"""Streams: the first state of a stream from its options, then an interval and the next state for each observation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.uncertainty.conformal.application.calibration_summaries import number
-from services.uncertainty.conformal.application.regression_fit import band_arrays, band_of
+from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.regression_fit import band_arrays, make_band
 from services.uncertainty.conformal.application.validation import LARGEST
-from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, opened
+from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, widen_range
 from services.uncertainty.conformal.methods.aggregated_aci import Aggregated, Tuned, aggregated, tuned
 from services.uncertainty.conformal.methods.conformal_pid import WINDOW, Controlled, controlled
 from services.uncertainty.conformal.methods.interval_bands import Band
@@ -25,8 +25,8 @@ from services.uncertainty.conformal.schemas.streams import (
     StreamOptions,
     StreamScore,
 )
-from services.uncertainty.conformal.storage.versioned_state import Document, Running
 from shared.problems import field_problem
+from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 
 _STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (Adaptive, Aggregated, Tuned, Controlled)}
 
@@ -45,8 +45,8 @@ _GUARANTEES: Final = {
 }
 
 
-def first_state(options: StreamOptions) -> OnlineMethod:
-    """The state of a stream that has seen nothing but earlier scores.
+def create_state(options: StreamOptions) -> OnlineMethod:
+    """Create the state of a stream that has seen nothing but earlier scores.
 
     Raises:
         UnprocessableContent: options that do not fit each other.
@@ -76,14 +76,14 @@ def first_state(options: StreamOptions) -> OnlineMethod:
         raise field_problem("/body", f"{error}.") from None
 
 
-def state_of(document: Document) -> OnlineMethod:
-    """The state that JSON holds."""
+def load_state(document: Document) -> OnlineMethod:
+    """Load a state from its JSON document."""
     return _STATES[document["kind"]].from_json(document)
 
 
-def options_of(running: Running) -> StreamOptions:
-    """The options that a stream was begun with."""
-    return StreamOptions.model_validate(running.definition["options"])
+def load_options(stream: VersionedState) -> StreamOptions:
+    """Read the options that a stream was begun with."""
+    return StreamOptions.model_validate(stream.definition["options"])
 
 
 def check_points(points: Sequence[Point], options: StreamOptions, *, field: str) -> None:
@@ -107,40 +107,44 @@ def check_points(points: Sequence[Point], options: StreamOptions, *, field: str)
             raise field_problem(f"/body/{field}/{index}/{name}", "This stream does not look at this.")
 
 
-def interval_of(state: OnlineMethod, point: Point, score: StreamScore) -> StreamInterval:
-    """The interval of a point, before its label is known."""
+def predict_interval(state: OnlineMethod, point: Point, score: StreamScore) -> StreamInterval:
+    """Predict the interval of a point, before its label is known."""
     if isinstance(state, Controlled) and point.forecast is not None:
         state = state.with_forecast(point.forecast)
     below, above = state.bounds()
-    bounds = number(below), number(above)
+    bounds = finite_or_none(below), finite_or_none(above)
     band = _band(point, score)
     if band is None:
-        return StreamInterval(lower=None, upper=number(above), empty=above == -math.inf, bounds=bounds)
+        return StreamInterval(lower=None, upper=finite_or_none(above), empty=above == -math.inf, bounds=bounds)
     lower, upper = (float(end[0]) for end in band.grown(below, above))
     empty = lower > upper
-    return StreamInterval(lower=number(lower), upper=number(upper), empty=empty, bounds=bounds)
+    return StreamInterval(lower=finite_or_none(lower), upper=finite_or_none(upper), empty=empty, bounds=bounds)
 
 
-def observed(
-    running: Running, observations: Sequence[Observation], options: StreamOptions
+def advance(
+    stream: VersionedState, observations: Sequence[Observation], options: StreamOptions
 ) -> tuple[Document, list[Document]]:
-    """The next state, and the answer to each observation: the interval before its label, and whether it missed."""
-    state = state_of(running.state)
+    """Compute the next state, and for each observation the interval before its label and whether the label missed it.
+
+    Raises:
+        UnprocessableContent: a score beyond 1e100, which no state could compute with.
+    """
+    state = load_state(stream.state)
     answers: list[Document] = []
     for index, observation in enumerate(observations):
-        interval = interval_of(state, observation, options.score)
+        interval = predict_interval(state, observation, options.score)
         if isinstance(state, Controlled) and observation.forecast is not None:
             state = state.with_forecast(observation.forecast)
-        below, above = _sides(observation, options.score)
+        below, above = _scores_of_label(observation, options.score)
         if not max(abs(below), abs(above)) <= LARGEST:
             raise field_problem(f"/body/observations/{index}", _TOO_LARGE)
         state, missed = step(state, below=below, above=above)
         answers.append({"interval": interval.model_dump(), "missed": missed})
-    return _checked(state), answers
+    return _to_document(state), answers
 
 
-def _checked(state: OnlineMethod) -> Document:
-    """The state as JSON; one that no longer can be read would end the stream."""
+def _to_document(state: OnlineMethod) -> Document:
+    """Convert the state to JSON, and read it back: a state that cannot be read would end the stream."""
     document = state.to_json()
     try:
         type(state).from_json(document)
@@ -149,61 +153,61 @@ def _checked(state: OnlineMethod) -> Document:
     return document
 
 
-def describe(running: Running) -> StreamAnswer:
-    """A stream as it is now."""
-    options, state = options_of(running), state_of(running.state)
+def describe(stream: VersionedState) -> StreamAnswer:
+    """Describe a stream as it is now."""
+    options, state = load_options(stream), load_state(stream.state)
     below, above = state.bounds()
     return StreamAnswer(
-        id=running.identifier,
+        id=stream.identifier,
         name=options.name,
         method=options.method,
         alpha=options.alpha,
         score=options.score,
         options=options.model_dump(mode="json", exclude={"scores", "name"}),
-        created_at=running.definition["created_at"],
-        steps=running.sequence,
+        created_at=stream.definition["created_at"],
+        steps=stream.sequence,
         misses=state.misses,
         coverage=1 - state.error if state.steps else None,
         level=state.level if isinstance(state, Adaptive | Tuned) else None,
         error_bound=state.error_bound if isinstance(state, Adaptive) and state.steps else None,
-        next_bounds=(number(below), number(above)),
+        next_bounds=(finite_or_none(below), finite_or_none(above)),
         window=len(state.window),
         guarantee=_GUARANTEES[options.method],
     )
 
 
-def drawn(running: Running, entries: Sequence[Document]) -> Plot:
-    """The intervals over time with the labels, of the newest observations; unbounded ends reach the edge."""
-    options = options_of(running)
-    labels = [_label(entry["posted"]) for entry in entries]
+def draw_chart(stream: VersionedState, events: Sequence[RecordedEvent]) -> Plot:
+    """Draw the intervals of the newest observations over time, with the labels; unbounded ends reach the edge."""
+    options = load_options(stream)
+    labels = [_label(event.posted) for event in events]
     numbers = [value for value in labels if math.isfinite(value)]
-    for entry in entries:
-        ends = (entry["answer"]["interval"][name] for name in ("lower", "upper"))
+    for event in events:
+        ends = (event.answer["interval"][name] for name in ("lower", "upper"))
         numbers += [end for end in ends if end is not None]
     low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
-    low, high = opened(low, high)
+    low, high = widen_range(low, high)
     room = 0.05 * (high - low)
     low, high = low - room, high + room
-    xs = [float(entry["sequence"]) for entry in entries]
-    state = state_of(running.state)
+    xs = [float(event.sequence) for event in events]
+    state = load_state(stream.state)
     held = f"{1 - state.error:.3f}" if state.steps else "nothing yet"
     return Plot(
-        title=f"{options.method} at alpha {options.alpha:g}: coverage {held} of {running.sequence} observations",
+        title=f"{options.method} at alpha {options.alpha:g}: coverage {held} of {stream.sequence} observations",
         x_label="observation; dots: labels, red: outside of the interval",
         y_label="score" if options.score is StreamScore.DIRECT else "value",
         x_range=(xs[0], max(xs[-1], xs[0] + 1)) if xs else (0, 1),
         y_range=(low, high),
-        ribbons=[_ribbon(entries, xs, low, high)] if xs else [],
-        curves=_marks(entries, labels, (high - low) / 60),
+        ribbons=[_ribbon(events, xs, low, high)] if xs else [],
+        curves=_marks(events, labels, (high - low) / 60),
         dots=list(zip(xs, labels, strict=True)),
     )
 
 
-def _ribbon(entries: Sequence[Document], xs: Sequence[float], low: float, high: float) -> Ribbon:
+def _ribbon(events: Sequence[RecordedEvent], xs: Sequence[float], low: float, high: float) -> Ribbon:
     lower, upper = [], []
-    for entry in entries:
-        interval = entry["answer"]["interval"]
-        middle = _label(entry["posted"])
+    for event in events:
+        interval = event.answer["interval"]
+        middle = _label(event.posted)
         bottom = middle if interval["empty"] else interval["lower"]
         top = middle if interval["empty"] else interval["upper"]
         lower.append(low if bottom is None else bottom)
@@ -211,12 +215,12 @@ def _ribbon(entries: Sequence[Document], xs: Sequence[float], low: float, high: 
     return Ribbon(xs, lower, upper)
 
 
-def _marks(entries: Sequence[Document], labels: Sequence[float], height: float) -> list[Curve]:
+def _marks(events: Sequence[RecordedEvent], labels: Sequence[float], height: float) -> list[Curve]:
     """A short red stroke through each label that was missed."""
     points: list[tuple[float, float] | None] = []
-    for entry, label in zip(entries, labels, strict=True):
-        if entry["answer"]["missed"]:
-            x = float(entry["sequence"])
+    for event, label in zip(events, labels, strict=True):
+        if event.answer["missed"]:
+            x = float(event.sequence)
             points += [(x, label - height), (x, label + height), None]
     return [Curve(points)] if points else []
 
@@ -233,10 +237,10 @@ def _band(point: Point, score: StreamScore) -> Band | None:
     arrays = {name: np.array([value]) for name, value in point if name != "prediction" and value is not None}
     if point.prediction is not None:
         arrays["predictions"] = np.array([point.prediction])
-    return band_of(kind, arrays)
+    return make_band(kind, arrays)
 
 
-def _sides(observation: Observation, score: StreamScore) -> tuple[float, float]:
+def _scores_of_label(observation: Observation, score: StreamScore) -> tuple[float, float]:
     band = _band(observation, score)
     if band is None:
         value = observation.score if observation.score is not None else math.nan

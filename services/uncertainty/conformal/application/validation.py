@@ -79,7 +79,7 @@ def check_labels(array: Numbers, pointer: str, *, count: int, classes: int) -> N
         UnprocessableContent: another number of them, no whole numbers, or outside.
     """
     check_count(array, pointer, count)
-    labels = whole(array, pointer)
+    labels = check_whole_numbers(array, pointer)
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         index = int(np.argmax(outside))
@@ -87,7 +87,7 @@ def check_labels(array: Numbers, pointer: str, *, count: int, classes: int) -> N
     return labels
 
 
-def whole(array: Numbers, pointer: str) -> NDArray[np.int64]:
+def check_whole_numbers(array: Numbers, pointer: str) -> NDArray[np.int64]:
     """Whole numbers as integers.
 
     Raises:

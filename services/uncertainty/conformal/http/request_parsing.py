@@ -1,6 +1,6 @@
-"""What a request about conformal prediction holds: options and named arrays, as multipart files or in a JSON body.
+"""Parsing of requests: options and named arrays, from a form with files or from a JSON body.
 
-Both forms say the same: a file of the form, or a list in JSON, is an array with a name; everything else is an option.
+Both hold the same: a file of a form, or a list in JSON, is an array with a name; everything else is an option.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _LABELS: Final = 10_000_000
 
 
 @dataclass(frozen=True)
-class Posted:
-    """The parts of a request.
+class ParsedRequest:
+    """The options and arrays of a request; a `NamedArrays`.
 
     Attributes:
         options: fields that are no arrays, as they came.
@@ -55,8 +55,8 @@ class Posted:
         """Whether an array of this name was posted."""
         return name in self.lists or name in self.files
 
-    def parsed(self, model: type[MODEL]) -> MODEL:
-        """The options, checked.
+    def validate_options(self, model: type[MODEL]) -> MODEL:
+        """Validate the options.
 
         Raises:
             UnprocessableContent: they do not fit the model.
@@ -64,47 +64,47 @@ class Posted:
         try:
             return model.model_validate(self.options)
         except ValidationError as error:
-            found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-            raise validation_problem(found) from None
+            errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+            raise validation_problem(errors) from None
 
-    def refuse_others(self, known: Collection[str]) -> None:
-        """Refuse arrays that nothing would look at.
+    def refuse_others(self, names: Collection[str]) -> None:
+        """Refuse arrays of other names, which nothing would look at.
 
         Raises:
             UnprocessableContent: names the first of them.
         """
         for name in (*self.lists, *self.files):
-            if name not in known:
-                raise field_problem(f"/body/{name}", f"No such array is used here. There are: {', '.join(known)}.")
+            if name not in names:
+                raise field_problem(f"/body/{name}", f"No such array is used here. There are: {', '.join(names)}.")
 
-    def without(self, name: str) -> Posted:
-        """The same request but for one array."""
+    def without(self, name: str) -> ParsedRequest:
+        """Copy the request but for one array."""
         lists = {one: value for one, value in self.lists.items() if one != name}
         files = {one: value for one, value in self.files.items() if one != name}
         return replace(self, lists=lists, files=files)
 
-    def numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any] | None:
-        """An array of numbers, None where there is none; errors as of `tables.read_numbers`."""
+    def read_numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any] | None:
+        """Read an array of numbers, None if there is none of this name; problems as of `table_readers.read_numbers`."""
         pointer = f"/body/{name}"
         if name in self.lists:
-            return _numbers_of(self.lists[name], dimensions, self.limit, pointer)
+            return _convert_list(self.lists[name], dimensions, self.limit, pointer)
         if name in self.files:
             return read_numbers(self._file(name), dimensions=dimensions, limit=self.limit)
         return None
 
-    def needed(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any]:
-        """An array of numbers that has to be there.
+    def require_numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any]:
+        """Read an array of numbers that has to be there.
 
         Raises:
             UnprocessableContent: it is not.
         """
-        found = self.numbers(name, dimensions=dimensions)
-        if found is None:
+        array = self.read_numbers(name, dimensions=dimensions)
+        if array is None:
             raise field_problem(f"/body/{name}", "This is needed: a file (NPY, CSV, Parquet), or a list in JSON.")
-        return found
+        return array
 
-    def texts(self, name: str) -> list[str] | None:
-        """An array of labels, None where there is none."""
+    def read_texts(self, name: str) -> list[str] | None:
+        """Read an array of labels, None if there is none of this name."""
         if name in self.lists:
             values = self.lists[name]
             if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in values):
@@ -120,8 +120,8 @@ class Posted:
         return TableFile(cast("Any", upload.file), upload.size or 0, f"/body/{name}")
 
 
-async def read_posted(request: Request, arrays: Collection[str], *, limit: int) -> Posted:
-    """The options and arrays of a request.
+async def parse_request(request: Request, arrays: Collection[str], *, limit: int) -> ParsedRequest:
+    """Parse the options and arrays of a request.
 
     Args:
         request: with a form or a JSON body.
@@ -141,7 +141,7 @@ async def read_posted(request: Request, arrays: Collection[str], *, limit: int) 
     raise UnsupportedMediaType("This route reads multipart/form-data (curl -F 'logits=@path') or application/json.")
 
 
-async def _read_form(request: Request, arrays: Collection[str], limit: int) -> Posted:
+async def _read_form(request: Request, arrays: Collection[str], limit: int) -> ParsedRequest:
     form = await read_form(request)
     options: dict[str, Any] = {}
     files: dict[str, list[UploadFile]] = {}
@@ -156,21 +156,21 @@ async def _read_form(request: Request, arrays: Collection[str], limit: int) -> P
     for name in files:
         if name in options:
             raise field_problem(f"/body/{name}", "This is given as a file and as text; one of them is enough.")
-    lists = {name: _typed(options.pop(name), f"/body/{name}") for name in arrays if name in options}
-    return Posted(options, lists=lists, files=files, limit=limit)
+    lists = {name: _parse_list(options.pop(name), f"/body/{name}") for name in arrays if name in options}
+    return ParsedRequest(options, lists=lists, files=files, limit=limit)
 
 
-def _typed(value: str | list[str], pointer: str) -> list[Any]:
+def _parse_list(value: str | list[str], pointer: str) -> list[Any]:
     """A short array as text of a form: numbers between commas, or the field repeated."""
     text = ",".join(value) if isinstance(value, list) else value
     try:
-        found = orjson.loads(f"[{text}]")
+        values = orjson.loads(f"[{text}]")
     except orjson.JSONDecodeError:
         raise field_problem(pointer, "Numbers between commas are needed, or a file: curl -F 'labels=@path'.") from None
-    return found if isinstance(found, list) else [found]
+    return values if isinstance(values, list) else [values]
 
 
-async def _read_json(request: Request, arrays: Collection[str], limit: int) -> Posted:
+async def _read_json(request: Request, arrays: Collection[str], limit: int) -> ParsedRequest:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -188,10 +188,12 @@ async def _read_json(request: Request, arrays: Collection[str], limit: int) -> P
     for name, value in lists.items():
         if not isinstance(value, list):
             raise field_problem(f"/body/{name}", "A list is needed.")
-    return Posted({name: value for name, value in document.items() if name not in arrays}, lists=lists, limit=limit)
+    return ParsedRequest(
+        {name: value for name, value in document.items() if name not in arrays}, lists=lists, limit=limit
+    )
 
 
-def _numbers_of(values: list[Any], dimensions: int | None, limit: int, pointer: str) -> NDArray[Any]:
+def _convert_list(values: list[Any], dimensions: int | None, limit: int, pointer: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError:
@@ -208,7 +210,7 @@ def _numbers_of(values: list[Any], dimensions: int | None, limit: int, pointer: 
     return array
 
 
-def schema_of(
+def describe_request_body(
     model: type[BaseModel],
     arrays: Mapping[str, str],
     *,
@@ -223,7 +225,7 @@ def schema_of(
         needed: names of arrays that cannot be left out.
         other: the options of another kind of request to the same route.
     """
-    options = _united([inlined(one.model_json_schema()) for one in (model, other) if one is not None])
+    options = _merge_schemas([inline_references(one.model_json_schema()) for one in (model, other) if one is not None])
     numbers = {
         "type": "array",
         "items": {"oneOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
@@ -246,7 +248,7 @@ def schema_of(
     return {"requestBody": {"required": True, "content": contents}}
 
 
-def _united(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _merge_schemas(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One schema for the options of two kinds: what differs may be either."""
     properties: dict[str, Any] = {}
     for schema in schemas:
@@ -257,8 +259,8 @@ def _united(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"properties": properties, "required": sorted(required)}
 
 
-def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema with its definitions put in where they are referred to."""
+def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
+    """Replace each `$ref` of a JSON schema by the definition that it names."""
     definitions = schema.get("$defs", {})
 
     def walk(part: Any) -> Any:
@@ -271,5 +273,5 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
             return {**walk(definitions[name]), **{key: value for key, value in part.items() if key != "$ref"}}
         return {key: walk(value) for key, value in part.items() if key != "$defs"}
 
-    found: dict[str, Any] = walk(schema)
-    return found
+    resolved: dict[str, Any] = walk(schema)
+    return resolved

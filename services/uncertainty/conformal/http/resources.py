@@ -1,4 +1,4 @@
-"""What the conformal routes work with: records in Redis, calibrations at hand, the fleet's classifiers."""
+"""The state behind the conformal routes: records in Redis, calibrations in memory, a client of the fleet."""
 
 from __future__ import annotations
 
@@ -13,82 +13,82 @@ from fastapi import Depends, FastAPI, Request
 from redis.asyncio import Redis
 
 from services.uncertainty.conformal.application.fleet_models import fleet_client
-from services.uncertainty.conformal.storage.calibration_entries import CalibrationCache, Entry, Kept
-from services.uncertainty.conformal.storage.owned_records import OwnedRecords
-from services.uncertainty.conformal.storage.versioned_state import RunningRecords
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationCache, CalibrationEntry
+from services.uncertainty.conformal.storage.record_stores import open_calibrations, open_monitors, open_streams
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.connection import api_client
 from shared.problems import Gone
 from shared.settings import Settings
 from shared.storage.blobs import BlobMissing, BlobStore
+from shared.stores.owned_records import OwnedRecords
+from shared.stores.versioned_state import VersionedStates
 
 
 @dataclass(frozen=True, slots=True)
-class Conformal:
-    """State of the capability; found at `app.state.conformal`."""
+class ConformalState:
+    """State of the capability, at `app.state.conformal`.
+
+    Attributes:
+        redis: client of all three stores; to be closed.
+        calibrations, streams, monitors: the stores.
+        cache: calibrations in memory.
+        fleet: client of the service that classifies; to be closed.
+    """
 
     redis: Redis
     calibrations: OwnedRecords
-    streams: RunningRecords
-    monitors: RunningRecords
+    streams: VersionedStates
+    monitors: VersionedStates
     cache: CalibrationCache
     fleet: httpx.AsyncClient
 
-    async def entry(self, identifier: str) -> Entry:
-        """A calibration of the caller, as it is described.
+    async def read_entry(self, identifier: str) -> CalibrationEntry:
+        """Read the description of a calibration of the caller.
 
         Raises:
             NotFound: there is none, or it is another caller's.
+            ServiceUnavailable: Redis does not answer.
         """
-        return Entry.from_json(await self.calibrations.get(identifier, owner=caller()))
+        return CalibrationEntry.from_json(await self.calibrations.get(identifier, owner=current_caller()))
 
-    async def kept(self, entry: Entry, blobs: BlobStore) -> Kept:
-        """The calibration itself.
+    async def load_calibration(self, entry: CalibrationEntry, blobs: BlobStore) -> AnyCalibration:
+        """Load the calibration that an entry describes.
 
         Raises:
             Gone: its scores are lost.
         """
-        if (found := self.cache.peek(entry.blob)) is not None:
-            return found
+        if (cached := self.cache.peek(entry.blob)) is not None:
+            return cached
         try:
             return await anyio.to_thread.run_sync(self.cache.load, entry.blob, blobs)
         except BlobMissing:
             raise Gone("The scores of this calibration are no longer in the blob store. Calibrate again.") from None
 
 
-def caller() -> str:
-    """Who asks: the owner of what the request makes."""
+def current_caller() -> str:
+    """Name the caller of the request: the owner of what it creates."""
     context = current_context()
     return context.caller if context else ANONYMOUS
 
 
-def records(redis: Redis, settings: Settings, kind: str) -> OwnedRecords:
-    """The records of a kind."""
-    return OwnedRecords(redis, kind, limit=settings.conformal_resources_limit)
-
-
-def conformal_resources(settings: Settings) -> Conformal:
-    """The state of the capability; its clients connect when they are first used."""
+def conformal_resources(settings: Settings) -> ConformalState:
+    """Make the state of the capability; its clients connect when they are first used."""
     redis = api_client(settings.redis_url)
-    return Conformal(
+    return ConformalState(
         redis=redis,
-        calibrations=records(redis, settings, "calibration"),
-        streams=running_records(redis, settings, "stream"),
-        monitors=running_records(redis, settings, "monitor"),
+        calibrations=open_calibrations(redis, settings),
+        streams=open_streams(redis, settings),
+        monitors=open_monitors(redis, settings),
         cache=CalibrationCache(),
         fleet=fleet_client(settings),
     )
 
 
-def running_records(redis: Redis, settings: Settings, kind: str) -> RunningRecords:
-    """The running things of a kind."""
-    return RunningRecords(redis, kind, limit=settings.conformal_resources_limit, history=settings.conformal_history)
-
-
 @asynccontextmanager
 async def closing_resources(app: FastAPI) -> AsyncIterator[None]:
     """Close the clients of the capability with the application."""
-    state: Conformal = app.state.conformal
+    state: ConformalState = app.state.conformal
     try:
         yield
     finally:
@@ -96,10 +96,10 @@ async def closing_resources(app: FastAPI) -> AsyncIterator[None]:
         await state.redis.aclose()
 
 
-def _conformal(request: Request) -> Conformal:
-    state: Conformal = request.app.state.conformal
+def _state_of_application(request: Request) -> ConformalState:
+    state: ConformalState = request.app.state.conformal
     return state
 
 
-Resources = Annotated[Conformal, Depends(_conformal)]
+Resources = Annotated[ConformalState, Depends(_state_of_application)]
 """Annotate a route's parameter with this to get the capability's state."""

@@ -1,29 +1,83 @@
-"""Calibrations as plain arrays and a JSON record, for NPZ files and blobs; nothing is ever unpickled."""
+"""Calibrations as NPZ files: plain arrays of numbers and a JSON record; nothing is ever pickled or unpickled."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.group_scores import Cells
 from services.uncertainty.conformal.methods.levels import WeightedScores
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import SCORES, Score, Transform
 from services.uncertainty.conformal.methods.taxonomies import TAXONOMIES, Taxonomy
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 
-AnyCalibration: TypeAlias = Calibration | WeightedCalibration | RankCalibration
+ClassifierCalibration: TypeAlias = Calibration | WeightedCalibration | RankCalibration
+AnyCalibration: TypeAlias = ClassifierCalibration | RegressionCalibration
 Arrays = dict[str, NDArray[Any]]
 Record = dict[str, Any]
 
+_RECORD: Final = "record"
+"""Name of the array of an NPZ file that holds the JSON record, as bytes."""
 
-def stored(calibration: AnyCalibration) -> tuple[Arrays, Record]:
-    """The arrays, all of numbers, and a record that JSON can hold; `restored` makes the calibration of them again."""
+
+def to_arrays(calibration: AnyCalibration) -> tuple[Arrays, Record]:
+    """Take a calibration apart; `from_arrays` puts it together again.
+
+    Returns:
+        Arrays of numbers by name, and a record that JSON can hold.
+    """
+    if isinstance(calibration, RegressionCalibration):
+        return dict(calibration.to_arrays()), calibration.metadata()
+    return classifier_to_arrays(calibration)
+
+
+def from_arrays(arrays: Arrays, record: Record) -> AnyCalibration:
+    """Put a calibration together.
+
+    Raises:
+        ValueError: the record or the arrays are not those of a calibration.
+    """
+    if record.get("kind") == "regression":
+        return RegressionCalibration.from_arrays(arrays, record)
+    return classifier_from_arrays(arrays, record)
+
+
+def to_npz(arrays: Arrays, record: Record, *, identifier: str) -> bytes:
+    """Write an NPZ file.
+
+    Args:
+        arrays: of `to_arrays`.
+        record: of `to_arrays`.
+        identifier: of the calibration; makes the file its own, so that deleting it takes nothing from another.
+    """
+    note = orjson.dumps({"id": identifier, "record": record})
+    stream = io.BytesIO()
+    np.savez(stream, **arrays, **{_RECORD: np.frombuffer(note, np.uint8)})  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def from_npz(content: bytes) -> AnyCalibration:
+    """Read what `to_npz` wrote.
+
+    Raises:
+        ValueError: it is no calibration.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return from_arrays(arrays, orjson.loads(arrays.pop(_RECORD).tobytes())["record"])
+
+
+def classifier_to_arrays(calibration: ClassifierCalibration) -> tuple[Arrays, Record]:
+    """Take a classifier's calibration apart; see `to_arrays`."""
     arrays, score = _score_record(calibration.score)
     record: Record = {"score": score}
     match calibration:
@@ -39,8 +93,8 @@ def stored(calibration: AnyCalibration) -> tuple[Arrays, Record]:
     return arrays, record
 
 
-def restored(arrays: Arrays, record: Record) -> AnyCalibration:
-    """The calibration that was stored.
+def classifier_from_arrays(arrays: Arrays, record: Record) -> ClassifierCalibration:
+    """Put a classifier's calibration together.
 
     Raises:
         ValueError: the record or the arrays are not those of a calibration.

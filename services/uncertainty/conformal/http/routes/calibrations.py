@@ -8,12 +8,14 @@ import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from services.uncertainty.conformal.application.calibration_fit import ARRAYS, Fitted, fit_classification
+from services.uncertainty.conformal.application.calibration_entry import create_entry
+from services.uncertainty.conformal.application.calibration_fit import ARRAYS, fit_classification
+from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration
 from services.uncertainty.conformal.application.jobs import ModelCalibration
-from services.uncertainty.conformal.application.labelled_images import labels_of, pictures_of
+from services.uncertainty.conformal.application.labelled_images import read_images, read_labels
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
-from services.uncertainty.conformal.http.request_parsing import Posted, read_posted, schema_of
-from services.uncertainty.conformal.http.resources import Resources, caller
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.resources import Resources, current_caller
 from services.uncertainty.conformal.http.routes.common import (
     CREATED,
     LISTED,
@@ -29,8 +31,7 @@ from services.uncertainty.conformal.schemas.calibrations import (
     ClassificationOptions,
     RegressionOptions,
 )
-from services.uncertainty.conformal.storage.calibration_entries import Entry, make_entry
-from services.uncertainty.conformal.storage.owned_records import PAGE_LIMIT
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.kinds import MODEL_CALIBRATION
 from shared.http.paging import link_next
 from shared.http.preferences import preferences_of
@@ -39,15 +40,16 @@ from shared.jobs.answers import JOB_RESPONSES, JobView, answer_job
 from shared.jobs.identifiers import new_job_id
 from shared.problems import Problem, TooManyRequests, field_problem, problem_responses
 from shared.service import Service, ServiceState
+from shared.stores.owned_records import PAGE_LIMIT
 from shared.telemetry.timing import timed
 
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
-PICTURES = "file"
-DOCUMENTED = {
+IMAGES = "file"
+DOCUMENTED_ARRAYS = {
     **ARRAYS,
     **REGRESSION_ARRAYS,
-    PICTURES: "model: labelled pictures (PNG, JPEG, WebP), the field repeated, or a ZIP of them",
+    IMAGES: "model: labelled images (PNG, JPEG, WebP), the field repeated, or a ZIP of them",
 }
 ALL_ARRAYS = {**ARRAYS, **REGRESSION_ARRAYS}
 
@@ -63,7 +65,7 @@ class _Kind(BaseModel):
     status_code=201,
     response_model=CalibrationAnswer | JobView,
     responses={201: CREATED, **JOB_RESPONSES, **POSTING, **problem_responses(TooManyRequests)},
-    openapi_extra=schema_of(ClassificationOptions, DOCUMENTED, other=RegressionOptions),
+    openapi_extra=describe_request_body(ClassificationOptions, DOCUMENTED_ARRAYS, other=RegressionOptions),
 )
 async def calibrate(
     request: Request,
@@ -81,25 +83,25 @@ async def calibrate(
     arrays are not kept, only sorted scores. The items must not have trained the model nor chosen the score's
     parameters.
 
-    With `model` the classifier of the fleet is asked itself: post pictures as `file`, several or as ZIP, and their
+    With `model` the classifier of the fleet is asked itself: post images as `file`, several or as ZIP, and their
     labels, or a ZIP with a folder for each label. That is a job; its result names the calibration.
     """
     del prefer  # documented here, read with all its repetitions below
     with timed("pre"):
-        posted = await read_posted(request, ALL_ARRAYS, limit=service.settings.conformal_values_limit)
-        options = read_options(posted)
+        parsed = await parse_request(request, ALL_ARRAYS, limit=service.settings.conformal_values_limit)
+        options = parse_options(parsed)
     if isinstance(options, ClassificationOptions) and options.model is not None:
-        return await _begin_job(request, service, posted, options)
-    fitted = await service.compute_pool.run(_fit, posted, options)
+        return await _create_job(request, service, parsed, options)
+    fitted = await service.compute_pool.run(_fit, parsed, options)
     entry = await anyio.to_thread.run_sync(
-        lambda: make_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=caller())
+        lambda: create_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=current_caller())
     )
     try:
         await resources.calibrations.add(entry.answer.id, entry.to_json(), owner=entry.owner)
     except Problem:
         await anyio.to_thread.run_sync(service.blobs.delete, entry.blob)
         raise
-    response.headers["Location"] = path_of(entry.answer.id)
+    response.headers["Location"] = calibration_path(entry.answer.id)
     return entry.answer
 
 
@@ -111,10 +113,10 @@ async def list_calibrations(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="Most calibrations on the page")] = 20,
 ) -> CalibrationList:
     """Your calibrations, newest first."""
-    page = await resources.calibrations.page(owner=caller(), cursor=cursor, limit=limit)
+    page = await resources.calibrations.read_page(owner=current_caller(), cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-cache"
     link_next(response, f"{PREFIX}/calibrations", {"limit": limit, "cursor": page.next_cursor})
-    answers = [Entry.from_json(record).answer for record in page.records]
+    answers = [CalibrationEntry.from_json(record).answer for record in page.records]
     return CalibrationList(calibrations=answers, next_cursor=page.next_cursor)
 
 
@@ -123,7 +125,7 @@ async def read_calibration(
     resources: Resources, calibration_id: CalibrationId, response: Response
 ) -> CalibrationAnswer:
     """What was calibrated, on how much, what it promises and how far that can be relied on."""
-    answer = (await resources.entry(calibration_id)).answer
+    answer = (await resources.read_entry(calibration_id)).answer
     response.headers["ETag"] = f'"{answer.version.removeprefix("sha256:")}"'
     response.headers["Cache-Control"] = "private, no-cache"
     return answer
@@ -132,54 +134,56 @@ async def read_calibration(
 @router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)
 async def delete_calibration(service: Service, resources: Resources, calibration_id: CalibrationId) -> None:
     """Forget a calibration and its scores. Streams and monitors that were begun with it go on."""
-    record = await resources.calibrations.delete(calibration_id, owner=caller())
-    await anyio.to_thread.run_sync(service.blobs.delete, Entry.from_json(record).blob)
+    record = await resources.calibrations.delete(calibration_id, owner=current_caller())
+    await anyio.to_thread.run_sync(service.blobs.delete, CalibrationEntry.from_json(record).blob)
 
 
-def read_options(posted: Posted) -> ClassificationOptions | RegressionOptions:
-    """The options of either kind.
+def parse_options(parsed: ParsedRequest) -> ClassificationOptions | RegressionOptions:
+    """Validate the options of either kind.
 
     Raises:
         UnprocessableContent: they do not fit.
     """
-    if posted.parsed(_Kind).kind == "regression":
-        return posted.parsed(RegressionOptions)
-    return posted.parsed(ClassificationOptions)
+    if parsed.validate_options(_Kind).kind == "regression":
+        return parsed.validate_options(RegressionOptions)
+    return parsed.validate_options(ClassificationOptions)
 
 
-def path_of(identifier: str) -> str:
-    """Where a calibration is served."""
+def calibration_path(identifier: str) -> str:
+    """Path of a calibration: /v1/uncertainty/calibrations/ID."""
     return f"{PREFIX}/calibrations/{identifier}"
 
 
-def _fit(posted: Posted, options: ClassificationOptions | RegressionOptions) -> Fitted:
+def _fit(parsed: ParsedRequest, options: ClassificationOptions | RegressionOptions) -> FittedCalibration:
     with timed("infer"):
         if isinstance(options, RegressionOptions):
-            return fit_regression(posted, options)
-        return fit_classification(posted, options)
+            return fit_regression(parsed, options)
+        return fit_classification(parsed, options)
 
 
-async def _begin_job(
-    request: Request, service: ServiceState, posted: Posted, options: ClassificationOptions
+async def _create_job(
+    request: Request, service: ServiceState, parsed: ParsedRequest, options: ClassificationOptions
 ) -> Response:
-    """Store the pictures and make the job that shows them to the classifier.
+    """Store the images and create the job that has the classifier answer for them.
 
     Raises:
-        UnprocessableContent: there are no pictures, or labels do not fit them.
+        UnprocessableContent: there are no images, or labels do not fit them.
     """
-    posted.refuse_others((PICTURES, "labels"))
-    uploads = posted.files.get(PICTURES, [])
+    parsed.refuse_others((IMAGES, "labels"))
+    uploads = parsed.files.get(IMAGES, [])
     if not uploads:
-        raise field_problem(f"/body/{PICTURES}", "Post labelled pictures for the classifier, or leave out `model`.")
+        raise field_problem(f"/body/{IMAGES}", "Post labelled images for the classifier, or leave out `model`.")
     limit = service.settings.conformal_upload_limit_bytes
-    files = [await read_upload(file, limit=limit, pointer=f"/body/{PICTURES}/{n}") for n, file in enumerate(uploads)]
+    files = [await read_upload(file, limit=limit, pointer=f"/body/{IMAGES}/{n}") for n, file in enumerate(uploads)]
 
     def store() -> tuple[list[str], list[int]]:
-        _, folders = pictures_of(files)
-        labels = labels_of(folders, posted.numbers("labels"))
+        _, folders = read_images(files)
+        labels = read_labels(folders, parsed.read_numbers("labels"))
         return [service.blobs.put(data).digest for data in files], labels.tolist()
 
     digests, labels = await service.compute_pool.run(store)
-    asked = ModelCalibration(options=options, identifier=new_job_id(), owner=caller(), files=digests, labels=labels)
-    record = await service.jobs.create(MODEL_CALIBRATION, asked.model_dump(mode="json"))
+    arguments = ModelCalibration(
+        options=options, identifier=new_job_id(), owner=current_caller(), files=digests, labels=labels
+    )
+    record = await service.jobs.create(MODEL_CALIBRATION, arguments.model_dump(mode="json"))
     return await answer_job(service.jobs, record, preferences_of(request))

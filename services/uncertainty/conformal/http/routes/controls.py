@@ -14,7 +14,7 @@ from services.uncertainty.conformal.application.risk_and_distributions import (
     predict_distributions,
     predict_venn_abers,
 )
-from services.uncertainty.conformal.http.request_parsing import read_posted, schema_of
+from services.uncertainty.conformal.http.request_parsing import describe_request_body, parse_request
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, TAGS
 from services.uncertainty.conformal.schemas.controls import (
     DistributionAnswer,
@@ -35,7 +35,7 @@ router = APIRouter(prefix=PREFIX, tags=TAGS, route_class=UploadRoute)
     summary="Control a risk",
     response_model=RiskAnswer,
     responses=POSTING,
-    openapi_extra=schema_of(RiskOptions, RISK_ARRAYS),
+    openapi_extra=describe_request_body(RiskOptions, RISK_ARRAYS),
 )
 async def control(request: Request, service: Service) -> Any:
     """Which lambda keeps a loss other than missing the label: the share of a lesion's pixels missed, false discoveries.
@@ -43,8 +43,8 @@ async def control(request: Request, service: Service) -> Any:
     Post losses over a grid, or masks (probabilities and truth), of which a set at lambda holds what has a probability
     of at least 1 - lambda. Use the lambda on new items; it is not to be chosen on the same items by anything else.
     """
-    posted = await read_posted(request, RISK_ARRAYS, limit=service.settings.conformal_values_limit)
-    return await service.compute_pool.run(control_risk, posted, posted.parsed(RiskOptions))
+    parsed = await parse_request(request, RISK_ARRAYS, limit=service.settings.conformal_values_limit)
+    return await service.compute_pool.run(control_risk, parsed, parsed.validate_options(RiskOptions))
 
 
 @router.post(
@@ -52,14 +52,14 @@ async def control(request: Request, service: Service) -> Any:
     summary="Calibrate probabilities",
     response_model=VennAbersAnswer,
     responses=POSTING,
-    openapi_extra=schema_of(VennAbersOptions, VENN_ABERS_ARRAYS, needed=["labels"]),
+    openapi_extra=describe_request_body(VennAbersOptions, VENN_ABERS_ARRAYS, needed=["labels"]),
 )
 async def calibrate_probabilities(request: Request, service: Service) -> Any:
     """Venn-Abers prediction: scores become pairs of probabilities, of which one is calibrated without any assumption
     but exchangeability. Post calibration items with labels, and the test items beside them.
     """
-    posted = await read_posted(request, VENN_ABERS_ARRAYS, limit=service.settings.conformal_values_limit)
-    return await service.compute_pool.run(predict_venn_abers, posted, posted.parsed(VennAbersOptions))
+    parsed = await parse_request(request, VENN_ABERS_ARRAYS, limit=service.settings.conformal_values_limit)
+    return await service.compute_pool.run(predict_venn_abers, parsed, parsed.validate_options(VennAbersOptions))
 
 
 @router.post(
@@ -67,11 +67,11 @@ async def calibrate_probabilities(request: Request, service: Service) -> Any:
     summary="Predict distributions",
     response_model=DistributionAnswer,
     responses=POSTING,
-    openapi_extra=schema_of(
+    openapi_extra=describe_request_body(
         DistributionOptions, DISTRIBUTION_ARRAYS, needed=["predictions", "targets", "test_predictions"]
     ),
 )
 async def predict_distribution(request: Request, service: Service) -> Any:
     """A whole calibrated distribution for each point of a regression: quantiles, P(Y <= t), and the CRPS."""
-    posted = await read_posted(request, DISTRIBUTION_ARRAYS, limit=service.settings.conformal_values_limit)
-    return await service.compute_pool.run(predict_distributions, posted, posted.parsed(DistributionOptions))
+    parsed = await parse_request(request, DISTRIBUTION_ARRAYS, limit=service.settings.conformal_values_limit)
+    return await service.compute_pool.run(predict_distributions, parsed, parsed.validate_options(DistributionOptions))

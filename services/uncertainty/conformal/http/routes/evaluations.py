@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Request
 
 from services.uncertainty.conformal.application.calibration_evaluation import (
-    Evaluated,
+    Evaluation,
     evaluate_intervals,
     evaluate_sets,
 )
-from services.uncertainty.conformal.application.prediction import read_asked, read_asked_points
+from services.uncertainty.conformal.application.prediction import read_prediction_items, read_prediction_points
 from services.uncertainty.conformal.application.validation import check_count, check_finite
-from services.uncertainty.conformal.charts import Plot, to_png, to_svg
-from services.uncertainty.conformal.http.request_parsing import Posted, read_posted, schema_of
+from services.uncertainty.conformal.http.chart_response import chart_response
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
 from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import BINARY, POSTING, PREFIX, READING, TAGS, CalibrationId
-from services.uncertainty.conformal.http.routes.predictions import ASKED_ARRAYS, require_model
+from services.uncertainty.conformal.http.routes.predictions import PREDICTION_ARRAYS, require_model
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.evaluations import EvaluationAnswer, EvaluationOptions
-from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
-from shared.http.files import file_response
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.uploads import UploadRoute
 from shared.problems import NotAcceptable, problem_responses
@@ -32,7 +32,10 @@ from shared.telemetry.timing import timed
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
 SLAB_FEATURES = "slab_features"
-EVALUATED_ARRAYS = {**ASKED_ARRAYS, SLAB_FEATURES: "Features (N, F) in which the worst-covered slab is looked for"}
+EVALUATION_ARRAYS = {
+    **PREDICTION_ARRAYS,
+    SLAB_FEATURES: "Features (N, F) in which the worst-covered slab is looked for",
+}
 
 
 @router.post(
@@ -45,7 +48,7 @@ EVALUATED_ARRAYS = {**ASKED_ARRAYS, SLAB_FEATURES: "Features (N, F) in which the
         **POSTING,
         **problem_responses(NotAcceptable),
     },
-    openapi_extra=schema_of(EvaluationOptions, EVALUATED_ARRAYS),
+    openapi_extra=describe_request_body(EvaluationOptions, EVALUATION_ARRAYS),
 )
 async def evaluate(
     request: Request,
@@ -63,36 +66,32 @@ async def evaluate(
     """
     del accept  # documented here; several lines of it are one list
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, SVG))
-    entry = await resources.entry(calibration_id)
+    entry = await resources.read_entry(calibration_id)
     with timed("pre"):
-        posted = await read_posted(request, EVALUATED_ARRAYS, limit=service.settings.conformal_values_limit)
-        options = posted.parsed(EvaluationOptions)
+        parsed = await parse_request(request, EVALUATION_ARRAYS, limit=service.settings.conformal_values_limit)
+        options = parsed.validate_options(EvaluationOptions)
         require_model(entry, options.model_sha256)
-        kept = await resources.kept(entry, service.blobs)
-    evaluated = await service.compute_pool.run(_evaluate, entry, kept, posted, options)
+        calibration = await resources.load_calibration(entry, service.blobs)
+    evaluation = await service.compute_pool.run(_evaluate, entry, calibration, parsed, options)
     if media_type == JSON:
-        return evaluated.answer
-    return picture_response(evaluated.plot(options.picture), media_type, name=options.picture)
+        return evaluation.answer
+    return chart_response(evaluation.plot(options.picture), media_type, name=options.picture)
 
 
-def picture_response(plot: Plot, media_type: str, *, name: str) -> Response:
-    """A plot as the file that was asked for."""
-    with timed("post"):
-        return file_response(to_png(plot) if media_type == PNG else to_svg(plot), media_type, name=name)
-
-
-def _evaluate(entry: Entry, kept: Kept, posted: Posted, options: EvaluationOptions) -> Evaluated:
+def _evaluate(
+    entry: CalibrationEntry, calibration: AnyCalibration, parsed: ParsedRequest, options: EvaluationOptions
+) -> Evaluation:
     with timed("pre"):
-        features = posted.numbers(SLAB_FEATURES, dimensions=2)
-        posted = posted.without(SLAB_FEATURES)
-    if isinstance(kept, RegressionCalibration):
-        points = read_asked_points(posted, entry, labelled=True)
+        features = parsed.read_numbers(SLAB_FEATURES, dimensions=2)
+        parsed = parsed.without(SLAB_FEATURES)
+    if isinstance(calibration, RegressionCalibration):
+        points = read_prediction_points(parsed, entry, labelled=True)
         with timed("infer"):
-            return evaluate_intervals(entry, kept, points, options)
-    items = read_asked(posted, entry, labelled=True)
+            return evaluate_intervals(entry, calibration, points, options)
+    items = read_prediction_items(parsed, entry, labelled=True)
     if features is not None:
         check_count(features, f"/body/{SLAB_FEATURES}", len(items.inputs))
         check_finite(features, f"/body/{SLAB_FEATURES}")
         features = features.astype(np.float64)
     with timed("infer"):
-        return evaluate_sets(entry, kept, items, options, features)
+        return evaluate_sets(entry, calibration, items, options, features)

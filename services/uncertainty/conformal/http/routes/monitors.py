@@ -1,38 +1,35 @@
-"""Monitors: is the data still what it was?"""
+"""Monitors: whether the items of a stream are still exchangeable."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import Path, Request, Response
 
 from services.uncertainty.conformal.application.monitors import (
+    advance,
+    create_state,
     describe,
-    drawn,
-    first_state,
-    monitor_of,
-    options_of,
-    watched,
+    draw_chart,
+    load_monitor,
+    load_options,
 )
-from services.uncertainty.conformal.application.prediction import draws_of, read_asked, read_asked_points
+from services.uncertainty.conformal.application.prediction import (
+    draw_uniforms,
+    read_prediction_items,
+    read_prediction_points,
+)
 from services.uncertainty.conformal.application.validation import check_values
-from services.uncertainty.conformal.http.request_parsing import Posted, read_posted, schema_of
-from services.uncertainty.conformal.http.resources import Conformal, Resources, caller
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.resources import ConformalState, Resources, current_caller
 from services.uncertainty.conformal.http.routes.common import (
-    BINARY,
-    CREATED,
     IF_MATCH,
-    LISTED,
     POSTING,
-    PREFIX,
     READING,
-    RUNNING,
-    TAGS,
 )
-from services.uncertainty.conformal.http.routes.evaluations import picture_response
-from services.uncertainty.conformal.http.routes.predictions import ASKED_ARRAYS
+from services.uncertainty.conformal.http.routes.predictions import PREDICTION_ARRAYS
+from services.uncertainty.conformal.http.routes.state_router import StateResource, begin_state, create_state_router
 from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
@@ -46,17 +43,12 @@ from services.uncertainty.conformal.schemas.monitors import (
     MonitorStep,
     MonitorStepsAnswer,
 )
-from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
-from services.uncertainty.conformal.storage.owned_records import PAGE_LIMIT
-from services.uncertainty.conformal.storage.versioned_state import Document, Running
-from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
-from shared.http.paging import link_next
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.uploads import UploadRoute
-from shared.jobs.identifiers import new_job_id
-from shared.problems import Conflict, NotAcceptable, NotFound, PreconditionFailed, field_problem, problem_responses
+from shared.problems import Conflict, NotFound, PreconditionFailed, field_problem, problem_responses
 from shared.service import Service, ServiceState
-
-router = APIRouter(prefix=f"{PREFIX}/monitors", tags=TAGS, route_class=UploadRoute)
+from shared.stores.versioned_state import Document, VersionedState
 
 MonitorId = Annotated[
     str,
@@ -65,88 +57,46 @@ MonitorId = Annotated[
         examples=["019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"],
     ),
 ]
-OBSERVED_ARRAYS = {
+OBSERVATION_ARRAYS = {
     "p_values": "Smoothed online p-values, in (0, 1]",
     "scores": "Nonconformity scores",
-    **{name: text for name, text in ASKED_ARRAYS.items() if name not in {"groups", "weights"}},
+    **{name: text for name, text in PREDICTION_ARRAYS.items() if name not in {"groups", "weights"}},
 }
 
 
-@router.post("", summary="Begin a monitor", status_code=201, responses={201: CREATED, **RUNNING})
-async def begin_monitor(
-    options: MonitorOptions, service: Service, resources: Resources, response: Response
-) -> MonitorAnswer:
+RESOURCE = StateResource(
+    name="monitor",
+    store=lambda resources: resources.monitors,
+    describe=describe,
+    draw_chart=draw_chart,
+    answer=MonitorAnswer,
+    listing=MonitorList,
+    chart="the evidence over time",
+    reading="Alarms, the evidence so far and what to do; or the evidence as a picture.",
+)
+
+
+async def begin_monitor(options: MonitorOptions, service: Service, resources: Resources, response: Response) -> Any:
     """Begin to watch whether items stay exchangeable, from nothing or after the scores of a calibration."""
-    kept: Kept | None = None
+    calibration: AnyCalibration | None = None
     if options.calibration is not None:
         try:
-            kept = await resources.kept(await resources.entry(options.calibration), service.blobs)
+            entry = await resources.read_entry(options.calibration)
         except NotFound as problem:
             raise field_problem("/body/calibration", problem.detail) from None
-    state = first_state(options, kept)
-    definition = {"options": options.model_dump(mode="json"), "created_at": datetime.now(UTC).isoformat()}
-    running = await resources.monitors.start(new_job_id(), definition, state, owner=caller())
-    response.headers["Location"] = f"{PREFIX}/monitors/{running.identifier}"
-    response.headers["ETag"] = running.etag
-    return describe(running)
+        calibration = await resources.load_calibration(entry, service.blobs)
+    state = create_state(options, calibration)
+    return await begin_state(RESOURCE, resources, response, options=options, state=state)
 
 
-@router.get("", summary="List monitors", responses=LISTED)
-async def list_monitors(
-    response: Response,
-    resources: Resources,
-    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="Most monitors on the page")] = 20,
-) -> MonitorList:
-    """Your monitors, newest first."""
-    running, next_cursor = await resources.monitors.running_page(owner=caller(), cursor=cursor, limit=limit)
-    response.headers["Cache-Control"] = "private, no-cache"
-    link_next(response, f"{PREFIX}/monitors", {"limit": limit, "cursor": next_cursor})
-    return MonitorList(monitors=[describe(one) for one in running], next_cursor=next_cursor)
-
-
-@router.get(
-    "/{monitor_id}",
-    summary="Read a monitor",
-    response_model=MonitorAnswer,
-    responses={
-        200: {"content": {PNG: BINARY, SVG: {"schema": {"type": "string"}}}, "description": "As it is, or a picture"},
-        **READING,
-        **problem_responses(NotAcceptable),
-    },
-)
-async def read_monitor(
-    request: Request,
-    response: Response,
-    resources: Resources,
-    monitor_id: MonitorId,
-    accept: Annotated[
-        str | None, Header(description="application/json; image/svg+xml, image/png: the evidence over time")
-    ] = None,
-) -> Any:
-    """Alarms, the evidence so far and what to do; or the evidence as a picture."""
-    del accept  # documented here; several lines of it are one list
-    media_type = choose_media_type(accept_of(request.headers), (JSON, SVG, PNG))
-    running = await resources.monitors.read(monitor_id, owner=caller())
-    if media_type != JSON:
-        entries = await resources.monitors.entries(monitor_id, owner=caller())
-        return picture_response(drawn(running, entries), media_type, name="monitor")
-    response.headers["ETag"] = running.etag
-    response.headers["Cache-Control"] = "private, no-cache"
-    return describe(running)
-
-
-@router.delete("/{monitor_id}", summary="Delete a monitor", status_code=204, responses=READING)
-async def delete_monitor(resources: Resources, monitor_id: MonitorId) -> None:
-    """Forget a monitor with everything that it has seen."""
-    await resources.monitors.delete(monitor_id, owner=caller())
+router = create_state_router(RESOURCE, begin_monitor, route_class=UploadRoute)
 
 
 @router.post(
     "/{monitor_id}/observations",
     summary="Watch items",
     responses={**READING, **POSTING, **problem_responses(PreconditionFailed)},
-    openapi_extra=schema_of(MonitorObservations, OBSERVED_ARRAYS),
+    openapi_extra=describe_request_body(MonitorObservations, OBSERVATION_ARRAYS),
 )
 async def watch_items(
     request: Request,
@@ -161,69 +111,71 @@ async def watch_items(
     A monitor of a calibration takes labelled items too, in the form that the calibration took them. Items are counted
     once: `sequence` and `If-Match` work as those of streams.
     """
-    running = await resources.monitors.read(monitor_id, owner=caller())
-    posted = await read_posted(request, OBSERVED_ARRAYS, limit=service.settings.conformal_values_limit)
-    options = posted.parsed(MonitorObservations)
-    first = options.sequence or running.sequence + 1
-    values = await _values(posted, running, first, service, resources)
+    monitor = await resources.monitors.read(monitor_id, owner=current_caller())
+    parsed = await parse_request(request, OBSERVATION_ARRAYS, limit=service.settings.conformal_values_limit)
+    options = parsed.validate_options(MonitorObservations)
+    first = options.sequence or monitor.sequence + 1
+    values = await _read_values(parsed, monitor, first, service, resources)
 
-    async def apply(now: Running) -> tuple[Document, list[Document]]:
-        return await service.compute_pool.run(watched, now, values)
+    async def transition(current: VersionedState) -> tuple[Document, list[Document]]:
+        return await service.compute_pool.run(advance, current, values)
 
-    given = [{"value": value} for value in values]
-    found = await resources.monitors.observe(
-        monitor_id, given, apply, owner=caller(), sequence=options.sequence, if_match=if_match
+    observations = [{"value": value} for value in values]
+    update = await resources.monitors.apply(
+        monitor_id, observations, transition, owner=current_caller(), sequence=options.sequence, if_match=if_match
     )
-    response.headers["ETag"] = found.running.etag
-    monitor = monitor_of(found.running)
+    response.headers["ETag"] = update.current.etag
+    bets = load_monitor(update.current)
     return MonitorStepsAnswer(
-        observations=[MonitorStep(sequence=one["sequence"], **one["answer"]) for one in found.entries],
-        steps=found.running.sequence,
-        alarm=monitor.alarm_step > 0,
-        alarm_step=monitor.alarm_step or None,
-        replayed=found.replayed,
+        observations=[MonitorStep(sequence=event.sequence, **event.answer) for event in update.events],
+        steps=update.current.sequence,
+        alarm=bets.alarm_step > 0,
+        alarm_step=bets.alarm_step or None,
+        replayed=update.replayed,
     )
 
 
-async def _values(
-    posted: Posted, running: Running, first: int, service: ServiceState, resources: Conformal
+async def _read_values(
+    parsed: ParsedRequest, monitor: VersionedState, first: int, service: ServiceState, resources: ConformalState
 ) -> list[float]:
-    """What is bet on: p-values or scores, as posted or of labelled items.
+    """Read what is bet on: p-values or scores, as posted or of labelled items.
 
     Raises:
         Conflict: the calibration whose items are posted has been deleted.
         UnprocessableContent: something else than the monitor observes, or too much at once.
     """
-    options = options_of(running)
+    options = load_options(monitor)
     name = "p_values" if options.observes is MonitorInput.P_VALUES else "scores"
-    if posted.has(name) or options.calibration is None:
-        posted.refuse_others((name,))
-        values = check_values(posted.needed(name), f"/body/{name}")
+    if parsed.has(name) or options.calibration is None:
+        parsed.refuse_others((name,))
+        values = check_values(parsed.require_numbers(name), f"/body/{name}")
         if name == "p_values" and ((values <= 0) | (values > 1)).any():
             raise field_problem("/body/p_values", "P-values must lie in (0, 1].")
     else:
         try:
-            entry = await resources.entry(options.calibration)
+            entry = await resources.read_entry(options.calibration)
         except NotFound:
             raise Conflict("The calibration of this monitor has been deleted. Post scores.") from None
-        kept = await resources.kept(entry, service.blobs)
-        values = await service.compute_pool.run(_scores, posted, entry, kept, options, first)
+        calibration = await resources.load_calibration(entry, service.blobs)
+        values = await service.compute_pool.run(_score_items, parsed, entry, calibration, options, first)
     if len(values) > BATCH:
         raise field_problem(f"/body/{name}", f"There are {len(values)} items; at most {BATCH} are accepted at once.")
     return [float(value) for value in values]
 
 
-def _scores(posted: Posted, entry: Entry, kept: Kept, options: MonitorOptions, first: int) -> Any:
-    """Scores of labelled items; draws of randomised ones belong to the number of the item."""
-    if isinstance(kept, RegressionCalibration):
-        points = read_asked_points(posted, entry, labelled=True)
+def _score_items(
+    parsed: ParsedRequest, entry: CalibrationEntry, calibration: AnyCalibration, options: MonitorOptions, first: int
+) -> Any:
+    """Score labelled items, (N,); the draw of a randomised score belongs to the number of its item."""
+    if isinstance(calibration, RegressionCalibration):
+        points = read_prediction_points(parsed, entry, labelled=True)
         return points.band.scores(points.targets)
-    if not isinstance(kept, Calibration):
+    if not isinstance(calibration, Calibration):
         raise TypeError("a calibration with one cell is expected")
-    items = read_asked(posted, entry, labelled=True)
+    items = read_prediction_items(parsed, entry, labelled=True)
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
-    asked = PredictionOptions(seed=options.seed, first_item=first)
-    scores = kept.score.of_labels(items.inputs, labels, draws_of(kept, len(labels), asked))
+    draws = PredictionOptions(seed=options.seed, first_item=first)
+    scores = calibration.score.of_labels(items.inputs, labels, draw_uniforms(calibration, len(labels), draws))
     if not np.isfinite(scores).all():
         raise field_problem(f"/body/{items.name}", "The score of an item is infinite.")
     return scores

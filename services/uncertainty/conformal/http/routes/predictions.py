@@ -1,4 +1,4 @@
-"""Predictions: sets of classes and intervals, of posted values or of pictures that the calibrated model is shown."""
+"""Predictions: sets of classes and intervals, of posted values or of images that the calibrated model classifies."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from services.uncertainty.conformal.application.fleet_models import BATCH, class
 from services.uncertainty.conformal.application.prediction import (
     answer_intervals,
     answer_sets,
-    predicted_intervals,
-    predicted_sets,
-    read_asked,
-    read_asked_points,
+    predict_intervals,
+    predict_sets,
+    read_prediction_items,
+    read_prediction_points,
     require_classes,
 )
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
-from services.uncertainty.conformal.http.request_parsing import Posted, read_posted, schema_of
-from services.uncertainty.conformal.http.resources import Conformal, Resources
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import BINARY, POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.calibrations import ModelIdentity, PredictionAnswer, PredictionOptions
-from services.uncertainty.conformal.storage.calibration_entries import Entry, Kept
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.files import file_response
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
 from shared.http.uploads import UploadRoute, read_upload
@@ -36,8 +37,10 @@ from shared.telemetry.timing import timed
 
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
-PICTURES = "file"
-ASKED_ARRAYS = {name: text for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.items() if not name.startswith("training")}
+IMAGES = "file"
+PREDICTION_ARRAYS = {
+    name: text for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.items() if not name.startswith("training")
+}
 
 
 @router.post(
@@ -50,11 +53,11 @@ ASKED_ARRAYS = {name: text for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.ite
         **POSTING,
         **problem_responses(NotAcceptable, BadGateway, GatewayTimeout),
     },
-    openapi_extra=schema_of(
+    openapi_extra=describe_request_body(
         PredictionOptions,
         {
-            **ASKED_ARRAYS,
-            PICTURES: "Pictures (PNG, JPEG, WebP) for the calibrated model of the fleet; repeat the field",
+            **PREDICTION_ARRAYS,
+            IMAGES: "Images (PNG, JPEG, WebP) for the calibrated model of the fleet; repeat the field",
         },
     ),
 )
@@ -69,25 +72,25 @@ async def predict(
 ) -> Any:
     """Which classes each item may have, or between which ends its value lies, at any level.
 
-    Post the kind of values that was calibrated. For a calibration of a classifier of the fleet, pictures will do: they
+    Post the kind of values that was calibrated. For a calibration of a classifier of the fleet, images will do: they
     are shown to it, and if its weights are no longer those that were calibrated the answer is 409. Draws of
-    randomised scores follow of the seed and the number of an item, so a repeated request gets the same answer.
+    randomised scores follow from the seed and the number of an item, so a repeated request gets the same answer.
     """
     del accept  # documented here; several lines of it are one list
     media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
-    entry = await resources.entry(calibration_id)
+    entry = await resources.read_entry(calibration_id)
     with timed("pre"):
-        posted = await read_posted(request, ASKED_ARRAYS, limit=service.settings.conformal_values_limit)
-        options = posted.parsed(PredictionOptions)
+        parsed = await parse_request(request, PREDICTION_ARRAYS, limit=service.settings.conformal_values_limit)
+        options = parsed.validate_options(PredictionOptions)
         require_model(entry, options.model_sha256)
-        kept = await resources.kept(entry, service.blobs)
-        shown = await show_pictures(posted, entry, resources) if PICTURES in posted.files else None
-    if shown is None and _is_small(posted):
-        return _predict(entry, kept, posted, options, media_type, shown)
-    return await service.compute_pool.run(_predict, entry, kept, posted, options, media_type, shown)
+        calibration = await resources.load_calibration(entry, service.blobs)
+        classified_items = await classify_images(parsed, entry, resources) if IMAGES in parsed.files else None
+    if classified_items is None and _is_small(parsed):
+        return _predict(entry, calibration, parsed, options, media_type, classified_items)
+    return await service.compute_pool.run(_predict, entry, calibration, parsed, options, media_type, classified_items)
 
 
-def require_model(entry: Entry, stated: str | None) -> None:
+def require_model(entry: CalibrationEntry, stated: str | None) -> None:
     """Refuse values of another model than the calibrated one, where both are stated.
 
     Raises:
@@ -96,10 +99,10 @@ def require_model(entry: Entry, stated: str | None) -> None:
     model = entry.answer.model
     calibrated = model.weights_sha256 if model else None
     if stated is not None and calibrated != stated:
-        raise replaced(entry, calibrated, stated)
+        raise replaced_model_problem(entry, calibrated, stated)
 
 
-def replaced(entry: Entry, calibrated: str | None, present: str | None) -> Conflict:
+def replaced_model_problem(entry: CalibrationEntry, calibrated: str | None, present: str | None) -> Conflict:
     """The problem of a model that is not the calibrated one."""
     name = entry.answer.model.name if entry.answer.model else None
     return Conflict(
@@ -109,30 +112,30 @@ def replaced(entry: Entry, calibrated: str | None, present: str | None) -> Confl
     )
 
 
-async def show_pictures(posted: Posted, entry: Entry, resources: Conformal) -> Items:
-    """What the calibrated model says of posted pictures.
+async def classify_images(parsed: ParsedRequest, entry: CalibrationEntry, resources: ConformalState) -> Items:
+    """Have the calibrated model classify posted images: probabilities (N, K).
 
     Raises:
         Conflict: the calibration is of no classifier of the fleet, or the classifier was replaced.
-        UnprocessableContent: too many pictures, or one that cannot be read.
+        UnprocessableContent: too many images, or one that cannot be read.
     """
     model = entry.answer.model
     if model is None or model.served_by is None or model.name is None:
         raise Conflict(
-            "This calibration was made of posted values, so there is no model to show pictures to. Post the values."
+            "This calibration was made of posted values, so there is no model to show images to. Post the values."
         )
-    files = posted.files[PICTURES]
+    files = parsed.files[IMAGES]
     if len(files) > BATCH:
-        raise field_problem(f"/body/{PICTURES}", f"There are {len(files)} pictures; at most {BATCH} are accepted.")
-    posted.refuse_others((PICTURES,))
-    pictures = [await read_upload(file, pointer=f"/body/{PICTURES}/{index}") for index, file in enumerate(files)]
-    answered = await classified(resources.fleet, pictures, model=model.name)
-    require_identity(entry, answered.model)
-    require_classes(entry, answered.probabilities.shape[1])
-    return Items(name="probabilities", inputs=answered.probabilities)
+        raise field_problem(f"/body/{IMAGES}", f"There are {len(files)} images; at most {BATCH} are accepted.")
+    parsed.refuse_others((IMAGES,))
+    images = [await read_upload(file, pointer=f"/body/{IMAGES}/{index}") for index, file in enumerate(files)]
+    answer = await classified(resources.fleet, images, model=model.name)
+    require_identity(entry, answer.model)
+    require_classes(entry, answer.probabilities.shape[1])
+    return Items(name="probabilities", inputs=answer.probabilities)
 
 
-def require_identity(entry: Entry, present: ModelIdentity) -> None:
+def require_identity(entry: CalibrationEntry, present: ModelIdentity) -> None:
     """Refuse a replaced model.
 
     Raises:
@@ -140,36 +143,41 @@ def require_identity(entry: Entry, present: ModelIdentity) -> None:
     """
     calibrated = entry.answer.model.weights_sha256 if entry.answer.model else None
     if calibrated != present.weights_sha256:
-        raise replaced(entry, calibrated, present.weights_sha256)
+        raise replaced_model_problem(entry, calibrated, present.weights_sha256)
 
 
-def _is_small(posted: Posted) -> bool:
+def _is_small(parsed: ParsedRequest) -> bool:
     """Whether a thread would cost more than the work."""
-    return not posted.files and sum(len(values) for values in posted.lists.values()) <= 8
+    return not parsed.files and sum(len(values) for values in parsed.lists.values()) <= 8
 
 
 def _predict(
-    entry: Entry, kept: Kept, posted: Posted, options: PredictionOptions, media_type: str, shown: Items | None
+    entry: CalibrationEntry,
+    calibration: AnyCalibration,
+    parsed: ParsedRequest,
+    options: PredictionOptions,
+    media_type: str,
+    classified_items: Items | None,
 ) -> Response | PredictionAnswer:
     alphas = options.alpha or entry.options.alpha
-    if isinstance(kept, RegressionCalibration):
+    if isinstance(calibration, RegressionCalibration):
         with timed("pre"):
-            points = read_asked_points(posted, entry)
+            points = read_prediction_points(parsed, entry)
         with timed("infer"):
-            found = predicted_intervals(kept, points, alphas)
+            intervals = predict_intervals(calibration, points, alphas)
         if media_type == NPY:
-            return _file(entry, np.stack([found[0].lower, found[0].upper], axis=1), "intervals")
-        return answer_intervals(entry, found, points, options, alphas)
+            return _file_response(entry, np.stack([intervals[0].lower, intervals[0].upper], axis=1), "intervals")
+        return answer_intervals(entry, intervals, points, options, alphas)
     with timed("pre"):
-        items = shown or read_asked(posted, entry)
+        items = classified_items or read_prediction_items(parsed, entry)
     with timed("infer"):
-        sets = predicted_sets(kept, items, options, alphas)
+        sets = predict_sets(calibration, items, options, alphas)
     if media_type == NPY:
-        return _file(entry, sets.sets[0], "sets")
+        return _file_response(entry, sets.sets[0], "sets")
     return answer_sets(entry, sets, options)
 
 
-def _file(entry: Entry, array: Any, name: str) -> Response:
+def _file_response(entry: CalibrationEntry, array: Any, name: str) -> Response:
     model = entry.answer.model
     reference = None
     if model and model.weights_sha256:

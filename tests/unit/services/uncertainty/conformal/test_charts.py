@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.uncertainty.conformal.charts import Bar, Curve, Plot, Ribbon, opened, ticks, to_png, to_svg
+from services.uncertainty.conformal.charts import Bar, Curve, Plot, Ribbon, ticks, to_png, to_svg, widen_range
 
 SVG = "{http://www.w3.org/2000/svg}"
 FINITE = st.floats(-1e100, 1e100)
@@ -60,7 +60,7 @@ def test_a_gap_breaks_a_curve() -> None:
 @example(0.0, 1e-30)
 @given(FINITE, FINITE)
 def test_ticks_are_few_and_inside(one: float, other: float) -> None:
-    low, high = opened(min(one, other), max(one, other))
+    low, high = widen_range(min(one, other), max(one, other))
     found = ticks(low, high)
     assert len(found) <= 9
     slack = 1e-6 * max(abs(low), abs(high), high - low)

@@ -22,7 +22,7 @@ from services.uncertainty.conformal.methods.rank_calibration import calibrate_ra
 from services.uncertainty.conformal.methods.scores import APS, KNN, RAPS, SAPS, THR, Entmax, Score, TopK, Transform
 from services.uncertainty.conformal.methods.taxonomies import mass_ranks, predicted_classes
 from services.uncertainty.conformal.methods.weighted_calibration import calibrate_weighted
-from services.uncertainty.conformal.storage.serialization import restored, stored
+from services.uncertainty.conformal.storage.serialization import from_arrays, to_arrays
 from tests.unit.services.uncertainty.conformal.methods import naive
 
 LEVELS = ("0.05", "0.1", "0.3", "0.5", "0.7")
@@ -256,11 +256,11 @@ def test_calibrations_are_stored_without_pickle() -> None:
         (calibrate_ranks(RAPS(penalty=0.1), logits, labels, uniforms=numbers), {"uniforms": numbers}),
     ]
     for calibration, more in made:
-        arrays, record = stored(calibration)
+        arrays, record = to_arrays(calibration)
         file = BytesIO()
         np.savez(file, allow_pickle=False, **arrays)
         with np.load(BytesIO(file.getvalue()), allow_pickle=False) as archive:
-            again: Any = restored(dict(archive), json.loads(json.dumps(record)))
+            again: Any = from_arrays(dict(archive), json.loads(json.dumps(record)))
         np.testing.assert_array_equal(again.sets(logits, 0.2, **more), calibration.sets(logits, 0.2, **more))
         assert type(again.score) is type(calibration.score)
 
@@ -268,9 +268,9 @@ def test_calibrations_are_stored_without_pickle() -> None:
 @pytest.mark.parametrize("record", [{}, {"score": {"name": "thr"}}, {"score": {"name": "none"}, "method": "split"}])
 def test_what_is_no_calibration_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="calibration"):
-        restored({}, record)
+        from_arrays({}, record)
     with pytest.raises(ValueError, match="method"):
-        restored({}, {"score": {"name": "thr"}, "method": "magic"})
+        from_arrays({}, {"score": {"name": "thr"}, "method": "magic"})
 
 
 def test_other_numbers_of_classes_are_refused() -> None:
