@@ -1,4 +1,4 @@
-"""Validation of what is calibrated and predicted, with the place of the first fault; in blocks, without copies."""
+"""Validation of arrays, with the index of the first fault; block by block: large mapped files are not copied."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ SUM_TOLERANCE: Final = 1e-3
 
 _BLOCK: Final = 262_144
 
-Numbers = NDArray[Any]
-
-
 LARGEST: Final = 1e100
 """Values are at most this large, and positive ones at least one over it: neither squares nor ratios overflow."""
+
+TESTED_LIMIT: Final = 20_000
+"""Most test items of a request whose cost grows with calibration times test items, times binary questions."""
+
+Numbers = NDArray[Any]
 
 
 def check_finite(array: Numbers, pointer: str) -> None:
@@ -40,7 +42,7 @@ def check_finite(array: Numbers, pointer: str) -> None:
 
 
 def check_scores(array: Numbers, pointer: str, *, probabilities: bool) -> NDArray[np.floating[Any]]:
-    """Logits or probabilities (N, K) as floats.
+    """Convert logits or probabilities (N, K) to floats.
 
     Raises:
         UnprocessableContent: fewer than two classes, a value that is not finite, or no probabilities where they are
@@ -73,7 +75,7 @@ def _check_probabilities(values: Numbers, pointer: str) -> None:
 
 
 def check_labels(array: Numbers, pointer: str, *, count: int, classes: int) -> NDArray[np.int64]:
-    """Labels (N,) as integers of 0..K-1; whole numbers in floats will do.
+    """Convert labels (N,) to integers of 0..K-1; whole numbers in floats will do.
 
     Raises:
         UnprocessableContent: another number of them, no whole numbers, or outside.
@@ -88,10 +90,10 @@ def check_labels(array: Numbers, pointer: str, *, count: int, classes: int) -> N
 
 
 def check_whole_numbers(array: Numbers, pointer: str) -> NDArray[np.int64]:
-    """Whole numbers as integers.
+    """Convert whole numbers, which floats may hold, to integers.
 
     Raises:
-        UnprocessableContent: one is none.
+        UnprocessableContent: a number is not whole.
     """
     check_finite(array, pointer)
     numbers = array.astype(np.int64)
@@ -102,7 +104,7 @@ def check_whole_numbers(array: Numbers, pointer: str) -> NDArray[np.int64]:
 
 
 def check_weights(array: Numbers, pointer: str, *, count: int) -> NDArray[np.float64]:
-    """Weights (N,), finite and positive.
+    """Convert weights (N,), finite and positive, to float64.
 
     Raises:
         UnprocessableContent: they are not.
@@ -115,7 +117,7 @@ def check_weights(array: Numbers, pointer: str, *, count: int) -> NDArray[np.flo
 
 
 def check_values(array: Numbers, pointer: str, *, count: int | None = None) -> NDArray[np.float64]:
-    """Finite numbers (N,) as float64.
+    """Convert finite numbers (N,) to float64.
 
     Raises:
         UnprocessableContent: another number of them, or not finite.
@@ -134,6 +136,17 @@ def check_count(array: Numbers, pointer: str, count: int) -> None:
     """
     if len(array) != count:
         raise field_problem(pointer, f"There are {len(array)} of these for {count} items.")
+
+
+def check_test_count(count: int, pointer: str) -> None:
+    """Refuse more test items, times binary questions, than `TESTED_LIMIT`.
+
+    Raises:
+        UnprocessableContent: says how many there are.
+    """
+    if count > TESTED_LIMIT:
+        detail = f"That is {count} test items (times binary questions); at most {TESTED_LIMIT} are accepted."
+        raise field_problem(pointer, detail)
 
 
 def _step(array: Numbers) -> int:

@@ -1,4 +1,4 @@
-"""Risk control, Venn-Abers prediction, predictive distributions: answered at once, nothing is kept."""
+"""Risk control, Venn-Abers prediction, predictive distributions: answered at once, nothing is stored."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from services.uncertainty.conformal.application.risk_and_distributions import (
+from services.uncertainty.conformal.application.predictive_distributions import (
     DISTRIBUTION_ARRAYS,
-    RISK_ARRAYS,
-    VENN_ABERS_ARRAYS,
-    control_risk,
     predict_distributions,
-    predict_venn_abers,
 )
+from services.uncertainty.conformal.application.risk_control import RISK_ARRAYS, control_risk
+from services.uncertainty.conformal.application.venn_abers import VENN_ABERS_ARRAYS, predict_venn_abers
 from services.uncertainty.conformal.http.request_parsing import describe_request_body, parse_request
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, TAGS
 from services.uncertainty.conformal.schemas.controls import (
