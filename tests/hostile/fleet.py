@@ -244,7 +244,7 @@ class Fleet:
         return nonce
 
     def _require_attackers(self, request: Request) -> None:
-        """Check a request that a parser reads in what was sent: its caller is who sent it, its canary that of the reading."""
+        """Check a request that a parser reads in what was sent: its caller sent it, and its canary."""
         assert request.values("facet-caller") == [ATTACKER if self.keys else ANONYMOUS], request
         sent = [reading.values("x-canary") for reading in self._readings if reading == request]
         assert request.values("x-canary") in sent, f"a field of another request: {request}"
