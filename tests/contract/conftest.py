@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from gateway.app import create_app
 from gateway.upstreams import Upstreams
 from shared.settings import DOMAINS, Domain, Settings
 from tests.contract.documents import Document
+from tests.support.serving import running
 from tests.support.wires import HttpxWire
 
 
@@ -59,3 +61,12 @@ async def document(client: httpx.AsyncClient) -> Document:
     found: Document = answer.json()
     assert "x-unavailable" not in found
     return found
+
+
+@pytest.fixture
+async def started(applications: dict[Domain, FastAPI]) -> AsyncIterator[None]:
+    """The services run, for what needs more than their routes: their lifespans are entered."""
+    async with AsyncExitStack() as stack:
+        for application in applications.values():
+            await stack.enter_async_context(running(application))
+        yield

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from shared.settings import DOMAINS
@@ -100,6 +101,7 @@ async def test_what_the_services_keep_to_themselves_is_not_reachable(
         assert (await client.get(path)).status_code == 404
 
 
+@pytest.mark.usefixtures("started")
 async def test_documented_routes_exist(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         if "{" in path or method != "get":

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from shared.settings import Domain
 from tests.contract.documents import Document, operations, resolved
-from tests.support.serving import running
 
 
 def takes_several(schema: dict[str, Any]) -> bool:
@@ -50,15 +46,6 @@ async def test_a_repeated_parameter_of_a_query_is_refused(client: httpx.AsyncCli
     for path, method, name in found:
         answer = await client.request(method, path.replace("{", "").replace("}", ""), params=[(name, "1"), (name, "2")])
         require_refusal(answer, f"/query/{name}", f"{method} {path}")
-
-
-@pytest.fixture
-async def started(applications: dict[Domain, FastAPI]) -> AsyncIterator[None]:
-    """Some routes read their forms with what the lifespan opens."""
-    async with AsyncExitStack() as stack:
-        for application in applications.values():
-            await stack.enter_async_context(running(application))
-        yield
 
 
 @pytest.mark.usefixtures("started")
