@@ -63,7 +63,7 @@ class _Kind(BaseModel):
     status_code=201,
     response_model=CalibrationAnswer | JobView,
     responses={201: CREATED, **JOB_RESPONSES, **POSTING, **problem_responses(TooManyRequests)},
-    openapi_extra=schema_of(ClassificationOptions, DOCUMENTED, other=RegressionOptions),
+    openapi_extra=schema_of(ClassificationOptions, DOCUMENTED, other=RegressionOptions, repeated=[PICTURES]),
 )
 async def calibrate(
     request: Request,

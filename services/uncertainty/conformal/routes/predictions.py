@@ -56,6 +56,7 @@ ASKED_ARRAYS = {name: text for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.ite
             **ASKED_ARRAYS,
             PICTURES: "Pictures (PNG, JPEG, WebP) for the calibrated model of the fleet; repeat the field",
         },
+        repeated=[PICTURES],
     ),
 )
 async def predict(
