@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 
+from gateway.state import Gateway
+from gateway.upstreams import UpstreamFailure, Upstreams
 from shared.http.application import VERSION
 from shared.http.health import Check, passes
+from shared.inference_protocol.statistics import StatisticsAnswer
 from shared.problems import ServiceUnavailable, problem_responses
+from shared.settings import DOMAINS, Domain
 
-EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository"]
+STATISTICS_PATH: Final = "/v2/models/stats"
+"""No model, but the statistics of all of them."""
+
+_TIMEOUT_S = 3.0
+
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 
 router = APIRouter(prefix="/v2", tags=["inference protocol"])
 
@@ -46,6 +57,35 @@ async def read_server() -> ServerMetadata:
 async def read_liveness() -> ServerLiveness:
     """Answers as long as the gateway does."""
     return ServerLiveness()
+
+
+class FleetStatistics(StatisticsAnswer):
+    """Statistics of all models of the fleet."""
+
+    unavailable: dict[str, str] = Field(
+        description="Services that could not be asked, and why; their models are missing above", examples=[{}]
+    )
+
+
+@router.get("/models/stats", summary="Statistics of all models")
+async def read_statistics(gateway: Gateway) -> FleetStatistics:
+    """What each version of each model was asked since its service began, and how long that took."""
+    answers = await asyncio.gather(*(_statistics(gateway.upstreams, domain) for domain in DOMAINS))
+    told = dict(zip(DOMAINS, answers, strict=True))
+    return FleetStatistics(
+        model_stats=[one for answer in told.values() if not isinstance(answer, str) for one in answer.model_stats],
+        unavailable={domain: answer for domain, answer in told.items() if isinstance(answer, str)},
+    )
+
+
+async def _statistics(upstreams: Upstreams, domain: Domain) -> StatisticsAnswer | str:
+    try:
+        answer = await upstreams.get_json(domain, STATISTICS_PATH, timeout_s=_TIMEOUT_S)
+        return StatisticsAnswer.model_validate(answer)
+    except UpstreamFailure as failure:
+        return str(failure)
+    except ValidationError:
+        return "its answer is no statistics"
 
 
 def add_readiness(checks: Mapping[str, Check]) -> APIRouter:

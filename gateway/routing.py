@@ -23,6 +23,8 @@ from shared.problems import NotFound
 from shared.settings import DOMAINS, Domain
 
 _MODELS: Final = "/v2/models/"
+_STATISTICS: Final = "stats"
+"""Below them, and no model: the gateway asks all services for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class UpstreamRouter:
         path: str = scope["path"]
         if path.startswith(_MODELS):
             rest = path[len(_MODELS) :]
+            if rest == _STATISTICS:
+                return None
             scope["route"] = _MODEL if "/" not in rest else _INFER if rest.endswith("/infer") else _BELOW_MODEL
             return self._model
         if path.startswith("/v1/"):

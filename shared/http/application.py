@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
@@ -18,6 +18,7 @@ from shared.http.head import HeadAsGet
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.presence import Presence
+from shared.http.single_values import SingleValues
 from shared.http.uploads import BodyLimit
 from shared.problems import ProblemDetails
 from shared.settings import Settings
@@ -103,6 +104,7 @@ def create_application(
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
+        dependencies=[Depends(SingleValues())],
     )
     app.state.settings = settings
     metrics = HttpMetrics(process)

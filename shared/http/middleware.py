@@ -42,6 +42,8 @@ class Exchange:
     timings: Timings
     status: int = 500
     started: bool = False
+    head: Message | None = None
+    """What waits for the first part of the answer: until that is there, an error can still become a problem."""
 
     def begin(self, status: int, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The answer begins; returns its header fields with the request's identity."""
@@ -62,6 +64,11 @@ class Exchange:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = self.begin(message["status"], message.get("headers", ()))
+                self.head = message
+                return
+            if (head := self.head) is not None:
+                self.head = None
+                await send(head)
             await send(message)
 
         return sending
@@ -102,9 +109,11 @@ class Telemetry:
         tokens = bind(context), collect(exchange.timings)
         try:
             await self.app(scope, receive, sending)
+            if exchange.head is not None:
+                await send(exchange.head)  # a head without a body, as for a caller that is gone
         except Exception:
             logger.exception("unhandled error")
-            if exchange.started:
+            if exchange.started and exchange.head is None:
                 raise
             await _answer_internal_error(scope, exchange.context, sending)
         finally:

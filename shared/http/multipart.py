@@ -8,6 +8,7 @@ close-delimiter is required; what stands before the first delimiter and behind t
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from email.message import Message
 from typing import Final
 
 from python_multipart.multipart import parse_options_header
@@ -15,6 +16,7 @@ from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 _LONGEST_PREAMBLE: Final = 64 * 1024
+_NOT_IN_NAMES: Final = dict.fromkeys(map(ord, '"\\'), "_")
 
 
 class WholeMultiPartParser(MultiPartParser):
@@ -42,6 +44,17 @@ class WholeMultiPartParser(MultiPartParser):
         super().__init__(headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
         self._ended = False
 
+    def on_headers_finished(self) -> None:
+        """The fields of a part were read; one that names its file by `filename*` alone is a file as well.
+
+        RFC 7578, section 4.2, forbids that, and urllib3 before 1.25 sends it for names that are not ASCII.
+        """
+        part = self._current_part
+        said = part.content_disposition or b""
+        if b"filename*" in said.lower() and b"filename" not in parse_options_header(said)[1]:
+            part.content_disposition = said + _file_name(said)
+        super().on_headers_finished()
+
     def on_end(self) -> None:
         """The close-delimiter was read."""
         self._ended = True
@@ -58,6 +71,15 @@ class WholeMultiPartParser(MultiPartParser):
                 file.close()
             raise MultiPartException("It ends without its closing delimiter, so it was cut off on its way.")
         return form
+
+
+def _file_name(disposition: bytes) -> bytes:
+    """The parameter `filename` of a field that has `filename*` (RFC 8187); nothing where it only looks as if it had."""
+    field = Message()
+    field["Content-Disposition"] = disposition.decode("latin-1")
+    if (name := field.get_filename()) is None:
+        return b""
+    return b'; filename="' + (name.translate(_NOT_IN_NAMES) or "unnamed").encode("utf-8", "replace") + b'"'
 
 
 async def without_preamble(stream: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:

@@ -168,8 +168,6 @@ class UploadRoute(APIRoute):
         handler = super().get_route_handler()
         field = None if self.body_field is None else self.body_field.field_info
         takes_form = isinstance(field, params.Form)
-        kind = field.annotation if takes_form and field is not None else None
-        model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
         async def handle(request: Request) -> Response:
             content_type = content_type_of(request)
@@ -177,10 +175,8 @@ class UploadRoute(APIRoute):
                 raise UnsupportedMediaType("This route reads forms: send multipart/form-data (curl -F 'file=@path').")
             if content_type not in FORM_TYPES:
                 return await handler(request)
-            form = await read_form(request)
+            await read_form(request)
             try:
-                if model is not None:
-                    require_single((name for name, _ in form.multi_items()), list_fields(model), place="body")
                 return await handler(request)
             finally:
                 await request.close()

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.http.direct import Answer, Body, DirectResponse, read_body
 from shared.inference_protocol.answers import write_answer
+from shared.inference_protocol.datatypes import BYTES
 from shared.inference_protocol.failures import computation_failures
 from shared.inference_protocol.large_numbers import LARGE_BYTES, LARGE_ELEMENTS
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
@@ -43,7 +44,7 @@ class Inference:
     async def run(
         self, batchers: Batchers, body: Body, *, name: str, version: str | None, header_length: bytes | None
     ) -> DirectResponse:
-        """Answer one request. Large JSON is read and written in a thread; see `large_numbers`.
+        """Answer one request. Large JSON, and many texts, are read and written in a thread; see `large_numbers`.
 
         Args:
             batchers: of the service.
@@ -63,12 +64,14 @@ class Inference:
             model = self._registry.get(name, version, request_id=parts.id or None)
             signature = self.signature(model)
             read = partial(read_request, parts, signature=signature)
+            large = large or (len(parts.raw) > LARGE_BYTES and signature.takes_texts)
             asked = await asyncio.to_thread(read) if large else read()
         outputs = await _compute(model, batchers, signature, asked)
         with timed("post"):
             write = partial(_answer, model, signature, asked, outputs)
-            listed = max((outputs[name].size for name, raw in asked.outputs.items() if not raw), default=0)
-            return await asyncio.to_thread(write) if listed > LARGE_ELEMENTS else write()
+            slow = (name for name, raw in asked.outputs.items() if not raw or signature.outputs[name].datatype == BYTES)
+            most = max((outputs[name].size for name in slow), default=0)
+            return await asyncio.to_thread(write) if most > LARGE_ELEMENTS else write()
 
     def signature(self, model: OnnxModel) -> Signature:
         """What the model takes and gives.

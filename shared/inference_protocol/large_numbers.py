@@ -1,4 +1,4 @@
-"""Large lists of numbers in JSON, read and written piece by piece.
+"""Large lists of numbers in JSON, read and written piece by piece; of texts, see `large_texts`.
 
 A parser of JSON holds the interpreter's lock until it is done, in whatever thread it runs, and makes an object of each
 number. So the large lists of a request are cut out of its text first: what is left is parsed as ever, and the lists are
@@ -20,6 +20,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from shared.inference_protocol.large_texts import TextList, read_ends, without_escapes
+
 Array = NDArray[Any]
 
 LARGE_BYTES: Final = 64 * 1024
@@ -29,6 +31,7 @@ LARGE_ELEMENTS: Final = 16 * 1024
 """Of an answer's lists, likewise; and of a piece of them."""
 
 _DATA: Final = re.compile(rb'"data"\s*:\s*\[')
+_TEXT: Final = re.compile(rb'[ \t\r\n]*"')
 _SPACE: Final = b" \t\r\n"
 _NUMBERS: Final = bytes.maketrans(b"123456789+-.eEnul", b"0" * 17)
 """Every character of a number, and of null, is a 0."""
@@ -72,6 +75,10 @@ class NumberText:
         return found.reshape(shape) if skeleton in _skeletons(shape) else None
 
 
+LargeList = NumberText | TextList
+"""A list that was cut out of a request's text."""
+
+
 def _pieces(text: bytes) -> Iterator[bytes]:
     """The text, cut behind commas; each piece but the last ends with one."""
     begin = 0
@@ -107,20 +114,21 @@ def _skeletons(shape: Sequence[int]) -> tuple[bytes, bytes]:
 
 
 def parse_request(text: bytes | bytearray) -> Any:
-    """Parse the JSON of a request; a large list under `data` of an input is a `NumberText`.
+    """Parse the JSON of a request; a large list under `data` of an input is a `NumberText` or a `TextList`.
 
     Raises:
         orjson.JSONDecodeError: it is no JSON.
     """
-    spans = list(_spans(text)) if len(text) > LARGE_BYTES else []
-    if not spans:
+    found = list(_lists(text)) if len(text) > LARGE_BYTES else []
+    if not found:
         return orjson.loads(text)
-    marks = [secrets.token_hex(16) for _ in spans]
+    lists: dict[str, LargeList] = {}
     parts, begin = [], 0
-    for (start, end), mark in zip(spans, marks, strict=True):
+    for start, cut_out in found:
+        mark = secrets.token_hex(16)
+        lists[mark] = cut_out
         parts += [text[begin:start], b'"', mark.encode(), b'"']
-        begin = end
-    lists = {mark: NumberText(bytes(text[start:end])) for (start, end), mark in zip(spans, marks, strict=True)}
+        begin = start + len(cut_out.text)
     try:
         document = orjson.loads(b"".join([*parts, text[begin:]]))
     except orjson.JSONDecodeError:
@@ -128,23 +136,36 @@ def parse_request(text: bytes | bytearray) -> Any:
     return document if _put_back(document, lists) else orjson.loads(text)
 
 
-def _spans(text: bytes | bytearray) -> Iterator[tuple[int, int]]:
-    """Where large lists without texts and objects stand behind "data"; they may be no JSON, and within a text."""
-    place = 0
+def _lists(text: bytes | bytearray) -> Iterator[tuple[int, LargeList]]:
+    """Large lists behind "data", and where they begin; they may be no JSON, and within a text."""
+    place, plain = 0, without_escapes(text)
     while (place := text.find(b'"data"', place)) >= 0:
         begun = _DATA.match(text, place)
         place += 1
         if begun is None:
             continue
         start = begun.end() - 1
-        ends = [end for end in (text.find(b'"', start), text.find(b"}", start)) if end >= 0]
-        end = text.rfind(b"]", start, min(ends, default=len(text))) + 1
-        if end - start > LARGE_BYTES:
-            yield start, end
-            place = end
+        found = _texts(text, plain, start) if _TEXT.match(text, start + 1) else _numbers(text, start)
+        if found is not None:
+            yield start, found
+            place = start + len(found.text)
 
 
-def _put_back(document: Any, lists: dict[str, NumberText]) -> bool:
+def _texts(text: bytes | bytearray, plain: bytes | bytearray, start: int) -> TextList | None:
+    ends = read_ends(plain, start)
+    if not ends or ends[-1] - start <= LARGE_BYTES:
+        return None
+    return TextList(bytes(text[start : ends[-1]]), tuple(end - start for end in ends))
+
+
+def _numbers(text: bytes | bytearray, start: int) -> NumberText | None:
+    """A list without texts and objects."""
+    ends = [end for end in (text.find(b'"', start), text.find(b"}", start)) if end >= 0]
+    end = text.rfind(b"]", start, min(ends, default=len(text))) + 1
+    return NumberText(bytes(text[start:end])) if end - start > LARGE_BYTES else None
+
+
+def _put_back(document: Any, lists: dict[str, LargeList]) -> bool:
     """Whether each list stood where the data of an input does; they are put there."""
     inputs = document.get("inputs") if isinstance(document, dict) else None
     left = dict(lists)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -10,8 +11,10 @@ from shared.inference_protocol.configuration import ModelConfiguration, configur
 from shared.inference_protocol.documentation import INFER_REQUEST, INFER_RESPONSES, ModelMetadata, ModelReadiness
 from shared.inference_protocol.inference import HEADER_LENGTH, Inference
 from shared.inference_protocol.signature import PLATFORM
+from shared.inference_protocol.statistics import StatisticsAnswer, statistics_of
 from shared.problems import NotFound, ServiceUnavailable, UnsupportedMediaType, problem_responses
 from shared.runtime.registry import ModelRegistry
+from shared.telemetry.model_totals import ModelTotals
 
 _PARAMETERS = {
     "name": "The model's name",
@@ -30,6 +33,7 @@ def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter
         inference: answers what is asked of them.
     """
     router = APIRouter(prefix="/v2/models", tags=["inference protocol"])
+    _add_statistics(router, registry)  # first, as /v2/models/stats is no model
     _add_metadata(router, registry, inference)
     _add_readiness(router, registry)
     _add_configuration(router, registry, inference)
@@ -159,3 +163,44 @@ def _add_configuration(router: APIRouter, registry: ModelRegistry, inference: In
     ) -> ModelConfiguration:
         """A version in the words of Triton's configuration extension."""
         return configuration(request, name, version)
+
+
+def _add_statistics(router: APIRouter, registry: ModelRegistry) -> None:
+    problems = problem_responses(NotFound, ServiceUnavailable)
+
+    def statistics(request: Request, versions: Iterable[tuple[str, str]]) -> StatisticsAnswer:
+        batchers, requests = request.app.state.service.batchers, request.app.state.metrics.models.totals
+        listed = [
+            statistics_of(
+                *one,
+                requests.get(one) or ModelTotals(),
+                batchers.totals(*one),
+                remembered=batchers.remembered(*one),
+            )
+            for one in versions
+        ]
+        return StatisticsAnswer(model_stats=listed)
+
+    @router.get("/stats", include_in_schema=False)  # the gateway's own route of this name asks all services
+    async def read_all(request: Request) -> StatisticsAnswer:
+        """Statistics of all versions of all models here."""
+        opened = (entry.card for entry in registry.entries if entry.state == "ready")
+        return statistics(request, [(card.name, card.version) for card in opened])
+
+    @router.get(
+        "/{name}/stats", summary="Statistics of a model", operation_id="protocol-statistics", responses=problems
+    )
+    async def read_model(request: Request, name: ModelName) -> StatisticsAnswer:
+        """What each version of the model was asked since its service began, and how long that took."""
+        registry.get(name)
+        return statistics(request, [(name, version) for version in registry.versions(name)])
+
+    @router.get(
+        "/{name}/versions/{version}/stats",
+        summary="Statistics of a version",
+        operation_id="protocol-version-statistics",
+        responses=problems,
+    )
+    async def read_version(request: Request, name: ModelName, version: ModelVersion) -> StatisticsAnswer:
+        """What the version was asked since its service began, and how long that took."""
+        return statistics(request, [(name, registry.get(name, version).card.version)])

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.inference_protocol.datatypes import DTYPES, datatype_of
+from shared.inference_protocol.datatypes import BYTES, DTYPES, datatype_of
 from shared.runtime.cards import TensorDescription, UploadedCard
 
 BATCH: Final = "batch"
@@ -64,6 +64,11 @@ class Signature:
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     stackable: bool
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether an input is made of texts, each of which is an object."""
+        return any(tensor.datatype == BYTES for tensor in self.inputs.values())
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,8 @@ import orjson
 from numpy.typing import NDArray
 
 from shared.inference_protocol.datatypes import BYTES
-from shared.inference_protocol.large_numbers import NumberText
+from shared.inference_protocol.large_numbers import LargeList, NumberText
+from shared.inference_protocol.large_texts import TextList
 from shared.inference_protocol.signature import Tensor
 from shared.problems import BadRequest, UnprocessableContent, field_problem
 
@@ -88,7 +89,7 @@ def tensor_from_json(
         UnprocessableContent: its elements are not of the model's type, or not as many as the shape says.
     """
     data = item.get("data")
-    if isinstance(data, NumberText):
+    if isinstance(data, NumberText | TextList):
         found = _in_pieces(data, pointer, tensor, shape, truths=truths)
         if found is not None:
             return found
@@ -99,17 +100,25 @@ def tensor_from_json(
     return found.reshape(_checked(found.size, shape, pointer))
 
 
-def _in_pieces(text: NumberText, pointer: str, tensor: Tensor, shape: list[int], *, truths: bool) -> Array | None:
+def _in_pieces(data: LargeList, pointer: str, tensor: Tensor, shape: list[int], *, truths: bool) -> Array | None:
+    if isinstance(data, TextList):
+        if tensor.datatype != BYTES:
+            return None
+        try:
+            found = data.array(math.prod(shape))
+        except orjson.JSONDecodeError:
+            return None  # the parser says where
+        return None if found is None else found.reshape(shape)
     if tensor.datatype == BYTES:
         return None
-    return text.array(shape, tensor.dtype, lambda piece: elements_of(piece, pointer, tensor, truths=truths))
+    return data.array(shape, tensor.dtype, lambda piece: elements_of(piece, pointer, tensor, truths=truths))
 
 
-def _parsed(text: NumberText) -> Any:
+def _parsed(data: LargeList) -> Any:
     try:
-        return text.parsed()
+        return data.parsed()
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The request is not valid JSON, in a list of numbers: {error}.") from None
+        raise BadRequest(f"The request is not valid JSON, in a list of elements: {error}.") from None
 
 
 def elements_of(data: list[Any], pointer: str, tensor: Tensor, *, truths: bool = True) -> Array:

@@ -11,6 +11,7 @@ from shared.runtime.batching import Batcher
 from shared.runtime.cards import UploadedCard
 from shared.runtime.metrics import BatchMetrics
 from shared.runtime.sessions import OnnxModel
+from shared.telemetry.model_totals import BatchTotals
 from shared.telemetry.timing import note_model
 
 
@@ -34,6 +35,14 @@ class Batchers:
         for model, batcher in list(self._known.items()):
             found.setdefault((model.card.name, model.card.version), []).append(batcher)
         return found
+
+    def remembered(self, name: str, version: str) -> int:
+        """Requests to a version of a model that were answered without a run."""
+        return sum(batcher.counts.remembered for batcher in self.known.get((name, version), ()))
+
+    def totals(self, name: str, version: str) -> BatchTotals:
+        """Sums over the runs of a version of a model."""
+        return self._metrics.totals.get((name, version)) or BatchTotals()
 
     def of(self, model: OnnxModel) -> Batcher:
         """The batcher that all requests to this model share.

@@ -25,6 +25,12 @@ _SOURCE: Final = re.compile(
 _CONDITION: Final = re.compile(r"^[^.:]* was false\. (?=\S)")
 _PATH: Final = re.compile(r"(?<![\w.])(?:/[\w.+-]+){2,}")
 _WORDS_OF_CPP: Final = re.compile(r"^sto(?:d|f|i|l|ld|ll|ul|ull)$")
+_NOT_KNOWN: Final = re.compile(
+    r'In Node, \(.*?, (?P<operator>\w+), "(?P<domain>[\w.]*)", '
+    r".* Error No Op registered for \w+ with domain_version of (?P<opset>\d+)"
+)
+_NOT_REGISTERED: Final = re.compile(r"(?P<domain>[\w.]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
+_LOCALE: Final = re.compile(r"Failed to construct locale with name:(?P<locale>[\w.@-]+)")
 
 
 def reason_of(failure: Exception | str) -> str:
@@ -34,6 +40,8 @@ def reason_of(failure: Exception | str) -> str:
         failure: what onnxruntime raised, or the text of it.
     """
     said = " ".join(str(failure).split())
+    if (advice := _advice(said)) is not None:
+        return advice
     if (needy := _WITHOUT_ELEMENTS.search(said)) is not None:
         return f"{needy[1]}: its input is empty, and it takes none that is"
     node = _NODE.search(said)
@@ -43,3 +51,18 @@ def reason_of(failure: Exception | str) -> str:
     reason = _WORDS_OF_CPP.sub("a text is no number", _PATH.sub("...", reason).strip())
     reason = textwrap.shorten(reason, _CHARACTERS, placeholder=" ...")
     return f"{node[1]}: {reason}" if node else reason
+
+
+def _advice(said: str) -> str | None:
+    """What to do about failures of which the message is a riddle; None for others."""
+    if (found := _NOT_KNOWN.search(said)) is not None:
+        place = f"opset {found['opset']} of {found['domain'] or 'ai.onnx'}"
+        return f"There is no operator {found['operator']} in {place}. If a later opset has it, export with that one"
+    if (found := _NOT_REGISTERED.search(said)) is not None:
+        return f"There is no operator {found['operator']} of {found['domain']} here"
+    if (found := _LOCALE.search(said)) is not None:
+        return (
+            f"StringNormalizer: this machine has no locale {found['locale']}. Give the node the attribute "
+            "locale='C.UTF-8', or ask the operator of this fleet to install that locale"
+        )
+    return None

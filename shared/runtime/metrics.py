@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from shared.runtime.batch_items import BatchReport
 from shared.runtime.batching import Batcher
 from shared.runtime.compute_pool import ComputePool
+from shared.telemetry.model_totals import BatchTotals
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -30,9 +31,13 @@ class BatchMetrics:
 
     Args:
         registry: where they are published.
+
+    Attributes:
+        totals: sums by model and version, for statistics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.totals: dict[tuple[str, str], BatchTotals] = {}
         self._rows = Histogram("facet_batch_rows", "Rows of a batch", _LABELS, buckets=_ROWS, registry=registry)
         self._infer = Histogram(
             "facet_batch_infer_seconds", "Time of the model's run", _LABELS, buckets=_SECONDS, registry=registry
@@ -41,10 +46,12 @@ class BatchMetrics:
     def observer(self, model: str, version: str) -> Callable[[BatchReport], None]:
         """What a batcher is to tell of each batch; its series are looked up here and never again."""
         rows, infer = self._rows.labels(model, version), self._infer.labels(model, version)
+        totals = self.totals.setdefault((model, version), BatchTotals())
 
         def observe(report: BatchReport) -> None:
             rows.observe(report.rows)
             infer.observe(report.infer_s)
+            totals.add(report.rows, report.infer_s)
 
         return observe
 

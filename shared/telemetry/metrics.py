@@ -64,7 +64,7 @@ class HttpMetrics:
         self._time(route, "").observe(seconds)
         for phase, duration in timings.seconds.items():
             self._time(route, phase).observe(duration)
-        self.models.observe(timings)
+        self.models.observe(timings, status=status, seconds=seconds)
 
     def _time(self, route: str, phase: str) -> Histogram:
         """The histogram of a route, or of a phase of it."""

@@ -3,67 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from importlib import import_module
-from types import ModuleType
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from gateway.app import create_app
-from gateway.upstreams import Upstreams
-from shared.settings import DOMAINS, Settings
-from tests.support.wires import HttpxWire
-
-METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
-
-
-def application(domain: str) -> ModuleType:
-    return import_module(f"services.{domain}.app")
-
-
-class InProcessFleet(httpx.AsyncBaseTransport):
-    """The five real applications, in this process."""
-
-    def __init__(self, settings: Settings) -> None:
-        urls = Upstreams(settings).urls
-        self.services = {
-            urlsplit(urls[domain]).port: httpx.ASGITransport(application(domain).create_app(settings))
-            for domain in DOMAINS
-        }
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self.services[request.url.port].handle_async_request(request)
-
-
-@pytest.fixture(scope="module")
-def fleet() -> httpx.ASGITransport:
-    settings = Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0", blob_url="memory://contract")
-    return httpx.ASGITransport(create_app(settings, wire=HttpxWire(InProcessFleet(settings))))
-
-
-@pytest.fixture
-async def client(fleet: httpx.ASGITransport) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=fleet, base_url="http://facet.localhost") as client:
-        yield client
-
-
-@pytest.fixture
-async def document(client: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await client.get("/openapi.json")
-    found: dict[str, Any] = answer.json()
-    assert "x-unavailable" not in found
-    return found
-
-
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield path, method, item[method]
+from shared.settings import DOMAINS
+from tests.contract.documents import operations
 
 
 def test_it_is_a_valid_document(document: dict[str, Any]) -> None:
@@ -153,6 +101,7 @@ async def test_what_the_services_keep_to_themselves_is_not_reachable(
         assert (await client.get(path)).status_code == 404
 
 
+@pytest.mark.usefixtures("started")
 async def test_documented_routes_exist(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         if "{" in path or method != "get":

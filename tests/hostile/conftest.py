@@ -110,9 +110,9 @@ def _environment(
         "fleet_token": backend.token,
         "log_level": "WARNING",
         "body_timeout_s": str(fleets.BODY_TIMEOUT_S),
-        "body_least_bytes_per_s": "200",
+        "body_least_bytes_per_s": "400",
         "send_timeout_s": str(fleets.SEND_TIMEOUT_S),
-        "proxy_read_timeout_s": "3",
+        "proxy_read_timeout_s": "1.5",
         "quota_requests_per_minute": str(_MANY),
         "quota_bytes_per_minute": str(1 << 50),
     }

@@ -22,8 +22,8 @@ ATTACKER = "attacker"
 VICTIM = "victim"
 ANONYMOUS = "anonymous"
 
-BODY_TIMEOUT_S = 2
-SEND_TIMEOUT_S = 3
+BODY_TIMEOUT_S = 1.0
+SEND_TIMEOUT_S = 1.5
 
 _GROWTH_LIMIT_BYTES = 32 << 20
 _LIVE_LIMIT_S = 0.2
@@ -74,6 +74,7 @@ class Fleet:
     _check_memory: bool = field(default=True, repr=False)
     _mark: int = field(default=0, repr=False)
     _well: bool = field(default=False, repr=False)
+    _readings: list[Request] = field(default_factory=list, repr=False)
 
     def nonce(self, owner: str = ATTACKER) -> str:
         """A mark for one request of a caller, by which it is known at the service."""
@@ -152,6 +153,14 @@ class Fleet:
         assert reason
         self._check_memory = False
 
+    def expect(self, readings: Sequence[Request]) -> None:
+        """Say what this case sends, where the marks in it are spoilt: the service may get what a parser reads in it.
+
+        Args:
+            readings: what a parser reads, as often as it reads it; one request may be there once for each parser.
+        """
+        self._readings += readings
+
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """A case: before it other callers have connections, after it they are as well served as before."""
@@ -159,6 +168,7 @@ class Fleet:
             self.open_victims()
         self._mark, memory, pids = self.tap.mark(), self.gateway.resident_bytes(), self.gateway.pids
         self._check_memory, self._well = True, False
+        self._readings.clear()
         yield
         assert self.gateway.pids == pids, "the gateway did not survive"
         self.require_own_answers()
@@ -216,9 +226,13 @@ class Fleet:
         _poll(lambda: self.tap.unfinished() == 0, said="half a request is left on a connection to the service")
 
     def _entitled(self, request: Request) -> str:
-        """The nonce of a request; empty for those of the gateway itself."""
+        """The nonce of a request; empty for those of the gateway itself, and for what a parser reads."""
         assert request.values("facet-fleet-token") == [self.token], request
         if request.method == "GET" and request.target in _OWN_TARGETS:
+            return ""
+        self._require_clean(request)
+        if request in self._readings:
+            self._require_attackers(request)
             return ""
         assert messages.SMUGGLED_TARGET not in request.target, request
         canary = set(request.values("x-canary"))
@@ -227,17 +241,31 @@ class Fleet:
         nonce = found.pop()
         assert request.values("facet-caller") == [self._owners[nonce]], request
         assert canary <= {nonce}, "a field of another caller"
+        return nonce
+
+    def _require_attackers(self, request: Request) -> None:
+        """Check a request that a parser reads in what was sent: its caller sent it, and its canary."""
+        assert request.values("facet-caller") == [ATTACKER if self.keys else ANONYMOUS], request
+        sent = [reading.values("x-canary") for reading in self._readings if reading == request]
+        assert request.values("x-canary") in sent, f"a field of another request: {request}"
+
+    def _require_clean(self, request: Request) -> None:
+        """Check that nothing is passed on which only a gateway may write, or may read."""
         forged = {line.partition(b": ")[2].decode() for line in messages.FORGED}
         leaked = [(name, value) for name, value in request.fields if value in forged]
         secrets_left = [name for name, _ in request.fields if name in {"authorization", "x-api-key", "cookie"}]
         assert (leaked, secrets_left) == ([], []), request
-        return nonce
 
     def seen(self, nonce: str) -> list[Request]:
         """The requests with this nonce that reached the service since the case began."""
         mark = nonce.encode()
         requests = [one for one in self.tap.since(self._mark) if isinstance(one, Request)]
         return [one for one in requests if mark in one.body or mark in one.target.encode()]
+
+    def reached(self) -> list[Request]:
+        """What reached the service since the case began, but for what the gateway asks by itself."""
+        requests = [one for one in self.tap.since(self._mark) if isinstance(one, Request)]
+        return [one for one in requests if one.method != "GET" or one.target not in _OWN_TARGETS]
 
     def _require_memory(self, before: int) -> None:
         limit = before + _GROWTH_LIMIT_BYTES

@@ -15,7 +15,7 @@ from tests.hostile.conftest import Backend, started
 from tests.hostile.fleet import BODY_TIMEOUT_S, Fleet
 
 _MANY = 600
-_KEEP_ALIVE_S = 2
+_KEEP_ALIVE_S = 1
 _MARGIN_S = 4.0
 """Seconds that a busy machine may take longer."""
 

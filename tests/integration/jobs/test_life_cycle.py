@@ -73,7 +73,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        known = Settings(_env_file=None, redis_url=self.url, job_lost_workers_limit=LOST_LIMIT, worker_heartbeat_s=0.3)
+        known = Settings(_env_file=None, redis_url=self.url, job_lost_workers_limit=LOST_LIMIT, worker_heartbeat_s=0.7)
         self.redis = worker_client(self.url)
         self.redis.flushdb()
         self.redis.zadd(f"facet:queue:{QUEUE}:workers", {"w": 1e15})

@@ -105,7 +105,7 @@ async def test_without_redis_the_caller_is_told_so(settings: Settings) -> None:
             await store.ping()
 
 
-@pytest.mark.parametrize("job_id", [new_job_id(), "no-id", "../facet:pace", ""])
+@pytest.mark.parametrize("job_id", [new_job_id(), "no-id", "../facet:pace", ""], ids=["unused", "none", "key", "empty"])
 async def test_an_unknown_id_is_not_found(store: JobStore, job_id: str) -> None:
     with pytest.raises(NotFound):
         await store.get(job_id)

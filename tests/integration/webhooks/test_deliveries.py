@@ -230,7 +230,9 @@ async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 @pytest.mark.parametrize(
-    ("handler", "said"), [(drip, "within 1 s"), (hang_up, "ended early"), (babble, "not HTTP")], ids=str
+    ("handler", "said"),
+    [(drip, "within 1 s"), (hang_up, "ended early"), (babble, "not HTTP")],
+    ids=["drips", "hangs up", "babbles"],
 )
 async def test_receivers_that_misbehave(
     client: httpx.AsyncClient, jobs: Jobs, subscribe: Subscribe, handler: Any, said: str

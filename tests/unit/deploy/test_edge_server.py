@@ -7,10 +7,15 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from starlette.types import Receive, Scope, Send
+import httpx
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.edge_server import bind, serve_until
+from shared.http.middleware import Telemetry
 from shared.settings import Settings
+from shared.telemetry.lines import RequestLines
+from shared.telemetry.metrics import HttpMetrics
 
 SETTINGS = Settings(_env_file=None, gateway_port=0)
 
@@ -41,7 +46,7 @@ class Application:
             await send({"type": f"lifespan.{event}.{outcome}"})
 
 
-async def stopped_while(application: Application, work: Callable[[int], Awaitable[None]], *, grace_s: float) -> bool:
+async def stopped_while(application: ASGIApp, work: Callable[[int], Awaitable[None]], *, grace_s: float) -> bool:
     """Serve, do something over the port, and stop; returns what `serve_until` says."""
     stop, listener = asyncio.Event(), bind(SETTINGS)
     port: int = listener.getsockname()[1]
@@ -98,3 +103,29 @@ async def test_an_application_that_does_not_start() -> None:
     assert not await serve_until(asyncio.Event(), application, SETTINGS, listener, grace_s=1)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before the head", "before the first part"])
+async def test_an_error_without_a_part_of_the_answer_is_a_problem(begun: bool) -> None:
+    """By itself the server answers it with a bare 500."""
+
+    class Failing(Application):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and begun:
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            if scope["type"] == "http":
+                raise RuntimeError("secret")
+            await super().__call__(scope, receive, send)
+
+    answers: list[httpx.Response] = []
+
+    async def ask(port: int) -> None:
+        async with httpx.AsyncClient() as client:
+            answers.append(await client.get(f"http://127.0.0.1:{port}/"))
+
+    lines = RequestLines("test", write=lambda _: None)
+    application = Telemetry(Failing(), metrics=HttpMetrics("test"), lines=lines)
+    assert await stopped_while(application, ask, grace_s=1)
+    assert (answers[0].status_code, answers[0].headers["content-type"]) == (500, "application/problem+json")
+    assert answers[0].json()["status"] == 500
+    assert "secret" not in answers[0].text

@@ -216,6 +216,7 @@ def describe_request_body(
     *,
     needed: Collection[str] = (),
     other: type[BaseModel] | None = None,
+    repeated: Collection[str] = (),
 ) -> dict[str, Any]:
     """`openapi_extra` of a route: the options with the arrays beside them, as form and as JSON.
 
@@ -224,6 +225,7 @@ def describe_request_body(
         arrays: descriptions by name.
         needed: names of arrays that cannot be left out.
         other: the options of another kind of request to the same route.
+        repeated: names of arrays that several files make.
     """
     options = _merge_schemas([inline_references(one.model_json_schema()) for one in (model, other) if one is not None])
     numbers = {
@@ -234,6 +236,7 @@ def describe_request_body(
     listed = {name: {**(labels if name == "groups" else numbers), "description": text} for name, text in arrays.items()}
     file = {"type": "string", "format": "binary"}
     filed = {name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()}
+    filed |= {name: {"type": "array", "items": file, "description": arrays[name]} for name in repeated}
     required = [*options.get("required", []), *needed]
     contents = {
         media_type: {

@@ -38,8 +38,14 @@ async def fail_early(scope: Scope, receive: Receive, send: Send) -> None:
     raise RuntimeError("password=secret")
 
 
+async def fail_before_the_first_part(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    raise RuntimeError("password=secret")
+
+
 async def fail_late(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
     raise RuntimeError("password=secret")
 
 
@@ -107,8 +113,9 @@ async def test_what_no_route_matched_is_one_series() -> None:
     assert 'route="unmatched",status="500"} 2.0' in metrics.render().decode()
 
 
-async def test_an_unhandled_error_is_a_problem_without_its_text(lines: Lines) -> None:
-    async with client_of(fail_early) as client:
+@pytest.mark.parametrize("application", [fail_early, fail_before_the_first_part])
+async def test_an_unhandled_error_is_a_problem_without_its_text(lines: Lines, application: ASGIApp) -> None:
+    async with client_of(application) as client:
         found = await client.get("/x", headers={"X-Request-ID": "mine"})
     assert (found.status_code, found.headers["content-type"]) == (500, "application/problem+json")
     assert (found.json()["request_id"], found.json()["instance"]) == ("mine", "/x")

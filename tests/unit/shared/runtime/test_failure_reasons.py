@@ -18,6 +18,11 @@ NESTED = (
     "const onnxruntime::TensorShape&) [ONNXRuntimeError] : 1 : FAIL : tensor.cc:57 CalculateTensorStorageSize"
 )
 
+INVALID = (
+    '[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. In Node, ("", Gelu, "", -1) : ("x": '
+    'tensor(float),) -> ("y": tensor(float),) , Error No Op registered for Gelu with domain_version of 17'
+)
+
 
 @pytest.mark.parametrize(
     ("said", "reason"),
@@ -46,6 +51,14 @@ NESTED = (
         ),
         ("[ONNXRuntimeError] : 1 : FAIL : Load /home/someone/models/x.onnx failed", "Load ... failed"),
         ("Node (a/b) Op (Conv) Kernel is 3 (of 2).", "Node (a/b) Op (Conv) Kernel is 3 (of 2)."),
+        (
+            INVALID,
+            "There is no operator Gelu in opset 17 of ai.onnx. If a later opset has it, export with that one",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Fatal error: com.microsoft:Foo(-1) is not a registered function/op",
+            "There is no operator Foo of com.microsoft here",
+        ),
         ("something else", "something else"),
     ],
 )  # fmt: skip

@@ -191,6 +191,40 @@ async def test_refusals_hold_nothing_of_onnxruntimes_source() -> None:
     with pytest.raises(Refused) as refused:
         await try_model(content, card(content), TrialLimits())
     said = str(refused.value)
-    assert "Failed to construct locale with name:xx_YY" in said
+    assert "no locale xx_YY" in said
     for token in ("/onnxruntime", ".cc", "::StringNormalizer", "lambda", "ONNXRuntimeError"):
         assert token not in said
+
+
+def of_one_node(node: onnx.NodeProto, kind: int = TensorProto.FLOAT) -> bytes:
+    x, y = (helper.make_tensor_value_info(name, kind, ["n"]) for name in ("x", "y"))
+    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid(node.domain, 1)] if node.domain else [])]
+    graph = helper.make_graph([node], "graph", [x], [y])
+    content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (of_one_node(helper.make_node("Gelu", ["x"], ["y"])), "no operator Gelu in opset 17 of ai.onnx"),
+        (
+            of_one_node(helper.make_node("Odd", ["x"], ["y"], domain="ai.onnx.ml")),
+            "no operator Odd in opset 1 of ai.onnx.ml",
+        ),
+        (
+            of_one_node(helper.make_node("Odd", ["x"], ["y"], domain="com.microsoft")),
+            "no operator Odd of com.microsoft",
+        ),
+    ],
+    ids=["later opset", "domain of classic models", "domain of the runtime"],
+)
+async def test_what_is_missing_is_named(content: bytes, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        await try_model(content, card(content), TrialLimits())
+
+
+async def test_the_locale_that_is_recommended_works() -> None:
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale="C.UTF-8")
+    content = of_one_node(node, TensorProto.STRING)
+    assert await try_model(content, card(content), TrialLimits()) == 64

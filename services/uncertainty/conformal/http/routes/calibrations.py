@@ -65,7 +65,9 @@ class _Kind(BaseModel):
     status_code=201,
     response_model=CalibrationAnswer | JobView,
     responses={201: CREATED, **JOB_RESPONSES, **POSTING, **problem_responses(TooManyRequests)},
-    openapi_extra=describe_request_body(ClassificationOptions, DOCUMENTED_ARRAYS, other=RegressionOptions),
+    openapi_extra=describe_request_body(
+        ClassificationOptions, DOCUMENTED_ARRAYS, other=RegressionOptions, repeated=[IMAGES]
+    ),
 )
 async def calibrate(
     request: Request,

@@ -59,6 +59,7 @@ PREDICTION_ARRAYS = {
             **PREDICTION_ARRAYS,
             IMAGES: "Images (PNG, JPEG, WebP) for the calibrated model of the fleet; repeat the field",
         },
+        repeated=[IMAGES],
     ),
 )
 async def predict(

@@ -102,6 +102,26 @@ async def test_what_stands_around_a_whole_form_is_ignored(
     assert len(answer.json()["classifications"][0]["top"]) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [b"filename*=UTF-8''M%C3%BCller.png", b"FileName*=utf-8'de'a%22%5Cb", b"filename*=UTF-8''", b"filename*=\xff'%"],
+)
+async def test_a_part_that_names_its_file_in_the_long_way_alone_is_a_file(
+    client: httpx.AsyncClient, name: bytes
+) -> None:
+    body = FILE.replace(b'filename="a"', name) + TOP + b"--XX--"
+    assert name in body
+    answer = await client.post(ROUTE, content=body, headers=FORM)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_what_is_called_like_it_is_none(client: httpx.AsyncClient) -> None:
+    body = FILE + TOP.replace(b'name="top"', b'name="top; filename*=b"') + b"--XX--"
+    answer = await client.post(ROUTE, content=body, headers=FORM)
+    assert answer.status_code == 422
+    assert "filename*" in answer.text
+
+
 async def test_lines_of_accept_are_one_list(client: httpx.AsyncClient) -> None:
     headers = [("Accept", "text/plain"), ("Accept", "application/x-npy"), ("Content-Type", "image/png")]
     answer = await client.post(ROUTE, content=SIGN, headers=headers)

@@ -60,7 +60,7 @@ def batches(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[n
     return logits, labels, numbers
 
 
-@pytest.mark.parametrize(("score", "expected"), PAIRS, ids=lambda one: repr(one)[:40])
+@pytest.mark.parametrize(("score", "expected"), PAIRS, ids=lambda one: getattr(one, "__qualname__", repr(one))[:40])
 @settings(max_examples=40, deadline=None)
 @given(batch=batches())
 def test_scores_are_the_naive_ones(score: Score, expected: Naive, batch: tuple[Any, Any, Any]) -> None:
@@ -71,7 +71,7 @@ def test_scores_are_the_naive_ones(score: Score, expected: Naive, batch: tuple[A
     np.testing.assert_allclose(score.of_all(logits, numbers), reference, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("score", SCORES, ids=lambda one: repr(one)[:40])
+@pytest.mark.parametrize("score", SCORES, ids=lambda one: getattr(one, "__qualname__", repr(one))[:40])
 @settings(max_examples=40, deadline=None)
 @given(batch=batches())
 def test_one_label_is_scored_as_all_are(score: Score, batch: tuple[Any, Any, Any]) -> None:
@@ -89,7 +89,7 @@ def test_one_label_is_scored_as_all_are(score: Score, batch: tuple[Any, Any, Any
     assert every.dtype == own.dtype == np.float64
 
 
-@pytest.mark.parametrize("score", SCORES, ids=lambda one: repr(one)[:40])
+@pytest.mark.parametrize("score", SCORES, ids=lambda one: getattr(one, "__qualname__", repr(one))[:40])
 def test_blocks_and_threads_change_nothing(score: Score) -> None:
     random = np.random.default_rng(3)
     logits = random.normal(size=(2000, 300)).astype(np.float32)
