@@ -28,7 +28,7 @@ _GRACE_S = 5
 """Seconds that answers in flight, event streams among them, get to end when the process is asked to stop."""
 
 _SERVICE_KEEP_ALIVE_S = 75
-"""Longer than the gateway keeps connections (`gateway.sockets`), so that none is used as it closes."""
+"""Longer than the gateway keeps its connections (`AiohttpTransport`), so that none is used as it closes."""
 
 
 def service_configuration(domain: Domain, settings: Settings) -> uvicorn.Config:

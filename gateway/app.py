@@ -10,29 +10,30 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.middleware import Middleware
 
-from gateway import catalogue, documentation, events, files, home, inference_protocol, jobs
 from gateway.access import routes as audit
 from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
-from gateway.browsers import BrowserPolicy
-from gateway.catalogue import Catalogue
-from gateway.directory import Directory
+from gateway.documents import cache, home, swagger
+from gateway.documents.cache import OpenApiDocumentCache
 from gateway.edge.admission import Admission
 from gateway.edge.application import Edge
 from gateway.edge.bodies import BodyReader
+from gateway.edge.browsers import BrowserPolicy
+from gateway.edge.public_layers import public_layers
 from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
-from gateway.models import listing, repository, traffic, uploads, versions
-from gateway.proxy import Proxy
-from gateway.public_layers import public_layers
-from gateway.readiness import readiness_checks
-from gateway.routing import UpstreamRouter, unknown_address
+from gateway.job_routes import events, files, jobs
+from gateway.models import inference_protocol, listing, repository, traffic, uploads, versions
 from gateway.state import GatewayState
-from gateway.upstreams import Upstreams
+from gateway.upstream.model_locator import ModelLocator
+from gateway.upstream.proxy import Proxy
+from gateway.upstream.readiness import readiness_checks
+from gateway.upstream.routing import UpstreamRouter, unknown_address
+from gateway.upstream.services import Upstreams
+from gateway.upstream.transport import UpstreamTransport
 from gateway.webhooks import deliveries, routes
 from gateway.webhooks.description import describe_messages
-from gateway.wire import Wire
 from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
@@ -67,11 +68,11 @@ Inference microservices for ten vision research systems behind one gateway.
 
 _ROUTED = (
     home, jobs, events, files, routes, deliveries, listing, uploads, versions, traffic, inference_protocol, repository,
-    audit, catalogue, documentation,
+    audit, cache, swagger,
 )  # fmt: skip
 
 
-def create_app(settings: Settings | None = None, *, wire: Wire | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, wire: UpstreamTransport | None = None) -> FastAPI:
     """Build the application; run it with `uvicorn --factory gateway.app:create_app`.
 
     Args:
@@ -114,9 +115,9 @@ def create_app(settings: Settings | None = None, *, wire: Wire | None = None) ->
     describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
-    app.state.catalogue = Catalogue(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
+    app.state.catalogue = OpenApiDocumentCache(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
     app.router.redirect_slashes = False
-    app.router.routes.append(documentation.static_files())
+    app.router.routes.append(swagger.static_files())
     app.add_exception_handler(404, unknown_address)
     return app
 
@@ -128,7 +129,7 @@ def _edge(settings: Settings, state: GatewayState, redis: Redis) -> Middleware:
     return Middleware(
         Edge,
         settings=settings,
-        router=UpstreamRouter(state.directory, proxies),
+        router=UpstreamRouter(state.locator, proxies),
         authenticator=Authenticator(KeyStore(redis)),
         meter=Meter(Quotas(redis), settings),
         audit=state.audit,
@@ -145,7 +146,7 @@ def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: 
     return GatewayState(
         settings=settings,
         upstreams=upstreams,
-        directory=Directory(upstreams),
+        locator=ModelLocator(upstreams),
         jobs=JobStore(redis, JobKinds(()), settings),
         blobs=BlobStore(settings.blob_url),
         webhooks=WebhookStore(redis, settings),

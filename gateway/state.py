@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.access.event_links import EventLinks
-from gateway.directory import Directory
-from gateway.upstreams import Upstreams
+from gateway.upstream.model_locator import ModelLocator
+from gateway.upstream.services import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.deployments.store import PlanStore
@@ -36,7 +36,7 @@ class GatewayState:
     audit: AuditLog
     guard: Guard
     """Where webhooks may go."""
-    directory: Directory
+    locator: ModelLocator
     """Which service has a model."""
     plans: PlanStore
     """What is to be served beside released models."""

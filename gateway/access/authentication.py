@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from shared.access.keys import ApiKey, KeyStore, parse_key
 from shared.problems import BadRequest, ServiceUnavailable, TooManyRequests, Unauthorized
 
@@ -91,7 +91,7 @@ class Authenticator:
         if known is not None and now - known.at < FRESH_S:
             return known.key
         try:
-            async with promptly():
+            async with redis_deadline():
                 key = await self._keys.find(identifier)
         except ServiceUnavailable:
             if known is not None and now - known.at < STALE_S:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from shared.access.keys import ApiKey, Limits
 from shared.access.quotas import READS_PER_REQUEST, Grant, Policy, Quotas, limits_of
 from shared.http.context import RequestContext
@@ -42,7 +42,7 @@ class Meter:
         """
         limits = self._limits(key)
         try:
-            async with promptly():
+            async with redis_deadline():
                 grant = await self._quotas.spend(key.owner, _amounts(limits, reads_only=reads_only, size=size))
         except ServiceUnavailable:
             # The key is known from before; work that needs no Redis goes on, uncounted.
@@ -57,7 +57,7 @@ class Meter:
         """Take the bytes of a body whose size was not known before."""
         limit = self._limits(key).bytes_per_minute or 0
         try:
-            async with promptly():
+            async with redis_deadline():
                 await self._quotas.spend(key.owner, {Policy("bytes", limit): size}, force=True)
         except ServiceUnavailable:
             logger.warning("quotas are not counted: Redis does not answer")

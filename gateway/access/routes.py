@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway
 from shared.access.audit import Recorded
 from shared.http.paging import link_next
@@ -61,7 +61,7 @@ async def read_audit_log(
     limit: Annotated[int, Query(ge=1, le=500, description="Most entries on the page")] = 50,
 ) -> AuditPage:
     """Who ran what on which digest. Holds no content and no file names."""
-    async with promptly():
+    async with redis_deadline():
         found, following = await gateway.audit.page(cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-store"
     link_next(response, "/v1/audit", {"cursor": following, "limit": limit})

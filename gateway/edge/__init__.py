@@ -9,7 +9,7 @@ own. `application.Edge` then does, for each request and in this order:
 4. `admission`: is the service that would work on it full?
 5. `bodies`: the whole body, counted, timed, inflated; in memory while it is small, on disk beyond;
 6. `gateway.idempotency`, where the request has a key for it;
-7. the call: to a service (`gateway.proxy`) or a route of the gateway's own;
+7. the call: to a service (`gateway.upstream.proxy`) or a route of the gateway's own;
 8. the answer, given up when nobody reads it; the audit entry; the memory given back.
 
 What follows from it: a service is asked only once a request is there in full, by a client that others keep (aiohttp)

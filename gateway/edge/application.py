@@ -16,9 +16,9 @@ from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
 from gateway.access.record import record
-from gateway.browsers import BrowserPolicy
 from gateway.edge.admission import Admission
 from gateway.edge.bodies import NO_BODY, BodyReader, ClientDisconnected, HeldBody, RequestBody
+from gateway.edge.browsers import BrowserPolicy
 from gateway.edge.calls import Call, Router
 from gateway.edge.heads import check_head
 from gateway.idempotency.runner import HEADER as IDEMPOTENCY_KEY

@@ -1,4 +1,4 @@
-"""What answers a request whose body is there in full: a service behind `gateway.proxy`, or the gateway itself."""
+"""What answers a request whose body is there in full: a service (`gateway.upstream.proxy`), or the gateway itself."""
 
 from __future__ import annotations
 

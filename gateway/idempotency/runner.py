@@ -24,7 +24,7 @@ from gateway.edge.bodies import RequestBody
 from gateway.edge.calls import Call
 from gateway.idempotency.fingerprint import fingerprint
 from gateway.idempotency.store import LEASE_S, Claim, IdempotencyStore, Outcome, StoredAnswer, secret_name
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from shared.http.context import bound, current_context, new_context
 from shared.http.errors import problem_response
 from shared.problems import BadRequest, Conflict, Problem, UnprocessableContent
@@ -140,7 +140,7 @@ class IdempotentRunner:
         key = parse_key(Headers(scope=scope).getlist(HEADER))
         mark = await anyio.to_thread.run_sync(lambda: fingerprint(scope, body.buffer()))
         context = current_context() or new_context()
-        async with promptly():
+        async with redis_deadline():
             claim = await self._store.claim(context.caller, key, mark)
         if claim.outcome is Outcome.DONE:
             await self._replay(claim, send)
@@ -167,13 +167,13 @@ class IdempotentRunner:
     async def _settle(self, claim: Claim, answer: StoredAnswer | None) -> None:
         """Store the answer or free the key. The work is done by now: what fails here must not take its answer away."""
         try:
-            async with promptly():
+            async with redis_deadline():
                 await (self._store.release(claim) if answer is None else self._store.finish(claim, answer))
         except (Problem, OSError):
             logger.warning("an answer was not stored under its Idempotency-Key", exc_info=True)
 
     async def _replay(self, claim: Claim, send: Send) -> None:
-        async with promptly():
+        async with redis_deadline():
             stored = await self._store.answer(claim)
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stored.headers]
         headers += [_expires(claim), (REPLAYED.lower().encode(), b"true")]

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.state import Gateway
-from gateway.upstreams import UpstreamFailure, Upstreams
+from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.problems import NotFound, ServiceUnavailable, problem_responses
 from shared.runtime.lineup import DEFAULT_ALIAS, by_number, resolve
 from shared.runtime.states import ListedModel, ModelState
@@ -168,7 +168,7 @@ async def _ask(upstreams: Upstreams, domain: Domain) -> list[FleetCard] | str:
     try:
         answer: Any = await upstreams.get_json(domain, "/v1/models", timeout_s=_TIMEOUT_S)
         return [FleetCard.model_validate({**card, "domain": domain}) for card in answer["models"]]
-    except UpstreamFailure as failure:
+    except ServiceUnreadable as failure:
         return str(failure)
     except (ValidationError, LookupError, TypeError):
         return "its answer is not a list of model cards"

@@ -97,7 +97,7 @@ class Management:
             plan = await self.plans.change(domain, lambda plan: _without(plan, card.name, card.version))
             await self._followed(domain, plan.revision, None)
             raise Refused(*report.errors).problem()
-        self.gateway.directory.note(card.name, domain)
+        self.gateway.locator.note(card.name, domain)
         return await self.version(card.name, card.version), not known
 
     async def _require_place(self, domain: Domain, upload: Deployment) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from gateway.state import Caller, Gateway
 from gateway.webhooks.routes import LOCATION, NO_STORE, WebhookId
 from gateway.webhooks.schemas import (
@@ -48,7 +48,7 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=100, description="Most deliveries on the page")] = 20,
 ) -> DeliveryList:
     """Deliveries, newest first, as long as they are kept."""
-    async with promptly():
+    async with redis_deadline():
         page = await gateway.webhooks.deliveries(webhook_id, owner=owner, status=status, cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = NO_STORE
     query = {"status": status, "limit": limit, "cursor": page.next_cursor}
@@ -62,7 +62,7 @@ async def read_delivery(
     gateway: Gateway, owner: Caller, webhook_id: WebhookId, delivery_id: DeliveryId, response: Response
 ) -> DeliveryWithAttempts:
     """One delivery with its tries: when, how long, and what the receiver answered."""
-    async with promptly():
+    async with redis_deadline():
         delivery = await gateway.webhooks.delivery(webhook_id, delivery_id, owner=owner)
     response.headers["Cache-Control"] = NO_STORE
     attempts = [DeliveryAttemptView.of(attempt) for attempt in delivery.attempts]
@@ -82,7 +82,7 @@ async def redeliver(
 
     One that is being sent at this moment is left to it.
     """
-    async with promptly():
+    async with redis_deadline():
         delivery = await gateway.webhooks.redeliver(webhook_id, delivery_id, owner=owner)
     response.headers["Location"] = f"{webhook_path(webhook_id)}/deliveries/{delivery.id}"
     return DeliveryView.of(delivery)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from gateway.state import Caller, Gateway
 from gateway.webhooks.schemas import (
     CreatedWebhook,
@@ -54,7 +54,7 @@ async def create_webhook(gateway: Gateway, owner: Caller, wanted: NewWebhook, re
     once. Messages may come twice or out of order; `webhook-id` and `timestamp` tell.
     """
     await _require_allowed(gateway.guard, wanted.url)
-    async with promptly():
+    async with redis_deadline():
         webhook, secret = await gateway.webhooks.create(
             owner,
             url=wanted.url,
@@ -70,7 +70,7 @@ async def create_webhook(gateway: Gateway, owner: Caller, wanted: NewWebhook, re
 @router.get("", summary="List webhooks", responses=problem_responses(ServiceUnavailable))
 async def list_webhooks(gateway: Gateway, owner: Caller, response: Response) -> WebhookList:
     """All of yours, newest first; their number is bounded."""
-    async with promptly():
+    async with redis_deadline():
         webhooks = await gateway.webhooks.list_webhooks(owner)
     response.headers["Cache-Control"] = NO_STORE
     return WebhookList(webhooks=[WebhookView.of(webhook) for webhook in webhooks])
@@ -79,7 +79,7 @@ async def list_webhooks(gateway: Gateway, owner: Caller, response: Response) -> 
 @router.get("/{webhook_id}", summary="Read a webhook", responses=_PROBLEMS)
 async def read_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, response: Response) -> WebhookView:
     """One webhook, with the reason if it is disabled."""
-    async with promptly():
+    async with redis_deadline():
         webhook = await gateway.webhooks.get(webhook_id, owner=owner)
     response.headers["Cache-Control"] = NO_STORE
     return WebhookView.of(webhook)
@@ -88,13 +88,13 @@ async def read_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, r
 @router.patch("/{webhook_id}", summary="Change a webhook", responses={**_PROBLEMS, **_BODY_PROBLEMS})
 async def change_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, change: WebhookChange) -> WebhookView:
     """Change what is given, and enable or disable it. Messages that wait go to the new URL."""
-    async with promptly():
+    async with redis_deadline():
         await gateway.webhooks.get(webhook_id, owner=owner)
     if change.url is not None:
         await _require_allowed(gateway.guard, change.url)
     given = change.model_dump(exclude_none=True, exclude={"enabled"})
     fields = {name: value if isinstance(value, str) else tuple(dict.fromkeys(value)) for name, value in given.items()}
-    async with promptly():
+    async with redis_deadline():
         webhook = await gateway.webhooks.change(webhook_id, owner=owner, enabled=change.enabled, fields=fields)
     return WebhookView.of(webhook)
 
@@ -102,7 +102,7 @@ async def change_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId,
 @router.delete("/{webhook_id}", summary="Delete a webhook", status_code=204, responses=_PROBLEMS)
 async def delete_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId) -> Response:
     """Forget it, with its deliveries. A message that is on its way at this moment may still arrive."""
-    async with promptly():
+    async with redis_deadline():
         await gateway.webhooks.delete(webhook_id, owner=owner)
     return Response(status_code=204)
 
@@ -112,7 +112,7 @@ async def rotate_secret(gateway: Gateway, owner: Caller, webhook_id: WebhookId, 
     """Get a new secret. Until `old_secret_until` messages carry two signatures, one by each secret, so that a
     receiver can change over in between; a secret that was replaced before that signs no more.
     """
-    async with promptly():
+    async with redis_deadline():
         secret, until = await gateway.webhooks.rotate(webhook_id, owner=owner)
     response.headers["Cache-Control"] = NO_STORE
     return NewSecret(secret=secret, old_secret_until=until)
@@ -126,7 +126,7 @@ async def rotate_secret(gateway: Gateway, owner: Caller, webhook_id: WebhookId, 
 )
 async def test_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, response: Response) -> DeliveryView:
     """Send `webhook.test`, whatever the webhook asks for; Location says how it goes."""
-    async with promptly():
+    async with redis_deadline():
         delivery = await gateway.webhooks.test(webhook_id, owner=owner)
     response.headers["Location"] = f"{webhook_path(webhook_id)}/deliveries/{delivery.id}"
     return DeliveryView.of(delivery)

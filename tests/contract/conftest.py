@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from gateway.app import create_app
-from gateway.upstreams import Upstreams
+from gateway.upstream.services import Upstreams
 from shared.settings import DOMAINS, Domain, Settings
 from tests.contract.documents import Document
 from tests.support.serving import running

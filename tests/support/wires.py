@@ -8,7 +8,15 @@ from contextlib import contextmanager
 import httpx
 
 from gateway.edge.bodies import RequestBody
-from gateway.wire import BrokenOff, Crowded, Onward, RawHeaders, Reply, TimedOut, Unreachable
+from gateway.upstream.transport import (
+    ConnectionBroken,
+    PoolExhausted,
+    RawHeaders,
+    TimedOut,
+    Unreachable,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -55,7 +63,7 @@ class HttpxWire:
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def open(self, request: Onward) -> Reply:
+    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
         length = [(b"Content-Length", str(request.body.size).encode())] if request.body.size else []
         onward = httpx.Request(
             request.method,
@@ -77,8 +85,8 @@ def _failures() -> Iterator[None]:
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise Unreachable from error
     except httpx.PoolTimeout as error:
-        raise Crowded from error
+        raise PoolExhausted from error
     except httpx.TimeoutException as error:
         raise TimedOut from error
     except httpx.HTTPError as error:
-        raise BrokenOff(type(error).__name__) from error
+        raise ConnectionBroken(type(error).__name__) from error

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from gateway.app import create_app
-from gateway.sockets import Sockets
+from gateway.upstream.aiohttp_transport import AiohttpTransport
 from shared.access.keys import KeyStore
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.connection import api_client, worker_client
@@ -94,8 +94,8 @@ def served() -> Iterator[Serve]:
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Sockets]:
-    made = Sockets()
+async def wire() -> AsyncIterator[AiohttpTransport]:
+    made = AiohttpTransport()
     yield made
     await made.close()
     assert made.in_flight == 0, "a request is still counted after its end"

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Scope
 from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
-from gateway.browsers import BrowserPolicy
 from gateway.edge.admission import Admission
 from gateway.edge.application import Edge
 from gateway.edge.bodies import BodyReader
+from gateway.edge.browsers import BrowserPolicy
 from gateway.edge.calls import Call
 from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore

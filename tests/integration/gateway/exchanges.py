@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable
 
 from gateway.edge.bodies import NO_BODY, RequestBody
-from gateway.sockets import Sockets
-from gateway.wire import Onward, RawHeaders, Reply
+from gateway.upstream.aiohttp_transport import AiohttpTransport
+from gateway.upstream.transport import RawHeaders, UpstreamRequest, UpstreamResponse
 from tests.integration.gateway.servers import Handler
 
 Serve = Callable[[Handler], str]
@@ -25,9 +25,9 @@ def onward(
     headers: RawHeaders = (),
     connect_s: float = 5.0,
     answer_s: float = 5.0,
-) -> Onward:
+) -> UpstreamRequest:
     host = (b"Host", url.partition("://")[2].encode())
-    return Onward(method, url, "/x", [host, *headers], body, connect_s, answer_s)
+    return UpstreamRequest(method, url, "/x", [host, *headers], body, connect_s, answer_s)
 
 
 def on_disk(content: bytes) -> RequestBody:
@@ -38,7 +38,7 @@ def on_disk(content: bytes) -> RequestBody:
     return RequestBody(b"", file, len(content))
 
 
-async def ask(wire: Sockets, request: Onward) -> tuple[Reply, bytes]:
+async def ask(wire: AiohttpTransport, request: UpstreamRequest) -> tuple[UpstreamResponse, bytes]:
     """The whole answer."""
     reply = await wire.open(request)
     try:

@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from gateway.events import event_stream
+from gateway.job_routes.events import event_stream
 from shared.jobs.events import BEGINNING
 from tests.integration.gateway.conftest import Bench
 

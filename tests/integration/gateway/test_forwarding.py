@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.edge.bodies import NO_BODY, RequestBody
-from gateway.headers import onward_headers
-from gateway.sockets import Sockets
-from gateway.wire import Onward
+from gateway.upstream.aiohttp_transport import AiohttpTransport
+from gateway.upstream.headers import onward_headers
+from gateway.upstream.transport import UpstreamRequest
 from shared.http.context import RequestContext
 from tests.integration.gateway.exchanges import OK, on_disk
 from tests.integration.gateway.servers import serve_bytes
@@ -113,10 +113,10 @@ async def sent(recorder: Recorder, given_headers: list[tuple[str, str]], method:
     scope = scope_of(*given_headers, method=method)
     host = recorder.url.partition("://")[2].encode()
     onward = [*onward_headers(scope, host=host, context=CONTEXT), (b"Facet-Fleet-Token", b"secret")]
-    sockets = Sockets()
+    sockets = AiohttpTransport()
     try:
         async with asyncio.timeout(10):
-            reply = await sockets.open(Onward(method, recorder.url, "/v1/medical/x?a=1", onward, body, 5, 5))
+            reply = await sockets.open(UpstreamRequest(method, recorder.url, "/v1/medical/x?a=1", onward, body, 5, 5))
             assert (reply.status, b"".join([part async for part in reply.parts()])) == (200, b"ok")
             await reply.close()
     finally:

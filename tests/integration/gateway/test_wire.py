@@ -11,19 +11,19 @@ from contextlib import ExitStack, closing
 import pytest
 
 from gateway.edge.bodies import NO_BODY, RequestBody
-from gateway.sockets import Sockets
-from gateway.wire import BrokenOff, TimedOut, Unreachable
+from gateway.upstream.aiohttp_transport import AiohttpTransport
+from gateway.upstream.transport import ConnectionBroken, TimedOut, Unreachable
 from tests.integration.gateway.exchanges import OK, Serve, ask, on_disk, onward, read_body, read_head, saying
 
 # Faults before there is an answer.
 
 
-async def test_a_port_where_nobody_listens(wire: Sockets) -> None:
+async def test_a_port_where_nobody_listens(wire: AiohttpTransport) -> None:
     with pytest.raises(Unreachable):
         await wire.open(onward("http://127.0.0.1:1"))
 
 
-async def test_a_connection_that_is_never_accepted(wire: Sockets) -> None:
+async def test_a_connection_that_is_never_accepted(wire: AiohttpTransport) -> None:
     with socket.socket() as listener, ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -38,7 +38,7 @@ async def test_a_connection_that_is_never_accepted(wire: Sockets) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
-async def test_an_answer_that_does_not_begin(wire: Sockets, served: Serve, said: bytes) -> None:
+async def test_an_answer_that_does_not_begin(wire: AiohttpTransport, served: Serve, said: bytes) -> None:
     url = served(saying(said, hang=True))
     began = time.monotonic()
     with closing(on_disk(b"all of it")) as large:
@@ -65,24 +65,24 @@ async def test_an_answer_that_does_not_begin(wire: Sockets, served: Serve, said:
         bytes(range(256)) * 64,
     ],
 )
-async def test_what_is_no_answer(wire: Sockets, served: Serve, said: bytes) -> None:
-    with pytest.raises(BrokenOff):
+async def test_what_is_no_answer(wire: AiohttpTransport, served: Serve, said: bytes) -> None:
+    with pytest.raises(ConnectionBroken):
         await wire.open(onward(served(saying(said))))
 
 
-async def test_header_fields_may_be_large_but_not_huge(wire: Sockets, served: Serve) -> None:
+async def test_header_fields_may_be_large_but_not_huge(wire: AiohttpTransport, served: Serve) -> None:
     for size, whole in ((40_000, True), (1_000_000, False)):
         url = served(saying(b"HTTP/1.1 204 No Content\r\nX-Large: " + b"x" * size + b"\r\n\r\n"))
         if whole:
             reply, _ = await ask(wire, onward(url))
             assert (b"X-Large", b"x" * size) in reply.headers
         else:
-            with pytest.raises(BrokenOff):
+            with pytest.raises(ConnectionBroken):
                 await wire.open(onward(url))
 
 
-async def test_header_fields_without_end(wire: Sockets, served: Serve) -> None:
-    with pytest.raises(BrokenOff):
+async def test_header_fields_without_end(wire: AiohttpTransport, served: Serve) -> None:
+    with pytest.raises(ConnectionBroken):
         await wire.open(onward(served(saying(b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n" * 1000] * 100))))
 
 
@@ -90,8 +90,8 @@ async def test_header_fields_without_end(wire: Sockets, served: Serve) -> None:
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: 10\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\na\r\nhalf"])
-async def test_an_answer_that_hangs_or_breaks_off(wire: Sockets, served: Serve, head: bytes) -> None:
-    for hang, failure in ((True, TimedOut), (False, BrokenOff)):
+async def test_an_answer_that_hangs_or_breaks_off(wire: AiohttpTransport, served: Serve, head: bytes) -> None:
+    for hang, failure in ((True, TimedOut), (False, ConnectionBroken)):
         reply = await wire.open(onward(served(saying(b"HTTP/1.1 200 OK\r\n" + head, hang=hang)), answer_s=0.2))
         parts = reply.parts()
         assert await anext(parts) == b"half"
@@ -100,13 +100,13 @@ async def test_an_answer_that_hangs_or_breaks_off(wire: Sockets, served: Serve, 
         await reply.close()
 
 
-async def test_chunks_that_are_none(wire: Sockets, served: Serve) -> None:
+async def test_chunks_that_are_none(wire: AiohttpTransport, served: Serve) -> None:
     url = served(saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", b"zz\r\n"))
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionBroken):
         await ask(wire, onward(url))
 
 
-async def test_what_comes_behind_an_answer_is_nobodys_answer(wire: Sockets, served: Serve) -> None:
+async def test_what_comes_behind_an_answer_is_nobodys_answer(wire: AiohttpTransport, served: Serve) -> None:
     """One caller may not get what was said to another."""
     connections = 0
 
@@ -164,14 +164,14 @@ class Dying:
 @pytest.mark.parametrize("make", [RequestBody, on_disk])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_what_has_a_body_is_not_sent_twice(
-    wire: Sockets, served: Serve, method: str, make: Callable[[bytes], RequestBody]
+    wire: AiohttpTransport, served: Serve, method: str, make: Callable[[bytes], RequestBody]
 ) -> None:
     service = Dying()
     url = served(service)
     with closing(make(b"payload")) as body:
         await ask(wire, onward(url, method, body=body))
         await asyncio.sleep(0.05)  # until the connection is back in the pool
-        with pytest.raises(BrokenOff):
+        with pytest.raises(ConnectionBroken):
             await ask(wire, onward(url, method, body=body))
     await asyncio.sleep(0.1)
     assert service.executed == [f"{method} payload".encode()] * 2
@@ -180,7 +180,7 @@ async def test_what_has_a_body_is_not_sent_twice(
 
 @pytest.mark.parametrize("make", [RequestBody, on_disk])
 async def test_a_put_is_sent_once_more_and_whole(
-    wire: Sockets, served: Serve, make: Callable[[bytes], RequestBody]
+    wire: AiohttpTransport, served: Serve, make: Callable[[bytes], RequestBody]
 ) -> None:
     """It is idempotent (RFC 9110, section 9.2.2)."""
     service = Dying()
@@ -193,17 +193,17 @@ async def test_a_put_is_sent_once_more_and_whole(
     assert service.connections == 2
 
 
-async def test_a_post_without_a_body_is_not_sent_twice(wire: Sockets, served: Serve) -> None:
+async def test_a_post_without_a_body_is_not_sent_twice(wire: AiohttpTransport, served: Serve) -> None:
     service = Dying()
     url = served(service)
     await ask(wire, onward(url, "POST"))
-    with pytest.raises(BrokenOff):
+    with pytest.raises(ConnectionBroken):
         await ask(wire, onward(url, "POST"))
     await asyncio.sleep(0.1)
     assert service.executed == [b"POST "] * 2
 
 
-async def test_a_get_is_asked_once_more(wire: Sockets, served: Serve) -> None:
+async def test_a_get_is_asked_once_more(wire: AiohttpTransport, served: Serve) -> None:
     service = Dying()
     url = served(service)
     for _ in range(2):
@@ -211,7 +211,7 @@ async def test_a_get_is_asked_once_more(wire: Sockets, served: Serve) -> None:
     assert service.connections == 2
 
 
-async def test_a_connection_that_was_closed_in_the_pool_is_not_used(wire: Sockets, served: Serve) -> None:
+async def test_a_connection_that_was_closed_in_the_pool_is_not_used(wire: AiohttpTransport, served: Serve) -> None:
     service = Dying(before_reading=True)
     url = served(service)
     for _ in range(2):
@@ -220,7 +220,7 @@ async def test_a_connection_that_was_closed_in_the_pool_is_not_used(wire: Socket
     assert service.executed == [b"POST payload"] * 2
 
 
-async def test_a_connection_is_used_again_after_answers_of_every_kind(wire: Sockets, served: Serve) -> None:
+async def test_a_connection_is_used_again_after_answers_of_every_kind(wire: AiohttpTransport, served: Serve) -> None:
     connections = 0
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,10 +11,10 @@ from contextlib import closing, suppress
 
 import pytest
 
-import gateway.sockets
+import gateway.upstream.aiohttp_transport
 from gateway.edge.bodies import RequestBody
-from gateway.sockets import Sockets
-from gateway.wire import Crowded, TimedOut, WireFailure
+from gateway.upstream.aiohttp_transport import AiohttpTransport
+from gateway.upstream.transport import PoolExhausted, TimedOut, TransportFailure
 from tests.integration.gateway.exchanges import OK, Serve, ask, on_disk, onward, read_body, read_head, saying, until
 
 MEBIBYTE = 1024 * 1024
@@ -25,7 +25,7 @@ BUFFERED = 24 * MEBIBYTE
 # Header fields.
 
 
-async def test_header_fields_arrive_as_they_are_sent(wire: Sockets, served: Serve) -> None:
+async def test_header_fields_arrive_as_they_are_sent(wire: AiohttpTransport, served: Serve) -> None:
     heads: list[bytes] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ async def test_header_fields_arrive_as_they_are_sent(wire: Sockets, served: Serv
     ]  # fmt: skip
 
 
-async def test_bytes_of_latin_1_arrive_as_the_same_text_in_utf_8(wire: Sockets, served: Serve) -> None:
+async def test_bytes_of_latin_1_arrive_as_the_same_text_in_utf_8(wire: AiohttpTransport, served: Serve) -> None:
     """RFC 9110, section 5.5, lets a recipient treat such bytes as opaque; aiohttp writes text only."""
     heads: list[bytes] = []
 
@@ -64,7 +64,7 @@ async def test_bytes_of_latin_1_arrive_as_the_same_text_in_utf_8(wire: Sockets, 
 @pytest.mark.parametrize("make", [RequestBody, on_disk])
 @pytest.mark.parametrize("size", [1, 1000, MEBIBYTE, MEBIBYTE + 1, 5 * MEBIBYTE])
 async def test_bodies_arrive_whole_with_one_length(
-    wire: Sockets, served: Serve, size: int, make: Callable[[bytes], RequestBody]
+    wire: AiohttpTransport, served: Serve, size: int, make: Callable[[bytes], RequestBody]
 ) -> None:
     content = bytes(range(251)) * (size // 251 + 1)
     received: list[bytes] = []
@@ -85,7 +85,7 @@ async def test_bodies_arrive_whole_with_one_length(
 
 @pytest.mark.parametrize("make", [RequestBody, on_disk])
 async def test_a_service_that_stops_reading_is_given_up(
-    wire: Sockets, served: Serve, make: Callable[[bytes], RequestBody]
+    wire: AiohttpTransport, served: Serve, make: Callable[[bytes], RequestBody]
 ) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
@@ -101,7 +101,7 @@ async def test_a_service_that_stops_reading_is_given_up(
 
 @pytest.mark.parametrize("make", [RequestBody, on_disk])
 async def test_an_answer_that_comes_before_the_body_was_read(
-    wire: Sockets, served: Serve, make: Callable[[bytes], RequestBody]
+    wire: AiohttpTransport, served: Serve, make: Callable[[bytes], RequestBody]
 ) -> None:
     """It is given at once; the connection, in the middle of a request, carries no other."""
     connections = 0
@@ -127,7 +127,7 @@ async def test_an_answer_that_comes_before_the_body_was_read(
 
 @pytest.mark.parametrize("make", [RequestBody, on_disk])
 async def test_a_call_that_is_cancelled_while_it_sends_closes_the_connection(
-    wire: Sockets, served: Serve, make: Callable[[bytes], RequestBody]
+    wire: AiohttpTransport, served: Serve, make: Callable[[bytes], RequestBody]
 ) -> None:
     received, let, left = threading.Event(), threading.Event(), threading.Event()
 
@@ -151,7 +151,7 @@ async def test_a_call_that_is_cancelled_while_it_sends_closes_the_connection(
     await until(left.is_set)
 
 
-async def test_100_megabytes_from_disk_take_no_100_megabytes_of_memory(wire: Sockets, served: Serve) -> None:
+async def test_100_megabytes_from_disk_take_no_100_megabytes_of_memory(wire: AiohttpTransport, served: Serve) -> None:
     received = 0
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,7 +175,9 @@ async def test_100_megabytes_from_disk_take_no_100_megabytes_of_memory(wire: Soc
     assert peak < BUFFERED
 
 
-async def test_100_megabytes_down_are_held_back_by_a_caller_that_does_not_read(wire: Sockets, served: Serve) -> None:
+async def test_100_megabytes_down_are_held_back_by_a_caller_that_does_not_read(
+    wire: AiohttpTransport, served: Serve
+) -> None:
     """For longer than the service is given for a part: waiting for the caller is no fault of the service."""
     written = 0
 
@@ -206,12 +208,12 @@ async def test_100_megabytes_down_are_held_back_by_a_caller_that_does_not_read(w
 
 
 async def test_more_requests_than_may_be_are_refused(
-    wire: Sockets, served: Serve, monkeypatch: pytest.MonkeyPatch
+    wire: AiohttpTransport, served: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.sockets, "CONNECTIONS_LIMIT", 2)
+    monkeypatch.setattr(gateway.upstream.aiohttp_transport, "CONNECTIONS_LIMIT", 2)
     url = served(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", b"half", hang=True))
     replies = [await wire.open(onward(url)) for _ in range(2)]
-    with pytest.raises(Crowded):
+    with pytest.raises(PoolExhausted):
         await wire.open(onward(url))
     await replies.pop().close()
     replies.append(await wire.open(onward(url)))
@@ -219,11 +221,11 @@ async def test_more_requests_than_may_be_are_refused(
         await reply.close()
 
 
-async def test_faults_free_their_place(wire: Sockets, served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.sockets, "CONNECTIONS_LIMIT", 1)
+async def test_faults_free_their_place(wire: AiohttpTransport, served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.upstream.aiohttp_transport, "CONNECTIONS_LIMIT", 1)
     hanging, garbage = served(saying(b"", hang=True)), served(saying(b"nonsense\r\n\r\n"))
     for url in ("http://127.0.0.1:1", hanging, garbage) * 3:
-        with pytest.raises(WireFailure) as caught:
+        with pytest.raises(TransportFailure) as caught:
             await wire.open(onward(url, answer_s=0.1))
-        assert not isinstance(caught.value, Crowded)
+        assert not isinstance(caught.value, PoolExhausted)
     assert (await ask(wire, onward(served(saying(OK)))))[1] == b"ok"

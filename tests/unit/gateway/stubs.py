@@ -10,7 +10,7 @@ import httpx
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from gateway.upstreams import Upstreams
+from gateway.upstream.services import Upstreams
 from shared.settings import DOMAINS, Settings
 
 Answer = Callable[[httpx.Request], httpx.Response]

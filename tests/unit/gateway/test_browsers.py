@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from starlette.types import Scope
 
-from gateway.browsers import BrowserPolicy, parse_authority
+from gateway.edge.browsers import BrowserPolicy, parse_authority
 from shared.problems import BadRequest, Forbidden, MisdirectedRequest
 from shared.settings import Settings
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.compression import Compression, accepts_gzip
+from gateway.edge.compression import Compression, accepts_gzip
 
 BODY = json.dumps([{"number": number} for number in range(500)]).encode()
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.headers import answer_headers, onward_headers
+from gateway.upstream.headers import client_response_headers, onward_headers
 from shared.http.context import RequestContext
 
 CONTEXT = RequestContext("request-1", "a" * 32, "b" * 16, "01", "vendor=1")
@@ -85,7 +85,7 @@ def test_repeated_fields_stay_repeated() -> None:
 
 def answer(*headers: tuple[str, str]) -> httpx.Headers:
     raw = [(name.encode(), value.encode()) for name, value in headers]
-    return httpx.Headers(answer_headers(raw, base=b"http://127.0.0.1:8101"))
+    return httpx.Headers(client_response_headers(raw, base=b"http://127.0.0.1:8101"))
 
 
 def test_what_the_service_says_to_the_caller_is_kept() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.openapi import merge, operations
+from gateway.documents.merging import merge, operations
 
 OWN: dict[str, Any] = {
     "openapi": "3.1.0",

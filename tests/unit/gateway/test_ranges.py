@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.ranges import is_unchanged, requested_part
+from gateway.job_routes.ranges import is_unchanged, requested_part
 from shared.problems import RangeNotSatisfiable
 
 ETAG = '"abc"'

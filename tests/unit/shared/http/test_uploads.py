@@ -98,7 +98,7 @@ async def test_bodies_over_the_limit_are_refused(
         assert response.headers["connection"] == "close"
 
 
-class Wire:
+class UpstreamTransport:
     """An ASGI server's side of one request, with the order of what happened."""
 
     def __init__(self, *bodies: bytes, length: int | None = None) -> None:
@@ -127,7 +127,7 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_a_long_content_length_is_answered_before_the_body_is_read() -> None:
-    wire = Wire(b"x" * 10, length=LIMIT + 1)
+    wire = UpstreamTransport(b"x" * 10, length=LIMIT + 1)
     await BodyLimit(read_all, limit=LIMIT)(wire.scope, wire.receive, wire.send)
     assert wire.happened[:2] == ["http.response.start", "http.response.body"]
     assert wire.sent[0]["status"] == 413
@@ -143,7 +143,7 @@ async def test_the_application_never_sees_more_than_the_limit() -> None:
         while True:
             seen += len((await receive())["body"])
 
-    wire = Wire(*[b"x" * 300] * 100)
+    wire = UpstreamTransport(*[b"x" * 300] * 100)
     await BodyLimit(count, limit=LIMIT)(wire.scope, wire.receive, wire.send)
     assert seen == 900
     assert wire.sent[0]["status"] == 413
@@ -157,7 +157,7 @@ async def test_what_the_application_makes_of_it_is_not_sent() -> None:
             await send({"type": "http.response.start", "status": 400, "headers": []})
             await send({"type": "http.response.body", "body": b"no"})
 
-    wire = Wire(*[b"x" * 300] * 5)
+    wire = UpstreamTransport(*[b"x" * 300] * 5)
     await BodyLimit(stubborn, limit=LIMIT)(wire.scope, wire.receive, wire.send)
     assert [message["status"] for message in wire.sent if "status" in message] == [413]
 
@@ -166,13 +166,13 @@ async def test_other_faults_pass_through() -> None:
     async def fail(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("a fault of the application")
 
-    wire = Wire(b"x")
+    wire = UpstreamTransport(b"x")
     with pytest.raises(RuntimeError, match="a fault"):
         await BodyLimit(fail, limit=LIMIT)(wire.scope, wire.receive, wire.send)
 
 
 async def test_draining_is_bounded() -> None:
-    wire = Wire(*[b"x" * 1024 * 1024] * 100, length=10**9)
+    wire = UpstreamTransport(*[b"x" * 1024 * 1024] * 100, length=10**9)
     await BodyLimit(read_all, limit=LIMIT)(wire.scope, wire.receive, wire.send)
     assert 16 <= wire.happened.count("receive") <= 18
 
@@ -183,14 +183,14 @@ async def test_other_protocols_pass() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         reached.append(scope["type"])
 
-    wire = Wire()
+    wire = UpstreamTransport()
     await BodyLimit(app, limit=1)({"type": "lifespan"}, wire.receive, wire.send)
     assert reached == ["lifespan"]
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "²"])
 async def test_lengths_that_are_no_numbers_do_not_decide(length: str) -> None:
-    wire = Wire(b"x")
+    wire = UpstreamTransport(b"x")
     wire.scope["headers"] = [(b"content-length", length.encode("latin-1"))]
     await BodyLimit(read_all, limit=LIMIT)(wire.scope, wire.receive, wire.send)
     assert wire.sent[0]["status"] == 200

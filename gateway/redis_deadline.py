@@ -12,7 +12,7 @@ LONGEST_ANSWER_S = 2.0
 
 
 @asynccontextmanager
-async def promptly(*, beyond_s: float = 0.0) -> AsyncIterator[None]:
+async def redis_deadline(*, beyond_s: float = 0.0) -> AsyncIterator[None]:
     """Give up on what runs inside after `LONGEST_ANSWER_S`.
 
     The connection's own timeouts must be longer than its longest blocking read, and do not protect a plain question.

@@ -18,7 +18,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.edge.bodies import RequestBody
-from gateway.wire import BrokenOff, Crowded, Onward, RawHeaders, TimedOut, Unreachable
+from gateway.upstream.transport import (
+    ConnectionBroken,
+    PoolExhausted,
+    RawHeaders,
+    TimedOut,
+    Unreachable,
+    UpstreamRequest,
+)
 
 CONNECTIONS_LIMIT: Final = 512
 """Most requests that are with services at the same time; further ones are refused."""
@@ -31,7 +38,7 @@ _IN_ONE_PIECE: Final = 1024 * 1024
 """Bytes of a body up to which it is handed over as one piece."""
 
 
-class Sockets:
+class AiohttpTransport:
     """A pool of connections; opened with its first request, as it belongs to one event loop.
 
     Attributes:
@@ -42,10 +49,10 @@ class Sockets:
         self._session: aiohttp.ClientSession | None = None
         self.in_flight = 0
 
-    async def open(self, request: Onward) -> _SocketReply:
-        """Send a request and wait for the beginning of its answer; see `gateway.wire.Wire`."""
+    async def open(self, request: UpstreamRequest) -> _AiohttpResponse:
+        """Send a request and wait for the beginning of its answer (`UpstreamTransport.open`)."""
         if self.in_flight >= CONNECTIONS_LIMIT:
-            raise Crowded
+            raise PoolExhausted
         self.in_flight += 1
         try:
             with _failures():
@@ -53,9 +60,9 @@ class Sockets:
         except BaseException:
             self.in_flight -= 1
             raise
-        return _SocketReply(response, self._finish)
+        return _AiohttpResponse(response, self._finish)
 
-    async def _ask(self, request: Onward) -> aiohttp.ClientResponse:
+    async def _ask(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
         patience = _Patience(request.answer_timeout_s)
         async with patience.waiting():
             response = await self._connected().request(
@@ -162,7 +169,7 @@ class _Parts(Payload):
         await self.write(writer)
 
 
-class _SocketReply:
+class _AiohttpResponse:
     def __init__(self, response: aiohttp.ClientResponse, finish: Callable[[], None]) -> None:
         self._response, self._finish = response, finish
         self._whole: bytes | None = None
@@ -198,10 +205,10 @@ def _require_http(response: aiohttp.ClientResponse) -> None:
     """Nobody asked for another protocol (RFC 9110, section 15.2.2)."""
     if response.status < 200 or any(b" " in name or b"\t" in name for name, _ in response.raw_headers):
         response.close()
-        raise BrokenOff(f"status {response.status}, or fields that are none")
+        raise ConnectionBroken(f"status {response.status}, or fields that are none")
 
 
-def _timeouts(request: Onward) -> aiohttp.ClientTimeout:
+def _timeouts(request: UpstreamRequest) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=None, sock_connect=request.connect_timeout_s, sock_read=request.answer_timeout_s, ceil_threshold=60
     )
@@ -239,8 +246,8 @@ def _failures() -> Iterator[None]:
             raise Unreachable from error
         if isinstance(error, aiohttp.ServerTimeoutError):
             raise TimedOut from error
-        raise BrokenOff(type(error).__name__) from error
+        raise ConnectionBroken(type(error).__name__) from error
     except TimeoutError as error:
         raise TimedOut from error
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise BrokenOff(type(error).__name__) from error
+        raise ConnectionBroken(type(error).__name__) from error

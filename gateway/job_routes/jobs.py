@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.promptness import promptly
+from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
 from shared.http.paging import link_next
 from shared.http.preferences import Preferences, preferences_of
@@ -70,7 +70,7 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="Most jobs on the page")] = 20,
 ) -> JobList:
     """Jobs, newest first. With a filter a page may be short and yet not the last: follow `Link` until it is absent."""
-    async with promptly():
+    async with redis_deadline():
         page = await gateway.jobs.list_jobs(owner=owner, status=status, kind=kind, cursor=cursor, limit=limit)
     response.headers["Cache-Control"] = "private, no-cache"
     query = {"status": status, "kind": kind, "limit": limit, "cursor": page.next_cursor}
@@ -121,7 +121,7 @@ async def read_job(
 )
 async def cancel_job(gateway: Gateway, owner: VisibleOwner, job_id: JobId) -> Response:
     """Stop a job and nothing else. Asking again while it stops changes nothing; a finished job answers 409."""
-    async with promptly():
+    async with redis_deadline():
         record = await gateway.jobs.request_cancel(job_id, owner=owner)
     return _view(record, 200 if record.status.is_final else 202, _headers(record, Preferences()))
 
@@ -145,7 +145,7 @@ async def retry_job(gateway: Gateway, owner: VisibleOwner, job_id: JobId) -> Res
 
     The job keeps its id. An unfinished job, and one that succeeded, answers 409.
     """
-    async with promptly():
+    async with redis_deadline():
         record = await gateway.jobs.retry(job_id, owner=owner)
     return _view(record, 202, _headers(record, Preferences()) | {"Location": job_path(record.id)})
 
@@ -189,10 +189,10 @@ async def read_finished(gateway: Gateway, job_id: str, owner: str | None) -> Job
 
 
 async def _read(gateway: Gateway, job_id: str, owner: str | None, *, wait_s: int = 0) -> JobRecord:
-    async with promptly():
+    async with redis_deadline():
         record = await gateway.jobs.get(job_id, owner=owner)
     if wait_s and not record.status.is_final:
-        async with promptly(beyond_s=wait_s):
+        async with redis_deadline(beyond_s=wait_s):
             return await gateway.jobs.wait(job_id, seconds=wait_s, owner=owner)
     return record
 

@@ -13,8 +13,8 @@ import orjson
 from fastapi import APIRouter, Header, Request, Response
 
 from gateway.access.documentation import describe_access
-from gateway.openapi import Document, merge
-from gateway.upstreams import UpstreamFailure, Upstreams
+from gateway.documents.merging import Document, merge
+from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.http.context import public_path
 from shared.settings import DOMAINS, Domain
 
@@ -36,7 +36,7 @@ TAGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class CachedDocument:
     """The document at one moment."""
 
     document: Document
@@ -44,21 +44,21 @@ class Edition:
     etag: str
     good_until: float
 
-    def below(self, prefix: str) -> Edition:
+    def below(self, prefix: str) -> CachedDocument:
         """The edition for callers who find the gateway below a path."""
         if not prefix:
             return self
         servers = [{"url": prefix, "description": "This gateway"}]
-        return Edition.of({**self.document, "servers": servers}, good_until=self.good_until)
+        return CachedDocument.of({**self.document, "servers": servers}, good_until=self.good_until)
 
     @classmethod
-    def of(cls, document: Document, *, good_until: float) -> Edition:
+    def of(cls, document: Document, *, good_until: float) -> CachedDocument:
         """The edition of a document."""
         content = orjson.dumps(document)
         return cls(document, content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', good_until)
 
 
-class Catalogue:
+class OpenApiDocumentCache:
     """Makes the merged document.
 
     Args:
@@ -71,29 +71,29 @@ class Catalogue:
         self._keys = keys
         self._own = own
         self._upstreams = upstreams
-        self._edition: Edition | None = None
+        self._edition: CachedDocument | None = None
         self._asking = asyncio.Lock()
 
-    async def edition(self) -> Edition:
+    async def edition(self) -> CachedDocument:
         """The current document, at most half a minute old; two seconds while a service is missing from it."""
         async with self._asking:
             if self._edition is None or time.monotonic() >= self._edition.good_until:
                 self._edition = await self._make()
             return self._edition
 
-    async def _make(self) -> Edition:
+    async def _make(self) -> CachedDocument:
         answers = await asyncio.gather(*(self._ask(domain) for domain in DOMAINS))
         document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=TAGS)
         if self._keys:
             describe_access(document)
         whole = "x-unavailable" not in document
         kept_s = _KEPT_WHOLE_S if whole else _KEPT_INCOMPLETE_S
-        return Edition.of(document, good_until=time.monotonic() + kept_s)
+        return CachedDocument.of(document, good_until=time.monotonic() + kept_s)
 
     async def _ask(self, domain: Domain) -> Document | str:
         try:
             document: Any = await self._upstreams.get_json(domain, "/openapi.json", timeout_s=_TIMEOUT_S)
-        except UpstreamFailure as failure:
+        except ServiceUnreadable as failure:
             return str(failure)
         return document if isinstance(document, dict) else "its answer is not a document"
 
@@ -104,7 +104,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/openapi.json")
 async def openapi(request: Request, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The OpenAPI 3.1 document of the whole fleet."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue: OpenApiDocumentCache = request.app.state.catalogue
     edition = (await catalogue.edition()).below(public_path(""))
     headers = {"ETag": edition.etag, "Cache-Control": "no-cache"}
     if if_none_match and edition.etag in if_none_match:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from gateway.access.event_links import PARAMETER
-from gateway.jobs import JOB_PROBLEMS, JobId
-from gateway.promptness import promptly
+from gateway.job_routes.jobs import JOB_PROBLEMS, JobId
+from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
 from shared.http.context import public_path
 from shared.jobs.events import JobEvent, JobEvents, parse_event_id
@@ -79,7 +79,7 @@ async def follow_job(
     """
     del link  # documented here, read before the route is found
     after = parse_event_id(last_event_id or last_event_id_parameter)
-    async with promptly():
+    async with redis_deadline():
         await gateway.jobs.get(job_id, owner=owner)
         over = await gateway.jobs.events.is_over(job_id, after=after)
     if over:
@@ -112,7 +112,7 @@ async def link_events(gateway: Gateway, owner: VisibleOwner, job_id: JobId, resp
     `event_link_s`). Once it is over, opening it answers 401, upon which an EventSource gives up: ask for a new link
     and open it with `last_event_id`.
     """
-    async with promptly():
+    async with redis_deadline():
         record = await gateway.jobs.get(job_id, owner=owner)
     link = gateway.event_links.make(record.id, owner=record.owner)
     response.headers.update({"Cache-Control": "no-store", **NO_REFERRER})

@@ -89,7 +89,7 @@ def _forwarded(scope: Scope) -> RawHeaders:
     return headers
 
 
-def answer_headers(headers: Iterable[tuple[bytes, bytes]], *, base: bytes) -> RawHeaders:
+def client_response_headers(headers: Iterable[tuple[bytes, bytes]], *, base: bytes) -> RawHeaders:
     """Header fields of the answer to the caller.
 
     Args:

@@ -15,9 +15,9 @@ from fastapi import APIRouter, Depends, Header, Path, Response
 from pydantic import BaseModel, ValidationError
 from starlette.responses import StreamingResponse
 
-from gateway.jobs import JOB_PROBLEMS, JobId, read_finished
-from gateway.promptness import promptly
-from gateway.ranges import Part, is_unchanged, requested_part
+from gateway.job_routes.jobs import JOB_PROBLEMS, JobId, read_finished
+from gateway.job_routes.ranges import Part, is_unchanged, requested_part
+from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
 from shared.problems import Conflict, NotFound, RangeNotSatisfiable, problem_responses
 from shared.storage.blobs import Blob, BlobCorrupted, BlobMissing, BlobStore
@@ -101,7 +101,7 @@ async def read_preview(
     digest: Annotated[str, Path(description="`digest` of a `preview` event of this job", examples=["sha256:9f86..."])],
 ) -> Response:
     """A picture of unfinished work, while the job runs and after. Only digests that events of this job name."""
-    async with promptly():
+    async with redis_deadline():
         await gateway.jobs.get(job_id, owner=owner)
         known = await _has_preview(gateway, job_id, digest)
     if not known:

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.directory import Directory
 from gateway.edge.bodies import RequestBody
 from gateway.edge.calls import Call
-from gateway.proxy import Proxy
+from gateway.upstream.model_locator import ModelLocator
+from gateway.upstream.proxy import Proxy
 from shared.http.errors import problem_response
 from shared.problems import NotFound
 from shared.settings import DOMAINS, Domain
@@ -43,12 +43,12 @@ class ModelCall:
     """Passes a request on to the service that has the model.
 
     Args:
-        directory: knows which.
+        locator: knows which.
         proxies: one for each service.
     """
 
-    def __init__(self, directory: Directory, proxies: Mapping[Domain, Proxy]) -> None:
-        self._directory, self._proxies = directory, proxies
+    def __init__(self, locator: ModelLocator, proxies: Mapping[Domain, Proxy]) -> None:
+        self._locator, self._proxies = locator, proxies
 
     async def __call__(self, scope: Scope, body: RequestBody, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -59,11 +59,11 @@ class ModelCall:
         name = scope["path"][len(_MODELS) :].partition("/")[0]
         if not name:
             raise NotFound("A model has a name: /v2/models/<name>. GET /v1/models lists them.")
-        domain = self._directory.known(name) or await self._directory.domain_of(name)
+        domain = self._locator.cached(name) or await self._locator.domain_of(name)
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 404:
-                self._directory.doubt(name)
+                self._locator.invalidate(name)
             await send(message)
 
         await self._proxies[domain](scope, body, receive, noting)
@@ -73,12 +73,12 @@ class UpstreamRouter:
     """Finds the service of a request.
 
     Args:
-        directory: knows which service has a model.
+        locator: knows which service has a model.
         proxies: one for each service.
     """
 
-    def __init__(self, directory: Directory, proxies: Mapping[Domain, Proxy]) -> None:
-        self._model = ModelCall(directory, proxies)
+    def __init__(self, locator: ModelLocator, proxies: Mapping[Domain, Proxy]) -> None:
+        self._model = ModelCall(locator, proxies)
         self._domains: dict[str, tuple[Proxy, RouteTemplate]] = {
             domain: (proxy, RouteTemplate(f"/v1/{domain}/{{path:path}}")) for domain, proxy in proxies.items()
         }

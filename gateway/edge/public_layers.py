@@ -8,8 +8,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway.compression import Compression
-from gateway.public_addresses import PublicAddresses
+from gateway.edge.compression import Compression
+from gateway.edge.public_addresses import PublicAddresses
 from shared.settings import Settings
 
 _EXPOSED: Final = (
@@ -25,7 +25,7 @@ _PREFLIGHT_S: Final = 600
 def public_layers(settings: Settings) -> list[Middleware]:
     """The layers, outermost first.
 
-    Path prefixes (`gateway.public_addresses`), who a trusted proxy says that the caller is, CORS (which answers
+    Path prefixes (`gateway.edge.public_addresses`), who a trusted proxy says that the caller is, CORS (which answers
     preflights before any key is asked for, and marks refusals as well), and compression.
 
     Args:

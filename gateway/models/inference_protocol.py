@@ -1,4 +1,4 @@
-"""The Open Inference Protocol for the fleet; what is below a model goes to its service (`gateway.routing`)."""
+"""The Open Inference Protocol for the fleet; what is below a model goes to its service (`gateway.upstream.routing`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.state import Gateway
-from gateway.upstreams import UpstreamFailure, Upstreams
+from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.http.application import VERSION
 from shared.http.health import Check, passes
 from shared.inference_protocol.statistics import StatisticsAnswer
@@ -82,7 +82,7 @@ async def _statistics(upstreams: Upstreams, domain: Domain) -> StatisticsAnswer 
     try:
         answer = await upstreams.get_json(domain, STATISTICS_PATH, timeout_s=_TIMEOUT_S)
         return StatisticsAnswer.model_validate(answer)
-    except UpstreamFailure as failure:
+    except ServiceUnreadable as failure:
         return str(failure)
     except ValidationError:
         return "its answer is no statistics"

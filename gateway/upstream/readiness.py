@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.upstreams import UpstreamFailure, Upstreams
+from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.http.health import Check
 from shared.jobs.store import JobStore
 from shared.settings import DOMAINS, Domain
@@ -27,7 +27,7 @@ def _service(upstreams: Upstreams, domain: Domain) -> Check:
                 return None
             missing = [f"{name}: {state}" for name, state in answer["checks"].items() if state != "ok"]
             return "not ready: " + "; ".join(missing)
-        except UpstreamFailure as failure:
+        except ServiceUnreadable as failure:
             return str(failure)
         except (LookupError, TypeError, AttributeError):
             return "its answer cannot be read"

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from gateway.upstreams import UpstreamFailure, Upstreams
+from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.problems import NotFound, ServiceUnavailable
 from shared.settings import DOMAINS, Domain
 
@@ -18,7 +18,7 @@ _LEAST_AGE_S = 1.0
 """Between two askings, however many unknown names are asked for."""
 
 
-class Directory:
+class ModelLocator:
     """Finds the service of a model.
 
     Args:
@@ -28,27 +28,27 @@ class Directory:
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
         self._domains: dict[str, Domain] = {}
-        self._doubted: set[str] = set()
+        self._invalidated: set[str] = set()
         self._silent: tuple[Domain, ...] = ()
         self._asked = -1e9
         self._asking = asyncio.Lock()
 
-    def known(self, name: str) -> Domain | None:
+    def cached(self, name: str) -> Domain | None:
         """The service that had the model when it was last asked, and has not denied it since."""
-        return None if name in self._doubted else self._domains.get(name)
+        return None if name in self._invalidated else self._domains.get(name)
 
-    def doubt(self, name: str) -> None:
+    def invalidate(self, name: str) -> None:
         """The service answered 404: look again before the model is next used.
 
         The model is not forgotten by that, as the 404 may be about a version or a path below it.
         """
         if name in self._domains:
-            self._doubted.add(name)
+            self._invalidated.add(name)
 
     def note(self, name: str, domain: Domain) -> None:
         """A service has just got this model."""
         self._domains[name] = domain
-        self._doubted.discard(name)
+        self._invalidated.discard(name)
 
     async def domain_of(self, name: str) -> Domain:
         """The service that has a model.
@@ -57,10 +57,10 @@ class Directory:
             NotFound: none has.
             ServiceUnavailable: none that answers has, and not all of them answer.
         """
-        if (domain := self.known(name)) is not None:
+        if (domain := self.cached(name)) is not None:
             return domain
         await self._ask()
-        self._doubted.discard(name)
+        self._invalidated.discard(name)
         if (domain := self._domains.get(name)) is not None:
             return domain
         if self._silent:
@@ -85,7 +85,7 @@ class Directory:
         try:
             answer = await self._upstreams.get_json(domain, "/v1/models", timeout_s=_TIMEOUT_S)
             return [str(card["name"]) for card in answer["models"]]
-        except UpstreamFailure:
+        except ServiceUnreadable:
             return None
         except (LookupError, TypeError):
             logger.warning("unreadable list of models", extra={"service": domain})

@@ -13,9 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.edge.admission import Admission
 from gateway.edge.bodies import ClientDisconnected, RequestBody
-from gateway.headers import answer_headers, onward_headers
-from gateway.upstreams import Upstreams
-from gateway.wire import Crowded, Onward, Reply, TimedOut, Unreachable, WireFailure
+from gateway.upstream.headers import client_response_headers, onward_headers
+from gateway.upstream.services import Upstreams
+from gateway.upstream.transport import (
+    PoolExhausted,
+    TimedOut,
+    TransportFailure,
+    Unreachable,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from shared.http.context import RequestContext, current_context
 from shared.http.presence import PATIENCE_S
 from shared.problems import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
@@ -113,11 +120,11 @@ class Proxy:
             if hop is not None:
                 end_hop(hop, status)
 
-    def _request(self, scope: Scope, body: RequestBody, context: RequestContext | None) -> Onward:
+    def _request(self, scope: Scope, body: RequestBody, context: RequestContext | None) -> UpstreamRequest:
         target: bytes = scope.get("raw_path") or scope["path"].encode()
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        return Onward(
+        return UpstreamRequest(
             method=scope["method"],
             base=self._url,
             target=target.decode("ascii"),
@@ -127,37 +134,37 @@ class Proxy:
             answer_timeout_s=self._upstreams.answer_timeout_s,
         )
 
-    def _learn(self, path: str, reply: Reply, before: int) -> None:
+    def _learn(self, path: str, reply: UpstreamResponse, before: int) -> None:
         if (content := reply.whole()) is not None:
             self._admission.learn(path, before=before, headers=list(reply.headers), body=content)
 
-    async def _open(self, request: Onward, *, retry: bool) -> Reply:
+    async def _open(self, request: UpstreamRequest, *, retry: bool) -> UpstreamResponse:
         """The service's answer, its body still to be read."""
         try:
             return await self._upstreams.wire.open(request)
         except Unreachable as failure:
             if not retry:
                 raise self.problem_of(failure) from failure
-        except WireFailure as failure:
+        except TransportFailure as failure:
             raise self.problem_of(failure) from failure
         await anyio.sleep(_RETRY_PAUSE_S)
         return await self._open(request, retry=False)
 
-    def problem_of(self, failure: WireFailure) -> Problem:
+    def problem_of(self, failure: TransportFailure) -> Problem:
         """What a caller is told of a failure."""
         if isinstance(failure, Unreachable):
             return ServiceUnavailable(
                 f"The {self._domain} service cannot be reached at present. /health/ready says when it can.",
                 retry_after_s=2,
             )
-        if isinstance(failure, Crowded):
+        if isinstance(failure, PoolExhausted):
             return ServiceUnavailable("The gateway has as many requests in flight as it may. Try again shortly.")
         if isinstance(failure, TimedOut):
             return GatewayTimeout(f"The {self._domain} service did not answer in time.")
         logger.warning("broken answer", extra={"service": self._domain, "error": str(failure)})
         return BadGateway(f"The {self._domain} service broke off or answered with something that is not HTTP.")
 
-    async def _relay(self, reply: Reply, send: Send, began: float) -> None:
+    async def _relay(self, reply: UpstreamResponse, send: Send, began: float) -> None:
         """Send the answer on as it comes.
 
         Its head waits a moment for the first part, so that an answer which breaks off at once is a problem.
@@ -165,7 +172,7 @@ class Proxy:
         Raises:
             BadGateway: the answer broke off before anything of it was sent on.
         """
-        headers = answer_headers(reply.headers, base=self._base)
+        headers = client_response_headers(reply.headers, base=self._base)
         headers.append((b"server-timing", f"gateway;dur={(time.perf_counter() - began) * 1000:.1f}".encode()))
         start = {"type": "http.response.start", "status": reply.status, "headers": headers}
         started = False
@@ -180,7 +187,7 @@ class Proxy:
                     started = True
                     await send(start)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except WireFailure as failure:
+        except TransportFailure as failure:
             if not started:
                 raise self.problem_of(failure) from failure
             # Too late for a problem: ending without the last part makes the server close the connection, by which the

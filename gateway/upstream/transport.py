@@ -16,7 +16,7 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Onward:
+class UpstreamRequest:
     """A request to a service.
 
     Attributes:
@@ -38,7 +38,7 @@ class Onward:
     answer_timeout_s: float
 
 
-class Reply(Protocol):
+class UpstreamResponse(Protocol):
     """The beginning of a service's answer; what follows is still on its way."""
 
     @property
@@ -56,42 +56,42 @@ class Reply(Protocol):
         """The body, as it comes.
 
         Raises:
-            WireFailure: it broke off.
+            TransportFailure: it broke off.
         """
 
     async def close(self) -> None:
         """Give the connection back, or close it where more would come."""
 
 
-class Wire(Protocol):
+class UpstreamTransport(Protocol):
     """Carries requests."""
 
-    async def open(self, request: Onward) -> Reply:
+    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request and wait for the beginning of its answer.
 
         Raises:
-            WireFailure: there is none.
+            TransportFailure: there is none.
         """
 
     async def close(self) -> None:
         """Close all connections."""
 
 
-class WireFailure(Exception):
+class TransportFailure(Exception):
     """A service could not be asked, or did not answer."""
 
 
-class Unreachable(WireFailure):
+class Unreachable(TransportFailure):
     """There was no connection: nothing was sent."""
 
 
-class Crowded(WireFailure):
+class PoolExhausted(TransportFailure):
     """As many requests are under way as may be."""
 
 
-class TimedOut(WireFailure):
+class TimedOut(TransportFailure):
     """The service took too long to read or to answer."""
 
 
-class BrokenOff(WireFailure):
+class ConnectionBroken(TransportFailure):
     """The connection ended, or what came is not HTTP."""

@@ -8,14 +8,21 @@ from typing import Any
 import orjson
 
 from gateway.edge.bodies import NO_BODY
-from gateway.sockets import Sockets
-from gateway.wire import Onward, RawHeaders, TimedOut, Unreachable, Wire, WireFailure
+from gateway.upstream.aiohttp_transport import AiohttpTransport
+from gateway.upstream.transport import (
+    RawHeaders,
+    TimedOut,
+    TransportFailure,
+    Unreachable,
+    UpstreamRequest,
+    UpstreamTransport,
+)
 from shared.http.context import current_context
 from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
 from shared.settings import DOMAINS, Domain, Settings
 
 
-class UpstreamFailure(Exception):
+class ServiceUnreadable(Exception):
     """A service did not answer a question of the gateway's own; the message says why, without addresses."""
 
 
@@ -27,8 +34,8 @@ class Upstreams:
         wire: what carries the requests; sockets by default.
     """
 
-    def __init__(self, settings: Settings, *, wire: Wire | None = None) -> None:
-        self.wire: Wire = wire or Sockets()
+    def __init__(self, settings: Settings, *, wire: UpstreamTransport | None = None) -> None:
+        self.wire: UpstreamTransport = wire or AiohttpTransport()
         self.urls: Mapping[Domain, str] = {domain: settings.service_url(domain) for domain in DOMAINS}
         token = require_fleet_token(settings).get_secret_value()
         self.credentials: RawHeaders = [(FLEET_TOKEN_HEADER.encode(), token.encode())]
@@ -51,11 +58,11 @@ class Upstreams:
             statuses: of an answer that is meant.
 
         Raises:
-            UpstreamFailure: no answer, one with another status, or one that is not JSON.
+            ServiceUnreadable: no answer, one with another status, or one that is not JSON.
         """
         context = current_context()
         identity = context.onward_headers() if context else {}
-        request = Onward(
+        request = UpstreamRequest(
             method="GET",
             base=self.urls[domain],
             target=path,
@@ -76,14 +83,14 @@ class Upstreams:
             finally:
                 await reply.close()
             if reply.status not in statuses:
-                raise UpstreamFailure(f"answers {reply.status}")
+                raise ServiceUnreadable(f"answers {reply.status}")
             return orjson.loads(content)
         except TimedOut:
-            raise UpstreamFailure(f"no answer within {timeout_s:.0f} s") from None
+            raise ServiceUnreadable(f"no answer within {timeout_s:.0f} s") from None
         except Unreachable:
-            raise UpstreamFailure("not reachable") from None
-        except (WireFailure, ValueError):
-            raise UpstreamFailure("its answer cannot be read") from None
+            raise ServiceUnreadable("not reachable") from None
+        except (TransportFailure, ValueError):
+            raise ServiceUnreadable("its answer cannot be read") from None
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -1,0 +1,1 @@
+"""What people and programs find their way by: the index, the merged OpenAPI document, Swagger UI."""
