@@ -59,8 +59,10 @@ def run(noises: tuple[float, ...], seed: int) -> dict[str, dict[str, float]]:
     known, asked = order[: NODES // 2], order[NODES // 2 :]
     mixed = {
         "APS": scores,
-        "DAPS": graphs.diffused(scores, graph.adjacency),
-        "SNAPS": graphs.similarity_navigated(scores, graph.adjacency, graphs.similar_nodes(graph.features, ALIKE)),
+        "DAPS": graphs.diffuse_scores(scores, graph.adjacency),
+        "SNAPS": graphs.navigate_by_similarity(
+            scores, graph.adjacency, graphs.find_similar_nodes(graph.features, ALIKE)
+        ),
     }
     sets: dict[str, Sets] = {}
     for name, one in mixed.items():
@@ -69,7 +71,7 @@ def run(noises: tuple[float, ...], seed: int) -> dict[str, dict[str, float]]:
     near = graphs.NeighbourhoodCalibration(
         nodes=known,
         scores=scores[known, graph.labels[known]],
-        distances=graphs.hop_distances(graph.adjacency, 1),
+        distances=graphs.count_hops(graph.adjacency, 1),
         least=LEAST,
     )
     sets["NAPS"] = scores[asked] <= near.thresholds(asked, ALPHA)[:, None]

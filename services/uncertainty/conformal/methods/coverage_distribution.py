@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.levels import Level, checked_weights, conformal_rank
+from services.uncertainty.conformal.methods.levels import Level, check_weights, conformal_rank
 
 Interval = tuple[float, float]
 
@@ -70,7 +70,7 @@ def binomial_interval(hits: int, tests: int, *, confidence: float = 0.95) -> Int
 
 def effective_sample_size(weights: NDArray[np.float64]) -> float:
     """(sum w)^2 / sum w^2: how many equal weights hold as much; 0 for none."""
-    weights = checked_weights(weights)
+    weights = check_weights(weights)
     largest = float(weights.max(initial=0.0))
     if largest == 0:
         return 0.0

@@ -52,7 +52,7 @@ class Cells:
         return cls(np.asarray(ordered, np.float64), starts)
 
     @classmethod
-    def joined(cls, parts: Sequence[Values]) -> Cells:
+    def join(cls, parts: Sequence[Values]) -> Cells:
         """One cell of each row of scores; a score may be in several."""
         starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         return cls(np.concatenate([np.sort(part) for part in parts]), starts)

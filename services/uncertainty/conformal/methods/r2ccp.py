@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 
 Pieces = list[tuple[float, float]]
 
@@ -36,7 +36,7 @@ class BinnedDensity:
         Raises:
             ValueError: not m finite values.
         """
-        y = finite(values, "values", shape=(len(self.probabilities),))
+        y = require_finite(values, "values", shape=(len(self.probabilities),))
         last = self.midpoints.size - 2
         left = np.clip(np.searchsorted(self.midpoints, y, side="right") - 1, 0, last)
         rows = np.arange(y.size)
@@ -88,8 +88,8 @@ def binned_density(midpoints: object, probabilities: object) -> BinnedDensity:
     Raises:
         ValueError: an argument is not as said above.
     """
-    middles = finite(midpoints, "midpoints")
-    rows = finite(probabilities, "probabilities", shape=(None, middles.size))
+    middles = require_finite(midpoints, "midpoints")
+    rows = require_finite(probabilities, "probabilities", shape=(None, middles.size))
     if middles.size < 2 or (np.diff(middles) <= 0).any():
         raise ValueError("midpoints must be at least two, in ascending order")
     if (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.methods.group_scores import Cells
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.methods.scores import Inputs, Labels, Score, Sets, TopK, Values
 
 _RANK = TopK(randomised=False)
@@ -36,7 +36,7 @@ class RankCalibration:
 
     def limits(self, alpha: Level) -> tuple[Values, NDArray[np.int64]]:
         """Threshold and rank limit of each label, (K,) each; infinity and K for labels without examples."""
-        level = exact_level(alpha)
+        level = to_level(alpha)
         classes = len(self.scores)
         thresholds, limits = np.full(classes, np.inf), np.full(classes, classes, np.int64)
         for label in np.flatnonzero(self.ranks.counts).tolist():
