@@ -254,7 +254,7 @@ def require_side_arrays(calibration: ClassifierCalibration, items: Items) -> Non
 
 
 def _is_exact(score: Score) -> bool:
-    """Whether ties have probability zero for continuous inputs: not so where ranks alone count."""
+    """Whether ties of the score have probability zero for continuous inputs; not if it counts ranks alone."""
     return score.is_randomised or score.name in {"thr", "margin", "knn"}
 
 

@@ -122,7 +122,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     equal, unequal = (record["noises"][name] for name in NOISES)
     sizes = ", ".join(f"{way} {one['size']['mean']:.2f}" for way, one in equal.items())
     worst = ", ".join(f"{way} {100 * one['worst community']['mean']:.0f} %" for way, one in unequal.items())

@@ -114,7 +114,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     tested, naive = ([one[way]["above"] for one in record["scores"].values()] for way in ("tested", "by eye"))
     above = f"in at most {max(tested):.1%} of the trials of any score ({float(DELTA):.0%} allowed)"
     careless = f"{min(naive):.0%} to {max(naive):.0%} where bounds are chosen by eye"

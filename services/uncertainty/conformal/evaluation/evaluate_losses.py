@@ -89,7 +89,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     found = record["experiments"]
     smaller = [
         f"{way} {100 * (1 - one['relative']['mean']):.0f} %"

@@ -172,7 +172,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     lines, regrets = [], []
     for name, series in record["series"].items():
         methods = dict(series["methods"])

@@ -24,12 +24,12 @@ FITTING, STEPS = 2000, 500
 
 
 def widening(seed: int) -> Figures:
-    """Where the spread depends on the input."""
+    """Compare the losses on targets whose spread depends on the input."""
     return _measure(synthetic_data.widening, seed)
 
 
 def forked(seed: int) -> Figures:
-    """Where the target is one of two."""
+    """Compare the losses on targets that lie on one of two branches."""
     return _measure(synthetic_data.forked, seed)
 
 

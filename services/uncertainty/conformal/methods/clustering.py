@@ -28,7 +28,7 @@ _BALANCE = 75
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """How many clusters, and what share of the items finds them.
+    """Number of clusters, and the share of the items that they are found on.
 
     Attributes:
         clusters: m; below 2 labels are not clustered at all.

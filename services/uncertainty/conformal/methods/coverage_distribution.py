@@ -1,4 +1,4 @@
-"""What is known of the coverage before any test item is seen: the laws of Beta and Beta-Binomial.
+"""The distribution of coverage: Beta over calibrations, Beta-Binomial for the hits among m test items.
 
 They hold for continuous scores, or randomised ones; with ties coverage is higher (Vovk 2012; Angelopoulos and Bates
 2023, section 3.2).
@@ -55,7 +55,7 @@ def hits_interval(count: int, alpha: Level, tests: int, *, confidence: float = 0
 
 
 def hits_p_value(hits: int, count: int, alpha: Level, tests: int) -> float:
-    """How surprising a number of covered items is: twice the smaller tail of the Beta-Binomial law, at most 1."""
+    """Two-sided p-value of a number of covered items: twice the smaller tail of the Beta-Binomial law, at most 1."""
     if conformal_rank(count, alpha) > count:
         return 1.0 if hits == tests else 0.0
     law = hits_law(count, alpha, tests)

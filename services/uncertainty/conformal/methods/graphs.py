@@ -31,7 +31,7 @@ THIRD = 1 / 3
 
 
 class Decay(StrEnum):
-    """How the weight of a labelled node falls with its distance d in steps."""
+    """Weight of a labelled node as a function of its distance d in steps."""
 
     UNIFORM = "uniform"
     """1."""

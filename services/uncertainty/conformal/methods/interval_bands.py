@@ -1,4 +1,4 @@
-"""What regression intervals grow out of: every interval score but one is a distance from a band in some unit.
+"""Bands that regression intervals extend: every interval score but one is a distance from a band in some unit.
 
 With a band [lower, upper] and units below and above it, the score of y is max((lower - y) / below, (y - upper) / above)
 and the interval of the bound q is [lower - q below, upper + q above]. Both sides come from the same numbers, so they
@@ -47,7 +47,7 @@ class Band:
         return np.maximum(*self.sides(values))
 
     def sides(self, values: object) -> tuple[FloatArray, FloatArray]:
-        """How far each value lies below the lower end and above the upper end, in units; (m,) each.
+        """Compute the distance of each value below the lower end and above the upper end, in units; (m,) each.
 
         Raises:
             ValueError: not m finite values.

@@ -57,7 +57,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Bounds:
-    """What the sets of texts are made by.
+    """Bounds of similarity, quality and confidence by which sets of texts are made.
 
     Attributes:
         similarity: a text that is more similar than this to a kept one is left out.

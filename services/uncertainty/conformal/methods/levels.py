@@ -86,7 +86,7 @@ def ordered_quantile(ordered: NDArray[np.float64], alpha: Level) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Where scores are cut.
+    """The threshold of a set: labels whose score is at most this are in it.
 
     Attributes:
         value: labels with a score of at most this are in the set; infinite where too few scores are at hand.

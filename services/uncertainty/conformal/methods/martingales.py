@@ -32,7 +32,7 @@ BINS = 10
 
 
 class Bet(StrEnum):
-    """How capital is put on p-values."""
+    """Betting strategy of a martingale on p-values."""
 
     JUMPER = "simple-jumper"
     POWER = "power-mixture"
@@ -41,7 +41,7 @@ class Bet(StrEnum):
 
 @dataclass(frozen=True)
 class Monitor(State):
-    """What is known of a stream of p-values. Capitals are natural logarithms and begin at 0.
+    """State of the martingales over a stream of p-values. Capitals are natural logarithms and begin at 0.
 
     Attributes:
         bet: a `Bet`.

@@ -1,4 +1,4 @@
-"""What sets are worth: how often they hold the label, how large they are, and where coverage is uneven."""
+"""Metrics of prediction sets: coverage, size, and unevenness of coverage over classes, sizes and difficulties."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def average_size(sets: Sets) -> float:
 
 
 def size_histogram(sets: Sets) -> NDArray[np.int64]:
-    """How many sets have 0, 1, ..., K labels, (K + 1,)."""
+    """Count the sets of 0, 1, ..., K labels, (K + 1,)."""
     return np.bincount(sets.sum(axis=1), minlength=sets.shape[1] + 1).astype(np.int64)
 
 
@@ -89,7 +89,7 @@ class Singletons:
 
 
 def singletons(sets: Sets, labels: Labels) -> Singletons:
-    """How many sets are down to one label, and how often it is the true one."""
+    """Sets of a single label: their share, and how often the label is the true one."""
     single = sets.sum(axis=1) == 1
     right = single & hits(sets, labels)
     accuracy = float(right.sum() / single.sum()) if single.any() else None

@@ -20,12 +20,12 @@ from services.uncertainty.conformal.methods.levels import ordered_quantile, to_l
 from services.uncertainty.conformal.methods.states import State, check_numbers
 
 CAPACITY = 1000
-"""How many of the latest scores are kept, unless told otherwise."""
+"""Default length of the window of the latest scores."""
 
 
 @dataclass(frozen=True)
 class OnlineMethod(State, ABC):
-    """What all methods on streams keep.
+    """Base of the states of all methods on streams.
 
     Attributes:
         alpha: miscoverage that is aimed at, in (0, 1).
@@ -111,7 +111,7 @@ class ACI(OnlineMethod):
 
     @property
     def error_bound(self) -> float:
-        """How far `error` can be from alpha on any sequence (Gibbs and Candès 2021, proposition 4.1)."""
+        """Bound of |error - alpha| on any sequence (Gibbs and Candès 2021, proposition 4.1)."""
         return adaptive_error_bound(self.first_level, self.gamma, max(self.steps, 1))
 
 

@@ -46,7 +46,7 @@ class PredictiveSystem:
         return Predictive(middle, unit, self.residuals.cells, members)
 
     def metadata(self) -> dict[str, Any]:
-        """What `to_arrays` leaves out, as JSON holds it."""
+        """The fields that `to_arrays` leaves out, as a JSON object."""
         residuals = self.residuals
         kind = "predictive-system"
         return {"format": FORMAT, "kind": kind, "groups": list(residuals.labels), "counts": residuals.counts}

@@ -15,7 +15,7 @@ from services.uncertainty.conformal.methods.arrays import FloatArray, require_fi
 Pieces = list[tuple[float, float]]
 
 SUM_TOLERANCE = 1e-3
-"""How far the probabilities of a row may be from adding up to 1."""
+"""Largest accepted |sum - 1| of a row of probabilities."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class BinnedDensity:
         return [self._pieces(row, -float(bound)) for row, bound in zip(self.probabilities, bounds, strict=True)]
 
     def _pieces(self, heights: FloatArray, level: float) -> Pieces:
-        """Where the line through the heights reaches the level."""
+        """The intervals on which the line through the heights at the bins is at least the level."""
         if level <= 0:
             return [(-np.inf, np.inf)]
         pieces: Pieces = []

@@ -17,7 +17,7 @@ _RANK = TopK(randomised=False)
 
 @dataclass(frozen=True, kw_only=True)
 class RankCalibration:
-    """Of each label its sorted scores, and its sorted ranks (from 1) in the rows where it was true.
+    """Calibration by class and rank: sorted scores of each label, and its sorted ranks (from 1) where it was true.
 
     For label y the rank limit k is the smallest whose share of examples ranked below it, e, is less than alpha; the
     threshold is the class's own at level alpha - e. A label is in the set where score and rank both fit. Coverage of

@@ -76,7 +76,7 @@ class RegressionCalibration:
 
     @property
     def asymmetric(self) -> bool:
-        """Whether the two sides are bounded by themselves, at alpha / 2 each."""
+        """Whether each side has a bound of its own, at alpha / 2."""
         return len(self.tails) == 2
 
     def intervals(
@@ -99,7 +99,7 @@ class RegressionCalibration:
         return Intervals(lower, upper, needed_count(level), band.crossed)
 
     def metadata(self) -> dict[str, Any]:
-        """What `to_arrays` leaves out, as JSON holds it."""
+        """The fields that `to_arrays` leaves out, as a JSON object."""
         return {
             "format": FORMAT,
             "kind": "regression",

@@ -27,7 +27,7 @@ BISECTIONS = 60
 
 
 class Correction(StrEnum):
-    """How many tests at once keep their joint error at delta."""
+    """Correction that keeps the joint error of several tests at delta."""
 
     FIXED_SEQUENCE = "fixed-sequence"
     BONFERRONI = "bonferroni"

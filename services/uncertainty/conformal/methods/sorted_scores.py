@@ -1,4 +1,4 @@
-"""What a calibration keeps: its scores in ascending order, by cell, so that any level can be asked for later.
+"""Calibration scores in ascending order, by cell: quantiles of any level can be taken of them later.
 
 A cell is a group of a Mondrian taxonomy (Vovk, Gammerman, Shafer 2005, section 4.5), or all there is. Weights, where
 there are any, stay with the score that they belong to.
@@ -62,7 +62,7 @@ class SortedScores:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many scores each cell has."""
+        """Number of scores in each cell."""
         return {cell.label: cell.scores.size for cell in self.cells}
 
     def quantiles(

@@ -1,4 +1,4 @@
-"""What the evaluation route takes and gives."""
+"""Models of requests and answers of the evaluation route."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FLOOR = 1e-8
 
 
 def smooth_sets(scores: Tensor, threshold: Tensor | float, temperature: float) -> Tensor:
-    """How much each label is in the set, (N, K) in (0, 1): sigmoid((threshold - score) / temperature)."""
+    """Smooth membership of each label in the set, (N, K) in (0, 1): sigmoid((threshold - score) / temperature)."""
     return torch.sigmoid((threshold - scores) / temperature)
 
 

@@ -1,4 +1,4 @@
-"""What MAPIE answers on the same numbers. Imports mapie and sklearn, in functions only."""
+"""Comparison with MAPIE on the same numbers. Imports mapie and sklearn, in functions only."""
 
 from __future__ import annotations
 

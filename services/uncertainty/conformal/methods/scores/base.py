@@ -1,4 +1,4 @@
-"""What every score does: it works in blocks of rows, on a copy in float64; an item gets the same in any batch."""
+"""The base of all scores: computed in blocks of rows, in float64; an item gets the same score in any batch."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class KNN(Score):
         return np.where(np.isinf(same), np.inf, np.where((same == 0) & (other == 0), 1.0, ratio))
 
     def _sums_of_others(self, nearest: Values) -> Values:
-        """Of each label the sum of the k smallest distances to other labels.
+        """Sum, for each label, the k smallest distances to training items of all other labels.
 
         Every label has k entries, so the 2k smallest of all hold the k smallest of the others whatever the label.
         """

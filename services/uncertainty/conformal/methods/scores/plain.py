@@ -23,7 +23,7 @@ class THR(Score):
     transform: Transform = Transform.SOFTMAX
 
     def of_labels(self, inputs: Inputs, labels: Labels, uniforms: Values | None = None, *, threads: int = 1) -> Values:
-        """As for every score; where the label's own value is all that counts, the others are not even read."""
+        """As `Score.of_labels`, but reads only the label's own value where no other counts."""
         if self.transform in {Transform.SOFTMAX, Transform.LOG_SOFTMAX}:
             return super(THR, self).of_labels(inputs, labels, uniforms, threads=threads)
         self._numbers(inputs, uniforms)
@@ -125,7 +125,7 @@ class Entmax(Score):
 
 
 def _on_grid(values: Values) -> Values:
-    """How far below the best each value is, in steps so small that any sum of a row is exact in float64.
+    """Subtract each value from the best of its row, rounded to steps so small that sums of a row are exact in float64.
 
     Sums taken in another order are then equal to the last bit; a step is 2^-51 of the largest possible sum or less.
     """

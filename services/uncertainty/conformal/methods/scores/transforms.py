@@ -10,7 +10,7 @@ from services.uncertainty.conformal.methods.scores.base import Labels, Values
 
 
 class Transform(StrEnum):
-    """What a score reads its inputs as."""
+    """Transformation of the inputs before a score is computed."""
 
     SOFTMAX = "softmax"
     IDENTITY = "identity"
@@ -41,7 +41,7 @@ def transform_scores(values: Values, transform: Transform) -> Values:
 
 
 def transform_label_scores(values: Values, labels: Labels, transform: Transform) -> Values:
-    """Of each row the value of one label (rows,), equal to the last bit to that of `transform_scores`."""
+    """Transform one label of each row, (rows,); equal to the last bit to that column of `transform_scores`."""
     rows = np.arange(len(values))
     match transform:
         case Transform.SOFTMAX:
