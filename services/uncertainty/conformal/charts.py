@@ -1,4 +1,4 @@
-"""Plots without a plotting library: bars and lines on axes, drawn once as shapes, written as SVG or painted as PNG."""
+"""Charts without a plotting library: bars and lines on axes, laid out once as shapes, then written as SVG or PNG."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Ribbon:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What is to be seen.
+    """A chart: axes and what is on them, in the units of the data.
 
     Attributes:
         title, x_label, y_label: texts.
@@ -100,7 +100,7 @@ class _Axes:
 
 
 def to_svg(plot: Plot) -> bytes:
-    """The plot as an SVG document, without scripts or references."""
+    """Write the plot as an SVG document, without scripts or references."""
     body = "\n".join(_svg(shape) for shape in _shapes(plot))
     text = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
@@ -111,7 +111,7 @@ def to_svg(plot: Plot) -> bytes:
 
 
 def to_png(plot: Plot) -> bytes:
-    """The plot as a PNG."""
+    """Paint the plot as a PNG of twice the pixels, 1440 x 800."""
     image = Image.new("RGB", (WIDTH * _SCALE, HEIGHT * _SCALE), "white")
     pen = ImageDraw.Draw(image)
     for shape in _shapes(plot):
@@ -126,7 +126,7 @@ _LEAST_SHARE = 1e-9
 
 
 def widen_range(low: float, high: float) -> tuple[float, float]:
-    """A range of some width around one without any, or with so little that numbers in it cannot be told apart."""
+    """Widen a range whose ends are equal, or so near that floating point cannot place numbers between them."""
     if high - low > max(_LEAST_WIDTH, _LEAST_SHARE * max(abs(low), abs(high))):
         return low, high
     room = max(1.0, 0.05 * abs(low))
@@ -134,7 +134,7 @@ def widen_range(low: float, high: float) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, *, most: int = 8) -> list[float]:
-    """Round numbers in a range, at most so many of them."""
+    """Choose round numbers in a range, at most `most` of them."""
     raw = (high - low) / most
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
@@ -201,8 +201,8 @@ def _svg(shape: _Shape) -> str:
         case "dot":
             return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{shape.colour}"/>'
         case _:
-            said = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{shape.anchor}" font-size="{shape.size:g}"'
-            return f'<text {said} fill="{shape.colour}">{escape(shape.text)}</text>'
+            attributes = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{shape.anchor}" font-size="{shape.size:g}"'
+            return f'<text {attributes} fill="{shape.colour}">{escape(shape.text)}</text>'
 
 
 def _paint(pen: ImageDraw.ImageDraw, shape: _Shape) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from services.uncertainty.app import create_app
-from services.uncertainty.conformal.methods.calibration import calibrate, class_conditional
+from services.uncertainty.conformal.methods.calibration import calibrate, make_class_taxonomy
 from services.uncertainty.conformal.methods.interval_bands import around_quantiles
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.scores import APS, THR
@@ -103,7 +103,7 @@ async def test_methods(client: httpx.AsyncClient, method: str) -> None:
     # An unknown group and an item of overwhelming weight get every class.
     assert second["full"] is (method in {"group", "weighted"})
     if method == "class":
-        expected = calibrate(THR(), values, labels, taxonomy=class_conditional(5)).thresholds(0.1)
+        expected = calibrate(THR(), values, labels, taxonomy=make_class_taxonomy(5)).thresholds(0.1)
         assert [cell["thresholds"][0]["q"] for cell in body["cells"]] == pytest.approx(expected.tolist())
     if method == "weighted":
         assert body["effective_n"] < body["n"] == 400

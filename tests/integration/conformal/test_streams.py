@@ -15,7 +15,7 @@ from PIL import Image
 
 from services.uncertainty.app import create_app
 from services.uncertainty.conformal.methods.interval_bands import around_points
-from services.uncertainty.conformal.methods.online import adaptive, step
+from services.uncertainty.conformal.methods.online import create_aci, step
 from shared.settings import Settings
 from tests.integration.conformal.conftest import pointers
 from tests.support.serving import running
@@ -45,10 +45,10 @@ async def test_aci_is_that_of_the_core(client: httpx.AsyncClient) -> None:
     labels = random.normal(size=120).cumsum()
     pairs = [(float(before), float(now)) for before, now in pairwise(labels)]
     stream = await begin(client, method="aci", gamma=0.05, scores=[0.5, 1.0, 1.5])
-    state, expected = adaptive(0.1, gamma=0.05, scores=[0.5, 1.0, 1.5]), []
+    state, expected = create_aci(0.1, gamma=0.05, scores=[0.5, 1.0, 1.5]), []
     for point, label in pairs:
         band = around_points([point])
-        lower, upper = band.grown(*state.bounds())
+        lower, upper = band.expand(*state.bounds())
         below, above = band.sides([label])
         state, missed = step(state, below=float(below[0]), above=float(above[0]))
         expected.append((float(lower[0]), float(upper[0]), missed))
@@ -65,7 +65,7 @@ async def test_aci_is_that_of_the_core(client: httpx.AsyncClient) -> None:
     assert now["coverage"] == 1 - state.error
     assert abs(state.error - 0.1) <= now["error_bound"]
     asked = await client.post(f"{stream}/predictions", json={"points": [{"prediction": 3.0}]})
-    lower, upper = around_points([3.0]).grown(*state.bounds())
+    lower, upper = around_points([3.0]).expand(*state.bounds())
     assert asked.json()["intervals"][0]["upper"] == float(upper[0])
     assert (await client.get(stream)).json() == now
 

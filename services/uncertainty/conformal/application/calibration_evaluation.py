@@ -1,4 +1,4 @@
-"""What sets and intervals are worth on labelled items, with exact intervals of every share."""
+"""Evaluation of a calibration: metrics of sets and intervals on labelled items, with exact intervals of every share."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from services.uncertainty.conformal.methods.regression import Intervals, Regress
 from services.uncertainty.conformal.methods.worst_slab_coverage import worst_slab_coverage
 from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.evaluations import (
+    ChartKind,
     ClassificationMetrics,
     Coverage,
     EvaluationAnswer,
     EvaluationOptions,
-    Picture,
     RegressionMetrics,
     StratumCoverage,
 )
@@ -50,21 +50,21 @@ SLAB_ITEMS = 4
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An answer and what is drawn of it.
+    """The metrics of a calibration, and what its charts show.
 
     Attributes:
-        answer: in numbers.
+        answer: the metrics.
         sizes: size of each set or length of each interval, (N,).
-        most: largest possible size, None for lengths.
+        most: number of classes K, the largest possible size; None for lengths.
     """
 
     answer: EvaluationAnswer
     sizes: NDArray[np.float64]
     most: int | None
 
-    def plot(self, picture: Picture) -> Plot:
-        """The picture that was asked for."""
-        return _coverage_plot(self.answer) if picture is Picture.COVERAGE else _size_plot(self)
+    def plot(self, kind: ChartKind) -> Plot:
+        """Draw one kind of chart."""
+        return _coverage_plot(self.answer) if kind is ChartKind.COVERAGE else _size_plot(self)
 
 
 def evaluate_sets(
@@ -74,24 +74,24 @@ def evaluate_sets(
     options: EvaluationOptions,
     features: NDArray[np.float64] | None,
 ) -> Evaluation:
-    """Metrics of the sets of labelled items.
+    """Evaluate the sets of labelled items.
 
     Args:
-        entry: what is known of the calibration.
-        calibration: itself.
+        entry: description of the calibration.
+        calibration: to evaluate.
         items: with labels.
         options: level and draws.
         features: (N, F) for the worst slab, if any.
     """
     alpha = options.alpha or entry.options.alpha[0]
-    asked = PredictionOptions(seed=options.seed, first_item=options.first_item, force_top1=options.force_top1)
+    prediction = PredictionOptions(seed=options.seed, first_item=options.first_item, force_top1=options.force_top1)
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
-    sets = predict_sets(calibration, items, asked, [alpha]).sets[0]
+    sets = predict_sets(calibration, items, prediction, [alpha]).sets[0]
     covered = metrics.hits(sets, labels)
-    found = _metrics(sets, items, labels, alpha).model_copy(
+    measured = _metrics(sets, items, labels, alpha).model_copy(
         update={
             "worst_slab_coverage": _slab(features, covered, options.seed),
-            "criteria": _criteria(calibration, items, asked, labels, alpha),
+            "criteria": _criteria(calibration, items, prediction, labels, alpha),
         }
     )
     answer = EvaluationAnswer(
@@ -100,14 +100,14 @@ def evaluate_sets(
         model=entry.answer.model,
         alpha=alpha,
         coverage=_coverage(covered, _marginal_count(calibration), alpha, filled=options.force_top1),
-        classification=found,
+        classification=measured,
         warnings=entry.answer.warnings,
     )
     return Evaluation(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
 
 
 def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], alpha: float) -> ClassificationMetrics:
-    """What the sets and the labels alone tell."""
+    """Measure what needs the sets and labels alone: no features, no p-values."""
     single = metrics.singletons(sets, labels)
     sizes = sets.sum(axis=1)
     plain = items.name != "features"
@@ -134,14 +134,14 @@ def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], a
 def evaluate_intervals(
     entry: CalibrationEntry, calibration: RegressionCalibration, points: Points, options: EvaluationOptions
 ) -> Evaluation:
-    """Metrics of the intervals of points with targets; arguments as of `evaluate_sets`."""
+    """Evaluate the intervals of points with targets; arguments as of `evaluate_sets`."""
     alpha = options.alpha or entry.options.alpha[0]
     targets = points.targets if points.targets is not None else np.empty(0)
     intervals = predict_intervals(calibration, points, [alpha])[0]
     covered = intervals.contain(targets)
     lengths = intervals.lengths
     winkler = None if intervals.empty.any() else winkler_scores(intervals.lower, intervals.upper, targets, alpha)
-    found = RegressionMetrics(
+    measured = RegressionMetrics(
         average_length=finite_or_none(float(lengths.mean())),
         median_length=finite_or_none(float(np.median(lengths))),
         unbounded=int(intervals.unbounded.sum()),
@@ -157,14 +157,14 @@ def evaluate_intervals(
         model=entry.answer.model,
         alpha=alpha,
         coverage=_coverage(covered, tail.cells[0].scores.size if plain else None, alpha),
-        regression=found,
+        regression=measured,
         warnings=[*crossed_warnings(points.band), *entry.answer.warnings],
     )
     return Evaluation(answer, lengths, None)
 
 
 def _marginal_count(calibration: AnyCalibration) -> int | None:
-    """n, where all items share a threshold, so that the law of hits is known."""
+    """N where all items share a threshold, so that the Beta-Binomial law of hits holds; otherwise None."""
     if isinstance(calibration, Calibration) and calibration.taxonomy.cells == 1:
         return len(calibration.cells.scores)
     return None
@@ -199,12 +199,12 @@ def _stratum(name: str, covered: NDArray[np.bool_], sizes: NDArray[np.float64]) 
 
 def _by_size(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
     covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1)
-    found = []
+    measured = []
     for first, last in metrics.SIZE_STRATA:
         inside = (sizes >= first) & (sizes <= (math.inf if last is None else last))
         name = f"size {first} or more" if last is None else f"size {first} to {last}"
-        found.append(_stratum(name, covered[inside], sizes[inside].astype(np.float64)))
-    return found
+        measured.append(_stratum(name, covered[inside], sizes[inside].astype(np.float64)))
+    return measured
 
 
 def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
@@ -230,40 +230,40 @@ def _slab(features: NDArray[np.float64] | None, covered: NDArray[np.bool_], seed
 def _criteria(
     calibration: ClassifierCalibration,
     items: Items,
-    asked: PredictionOptions,
+    prediction: PredictionOptions,
     labels: NDArray[np.int64],
     alpha: float,
 ) -> dict[str, float] | None:
     if isinstance(calibration, RankCalibration) or items.inputs.size > CRITERIA_LIMIT:
         return None
-    draws = draw_uniforms(calibration, len(items.inputs), asked)
-    return asdict(criteria(compute_p_values(calibration, items, asked, draws), labels, alpha))
+    draws = draw_uniforms(calibration, len(items.inputs), prediction)
+    return asdict(criteria(compute_p_values(calibration, items, prediction, draws), labels, alpha))
 
 
 def _coverage_plot(answer: EvaluationAnswer) -> Plot:
-    """How many classes (or tenths of length) have which coverage."""
-    found = answer.classification
+    """Draw a histogram of the coverage of classes, or of tenths of interval length."""
+    measured = answer.classification
     strata: Sequence[StratumCoverage] = (
-        found.by_class if found else answer.regression.by_length if answer.regression else ()
+        measured.by_class if measured else answer.regression.by_length if answer.regression else ()
     )
     shares = [one.coverage for one in strata if one.coverage is not None]
     counts, edges = np.histogram(shares, bins=20, range=(0, 1))
     top = float(counts.max(initial=1)) * 1.1
-    wanted = 1 - answer.alpha
-    what = "classes" if found else "tenths of interval length"
+    target = 1 - answer.alpha
+    what = "classes" if measured else "tenths of interval length"
     return Plot(
         title=f"Coverage of {what}: {answer.coverage.coverage:.3f} of all items at alpha {answer.alpha:g}",
-        x_label=f"coverage; dashed: 1 - alpha = {wanted:g}",
+        x_label=f"coverage; dashed: 1 - alpha = {target:g}",
         y_label=what,
         x_range=(0, 1),
         y_range=(0, top),
         bars=[Bar(float(edges[index]), float(edges[index + 1]), float(count)) for index, count in enumerate(counts)],
-        curves=[Curve([(wanted, 0), (wanted, top)], dashed=True)],
+        curves=[Curve([(target, 0), (target, top)], dashed=True)],
     )
 
 
 def _size_plot(evaluation: Evaluation) -> Plot:
-    """How many sets have which size, or intervals which length."""
+    """Draw a histogram of set sizes, or of interval lengths."""
     sizes = evaluation.sizes[np.isfinite(evaluation.sizes)]
     if evaluation.most is not None:
         largest = int(sizes.max(initial=1))

@@ -1,4 +1,4 @@
-"""Calibrating a classifier on posted arrays."""
+"""The fit of a classifier's calibration: which arrays it reads, and what it says of the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ from services.uncertainty.conformal.application.validation import (
     check_weights,
     check_whole_numbers,
 )
-from services.uncertainty.conformal.methods.calibration import Calibration, by_groups, calibrate, class_conditional
+from services.uncertainty.conformal.methods.calibration import (
+    Calibration,
+    calibrate,
+    make_class_taxonomy,
+    make_group_taxonomy,
+)
 from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
@@ -80,7 +85,7 @@ class Items:
 
 
 def fit_classification(source: NamedArrays, options: ClassificationOptions) -> FittedCalibration:
-    """Calibrate on what was posted.
+    """Read the arrays and calibrate on them.
 
     Raises:
         UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
@@ -94,7 +99,16 @@ def fit_classification(source: NamedArrays, options: ClassificationOptions) -> F
 def fit_items(
     items: Items, options: ClassificationOptions, knn: tuple[Values, NDArray[np.int64], int] | None = None
 ) -> FittedCalibration:
-    """Calibrate on checked items with labels; KNN needs training features, their labels and the number of classes."""
+    """Calibrate on checked items with labels.
+
+    Args:
+        items: with labels.
+        options: how to calibrate.
+        knn: training features (T, F), their labels (T,) and the number of classes, for the score knn.
+
+    Raises:
+        UnprocessableContent: items that do not fit the method.
+    """
     _check_method(items, options)
     score = make_score(options, items.name, knn)
     count = len(items.inputs)
@@ -119,7 +133,7 @@ def fit_items(
 
 
 def read_items(source: NamedArrays, name: str | None, *, classes: int | None, labelled: bool) -> Items:
-    """Arrays of a classifier's items, checked.
+    """Read and check the arrays of a classifier's items.
 
     Args:
         source: of the arrays.
@@ -134,7 +148,7 @@ def read_items(source: NamedArrays, name: str | None, *, classes: int | None, la
         inputs = check_scores(np.atleast_2d(array), pointer, probabilities=False) if array.shape[1] > 1 else array
     else:
         inputs = check_scores(array, pointer, probabilities=name == "probabilities")
-    count, known = len(inputs), classes or inputs.shape[1]
+    count, width = len(inputs), classes or inputs.shape[1]
     labels = source.require_numbers("labels") if labelled else source.read_numbers("labels")
     groups, weights = source.read_numbers("groups"), source.read_numbers("weights")
     if groups is not None:
@@ -142,23 +156,23 @@ def read_items(source: NamedArrays, name: str | None, *, classes: int | None, la
     return Items(
         name=name,
         inputs=inputs.astype(np.float64) if inputs.dtype.kind != "f" else inputs,
-        labels=None if labels is None else check_labels(labels, "/body/labels", count=count, classes=known),
+        labels=None if labels is None else check_labels(labels, "/body/labels", count=count, classes=width),
         groups=None if groups is None else check_whole_numbers(groups, "/body/groups"),
         weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
     )
 
 
 def name_arrays(items: Items) -> dict[str, NDArray[Any]]:
-    """The arrays of items by name."""
-    found = {items.name: items.inputs, "labels": items.labels, "groups": items.groups, "weights": items.weights}
-    return {name: array for name, array in found.items() if array is not None}
+    """List the arrays of items by name."""
+    arrays = {items.name: items.inputs, "labels": items.labels, "groups": items.groups, "weights": items.weights}
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _choose_inputs(source: NamedArrays) -> str:
-    given = [name for name in ("logits", "probabilities") if source.has(name)]
-    if len(given) != 1:
+    present = [name for name in ("logits", "probabilities") if source.has(name)]
+    if len(present) != 1:
         raise field_problem("/body/logits", "Logits or probabilities are needed, one of the two.")
-    return given[0]
+    return present[0]
 
 
 def _training_arrays(score: Score) -> dict[str, NDArray[Any]]:
@@ -167,10 +181,10 @@ def _training_arrays(score: Score) -> dict[str, NDArray[Any]]:
 
 def _check_method(items: Items, options: ClassificationOptions) -> None:
     for name, method in (("groups", Method.GROUP), ("weights", Method.WEIGHTED)):
-        given = getattr(items, name) is not None
-        if given and options.method is not method:
+        present = getattr(items, name) is not None
+        if present and options.method is not method:
             raise field_problem(f"/body/{name}", f"These are used by the method {method} only.")
-        if not given and options.method is method:
+        if not present and options.method is method:
             raise field_problem(f"/body/{name}", f"The method {method} needs them.")
 
 
@@ -191,9 +205,9 @@ def _calibrate(
         case Method.RC3P:
             return calibrate_ranks(score, items.inputs, labels, uniforms=draws)
         case Method.CLASS:
-            return calibrate(score, items.inputs, labels, uniforms=draws, taxonomy=class_conditional(classes))
+            return calibrate(score, items.inputs, labels, uniforms=draws, taxonomy=make_class_taxonomy(classes))
         case Method.GROUP if items.groups is not None:
-            taxonomy = by_groups(items.groups, classes, with_labels=options.with_labels)
+            taxonomy = make_group_taxonomy(items.groups, classes, with_labels=options.with_labels)
             return calibrate(score, items.inputs, labels, uniforms=draws, taxonomy=taxonomy, groups=items.groups)
         case _:
             return calibrate(score, items.inputs, labels, uniforms=draws)
@@ -217,7 +231,7 @@ def _sizes(
 def compute_sets(
     calibration: ClassifierCalibration, items: Items, alpha: float, draws: Values | None
 ) -> NDArray[np.bool_]:
-    """The sets (N, K) of items at a level.
+    """Compute the sets of items at a level, bool (N, K).
 
     Raises:
         UnprocessableContent: groups or weights are missing, or are not used.
@@ -235,12 +249,12 @@ def require_side_arrays(calibration: ClassifierCalibration, items: Items) -> Non
     grouped = isinstance(calibration, Calibration) and calibration.taxonomy.name == "group"
     for name, used in (("groups", grouped), ("weights", isinstance(calibration, WeightedCalibration))):
         if used != (getattr(items, name) is not None):
-            said = "This calibration needs them for each item." if used else "This calibration uses none."
-            raise field_problem(f"/body/{name}", said)
+            detail = "This calibration needs them for each item." if used else "This calibration uses none."
+            raise field_problem(f"/body/{name}", detail)
 
 
 def _is_exact(score: Score) -> bool:
-    """Whether ties have probability zero for continuous inputs: not so where ranks alone count."""
+    """Whether ties of the score have probability zero for continuous inputs; not if it counts ranks alone."""
     return score.is_randomised or score.name in {"thr", "margin", "knn"}
 
 

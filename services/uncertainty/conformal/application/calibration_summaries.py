@@ -1,4 +1,4 @@
-"""What is said of a calibration: thresholds, laws and sizes, cell by cell and level by level."""
+"""Summaries of a calibration: thresholds, coverage laws and sizes, for each cell and each level."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SIDES: tuple[Literal["below", "above"], ...] = ("below", "above")
 
 
 def finite_or_none(value: float) -> float | None:
-    """A number as JSON has it: None for what is infinite."""
+    """Convert to what JSON can hold: None for infinite numbers and NaN."""
     return float(value) if math.isfinite(value) else None
 
 
 def summarize_cells(calibration: ClassifierCalibration, options: ClassificationOptions) -> list[CellSummary]:
-    """The cells of a classifier's calibration."""
+    """Summarize the cells of a classifier's calibration."""
     if isinstance(calibration, WeightedCalibration):
         return [_weighted_cell(calibration, options.alpha)]
     if isinstance(calibration, RankCalibration):
@@ -53,8 +53,8 @@ def summarize_cells(calibration: ClassifierCalibration, options: ClassificationO
 
 
 def summarize_regression_cells(calibration: RegressionCalibration, options: RegressionOptions) -> list[CellSummary]:
-    """The cells of a regression's calibration, those of each side where it is asymmetric."""
-    found = []
+    """Summarize the cells of a regression's calibration; those of each side if it is asymmetric."""
+    summaries = []
     sides = _SIDES if calibration.asymmetric else ("both",)
     for side, tail in zip(sides, calibration.tails, strict=True):
         for cell in tail.cells:
@@ -67,7 +67,7 @@ def summarize_regression_cells(calibration: RegressionCalibration, options: Regr
                 q = float(tail.quantiles(level, 1, groups=groups, weights=mean)[0])
                 one = _threshold(level, q, cell.scores.size, lawful=not weighted)
                 thresholds.append(one.model_copy(update={"alpha": alpha}))
-            found.append(
+            summaries.append(
                 CellSummary(
                     cell=cell.label or "all",
                     tail=side,
@@ -76,13 +76,19 @@ def summarize_regression_cells(calibration: RegressionCalibration, options: Regr
                     thresholds=thresholds,
                 )
             )
-    return found
+    return summaries
 
 
 def summarize_levels(
     alphas: Sequence[float], cells: Sequence[CellSummary], sizes: Sequence[float | None]
 ) -> list[LevelSummary]:
-    """One line for each level."""
+    """Summarize each level over all cells.
+
+    Args:
+        alphas: miscoverage levels.
+        cells: with a threshold for each level.
+        sizes: expected set size or interval length at each level, None where infinite.
+    """
     return [
         LevelSummary(
             alpha=alpha,
@@ -95,7 +101,7 @@ def summarize_levels(
 
 
 def warn_of_small_cells(cells: Sequence[CellSummary]) -> list[str]:
-    """A warning for each level at which cells have too few scores."""
+    """Write a warning for each level at which cells have too few scores for a finite threshold."""
     warnings = []
     for index, first in enumerate(cells[0].thresholds):
         small = [cell for cell in cells if cell.n < cell.thresholds[index].n_required]

@@ -1,4 +1,4 @@
-"""What a calibration promises, in words; the precision of the papers, none of their symbols without a meaning."""
+"""The guarantee of a calibration as a sentence: coverage, over which probability, under which assumption."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _GROUPS: Final = " The same holds within each group; a group without calibration
 
 
 def describe_classification(method: Method, *, exact: bool) -> str:
-    """The guarantee of a classifier's calibration.
+    """Describe the guarantee of a classifier's calibration.
 
     Args:
         method: of the calibration.
@@ -57,7 +57,7 @@ def describe_classification(method: Method, *, exact: bool) -> str:
 
 
 def describe_regression(*, weighted: bool, grouped: bool, asymmetric: bool) -> str:
-    """The guarantee of a regression's calibration."""
+    """Describe the guarantee of a regression's calibration."""
     if weighted:
         return (
             _WEIGHTED.replace("a set", "an interval").replace("label", "value").replace("values given", "value given")

@@ -1,4 +1,4 @@
-"""Sets, p-values and intervals of posted items, as numbers and as answers."""
+"""Predictions: sets, p-values and intervals of new items, and the answers that hold them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.uncertainty.conformal.application.calibration_fit import (
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
-from services.uncertainty.conformal.methods.calibration import with_best_label
+from services.uncertainty.conformal.methods.calibration import add_best_label
 from services.uncertainty.conformal.methods.group_scores import confidence, credibility
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
@@ -34,7 +34,7 @@ from services.uncertainty.conformal.schemas.calibrations import (
     RegressionOptions,
 )
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
-from services.uncertainty.conformal.storage.serialization import AnyCalibration, ClassifierCalibration
+from services.uncertainty.conformal.storage.serialization import ClassifierCalibration
 from shared.problems import Conflict, ContentTooLarge, field_problem
 
 ANSWERED_LIMIT = 5_000_000
@@ -43,7 +43,7 @@ ANSWERED_LIMIT = 5_000_000
 
 @dataclass(frozen=True)
 class Sets:
-    """What is predicted of a classifier's items.
+    """Prediction sets of a classifier's items.
 
     Attributes:
         alphas: levels.
@@ -57,7 +57,7 @@ class Sets:
 
 
 def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Items:
-    """Items of a classifier's calibration, of the same inputs and number of classes.
+    """Read the items that a classifier's calibration can predict: the same inputs and number of classes.
 
     Raises:
         Conflict: another number of classes.
@@ -85,7 +85,10 @@ def require_classes(entry: CalibrationEntry, classes: int) -> None:
 
 
 def draw_uniforms(calibration: ClassifierCalibration, count: int, options: PredictionOptions) -> Values | None:
-    """The numbers of randomised scores: of the seed and each item's number, whatever batch it is in."""
+    """Draw the uniform numbers (N,) of a randomised score, None if the score has none.
+
+    They depend on the seed and on the number of each item, not on the batch that it is in.
+    """
     if not calibration.score.is_randomised:
         return None
     return uniforms(options.seed, options.first_item + np.arange(count), Purpose.PREDICTION)
@@ -94,7 +97,7 @@ def draw_uniforms(calibration: ClassifierCalibration, count: int, options: Predi
 def predict_sets(
     calibration: ClassifierCalibration, items: Items, options: PredictionOptions, alphas: Sequence[float]
 ) -> Sets:
-    """Sets at each level, and p-values if asked for.
+    """Predict sets at each level, and p-values if the options ask for them.
 
     Raises:
         UnprocessableContent: p-values of a method that has none, groups or weights that do not fit, or features of
@@ -102,20 +105,20 @@ def predict_sets(
     """
     draws = draw_uniforms(calibration, len(items.inputs), options)
     try:
-        found = [compute_sets(calibration, items, alpha, draws) for alpha in alphas]
+        sets = [compute_sets(calibration, items, alpha, draws) for alpha in alphas]
         if options.force_top1:
             best = items.inputs if items.name != "features" else -calibration.score.of_all(items.inputs, draws)
-            found = [with_best_label(sets, best) for sets in found]
+            sets = [add_best_label(one, best) for one in sets]
         values = compute_p_values(calibration, items, options, draws) if options.p_values else None
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
-    return Sets(alphas, found, values)
+    return Sets(alphas, sets, values)
 
 
 def compute_p_values(
     calibration: ClassifierCalibration, items: Items, options: PredictionOptions, draws: Values | None
 ) -> Values:
-    """The p-value of each class, (N, K).
+    """Compute the p-value of each class, (N, K), in (0, 1].
 
     Raises:
         UnprocessableContent: the method has none.
@@ -132,7 +135,7 @@ def compute_p_values(
 
 
 def predict_intervals(calibration: RegressionCalibration, points: Points, alphas: Sequence[float]) -> list[Intervals]:
-    """Intervals at each level.
+    """Predict intervals at each level.
 
     Raises:
         UnprocessableContent: groups or weights are missing or superfluous.
@@ -146,12 +149,12 @@ def require_side_columns(calibration: RegressionCalibration, points: Points) -> 
     tail = calibration.tails[0]
     for name, used in (("groups", tail.labels != ("",)), ("weights", tail.weighted)):
         if used != (getattr(points, name) is not None):
-            said = "This calibration needs them for each item." if used else "This calibration uses none."
-            raise field_problem(f"/body/{name}", said)
+            detail = "This calibration needs them for each item." if used else "This calibration uses none."
+            raise field_problem(f"/body/{name}", detail)
 
 
 def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Points:
-    """Points of a regression's calibration; problems as of `read_points`."""
+    """Read the points that a regression's calibration can predict; problems as of `read_points`."""
     options = entry.options
     if not isinstance(options, RegressionOptions):
         raise TypeError("a regression's calibration is expected")
@@ -159,7 +162,7 @@ def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labe
 
 
 def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> PredictionAnswer:
-    """The answer in words.
+    """Write sets as an answer.
 
     Raises:
         ContentTooLarge: more numbers than JSON should hold.
@@ -170,7 +173,7 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
     sizes = [one.sum(axis=1) for one in sets.sets]
     items = []
     for index in range(count):
-        found = [
+        predicted = [
             PredictedSet(
                 alpha=alpha,
                 labels=np.flatnonzero(chosen[index]).tolist(),
@@ -180,14 +183,18 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
             )
             for alpha, chosen, size in zip(sets.alphas, sets.sets, sizes, strict=True)
         ]
-        items.append(PredictedItem(item=options.first_item + index, sets=found, **_p_values(sets, index)))
+        items.append(PredictedItem(item=options.first_item + index, sets=predicted, **_p_values(sets, index)))
     return _answer(entry, options, items=items)
 
 
 def answer_intervals(
-    entry: CalibrationEntry, found: list[Intervals], points: Points, options: PredictionOptions, alphas: Sequence[float]
+    entry: CalibrationEntry,
+    intervals: list[Intervals],
+    points: Points,
+    options: PredictionOptions,
+    alphas: Sequence[float],
 ) -> PredictionAnswer:
-    """The answer in words; see `answer_sets`."""
+    """Write intervals as an answer; problems as of `answer_sets`."""
     if points.count * len(alphas) > ANSWERED_LIMIT:
         raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
     listed = [
@@ -200,17 +207,12 @@ def answer_intervals(
                     upper=finite_or_none(float(one.upper[index])),
                     empty=bool(one.lower[index] > one.upper[index]),
                 )
-                for alpha, one in zip(alphas, found, strict=True)
+                for alpha, one in zip(alphas, intervals, strict=True)
             ],
         )
         for index in range(points.count)
     ]
     return _answer(entry, options, points=listed, warnings=crossed_warnings(points.band))
-
-
-def is_regression(calibration: AnyCalibration) -> bool:
-    """Whether it gives intervals."""
-    return isinstance(calibration, RegressionCalibration)
 
 
 def _p_values(sets: Sets, index: int) -> dict[str, object]:
@@ -232,15 +234,15 @@ def _answer(
     points: list[PredictedPoint] | None = None,
     warnings: Sequence[str] = (),
 ) -> PredictionAnswer:
-    known = entry.answer
+    calibration = entry.answer
     return PredictionAnswer(
-        calibration=known.id,
-        version=known.version,
-        model=known.model,
+        calibration=calibration.id,
+        version=calibration.version,
+        model=calibration.model,
         seed=options.seed,
         first_item=options.first_item,
         items=items,
         points=points,
-        warnings=[*warnings, *known.warnings],
-        guarantee=known.guarantee,
+        warnings=[*warnings, *calibration.warnings],
+        guarantee=calibration.guarantee,
     )

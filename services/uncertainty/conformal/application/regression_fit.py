@@ -1,4 +1,4 @@
-"""Calibrating a regression on posted arrays: which arrays a score needs, and the band that they make."""
+"""The fit of a regression's calibration: which arrays a score reads, and the band that it makes of them."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Points:
 
 
 def band_arrays(score: RegressionScore) -> tuple[str, ...]:
-    """Names of the arrays that a score is made of."""
+    """Name the arrays that a score reads."""
     return _BANDS[score][1]
 
 
 def make_band(score: RegressionScore, arrays: Mapping[str, object]) -> Band:
-    """The band of arrays (m,) of a score.
+    """Make the band of a score of its arrays (m,).
 
     Raises:
         ValueError: values that do not fit.
@@ -98,7 +98,7 @@ def make_band(score: RegressionScore, arrays: Mapping[str, object]) -> Band:
 
 
 def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) -> Points:
-    """Arrays of a regression's points, checked.
+    """Read and check the arrays of a regression's points.
 
     Args:
         source: of the arrays.
@@ -137,7 +137,7 @@ def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) 
 
 
 def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCalibration:
-    """Calibrate on what was posted; problems as of `read_points`."""
+    """Read the arrays and calibrate on them; problems as of `read_points`."""
     points = read_points(source, options.score, labelled=True)
     targets = points.targets if points.targets is not None else np.empty(0)
     calibration = calibrate(
@@ -165,7 +165,7 @@ def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCal
 
 
 def crossed_warnings(band: Band) -> list[str]:
-    """A warning where quantiles were out of order."""
+    """Write a warning if quantiles were out of order."""
     if not band.crossed:
         return []
     return [f"Quantiles of {band.crossed} of {band.lower.size} items were out of order and have been sorted."]
@@ -176,10 +176,10 @@ def _lengths(calibration: RegressionCalibration, points: Points, options: Regres
     band = make_band(options.score, {name: array[chosen] for name, array in points.arrays.items()})
     groups = None if points.groups is None else points.groups[chosen]
     weights = None if points.weights is None else points.weights[chosen]
-    found = (calibration.intervals(band, alpha, groups=groups, weights=weights) for alpha in options.alpha)
-    return [finite_or_none(float(intervals.lengths.mean())) for intervals in found]
+    results = (calibration.intervals(band, alpha, groups=groups, weights=weights) for alpha in options.alpha)
+    return [finite_or_none(float(intervals.lengths.mean())) for intervals in results]
 
 
 def _all_arrays(points: Points) -> dict[str, NDArray[Any]]:
-    found = {**points.arrays, "targets": points.targets, "groups": points.groups, "weights": points.weights}
-    return {name: array for name, array in found.items() if array is not None}
+    results = {**points.arrays, "targets": points.targets, "groups": points.groups, "weights": points.weights}
+    return {name: array for name, array in results.items() if array is not None}

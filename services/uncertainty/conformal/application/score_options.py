@@ -1,4 +1,4 @@
-"""The score that options name, with what it needs beside them."""
+"""Nonconformity scores from options, and the training features that the score knn needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from shared.problems import field_problem
 
 
 def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, NDArray[np.int64], int] | None) -> Score:
-    """The score that the options name, for logits or probabilities."""
+    """Make the score that the options name.
+
+    Args:
+        options: of the calibration.
+        inputs: logits, probabilities or features.
+        knn: training features (T, F), their labels (T,) and the number of classes, for the score knn.
+    """
     if knn is not None:
         features, labels, classes = knn
         return KNN(features=features, labels=labels, classes=classes, neighbours=options.neighbours)
@@ -36,7 +42,7 @@ def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, N
 
 
 def read_training(source: NamedArrays) -> tuple[Values, NDArray[np.int64], int]:
-    """Training features, their labels and the number of classes, of the score knn.
+    """Read training features (T, F), their labels (T,) and the number of classes, for the score knn.
 
     Raises:
         UnprocessableContent: they are missing or do not fit.

@@ -12,10 +12,10 @@ from services.uncertainty.conformal.application.calibration_summaries import fin
 from services.uncertainty.conformal.application.regression_fit import band_arrays, make_band
 from services.uncertainty.conformal.application.validation import LARGEST
 from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, widen_range
-from services.uncertainty.conformal.methods.aggregated_aci import Aggregated, Tuned, aggregated, tuned
-from services.uncertainty.conformal.methods.conformal_pid import WINDOW, Controlled, controlled
+from services.uncertainty.conformal.methods.aggregated_aci import AgACI, DtACI, create_agaci, create_dtaci
+from services.uncertainty.conformal.methods.conformal_pid import WINDOW, ConformalPID, create_conformal_pid
 from services.uncertainty.conformal.methods.interval_bands import Band
-from services.uncertainty.conformal.methods.online import CAPACITY, Adaptive, OnlineMethod, adaptive, step
+from services.uncertainty.conformal.methods.online import ACI, CAPACITY, OnlineMethod, create_aci, step
 from services.uncertainty.conformal.schemas.streams import (
     Observation,
     Point,
@@ -28,7 +28,7 @@ from services.uncertainty.conformal.schemas.streams import (
 from shared.problems import field_problem
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 
-_STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (Adaptive, Aggregated, Tuned, Controlled)}
+_STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (ACI, AgACI, DtACI, ConformalPID)}
 
 _TOO_LARGE: Final = "The score of a label is too large to compute with: its values do not fit each other."
 
@@ -63,15 +63,15 @@ def create_state(options: StreamOptions) -> OnlineMethod:
         match options.method:
             case StreamMethod.ACI:
                 first = options.first_level
-                return adaptive(options.alpha, gamma=options.gamma, first_level=first, **window)
+                return create_aci(options.alpha, gamma=options.gamma, first_level=first, **window)
             case StreamMethod.AGACI:
-                return aggregated(options.alpha, gammas=options.gammas, **window)
+                return create_agaci(options.alpha, gammas=options.gammas, **window)
             case StreamMethod.DTACI:
-                return tuned(options.alpha, gammas=options.gammas, interval=options.interval, **window)
+                return create_dtaci(options.alpha, gammas=options.gammas, interval=options.interval, **window)
             case StreamMethod.QUANTILE_TRACKING:
-                return controlled(options.alpha, **tracked)
+                return create_conformal_pid(options.alpha, **tracked)
             case _:
-                return controlled(options.alpha, gain=options.gain, saturation=options.saturation, **tracked)
+                return create_conformal_pid(options.alpha, gain=options.gain, saturation=options.saturation, **tracked)
     except ValueError as error:
         raise field_problem("/body", f"{error}.") from None
 
@@ -100,23 +100,23 @@ def check_points(points: Sequence[Point], options: StreamOptions, *, field: str)
         needed = set()
     tracking = options.method in {StreamMethod.QUANTILE_TRACKING, StreamMethod.PID}
     for index, point in enumerate(points):
-        given = {name for name, value in point if value is not None}
-        for name in sorted(needed - given):
+        present = {name for name, value in point if value is not None}
+        for name in sorted(needed - present):
             raise field_problem(f"/body/{field}/{index}/{name}", f"The score {options.score} needs this.")
-        for name in sorted(given - needed - ({"forecast"} if tracking else set())):
+        for name in sorted(present - needed - ({"forecast"} if tracking else set())):
             raise field_problem(f"/body/{field}/{index}/{name}", "This stream does not look at this.")
 
 
 def predict_interval(state: OnlineMethod, point: Point, score: StreamScore) -> StreamInterval:
     """Predict the interval of a point, before its label is known."""
-    if isinstance(state, Controlled) and point.forecast is not None:
+    if isinstance(state, ConformalPID) and point.forecast is not None:
         state = state.with_forecast(point.forecast)
     below, above = state.bounds()
     bounds = finite_or_none(below), finite_or_none(above)
     band = _band(point, score)
     if band is None:
         return StreamInterval(lower=None, upper=finite_or_none(above), empty=above == -math.inf, bounds=bounds)
-    lower, upper = (float(end[0]) for end in band.grown(below, above))
+    lower, upper = (float(end[0]) for end in band.expand(below, above))
     empty = lower > upper
     return StreamInterval(lower=finite_or_none(lower), upper=finite_or_none(upper), empty=empty, bounds=bounds)
 
@@ -133,7 +133,7 @@ def advance(
     answers: list[Document] = []
     for index, observation in enumerate(observations):
         interval = predict_interval(state, observation, options.score)
-        if isinstance(state, Controlled) and observation.forecast is not None:
+        if isinstance(state, ConformalPID) and observation.forecast is not None:
             state = state.with_forecast(observation.forecast)
         below, above = _scores_of_label(observation, options.score)
         if not max(abs(below), abs(above)) <= LARGEST:
@@ -168,8 +168,8 @@ def describe(stream: VersionedState) -> StreamAnswer:
         steps=stream.sequence,
         misses=state.misses,
         coverage=1 - state.error if state.steps else None,
-        level=state.level if isinstance(state, Adaptive | Tuned) else None,
-        error_bound=state.error_bound if isinstance(state, Adaptive) and state.steps else None,
+        level=state.level if isinstance(state, ACI | DtACI) else None,
+        error_bound=state.error_bound if isinstance(state, ACI) and state.steps else None,
         next_bounds=(finite_or_none(below), finite_or_none(above)),
         window=len(state.window),
         guarantee=_GUARANTEES[options.method],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shared.problems import field_problem
 
 SUM_TOLERANCE: Final = 1e-3
-"""How far a row of probabilities may be from adding up to one."""
+"""Largest accepted |sum - 1| of a row of probabilities."""
 
 _BLOCK: Final = 262_144
 

@@ -49,13 +49,13 @@ def _repeat(table: Table, random: np.random.Generator) -> dict[str, Any]:
     order = random.permutation(len(table.targets))
     half = len(order) // 2
     fitting, calibrating, testing = order[: half // 2], order[half // 2 : half], order[half:]
-    coefficients = fitted_line(table.inputs[fitting], table.targets[fitting])
-    shifted = testing[_tilted(table.inputs[testing], random)]
+    coefficients = fit_line(table.inputs[fitting], table.targets[fitting])
+    shifted = testing[_draw_tilted(table.inputs[testing], random)]
     learned = fit_density_ratio(table.inputs[order[:half]], table.inputs[shifted])
 
     def intervals(rows: np.ndarray[Any, Any], weigh: Any = None) -> tuple[Intervals, FloatArray]:
         weights = [None if weigh is None else weigh(table.inputs[part]) for part in (calibrating, rows)]
-        bands = [around_points(line(coefficients, table.inputs[part])) for part in (calibrating, rows)]
+        bands = [around_points(predict_line(coefficients, table.inputs[part])) for part in (calibrating, rows)]
         calibration = calibrate(bands[0], table.targets[calibrating], score="absolute", weights=weights[0])
         return calibration.intervals(bands[1], ALPHA, weights=weights[1]), table.targets[rows]
 
@@ -80,7 +80,7 @@ def _oracle(inputs: FloatArray) -> FloatArray:
     return np.asarray(np.exp(inputs @ TILT), dtype=np.float64)
 
 
-def _tilted(inputs: FloatArray, random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _draw_tilted(inputs: FloatArray, random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Rows drawn with chances in proportion to the oracle weights, sweep by sweep."""
     weights = _oracle(inputs)
     chosen: list[int] = []
@@ -89,13 +89,13 @@ def _tilted(inputs: FloatArray, random: np.random.Generator) -> np.ndarray[Any, 
     return np.array(chosen)
 
 
-def fitted_line(inputs: FloatArray, targets: FloatArray) -> FloatArray:
+def fit_line(inputs: FloatArray, targets: FloatArray) -> FloatArray:
     """Coefficients of least squares, intercept first."""
     design = np.column_stack([np.ones(len(inputs)), inputs])
     return np.asarray(np.linalg.lstsq(design, targets, rcond=None)[0], dtype=np.float64)
 
 
-def line(coefficients: FloatArray, inputs: FloatArray) -> FloatArray:
+def predict_line(coefficients: FloatArray, inputs: FloatArray) -> FloatArray:
     """Predictions of `fitted_line`, (n,)."""
     return np.asarray(coefficients[0] + inputs @ coefficients[1:], dtype=np.float64)
 

@@ -31,7 +31,7 @@ def tables(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     smooth = [levels for levels in record["scores"].values() if levels["tied"] < _FEW_TIES]
     tests = [levels[alpha] for levels in smooth for alpha in record["sizes"]]
     within = sum(one["within"] for one in tests)

@@ -20,7 +20,7 @@ from services.uncertainty.conformal.evaluation.classification_tables import find
 from services.uncertainty.conformal.evaluation.noisy_logits import measure_noisy
 from services.uncertainty.conformal.evaluation.report import Record
 from services.uncertainty.conformal.methods import metrics
-from services.uncertainty.conformal.methods.calibration import calibrate, class_conditional, with_best_label
+from services.uncertainty.conformal.methods.calibration import add_best_label, calibrate, make_class_taxonomy
 from services.uncertainty.conformal.methods.clustering import calibrate_clustered
 from services.uncertainty.conformal.methods.coverage_distribution import expected_coverage, hits_law
 from services.uncertainty.conformal.methods.levels import conformal_quantile
@@ -168,8 +168,8 @@ def _summary(rows: list[dict[str, float]], alpha: str, count: int) -> Record:
     hits = np.array([one["hits"] for one in rows])
     law = hits_law(calibration, alpha, tests)
     mean, spread = float(hits.mean() / tests), float(law.std() / tests / np.sqrt(len(hits)))
-    low = metrics.wanted(alpha) - 3 * spread
-    high = metrics.wanted(alpha) + 1 / (calibration + 1) + 3 * spread
+    low = metrics.required_coverage(alpha) - 3 * spread
+    high = metrics.required_coverage(alpha) + 1 / (calibration + 1) + 3 * spread
     return {
         "coverage": mean,
         "expected": expected_coverage(calibration, alpha),
@@ -201,7 +201,7 @@ def _predictors(
 ) -> dict[str, Sets]:
     given: tuple[Score, Inputs, Labels] = score, items.logits[calibration], items.labels[calibration]
     numbers, asked = items.numbers[calibration], items.logits[tests]
-    classes = class_conditional(items.logits.shape[1])
+    classes = make_class_taxonomy(items.logits.shape[1])
     plain = calibrate(*given, uniforms=numbers)
     by_class = calibrate(*given, uniforms=numbers, taxonomy=classes)
     made: dict[str, Callable[..., Sets]] = {
@@ -211,7 +211,7 @@ def _predictors(
         "RC3P": calibrate_ranks(*given, uniforms=numbers).sets,
     }
     found = {name: sets(asked, "0.1", uniforms=items.numbers[tests]) for name, sets in made.items()}
-    return {**found, "plain, empty sets filled": with_best_label(found["plain"], asked)}
+    return {**found, "plain, empty sets filled": add_best_label(found["plain"], asked)}
 
 
 def render(record: Record) -> list[str]:

@@ -59,8 +59,10 @@ def run(noises: tuple[float, ...], seed: int) -> dict[str, dict[str, float]]:
     known, asked = order[: NODES // 2], order[NODES // 2 :]
     mixed = {
         "APS": scores,
-        "DAPS": graphs.diffused(scores, graph.adjacency),
-        "SNAPS": graphs.similarity_navigated(scores, graph.adjacency, graphs.similar_nodes(graph.features, ALIKE)),
+        "DAPS": graphs.diffuse_scores(scores, graph.adjacency),
+        "SNAPS": graphs.navigate_by_similarity(
+            scores, graph.adjacency, graphs.find_similar_nodes(graph.features, ALIKE)
+        ),
     }
     sets: dict[str, Sets] = {}
     for name, one in mixed.items():
@@ -69,7 +71,7 @@ def run(noises: tuple[float, ...], seed: int) -> dict[str, dict[str, float]]:
     near = graphs.NeighbourhoodCalibration(
         nodes=known,
         scores=scores[known, graph.labels[known]],
-        distances=graphs.hop_distances(graph.adjacency, 1),
+        distances=graphs.count_hops(graph.adjacency, 1),
         least=LEAST,
     )
     sets["NAPS"] = scores[asked] <= near.thresholds(asked, ALPHA)[:, None]
@@ -120,7 +122,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     equal, unequal = (record["noises"][name] for name in NOISES)
     sizes = ", ".join(f"{way} {one['size']['mean']:.2f}" for way, one in equal.items())
     worst = ", ".join(f"{way} {100 * one['worst community']['mean']:.0f} %" for way, one in unequal.items())

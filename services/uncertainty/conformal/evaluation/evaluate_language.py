@@ -12,7 +12,14 @@ import numpy as np
 
 from services.uncertainty.conformal.evaluation.airfoil import summary
 from services.uncertainty.conformal.evaluation.report import Record, head, row
-from services.uncertainty.conformal.methods.language import Bounds, Samples, Tuned, text_sets, tune, validate
+from services.uncertainty.conformal.methods.language import (
+    Bounds,
+    Samples,
+    TunedBounds,
+    predict_text_sets,
+    tune,
+    validate,
+)
 from services.uncertainty.conformal.methods.set_scores import SetScore
 
 ALPHA, DELTA = "0.35", "0.1"
@@ -43,7 +50,7 @@ def measure(data: Path, *, trials: int = TRIALS) -> Record:
         trials: of each score, 2 or more.
     """
     population = prompts(POPULATION, np.random.default_rng(1))
-    everything = text_sets(population, Bounds(np.inf, -np.inf, np.inf), SetScore.SUM)
+    everything = predict_text_sets(population, Bounds(np.inf, -np.inf, np.inf), SetScore.SUM)
     return {
         "trials": trials,
         "all drawn": {"risk": float(everything.misses(population.admissible).mean()), "cost": everything.cost},
@@ -64,14 +71,14 @@ def _trials(score: SetScore, population: Samples, trials: int) -> Record:
     return {"unsolved": trials - len(tested), "tested": _summary(tested, trials), "by eye": _summary(naive, trials)}
 
 
-def _by_eye(samples: Samples, tuned: Tuned) -> Bounds:
+def _by_eye(samples: Samples, tuned: TunedBounds) -> Bounds:
     """The cheapest bounds whose share of misses is at most alpha, without a test."""
-    shares = [text_sets(samples, one, tuned.score).misses(samples.admissible).mean() for one in tuned.bounds]
+    shares = [predict_text_sets(samples, one, tuned.score).misses(samples.admissible).mean() for one in tuned.bounds]
     return tuned.bounds[int(np.argmin(np.where(np.array(shares) <= float(ALPHA), tuned.costs, np.inf)))]
 
 
 def _outcome(bounds: Bounds, score: SetScore, population: Samples) -> tuple[float, float, float]:
-    sets = text_sets(population, bounds, score)
+    sets = predict_text_sets(population, bounds, score)
     risk = float(sets.misses(population.admissible).mean())
     return risk, float(sets.kept.sum(axis=1).mean()), float(sets.drawn.mean())
 
@@ -107,7 +114,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     tested, naive = ([one[way]["above"] for one in record["scores"].values()] for way in ("tested", "by eye"))
     above = f"in at most {max(tested):.1%} of the trials of any score ({float(DELTA):.0%} allowed)"
     careless = f"{min(naive):.0%} to {max(naive):.0%} where bounds are chosen by eye"

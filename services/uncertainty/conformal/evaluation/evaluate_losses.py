@@ -55,10 +55,10 @@ def measure(data: Path, *, seeds: int = SEEDS) -> Record:
         data: not needed.
         seeds: 2 or more. Each draws its own items, first weights and batches.
     """
-    return {"seeds": seeds, "experiments": {name: _measured(one.run, seeds) for name, one in EXPERIMENTS.items()}}
+    return {"seeds": seeds, "experiments": {name: _measure(one.run, seeds) for name, one in EXPERIMENTS.items()}}
 
 
-def _measured(run: Callable[[int], Figures], seeds: int) -> Record:
+def _measure(run: Callable[[int], Figures], seeds: int) -> Record:
     """Each figure's mean and error, and the sizes relative to the plain way's of the same seed."""
     runs = [run(FIRST + seed) for seed in range(seeds)]
     plain = next(iter(runs[0]))
@@ -89,7 +89,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     found = record["experiments"]
     smaller = [
         f"{way} {100 * (1 - one['relative']['mean']):.0f} %"

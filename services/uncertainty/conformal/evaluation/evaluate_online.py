@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from services.uncertainty.conformal.evaluation import published_tables
-from services.uncertainty.conformal.evaluation.airfoil import fitted_line, line
+from services.uncertainty.conformal.evaluation.airfoil import fit_line, predict_line
 from services.uncertainty.conformal.evaluation.published_tables import Table
 from services.uncertainty.conformal.evaluation.report import Record
-from services.uncertainty.conformal.methods.aggregated_aci import aggregated, tuned
+from services.uncertainty.conformal.methods.aggregated_aci import create_agaci, create_dtaci
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.conformal_pid import controlled, saturation_for
-from services.uncertainty.conformal.methods.ensembles import out_of_bag, sliding_residuals
+from services.uncertainty.conformal.methods.conformal_pid import choose_saturation, create_conformal_pid
+from services.uncertainty.conformal.methods.ensembles import create_sliding_residuals, out_of_bag
 from services.uncertainty.conformal.methods.levels import ordered_quantile
-from services.uncertainty.conformal.methods.online import OnlineMethod, adaptive, adaptive_error_bound, step
+from services.uncertainty.conformal.methods.online import OnlineMethod, adaptive_error_bound, create_aci, step
 
 ALPHA = 0.1
 FITTING = CALIBRATING = 1000
@@ -56,17 +56,19 @@ def _series(table: Table, limit: int | None) -> Record:
     figures = {"static split": _static(known, later)}
     for name, state in _methods(known, len(later)).items():
         figures[name] = _run(state, later)
-    bagged, ahead = _bagged(table)
+    bagged, ahead = _measure_bagging(table)
     for name, narrowest in (("EnbPI, symmetric", False), ("EnbPI, narrowest", True)):
-        figures[name] = _run(sliding_residuals(ALPHA, bagged, capacity=CALIBRATING, narrowest=narrowest), ahead[:limit])
+        figures[name] = _run(
+            create_sliding_residuals(ALPHA, bagged, capacity=CALIBRATING, narrowest=narrowest), ahead[:limit]
+        )
     starts = {str(start): _static(*_residuals(_from(table, start))) for start in STARTS}
     return {"hours": len(later), "methods": figures, "static_starts": starts}
 
 
 def _residuals(table: Table) -> tuple[FloatArray, FloatArray]:
     """Signed residuals of a line on the first hours: those that calibrate, and all later ones."""
-    fitted = fitted_line(table.inputs[:FITTING], table.targets[:FITTING])
-    residuals = table.targets - line(fitted, table.inputs)
+    fitted = fit_line(table.inputs[:FITTING], table.targets[:FITTING])
+    residuals = table.targets - predict_line(fitted, table.inputs)
     return residuals[FITTING : FITTING + CALIBRATING], residuals[FITTING + CALIBRATING :]
 
 
@@ -77,14 +79,14 @@ def _from(table: Table, start: int) -> Table:
 def _methods(known: FloatArray, horizon: int) -> dict[str, OnlineMethod]:
     scores = np.abs(known)
     first, scale = ordered_quantile(np.sort(scores), ALPHA), float(np.ptp(scores))
-    tracking = controlled(ALPHA, first_bound=first, scores=scores)
-    integral = replace(tracking, gain=scale, saturation=saturation_for(horizon, 0.5))
-    adapted = {f"ACI, gamma {gamma}": adaptive(ALPHA, gamma=gamma, scores=scores) for gamma in GAMMAS}
+    tracking = create_conformal_pid(ALPHA, first_bound=first, scores=scores)
+    integral = replace(tracking, gain=scale, saturation=choose_saturation(horizon, 0.5))
+    adapted = {f"ACI, gamma {gamma}": create_aci(ALPHA, gamma=gamma, scores=scores) for gamma in GAMMAS}
     return {
-        "rolling window alone": sliding_residuals(ALPHA, known, narrowest=False),
+        "rolling window alone": create_sliding_residuals(ALPHA, known, narrowest=False),
         **adapted,
-        "AgACI": aggregated(ALPHA, scores=scores),
-        "DtACI": tuned(ALPHA, scores=scores),
+        "AgACI": create_agaci(ALPHA, scores=scores),
+        "DtACI": create_dtaci(ALPHA, scores=scores),
         "quantile tracking": tracking,
         "conformal PI": integral,
     }
@@ -135,16 +137,16 @@ def _regret(missed: np.ndarray[Any, np.dtype[np.bool_]], gamma: float) -> Record
     }
 
 
-def _bagged(table: Table) -> tuple[FloatArray, FloatArray]:
+def _measure_bagging(table: Table) -> tuple[FloatArray, FloatArray]:
     """Signed residuals of bootstrap lines: out of bag on the known hours, and of the mean model later."""
     count, random = FITTING + CALIBRATING, np.random.default_rng(0)
     seen, models = np.zeros((MODELS, count), dtype=np.bool_), []
     for model in range(MODELS):
         chosen = random.integers(0, count, count)
         seen[model, chosen] = True
-        models.append(fitted_line(table.inputs[chosen], table.targets[chosen]))
+        models.append(fit_line(table.inputs[chosen], table.targets[chosen]))
     bag = out_of_bag(seen)
-    everything = np.stack([line(model, table.inputs) for model in models])
+    everything = np.stack([predict_line(model, table.inputs) for model in models])
     known = table.targets[:count][bag.usable] - bag.of_training(everything[:, :count])
     return known, table.targets[count:] - bag.of_new(everything[:, count:]).mean(axis=0)
 
@@ -170,7 +172,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     lines, regrets = [], []
     for name, series in record["series"].items():
         methods = dict(series["methods"])

@@ -52,7 +52,7 @@ def render(record: Record) -> list[str]:
 
 
 def findings(record: Record) -> list[str]:
-    """What holds and what does not."""
+    """Write the findings of the section, a sentence or two each."""
     shift, crime = record["airfoil"]["ways"], record["communities"]["ways"]
     covered = {way: 100 * figures["coverage"]["mean"] for way, figures in shift.items()}
     published = {way: 100 * figures["published"]["coverage"] for way, figures in shift.items()}

@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 
 class Section(Protocol):
-    """What a module of a section has."""
+    """The functions of a module that measures one section."""
 
     def measure(self, data: Path) -> Record:
         """The figures, JSON; `data` is the folder of data sets."""
@@ -29,7 +29,7 @@ class Section(Protocol):
         ...
 
     def findings(self, record: Record) -> list[str]:
-        """What holds and what does not, a sentence or two each, for the head of the page."""
+        """Write the findings, a sentence or two each, for the head of the page."""
         ...
 
 

@@ -24,23 +24,23 @@ FITTING, STEPS = 2000, 500
 
 
 def widening(seed: int) -> Figures:
-    """Where the spread depends on the input."""
-    return _measured(synthetic_data.widening, seed)
+    """Compare the losses on targets whose spread depends on the input."""
+    return _measure(synthetic_data.widening, seed)
 
 
 def forked(seed: int) -> Figures:
-    """Where the target is one of two."""
-    return _measured(synthetic_data.forked, seed)
+    """Compare the losses on targets that lie on one of two branches."""
+    return _measure(synthetic_data.forked, seed)
 
 
-def _measured(make: Callable[[int, synthetic_data.Random], Items], seed: int) -> Figures:
+def _measure(make: Callable[[int, synthetic_data.Random], Items], seed: int) -> Figures:
     random = np.random.default_rng(seed)
     fitting, calibrating, testing = (make(count, random) for count in (FITTING, CALIBRATING, TESTING))
     held_out = calibrating, testing
-    point = _trained(1, lambda given, targets: (given[:, 0] - targets).square().mean(), fitting, seed)
-    pinball = _trained(2, lambda given, targets: pinball_loss(given, targets, torch.tensor(LEVELS)), fitting, seed)
+    point = _train(1, lambda given, targets: (given[:, 0] - targets).square().mean(), fitting, seed)
+    pinball = _train(2, lambda given, targets: pinball_loss(given, targets, torch.tensor(LEVELS)), fitting, seed)
     middles = torch.linspace(float(fitting.targets.min()), float(fitting.targets.max()), BINS)
-    bins = _trained(BINS, lambda logits, targets: r2ccp_loss(logits, targets, middles), fitting, seed)
+    bins = _train(BINS, lambda logits, targets: r2ccp_loss(logits, targets, middles), fitting, seed)
     points, quantiles = (
         [_outputs(point, items)[:, 0] for items in held_out],
         [_outputs(pinball, one).T for one in held_out],
@@ -52,7 +52,7 @@ def _measured(make: Callable[[int, synthetic_data.Random], Items], seed: int) ->
     }
 
 
-def _trained(outputs: int, loss: Callable[[Tensor, Tensor], Tensor], items: Items, seed: int) -> nn.Module:
+def _train(outputs: int, loss: Callable[[Tensor, Tensor], Tensor], items: Items, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return train(perceptron(1, outputs), loss, items, seed=seed, steps=STEPS)
 

@@ -125,7 +125,7 @@ def _require_text(head: bytes, pointer: str) -> None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether it is UTF-8 without control characters; a character may be cut at the end."""
+    """Whether the first bytes of a file are UTF-8 without control characters; the last character may be cut."""
     try:
         text = head[:-3].decode("utf-8-sig") if len(head) == _HEAD else head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -156,7 +156,7 @@ def _read_csv(file: TableFile, limit: int) -> NDArray[np.float64]:
 
 
 def _has_more(file: TableFile) -> bool:
-    """Whether anything but blanks follows; NumPy would warn and go on."""
+    """Whether anything but white space follows; on none NumPy would only warn."""
     while chunk := file.stream.read(_CHUNK):
         if chunk.strip():
             return True

@@ -22,8 +22,8 @@ from services.uncertainty.conformal.methods.levels import ordered_quantile
 from services.uncertainty.conformal.methods.online import (
     CAPACITY,
     OnlineMethod,
-    checked_gammas,
-    first_window,
+    check_gammas,
+    create_window,
 )
 
 GAMMAS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
@@ -37,7 +37,7 @@ INTERVAL = 100
 
 
 @dataclass(frozen=True)
-class Aggregated(OnlineMethod):
+class AgACI(OnlineMethod):
     """AgACI.
 
     Attributes:
@@ -75,7 +75,7 @@ class Aggregated(OnlineMethod):
         shares = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
         return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)
 
-    def learned(self, below: float, above: float, *, missed: bool) -> Self:
+    def update(self, below: float, above: float, *, missed: bool) -> Self:
         """Each expert by its own error; the weights by the pinball loss of either end at level 1 - alpha / 2."""
         del missed
         bounds = self.expert_bounds()
@@ -103,24 +103,22 @@ class Aggregated(OnlineMethod):
         return np.clip(self.expert_bounds(), min(self.window), max(self.window))
 
 
-def aggregated(
+def create_agaci(
     alpha: float,
     *,
     gammas: Sequence[float] = GAMMAS,
     scores: Sequence[float] | FloatArray = (),
     capacity: int = CAPACITY,
-) -> Aggregated:
-    """Begin AgACI; arguments and errors as of `online.adaptive`, with a step size for each expert."""
-    window, steps = first_window(alpha, scores, capacity), checked_gammas(gammas)
+) -> AgACI:
+    """Begin AgACI; arguments and errors as of `online.create_aci`, with a step size for each expert."""
+    window, steps = create_window(alpha, scores, capacity), check_gammas(gammas)
     nothing = (0.0,) * (2 * len(steps))
     ranges = (SMALLEST_RANGE,) * len(nothing)
-    return Aggregated(
-        float(alpha), window, capacity, 0, 0, steps, (float(alpha),) * len(steps), nothing, nothing, ranges
-    )
+    return AgACI(float(alpha), window, capacity, 0, 0, steps, (float(alpha),) * len(steps), nothing, nothing, ranges)
 
 
 @dataclass(frozen=True)
-class Tuned(OnlineMethod):
+class DtACI(OnlineMethod):
     """DtACI, its deterministic form: the level is the mean of the experts' levels.
 
     Attributes:
@@ -148,7 +146,7 @@ class Tuned(OnlineMethod):
         bound = float(_bounds(self.window, (self.level,))[0])
         return bound, bound
 
-    def learned(self, below: float, above: float, *, missed: bool) -> Self:
+    def update(self, below: float, above: float, *, missed: bool) -> Self:
         """Algorithm 2 of Gibbs and Candès 2024, with the label's p-value as beta_t."""
         del missed
         score = max(below, above)
@@ -162,24 +160,24 @@ class Tuned(OnlineMethod):
         return replace(self, levels=levels, weights=tuple((mixed / mixed.sum()).tolist()))
 
 
-def tuned(
+def create_dtaci(
     alpha: float,
     *,
     gammas: Sequence[float] = GAMMAS,
     scores: Sequence[float] | FloatArray = (),
     capacity: int = CAPACITY,
     interval: int = INTERVAL,
-) -> Tuned:
-    """Begin DtACI; arguments and errors as of `online.adaptive`, with a step size for each expert.
+) -> DtACI:
+    """Begin DtACI; arguments and errors as of `online.create_aci`, with a step size for each expert.
 
     The regret is to be small over any `interval` steps, 1 or more, which sets eta and sigma (the paper's section 3).
     """
-    window, steps = first_window(alpha, scores, capacity), checked_gammas(gammas)
+    window, steps = create_window(alpha, scores, capacity), check_gammas(gammas)
     if interval < 1:
         raise ValueError(f"interval must be 1 or more, got {interval!r}")
     rate = math.sqrt(3 / interval * (math.log(len(steps) * interval) + 2)) / ((1 - alpha) * alpha)
     levels, weights = (float(alpha),) * len(steps), (1 / len(steps),) * len(steps)
-    return Tuned(float(alpha), window, capacity, 0, 0, steps, levels, weights, rate, 1 / (2 * interval))
+    return DtACI(float(alpha), window, capacity, 0, 0, steps, levels, weights, rate, 1 / (2 * interval))
 
 
 def _bounds(window: tuple[float, ...], levels: tuple[float, ...]) -> FloatArray:

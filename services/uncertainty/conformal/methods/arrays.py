@@ -1,4 +1,4 @@
-"""Numbers that come from a caller, as arrays that were checked."""
+"""Conversion of array-like arguments to checked float64 arrays."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 
-def finite(values: object, name: str, *, shape: tuple[int | None, ...] = (None,)) -> FloatArray:
-    """Values as a float64 array, checked.
+def require_finite(values: object, name: str, *, shape: tuple[int | None, ...] = (None,)) -> FloatArray:
+    """Convert values to a float64 array, and refuse another shape, NaN and infinite numbers.
 
     Args:
         values: anything array-like.

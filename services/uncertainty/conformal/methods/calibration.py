@@ -119,17 +119,17 @@ def calibrate(
     )
 
 
-def class_conditional(classes: int) -> ByLabel:
+def make_class_taxonomy(classes: int) -> ByLabel:
     """The taxonomy of class-conditional coverage: each label by itself."""
     return ByLabel(classes=classes)
 
 
-def by_groups(groups: Groups, classes: int, *, with_labels: bool = False) -> ByGroup:
+def make_group_taxonomy(groups: Groups, classes: int, *, with_labels: bool = False) -> ByGroup:
     """The taxonomy of the groups that calibration items have."""
     return ByGroup(classes=classes, known=tuple(int(one) for one in np.unique(groups)), with_labels=with_labels)
 
 
-def with_best_label(sets: Sets, logits: Inputs) -> Sets:
+def add_best_label(sets: Sets, logits: Inputs) -> Sets:
     """The sets with the best label put into empty ones, a copy: coverage can only rise.
 
     Args:

@@ -28,7 +28,7 @@ _BALANCE = 75
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """How many clusters, and what share of the items finds them.
+    """Number of clusters, and the share of the items that they are found on.
 
     Attributes:
         clusters: m; below 2 labels are not clustered at all.
@@ -92,7 +92,7 @@ def calibrate_clustered(
     kept = ~chosen if taxonomy.count else np.ones_like(chosen)
     rest, cells = scores[kept], taxonomy.of_labels(labels[kept])
     parts = [rest[cells == cluster] for cluster in range(taxonomy.count)]
-    return Calibration(score=score, taxonomy=taxonomy, cells=Cells.joined([*parts, rest]))
+    return Calibration(score=score, taxonomy=taxonomy, cells=Cells.join([*parts, rest]))
 
 
 def _chosen(labels: Labels, share: float, seed: int, division: Division) -> NDArray[np.bool_]:

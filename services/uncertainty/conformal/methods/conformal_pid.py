@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.online import OnlineMethod, checked_gammas, first_window
+from services.uncertainty.conformal.methods.online import OnlineMethod, check_gammas, create_window
 
 WINDOW = 100
 """Over how many of the latest scores their range is taken, unless told otherwise."""
 
 
 @dataclass(frozen=True)
-class Controlled(OnlineMethod):
+class ConformalPID(OnlineMethod):
     """Quantile tracking, with an integrator where its gain is positive.
 
     Attributes:
@@ -41,10 +41,10 @@ class Controlled(OnlineMethod):
 
     def bounds(self) -> tuple[float, float]:
         """Tracked bound, integrator and forecast, added up; the same on both sides."""
-        bound = self.tracked + self.integrated() + self.forecast
+        bound = self.tracked + self.integrate() + self.forecast
         return bound, bound
 
-    def integrated(self) -> float:
+    def integrate(self) -> float:
         """r_t = K_I tan(sum of (error - alpha) log(t + 1) / ((t + 1) C_sat)), infinite past the tangent's poles."""
         if self.gain == 0 or self.steps == 0:
             return 0.0
@@ -52,7 +52,7 @@ class Controlled(OnlineMethod):
         angle = excess * math.log(self.steps + 1) / (self.saturation * (self.steps + 1))
         return self.gain * math.tan(angle) if abs(angle) < math.pi / 2 else math.copysign(math.inf, angle)
 
-    def learned(self, below: float, above: float, *, missed: bool) -> Self:
+    def update(self, below: float, above: float, *, missed: bool) -> Self:
         """q_{t+1} = q_t + eta_t (error_t - alpha); the forecast is used up."""
         seen = (*self.window, max(below, above))[-self.capacity :]
         size = self.step_size * (max(seen) - min(seen)) if self.relative else self.step_size
@@ -69,7 +69,7 @@ class Controlled(OnlineMethod):
         return replace(self, forecast=float(forecast))
 
 
-def controlled(
+def create_conformal_pid(
     alpha: float,
     *,
     step_size: float = 0.1,
@@ -79,12 +79,12 @@ def controlled(
     saturation: float = 1.0,
     scores: Sequence[float] | FloatArray = (),
     capacity: int = WINDOW,
-) -> Controlled:
+) -> ConformalPID:
     """Begin quantile tracking, or conformal PID where gain is positive.
 
     Args:
         alpha: miscoverage that is aimed at, in (0, 1).
-        step_size: positive; see `Controlled`. For scores in [0, b], a fixed size eta, no integrator and a first bound
+        step_size: positive; see `ConformalPID`. For scores in [0, b], a fixed size eta, no integrator and a first bound
             in [0, b], |mean error - alpha| <= (b + eta) / (eta T) (proposition 1).
         relative: whether it is a share of the range of the latest scores.
         first_bound: q_1, finite.
@@ -96,11 +96,11 @@ def controlled(
     Raises:
         ValueError: an argument is not as said above.
     """
-    window = first_window(alpha, scores, capacity)
-    checked_gammas([step_size, saturation])
+    window = create_window(alpha, scores, capacity)
+    check_gammas([step_size, saturation])
     if not (math.isfinite(first_bound) and 0 <= gain < math.inf):
         raise ValueError("first_bound must be finite and gain 0 or more")
-    return Controlled(
+    return ConformalPID(
         alpha=float(alpha),
         window=window,
         capacity=capacity,
@@ -115,7 +115,7 @@ def controlled(
     )
 
 
-def saturation_for(horizon: int, tolerance: float) -> float:
+def choose_saturation(horizon: int, tolerance: float) -> float:
     """C_sat with which errors stay within a tolerance over a horizon (the paper's section 2.2 and its code).
 
     Args:

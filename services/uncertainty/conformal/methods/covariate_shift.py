@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 
 ITERATIONS = 100
 TOLERANCE = 1e-10
@@ -41,7 +41,7 @@ class DensityRatio:
         Args:
             inputs: (n, d).
         """
-        logarithms = self.intercept + finite(inputs, "inputs", shape=(None, self.slopes.size)) @ self.slopes
+        logarithms = self.intercept + require_finite(inputs, "inputs", shape=(None, self.slopes.size)) @ self.slopes
         # Past e^300 all mass lies on one point anyway; squares of weights stay finite.
         return np.exp(np.clip(logarithms, -300.0, 300.0))
 
@@ -57,8 +57,8 @@ def fit_density_ratio(source: object, target: object, *, ridge: float = RIDGE) -
     Raises:
         ValueError: a sample is empty, not finite, or the two differ in d.
     """
-    before = finite(source, "source", shape=(None, None))
-    after = finite(target, "target", shape=(None, before.shape[1]))
+    before = require_finite(source, "source", shape=(None, None))
+    after = require_finite(target, "target", shape=(None, before.shape[1]))
     if not len(before) or not len(after):
         raise ValueError("both samples must hold points")
     inputs = np.concatenate([before, after])

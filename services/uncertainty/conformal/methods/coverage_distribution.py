@@ -1,4 +1,4 @@
-"""What is known of the coverage before any test item is seen: the laws of Beta and Beta-Binomial.
+"""The distribution of coverage: Beta over calibrations, Beta-Binomial for the hits among m test items.
 
 They hold for continuous scores, or randomised ones; with ties coverage is higher (Vovk 2012; Angelopoulos and Bates
 2023, section 3.2).
@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.levels import Level, checked_weights, conformal_rank
+from services.uncertainty.conformal.methods.levels import Level, check_weights, conformal_rank
 
 Interval = tuple[float, float]
 
@@ -55,7 +55,7 @@ def hits_interval(count: int, alpha: Level, tests: int, *, confidence: float = 0
 
 
 def hits_p_value(hits: int, count: int, alpha: Level, tests: int) -> float:
-    """How surprising a number of covered items is: twice the smaller tail of the Beta-Binomial law, at most 1."""
+    """Two-sided p-value of a number of covered items: twice the smaller tail of the Beta-Binomial law, at most 1."""
     if conformal_rank(count, alpha) > count:
         return 1.0 if hits == tests else 0.0
     law = hits_law(count, alpha, tests)
@@ -70,7 +70,7 @@ def binomial_interval(hits: int, tests: int, *, confidence: float = 0.95) -> Int
 
 def effective_sample_size(weights: NDArray[np.float64]) -> float:
     """(sum w)^2 / sum w^2: how many equal weights hold as much; 0 for none."""
-    weights = checked_weights(weights)
+    weights = check_weights(weights)
     largest = float(weights.max(initial=0.0))
     if largest == 0:
         return 0.0

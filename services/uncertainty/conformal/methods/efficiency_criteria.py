@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.methods.scores import Labels, Values
 
 
@@ -49,7 +49,7 @@ def criteria(p_values: Values, labels: Labels, alpha: Level) -> Criteria:
     if p_values.ndim != 2 or labels.shape != p_values.shape[:1] or not len(p_values):
         raise ValueError(f"p-values {p_values.shape} and labels {labels.shape} do not fit")
     best_two = np.partition(p_values, -2, axis=1)[:, -2:]
-    above = p_values > float(exact_level(alpha))
+    above = p_values > float(to_level(alpha))
     rows = np.arange(len(labels))
     false = p_values.copy()
     false[rows, labels] = 0

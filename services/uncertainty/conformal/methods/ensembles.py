@@ -15,9 +15,15 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
-from services.uncertainty.conformal.methods.levels import Level, conformal_rank, exact_level, ordered_quantile, smallest
-from services.uncertainty.conformal.methods.online import OnlineMethod, first_window
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.levels import (
+    Level,
+    conformal_rank,
+    ordered_quantile,
+    take_smallest,
+    to_level,
+)
+from services.uncertainty.conformal.methods.online import OnlineMethod, create_window
 
 Average = Literal["mean", "median"]
 
@@ -45,7 +51,7 @@ class OutOfBag:
         Args:
             predictions: (B, n), each model's prediction of each training point.
         """
-        values = finite(predictions, "predictions", shape=self.outside.shape)[:, self.usable]
+        values = require_finite(predictions, "predictions", shape=self.outside.shape)[:, self.usable]
         outside = self.outside[:, self.usable]
         if self.average == "mean":
             return np.asarray(values.mean(axis=0, where=outside), dtype=np.float64)
@@ -57,7 +63,7 @@ class OutOfBag:
         Args:
             predictions: (B, m), each model's prediction of each new point.
         """
-        values = finite(predictions, "predictions", shape=(len(self.outside), None))
+        values = require_finite(predictions, "predictions", shape=(len(self.outside), None))
         outside = self.outside[:, self.usable].T
         if self.average == "mean":
             return np.asarray(outside / outside.sum(axis=1, keepdims=True) @ values, dtype=np.float64)
@@ -93,13 +99,13 @@ def jackknife_after_bootstrap(
     Returns:
         Lower and upper ends, (m,) each; infinite where u is too small.
     """
-    level, sizes = exact_level(alpha), np.abs(residuals)[:, None]
+    level, sizes = to_level(alpha), np.abs(residuals)[:, None]
     rank = conformal_rank(residuals.size, level)
     highest = np.sort(leave_one_out + sizes, axis=0)
     # The lower end is the mirror image: rank-th largest of prediction minus residual.
     lowest = np.sort(sizes - leave_one_out, axis=0)
-    upper = np.array([smallest(column, rank) for column in highest.T])
-    lower = np.array([-smallest(column, rank) for column in lowest.T])
+    upper = np.array([take_smallest(column, rank) for column in highest.T])
+    lower = np.array([-take_smallest(column, rank) for column in lowest.T])
     return lower, upper
 
 
@@ -128,7 +134,7 @@ class SlidingResiduals(OnlineMethod):
         first = int(np.argmin(residuals[held - 1 :] - residuals[: residuals.size - held + 1]))
         return float(-residuals[first]), float(residuals[first + held - 1])
 
-    def learned(self, below: float, above: float, *, missed: bool) -> Self:
+    def update(self, below: float, above: float, *, missed: bool) -> Self:
         """Nothing but the window moves.
 
         Raises:
@@ -139,13 +145,13 @@ class SlidingResiduals(OnlineMethod):
             raise ValueError("EnbPI takes signed residuals: the score below must be minus the score above")
         return self
 
-    def kept(self, below: float, above: float) -> float:
-        """The signed residual."""
+    def choose_score(self, below: float, above: float) -> float:
+        """Choose the signed residual, y minus prediction, for the window."""
         del below
         return above
 
 
-def sliding_residuals(
+def create_sliding_residuals(
     alpha: float, residuals: object, *, capacity: int | None = None, narrowest: bool = True
 ) -> SlidingResiduals:
     """Begin EnbPI.
@@ -159,6 +165,6 @@ def sliding_residuals(
     Raises:
         ValueError: an argument is not as said above.
     """
-    known = finite(residuals, "residuals")
+    known = require_finite(residuals, "residuals")
     size = max(known.size, 1) if capacity is None else capacity
-    return SlidingResiduals(float(alpha), first_window(alpha, known, size), size, 0, 0, narrowest)
+    return SlidingResiduals(float(alpha), create_window(alpha, known, size), size, 0, 0, narrowest)

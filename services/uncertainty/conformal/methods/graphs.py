@@ -19,7 +19,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 from services.uncertainty.conformal.methods.levels import Level, WeightedScores
 
 Graph = Any
@@ -31,7 +31,7 @@ THIRD = 1 / 3
 
 
 class Decay(StrEnum):
-    """How the weight of a labelled node falls with its distance d in steps."""
+    """Weight of a labelled node as a function of its distance d in steps."""
 
     UNIFORM = "uniform"
     """1."""
@@ -41,7 +41,7 @@ class Decay(StrEnum):
     """2^(1 - d)."""
 
 
-def neighbour_means(scores: object, adjacency: Graph) -> FloatArray:
+def average_neighbours(scores: object, adjacency: Graph) -> FloatArray:
     """Mean score of the neighbours of each node, (N, K), weighted by the edges; a node that has none keeps its own.
 
     Args:
@@ -51,47 +51,49 @@ def neighbour_means(scores: object, adjacency: Graph) -> FloatArray:
     Raises:
         ValueError: shapes that do not fit, or weights that are negative or not finite.
     """
-    values = finite(scores, "scores", shape=(None, None))
-    graph = _checked(adjacency, len(values))
+    values = require_finite(scores, "scores", shape=(None, None))
+    graph = _check_adjacency(adjacency, len(values))
     degrees = np.asarray(graph.sum(axis=1), dtype=np.float64).reshape(-1, 1)
     means: FloatArray = np.divide(graph @ values, degrees, out=values.copy(), where=degrees > 0)
     return means
 
 
-def diffused(scores: object, adjacency: Graph, *, share: float = SHARE) -> FloatArray:
+def diffuse_scores(scores: object, adjacency: Graph, *, share: float = SHARE) -> FloatArray:
     """DAPS: (1 - share) of the own score and a share of the neighbours' mean, (N, K).
 
     Args:
-        scores: as for `neighbour_means`, for example APS.
-        adjacency: as for `neighbour_means`.
+        scores: as for `average_neighbours`, for example APS.
+        adjacency: as for `average_neighbours`.
         share: lambda of the paper, in [0, 1]; choose it on data that does not calibrate.
     """
-    return similarity_navigated(scores, adjacency, adjacency, by_similarity=0.0, by_edges=share)
+    return navigate_by_similarity(scores, adjacency, adjacency, by_similarity=0.0, by_edges=share)
 
 
-def similarity_navigated(
+def navigate_by_similarity(
     scores: object, adjacency: Graph, similarity: Graph, *, by_similarity: float = THIRD, by_edges: float = THIRD
 ) -> FloatArray:
     """SNAPS: the own score, the mean over similar nodes and the mean over neighbours, mixed, (N, K).
 
     Args:
-        scores: as for `neighbour_means`.
-        adjacency: as for `neighbour_means`.
-        similarity: (N, N), see `similar_nodes`.
+        scores: as for `average_neighbours`.
+        adjacency: as for `average_neighbours`.
+        similarity: (N, N), see `find_similar_nodes`.
         by_similarity: share of the similar nodes, >= 0.
         by_edges: share of the neighbours, >= 0; the two shares add up to at most 1.
 
     Raises:
-        ValueError: shares other than these, or what `neighbour_means` refuses.
+        ValueError: shares other than these, or what `average_neighbours` refuses.
     """
     own = 1 - by_similarity - by_edges
     if not (by_similarity >= 0 and by_edges >= 0 and own >= -1e-12):
         raise ValueError("shares must not be negative nor add up to more than 1")
-    mixed = own * finite(scores, "scores", shape=(None, None)) + by_edges * neighbour_means(scores, adjacency)
-    return mixed + by_similarity * neighbour_means(scores, similarity) if by_similarity else mixed
+    mixed = own * require_finite(scores, "scores", shape=(None, None)) + by_edges * average_neighbours(
+        scores, adjacency
+    )
+    return mixed + by_similarity * average_neighbours(scores, similarity) if by_similarity else mixed
 
 
-def similar_nodes(features: object, count: int) -> Graph:
+def find_similar_nodes(features: object, count: int) -> Graph:
     """The graph in which each node's neighbours are those with the most similar features, weighted by the similarity.
 
     Args:
@@ -101,7 +103,7 @@ def similar_nodes(features: object, count: int) -> Graph:
     Raises:
         ValueError: a count out of range.
     """
-    rows = finite(features, "features", shape=(None, None))
+    rows = require_finite(features, "features", shape=(None, None))
     if not 1 <= count < len(rows):
         raise ValueError(f"count must lie in 1 to {len(rows) - 1}, got {count}")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -114,7 +116,7 @@ def similar_nodes(features: object, count: int) -> Graph:
     return scipy.sparse.csr_array((weights.ravel(), (starts, chosen.ravel())), shape=cosines.shape)
 
 
-def hop_distances(adjacency: Graph, limit: int) -> Graph:
+def count_hops(adjacency: Graph, limit: int) -> Graph:
     """Number of steps between nodes, (N, N), up to a limit; pairs that are farther apart, and nodes themselves, are 0.
 
     Args:
@@ -123,7 +125,7 @@ def hop_distances(adjacency: Graph, limit: int) -> Graph:
     """
     if limit < 1:
         raise ValueError(f"limit must be 1 or more, got {limit}")
-    graph = _checked(adjacency, adjacency.shape[0])
+    graph = _check_adjacency(adjacency, adjacency.shape[0])
     steps = (graph != 0).astype(np.float64)
     seen = scipy.sparse.eye_array(graph.shape[0], format="csr")
     reached, distances = seen, scipy.sparse.csr_array(graph.shape, dtype=np.float64)
@@ -143,7 +145,7 @@ class NeighbourhoodCalibration:
     Attributes:
         nodes: (n,), indices of the labelled nodes.
         scores: (n,), scores of their labels, for example APS.
-        distances: (N, N), see `hop_distances`; its limit is how far calibration reaches.
+        distances: (N, N), see `count_hops`; its limit is how far calibration reaches.
         decay: how weights fall with the distance.
         least: labelled nodes that must be near; a node with fewer gets an infinite threshold.
     """
@@ -180,7 +182,7 @@ class NeighbourhoodCalibration:
         return 1 / distances if self.decay is Decay.HYPERBOLIC else np.ones_like(distances)
 
 
-def _checked(adjacency: Graph, count: int) -> Graph:
+def _check_adjacency(adjacency: Graph, count: int) -> Graph:
     """The graph as CSR.
 
     Raises:

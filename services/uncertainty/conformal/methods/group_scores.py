@@ -17,7 +17,7 @@ CellIndex = NDArray[np.intp]
 
 
 class Counts(NamedTuple):
-    """How many calibration scores of the cell are larger than, or equal to, each score; and how many there are."""
+    """Numbers of calibration scores of a cell: larger than each test score, equal to it, and in all."""
 
     larger: NDArray[np.intp]
     equal: NDArray[np.intp]
@@ -52,7 +52,7 @@ class Cells:
         return cls(np.asarray(ordered, np.float64), starts)
 
     @classmethod
-    def joined(cls, parts: Sequence[Values]) -> Cells:
+    def join(cls, parts: Sequence[Values]) -> Cells:
         """One cell of each row of scores; a score may be in several."""
         starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         return cls(np.concatenate([np.sort(part) for part in parts]), starts)
@@ -123,7 +123,7 @@ class Cells:
 
 
 def p_values(counts: Counts, uniforms: Values | None = None) -> Values:
-    """How many of the cell's items, the test item among them, fit no better: in (0, 1].
+    """The share of a cell's items, the test item among them, that conform no better than it: p-values in (0, 1].
 
     (larger + equal + 1) / (n + 1). Smoothed by a number U of each test item (N,) it is (larger + U (equal + 1)) /
     (n + 1) and exactly uniform under exchangeability (Vovk et al. 2005, chapter 2).

@@ -1,4 +1,4 @@
-"""What regression intervals grow out of: every interval score but one is a distance from a band in some unit.
+"""Bands that regression intervals extend: every interval score but one is a distance from a band in some unit.
 
 With a band [lower, upper] and units below and above it, the score of y is max((lower - y) / below, (y - upper) / above)
 and the interval of the bound q is [lower - q below, upper + q above]. Both sides come from the same numbers, so they
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 
 SMALLEST_UNIT = 1e-6
 """Units are at least this large, in the unit of y: where quantiles coincide a score still is a number."""
@@ -47,15 +47,15 @@ class Band:
         return np.maximum(*self.sides(values))
 
     def sides(self, values: object) -> tuple[FloatArray, FloatArray]:
-        """How far each value lies below the lower end and above the upper end, in units; (m,) each.
+        """Compute the distance of each value below the lower end and above the upper end, in units; (m,) each.
 
         Raises:
             ValueError: not m finite values.
         """
-        y = finite(values, "values", shape=(self.lower.size,))
+        y = require_finite(values, "values", shape=(self.lower.size,))
         return (self.lower - y) / self.below, (y - self.upper) / self.above
 
-    def grown(self, below: FloatArray | float, above: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+    def expand(self, below: FloatArray | float, above: FloatArray | float) -> tuple[FloatArray, FloatArray]:
         """Ends of {y : neither side's score exceeds its bound}, (m,) each; crossed ends mean the empty set."""
         return self.lower - below * self.below, self.upper + above * self.above
 
@@ -66,7 +66,7 @@ def around_points(points: object) -> Band:
     Args:
         points: (m,), predictions.
     """
-    middle = finite(points, "points")
+    middle = require_finite(points, "points")
     return Band(middle, middle, np.ones_like(middle), np.ones_like(middle))
 
 
@@ -80,8 +80,8 @@ def around_points_normalised(points: object, difficulty: object) -> Band:
     Raises:
         ValueError: a difficulty is 0 or less.
     """
-    middle = finite(points, "points")
-    unit = finite(difficulty, "difficulty", shape=middle.shape)
+    middle = require_finite(points, "points")
+    unit = require_finite(difficulty, "difficulty", shape=middle.shape)
     if (unit <= 0).any():
         raise ValueError("difficulty must be positive")
     return Band(middle, middle, unit, unit)
@@ -119,13 +119,15 @@ def around_median(lower: object, median: object, upper: object) -> Band:
 
 
 def _sorted_pair(lower: object, upper: object) -> tuple[FloatArray, FloatArray, int]:
-    low = finite(lower, "lower")
-    high = finite(upper, "upper", shape=low.shape)
+    low = require_finite(lower, "lower")
+    high = require_finite(upper, "upper", shape=low.shape)
     return np.minimum(low, high), np.maximum(low, high), int((low > high).sum())
 
 
 def _sorted_triple(lower: object, median: object, upper: object) -> tuple[FloatArray, FloatArray, FloatArray, int]:
-    low = finite(lower, "lower")
-    three = np.stack([low, finite(median, "median", shape=low.shape), finite(upper, "upper", shape=low.shape)])
+    low = require_finite(lower, "lower")
+    three = np.stack(
+        [low, require_finite(median, "median", shape=low.shape), require_finite(upper, "upper", shape=low.shape)]
+    )
     low, middle, high = np.sort(three, axis=0)
     return low, middle, high, int((np.diff(three, axis=0) < 0).any(axis=0).sum())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.levels import Level, to_level
 
 
 def pinball_losses(quantiles: object, values: object, level: Level) -> FloatArray:
@@ -22,9 +22,9 @@ def pinball_losses(quantiles: object, values: object, level: Level) -> FloatArra
     Raises:
         ValueError: an argument is not as said above.
     """
-    predicted = finite(quantiles, "quantiles")
-    excess = finite(values, "values", shape=predicted.shape) - predicted
-    share = float(exact_level(level))
+    predicted = require_finite(quantiles, "quantiles")
+    excess = require_finite(values, "values", shape=predicted.shape) - predicted
+    share = float(to_level(level))
     return np.maximum(share * excess, (share - 1) * excess)
 
 
@@ -40,9 +40,9 @@ def winkler_scores(lower: object, upper: object, values: object, alpha: Level) -
     Raises:
         ValueError: an argument is not as said above.
     """
-    y = finite(values, "values")
+    y = require_finite(values, "values")
     low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
     if low.shape != y.shape or high.shape != y.shape or not (low <= high).all():
         raise ValueError("lower and upper must have the shape of values, lower at most upper")
     outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
-    return np.asarray(high - low + 2 / float(exact_level(alpha)) * outside, dtype=np.float64)
+    return np.asarray(high - low + 2 / float(to_level(alpha)) * outside, dtype=np.float64)

@@ -17,8 +17,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.methods.set_scores import SetScore, set_scores
 
 Mask = NDArray[np.bool_]
@@ -45,9 +45,9 @@ class Samples:
         Raises:
             ValueError: shapes that do not fit, values that are not finite, qualities outside of [0, 1].
         """
-        values = finite(qualities, "qualities", shape=(None, None))
+        values = require_finite(qualities, "qualities", shape=(None, None))
         count, drawn = values.shape
-        pairs = finite(similarities, "similarities", shape=(count, drawn, drawn))
+        pairs = require_finite(similarities, "similarities", shape=(count, drawn, drawn))
         if not drawn or ((values < 0) | (values > 1)).any():
             raise ValueError("qualities must lie in [0, 1], of one text at least")
         if admissible.shape != values.shape or admissible.dtype != np.bool_:
@@ -57,7 +57,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Bounds:
-    """What the sets of texts are made by.
+    """Bounds of similarity, quality and confidence by which sets of texts are made.
 
     Attributes:
         similarity: a text that is more similar than this to a kept one is left out.
@@ -92,7 +92,7 @@ class TextSets:
         return float(self.kept.sum(axis=1).mean() + self.drawn.mean())
 
 
-def kept_texts(samples: Samples, *, similarity: float, quality: float) -> Mask:
+def select_texts(samples: Samples, *, similarity: float, quality: float) -> Mask:
     """Which texts are kept if all are drawn, (n, M): good enough, and unlike every text kept before."""
     good = samples.qualities >= quality
     kept = np.zeros_like(good)
@@ -102,19 +102,19 @@ def kept_texts(samples: Samples, *, similarity: float, quality: float) -> Mask:
     return kept
 
 
-def text_sets(samples: Samples, bounds: Bounds, score: SetScore) -> TextSets:
+def predict_text_sets(samples: Samples, bounds: Bounds, score: SetScore) -> TextSets:
     """The set of each prompt: texts are drawn until its score reaches the bound, or there are no more."""
-    kept = kept_texts(samples, similarity=bounds.similarity, quality=bounds.quality)
-    return _stopped(kept, set_scores(samples.qualities, kept, score), bounds.confidence)
+    kept = select_texts(samples, similarity=bounds.similarity, quality=bounds.quality)
+    return _stop(kept, set_scores(samples.qualities, kept, score), bounds.confidence)
 
 
-def _stopped(kept: Mask, scores: FloatArray, confidence: float) -> TextSets:
+def _stop(kept: Mask, scores: FloatArray, confidence: float) -> TextSets:
     drawn = np.minimum(np.count_nonzero(scores < confidence, axis=1) + 1, kept.shape[1])
     return TextSets(kept & (np.arange(kept.shape[1]) < drawn[:, None]), drawn)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tuned:
+class TunedBounds:
     """Bounds to be tested, in the order of the tests, chosen on data that tests nothing.
 
     Attributes:
@@ -128,7 +128,7 @@ class Tuned:
     score: SetScore
 
 
-def tune(samples: Samples, score: SetScore, *, grid: int = 25) -> Tuned:
+def tune(samples: Samples, score: SetScore, *, grid: int = 25) -> TunedBounds:
     """Candidates for the bounds: quantiles of what the samples show, of which the Pareto frontier is kept.
 
     Args:
@@ -142,14 +142,14 @@ def tune(samples: Samples, score: SetScore, *, grid: int = 25) -> Tuned:
     found: list[Bounds] = []
     figures: list[tuple[float, float]] = []
     for similarity, quality in product(similarities, qualities):
-        kept = kept_texts(samples, similarity=similarity, quality=quality)
+        kept = select_texts(samples, similarity=similarity, quality=quality)
         scores = set_scores(samples.qualities, kept, score)
         for confidence in [*_quantiles(scores, grid), np.inf]:
-            sets = _stopped(kept, scores, confidence)
+            sets = _stop(kept, scores, confidence)
             found.append(Bounds(similarity, quality, confidence))
             figures.append((float(sets.misses(samples.admissible).mean()), sets.cost))
     order = pareto_order(np.array(figures))
-    return Tuned(tuple(found[index] for index in order), np.array([figures[index][1] for index in order]), score)
+    return TunedBounds(tuple(found[index] for index in order), np.array([figures[index][1] for index in order]), score)
 
 
 def _quantiles(values: FloatArray, count: int) -> list[float]:
@@ -169,7 +169,7 @@ def pareto_order(figures: FloatArray) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tested:
+class TestedBounds:
     """The result of the tests.
 
     Attributes:
@@ -185,7 +185,7 @@ class Tested:
     risks: FloatArray
 
 
-def validate(samples: Samples, tuned: Tuned, alpha: Level, *, delta: Level) -> Tested:
+def validate(samples: Samples, tuned: TunedBounds, alpha: Level, *, delta: Level) -> TestedBounds:
     """Test the tuned bounds in their order, up to the first that is not significant.
 
     Args:
@@ -196,10 +196,11 @@ def validate(samples: Samples, tuned: Tuned, alpha: Level, *, delta: Level) -> T
     """
     count = len(samples.qualities)
     misses = np.array(
-        [text_sets(samples, one, tuned.score).misses(samples.admissible).sum() for one in tuned.bounds], dtype=np.int64
+        [predict_text_sets(samples, one, tuned.score).misses(samples.admissible).sum() for one in tuned.bounds],
+        dtype=np.int64,
     )
-    p_values = np.asarray(scipy.stats.binom.cdf(misses, count, float(exact_level(alpha))), dtype=np.float64)
-    valid = np.logical_and.accumulate(p_values <= float(exact_level(delta)))
+    p_values = np.asarray(scipy.stats.binom.cdf(misses, count, float(to_level(alpha))), dtype=np.float64)
+    valid = np.logical_and.accumulate(p_values <= float(to_level(delta)))
     best = int(np.argmin(np.where(valid, tuned.costs, np.inf))) if valid.any() else None
     chosen = None if best is None else tuned.bounds[best]
-    return Tested(chosen, valid, p_values, misses / count)
+    return TestedBounds(chosen, valid, p_values, misses / count)

@@ -20,7 +20,7 @@ _SLACK = 1e-12
 """Relative slack of weighted sums against the level, so that equal weights give the very rank of no weights."""
 
 
-def exact(level: Level) -> Fraction:
+def to_fraction(level: Level) -> Fraction:
     """Any finite number as the rational that its decimal text says: 0.1 is 1/10.
 
     Raises:
@@ -38,13 +38,13 @@ def exact(level: Level) -> Fraction:
     return Fraction(level if isinstance(level, str) else repr(near)) if near else Fraction(0)
 
 
-def exact_level(alpha: Level) -> Fraction:
+def to_level(alpha: Level) -> Fraction:
     """The rational that the level's decimal text says, checked to be a miscoverage level.
 
     Raises:
         ValueError: no number, or not in (0, 1).
     """
-    value = exact(alpha)
+    value = to_fraction(alpha)
     if not 0 < value < 1:
         raise ValueError(f"alpha must lie in (0, 1), not {alpha}")
     return value
@@ -52,7 +52,7 @@ def exact_level(alpha: Level) -> Fraction:
 
 def conformal_rank(count: int, alpha: Level) -> int:
     """The rank k = ceil((n + 1)(1 - alpha)) of the score that is the threshold, from 1; n + 1 stands for infinity."""
-    return _rank(count, exact_level(alpha))
+    return _rank(count, to_level(alpha))
 
 
 def _rank(count: int, alpha: Fraction) -> int:
@@ -61,11 +61,11 @@ def _rank(count: int, alpha: Fraction) -> int:
 
 def needed_count(alpha: Level) -> int:
     """The smallest n whose threshold is finite: n >= (1 - alpha) / alpha, so 9 at 0.1 and 99 at 0.01."""
-    level = exact_level(alpha)
+    level = to_level(alpha)
     return math.ceil((1 - level) / level)
 
 
-def smallest(ordered: NDArray[np.float64], rank: int) -> float:
+def take_smallest(ordered: NDArray[np.float64], rank: int) -> float:
     """The score of a rank among scores (n,) in ascending order.
 
     Returns:
@@ -81,12 +81,12 @@ def ordered_quantile(ordered: NDArray[np.float64], alpha: Level) -> float:
 
     Plus infinity where alpha is 0 or less, minus infinity, the empty set, where it is 1 or more.
     """
-    return smallest(ordered, _rank(ordered.size, exact(alpha)))
+    return take_smallest(ordered, _rank(ordered.size, to_fraction(alpha)))
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Where scores are cut.
+    """The threshold of a set: labels whose score is at most this are in it.
 
     Attributes:
         value: labels with a score of at most this are in the set; infinite where too few scores are at hand.
@@ -144,7 +144,7 @@ class WeightedScores:
         Raises:
             ValueError: other shapes, NaN scores, or weights that are negative, infinite or NaN.
         """
-        scores, weights = np.asarray(scores, np.float64), checked_weights(weights)
+        scores, weights = np.asarray(scores, np.float64), check_weights(weights)
         if scores.ndim != 1 or scores.shape != weights.shape:
             raise ValueError(f"scores {scores.shape} and weights {weights.shape} must be two rows of the same length")
         if np.isnan(scores).any():
@@ -159,22 +159,22 @@ class WeightedScores:
         there is none (Tibshirani et al. 2019, corollary 1).
         """
         mass = np.cumsum(self.weights)
-        total = (mass[-1] if len(mass) else 0.0) + checked_weights(test_weights)
-        wanted = float(1 - exact_level(alpha)) * total * (1 - _SLACK)
+        total = (mass[-1] if len(mass) else 0.0) + check_weights(test_weights)
+        wanted = float(1 - to_level(alpha)) * total * (1 - _SLACK)
         place = np.searchsorted(mass, wanted, side="left")
         return np.where(total > 0, np.append(self.scores, np.inf)[place], np.inf)
 
     def p_values(self, scores: NDArray[np.float64], test_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Share of the mass at or above each score (m, K), own weight (m,) counted; 1 where all mass is 0."""
         above = np.append(np.cumsum(self.weights[::-1])[::-1], 0.0)
-        own = checked_weights(test_weights)[:, None]
+        own = check_weights(test_weights)[:, None]
         total = above[0] + own
         mass = above[np.searchsorted(self.scores, scores, side="left")] + own
         shares: NDArray[np.float64] = np.divide(mass, total, out=np.ones_like(mass), where=total > 0)
         return shares
 
 
-def checked_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def check_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """The weights as float64.
 
     Raises:

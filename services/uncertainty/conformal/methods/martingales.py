@@ -22,8 +22,8 @@ from typing import ClassVar
 import numpy as np
 import scipy
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.methods.states import State
 
 JUMP = 0.01
@@ -32,7 +32,7 @@ BINS = 10
 
 
 class Bet(StrEnum):
-    """How capital is put on p-values."""
+    """Betting strategy of a martingale on p-values."""
 
     JUMPER = "simple-jumper"
     POWER = "power-mixture"
@@ -41,7 +41,7 @@ class Bet(StrEnum):
 
 @dataclass(frozen=True)
 class Monitor(State):
-    """What is known of a stream of p-values. Capitals are natural logarithms and begin at 0.
+    """State of the martingales over a stream of p-values. Capitals are natural logarithms and begin at 0.
 
     Attributes:
         bet: a `Bet`.
@@ -89,7 +89,7 @@ def start_monitor(*, bet: Bet = Bet.JUMPER, delta: Level = 0.01, threshold: floa
         Bet.POWER: (0.0,),
         Bet.HISTOGRAM: (0.0,) * BINS,
     }[bet]
-    limit = float(exact_level(delta))
+    limit = float(to_level(delta))
     return Monitor(bet.value, limit, float(threshold), 0, memory, 0.0, 0.0, -1e300, -1e300, 0, 0, 0)
 
 
@@ -190,7 +190,7 @@ def next_p_value(state: OnlinePValues, score: float) -> tuple[OnlinePValues, flo
     Raises:
         ValueError: the score is not finite.
     """
-    value = float(finite([score], "score")[0])
+    value = float(require_finite([score], "score")[0])
     count = len(state.scores) + 1
     tau = 1 - np.random.default_rng([state.seed, count]).random()
     above = len(state.scores) - bisect_right(state.scores, value)
@@ -207,7 +207,7 @@ def online_p_values(scores: object, *, seed: int) -> FloatArray:
         scores: (n,), in the order of the stream, finite.
         seed: of the draws that break ties, 0 or more.
     """
-    values = finite(scores, "scores")
+    values = require_finite(scores, "scores")
     ordered: list[float] = []
     found = np.empty(values.size)
     for index, value in enumerate(values.tolist()):

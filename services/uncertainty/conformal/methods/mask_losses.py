@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 
 
 def false_negative_losses(probabilities: object, truth: object, lambdas: object) -> FloatArray:
@@ -67,8 +67,8 @@ def _items(probabilities: object, truth: object, lambdas: object) -> tuple[Float
     chances, marks = np.asarray(probabilities, dtype=np.float64), np.asarray(truth)
     if marks.dtype != np.bool_ or marks.shape != chances.shape or chances.ndim < 2:
         raise ValueError("probabilities must be (n, ...) and truth a boolean array of the same shape")
-    rows = finite(chances.reshape(len(chances), -1), "probabilities", shape=(None, None))
-    grid = finite(lambdas, "lambdas")
+    rows = require_finite(chances.reshape(len(chances), -1), "probabilities", shape=(None, None))
+    grid = require_finite(lambdas, "lambdas")
     for name, values in (("probabilities", rows), ("lambdas", grid)):
         if ((values < 0) | (values > 1)).any():
             raise ValueError(f"{name} must lie in [0, 1]")

@@ -1,4 +1,4 @@
-"""What sets are worth: how often they hold the label, how large they are, and where coverage is uneven."""
+"""Metrics of prediction sets: coverage, size, and unevenness of coverage over classes, sizes and difficulties."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.methods.scores import Inputs, Labels, Sets, Values
 
 SIZE_STRATA = ((0, 1), (2, 3), (4, 10), (11, 100), (101, None))
@@ -30,9 +30,9 @@ def hits(sets: Sets, labels: Labels) -> NDArray[np.bool_]:
     return np.asarray(sets[np.arange(len(sets)), labels], np.bool_)
 
 
-def wanted(alpha: Level) -> float:
+def required_coverage(alpha: Level) -> float:
     """1 - alpha, rounded once: 0.3 at 0.7, so that 3 of 10 is not less than it."""
-    return float(1 - exact_level(alpha))
+    return float(1 - to_level(alpha))
 
 
 def coverage(sets: Sets, labels: Labels) -> float:
@@ -55,12 +55,12 @@ def macro_coverage(sets: Sets, labels: Labels) -> float:
 
 def coverage_gap(sets: Sets, labels: Labels, alpha: Level) -> float:
     """CovGap: mean distance of class coverage from 1 - alpha over classes with items, in percent (Ding et al. 2023)."""
-    return float(100 * np.nanmean(np.abs(class_coverage(sets, labels) - wanted(alpha))))
+    return float(100 * np.nanmean(np.abs(class_coverage(sets, labels) - required_coverage(alpha))))
 
 
 def violated_classes(sets: Sets, labels: Labels, alpha: Level) -> int:
     """VioClasses: how many classes are covered less than 1 - alpha; classes without items are not counted."""
-    return int((class_coverage(sets, labels) < wanted(alpha)).sum())
+    return int((class_coverage(sets, labels) < required_coverage(alpha)).sum())
 
 
 def average_size(sets: Sets) -> float:
@@ -69,7 +69,7 @@ def average_size(sets: Sets) -> float:
 
 
 def size_histogram(sets: Sets) -> NDArray[np.int64]:
-    """How many sets have 0, 1, ..., K labels, (K + 1,)."""
+    """Count the sets of 0, 1, ..., K labels, (K + 1,)."""
     return np.bincount(sets.sum(axis=1), minlength=sets.shape[1] + 1).astype(np.int64)
 
 
@@ -89,7 +89,7 @@ class Singletons:
 
 
 def singletons(sets: Sets, labels: Labels) -> Singletons:
-    """How many sets are down to one label, and how often it is the true one."""
+    """Sets of a single label: their share, and how often the label is the true one."""
     single = sets.sum(axis=1) == 1
     right = single & hits(sets, labels)
     accuracy = float(right.sum() / single.sum()) if single.any() else None
@@ -141,4 +141,4 @@ def difficulty_violation(
 
 
 def _violation(strata: list[Stratum], alpha: Level) -> float:
-    return max(abs(wanted(alpha) - one.coverage) for one in strata if one.coverage is not None)
+    return max(abs(required_coverage(alpha) - one.coverage) for one in strata if one.coverage is not None)

@@ -1,6 +1,6 @@
 """Adaptive conformal inference on a stream (Gibbs and Candès, NeurIPS 2021), and the frame of all online methods.
 
-Each step: `state.bounds()` before the label, make the interval (Band.grown), observe, `step` with the label's scores.
+Each step: `state.bounds()` before the label, make the interval (Band.expand), observe, `step` with the label's scores.
 The adaptive level may leave [0, 1]: at 0 or less everything is in, at 1 or more nothing is. Without that (as where the
 level is clamped) the theorem |mean error - alpha| <= (max(alpha_1, 1 - alpha_1) + gamma) / (gamma T), which holds for
 every sequence, holds no more.
@@ -15,17 +15,17 @@ from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
-from services.uncertainty.conformal.methods.levels import exact_level, ordered_quantile
-from services.uncertainty.conformal.methods.states import State, checked_numbers
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.levels import ordered_quantile, to_level
+from services.uncertainty.conformal.methods.states import State, check_numbers
 
 CAPACITY = 1000
-"""How many of the latest scores are kept, unless told otherwise."""
+"""Default length of the window of the latest scores."""
 
 
 @dataclass(frozen=True)
 class OnlineMethod(State, ABC):
-    """What all methods on streams keep.
+    """Base of the states of all methods on streams.
 
     Attributes:
         alpha: miscoverage that is aimed at, in (0, 1).
@@ -45,7 +45,7 @@ class OnlineMethod(State, ABC):
         """Bounds of the next label's score below and above its band; infinite: everything, or nothing."""
 
     @abstractmethod
-    def learned(self, below: float, above: float, *, missed: bool) -> Self:
+    def update(self, below: float, above: float, *, missed: bool) -> Self:
         """The state after a label, its counts and window still as they were."""
 
     @property
@@ -53,8 +53,8 @@ class OnlineMethod(State, ABC):
         """Share of labels that lay outside of their interval; 0 before the first."""
         return self.misses / self.steps if self.steps else 0.0
 
-    def kept(self, below: float, above: float) -> float:
-        """What the window keeps of a label's two scores: the score of the symmetric rule."""
+    def choose_score(self, below: float, above: float) -> float:
+        """Choose which of a label's two scores goes into the window: the larger one, that of the symmetric rule."""
         return max(below, above)
 
 
@@ -76,16 +76,16 @@ def step(state: Method, *, below: float, above: float) -> tuple[Method, bool]:
         ValueError: a score is not finite.
     """
     below, above = float(below), float(above)
-    checked_numbers([below, above])
+    check_numbers([below, above])
     lower, upper = state.bounds()
     missed = below > lower or above > upper
-    after = state.learned(below, above, missed=missed)
-    window = (*state.window, state.kept(below, above))[-state.capacity :]
+    after = state.update(below, above, missed=missed)
+    window = (*state.window, state.choose_score(below, above))[-state.capacity :]
     return replace(after, window=window, steps=state.steps + 1, misses=state.misses + missed), missed
 
 
 @dataclass(frozen=True)
-class Adaptive(OnlineMethod):
+class ACI(OnlineMethod):
     """Adaptive conformal inference.
 
     Attributes:
@@ -104,25 +104,25 @@ class Adaptive(OnlineMethod):
         bound = ordered_quantile(np.sort(np.array(self.window, dtype=np.float64)), self.level)
         return bound, bound
 
-    def learned(self, below: float, above: float, *, missed: bool) -> Self:
+    def update(self, below: float, above: float, *, missed: bool) -> Self:
         """alpha_{t+1} = alpha_t + gamma (alpha - error_t)."""
         del below, above
         return replace(self, level=self.level + self.gamma * (self.alpha - missed))
 
     @property
     def error_bound(self) -> float:
-        """How far `error` can be from alpha on any sequence (Gibbs and Candès 2021, proposition 4.1)."""
+        """Bound of |error - alpha| on any sequence (Gibbs and Candès 2021, proposition 4.1)."""
         return adaptive_error_bound(self.first_level, self.gamma, max(self.steps, 1))
 
 
-def adaptive(
+def create_aci(
     alpha: float,
     *,
     gamma: float,
     scores: Sequence[float] | FloatArray = (),
     capacity: int = CAPACITY,
     first_level: float | None = None,
-) -> Adaptive:
+) -> ACI:
     """Begin adaptive conformal inference.
 
     Args:
@@ -138,9 +138,9 @@ def adaptive(
     first = float(alpha) if first_level is None else float(first_level)
     if not 0 <= first <= 1:
         raise ValueError(f"first_level must lie in [0, 1], got {first_level!r}")
-    window = first_window(alpha, scores, capacity)
-    checked_gammas([gamma])
-    return Adaptive(float(alpha), window, capacity, 0, 0, float(gamma), first, first)
+    window = create_window(alpha, scores, capacity)
+    check_gammas([gamma])
+    return ACI(float(alpha), window, capacity, 0, 0, float(gamma), first, first)
 
 
 def adaptive_error_bound(first_level: float, gamma: float, steps: int) -> float:
@@ -148,19 +148,19 @@ def adaptive_error_bound(first_level: float, gamma: float, steps: int) -> float:
     return (max(first_level, 1 - first_level) + gamma) / (gamma * steps)
 
 
-def first_window(alpha: float, scores: Sequence[float] | FloatArray, capacity: int) -> tuple[float, ...]:
+def create_window(alpha: float, scores: Sequence[float] | FloatArray, capacity: int) -> tuple[float, ...]:
     """The latest of the scores as a window; alpha, scores and capacity checked.
 
     Raises:
         ValueError: alpha does not lie in (0, 1), scores are not finite, or capacity is below 1.
     """
-    exact_level(alpha)
+    to_level(alpha)
     if capacity < 1:
         raise ValueError(f"capacity must be 1 or more, got {capacity!r}")
-    return tuple(finite(scores, "scores").tolist()[-capacity:])
+    return tuple(require_finite(scores, "scores").tolist()[-capacity:])
 
 
-def checked_gammas(gammas: Sequence[float]) -> tuple[float, ...]:
+def check_gammas(gammas: Sequence[float]) -> tuple[float, ...]:
     """Step sizes, at least one, each positive and finite.
 
     Raises:

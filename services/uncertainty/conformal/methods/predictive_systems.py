@@ -16,9 +16,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 from services.uncertainty.conformal.methods.interval_bands import around_points_normalised
-from services.uncertainty.conformal.methods.levels import Level, exact, exact_level, smallest
+from services.uncertainty.conformal.methods.levels import Level, take_smallest, to_fraction, to_level
 from services.uncertainty.conformal.methods.sorted_scores import Cell, Labels, SortedScores, sort_scores
 
 FORMAT = 1
@@ -46,7 +46,7 @@ class PredictiveSystem:
         return Predictive(middle, unit, self.residuals.cells, members)
 
     def metadata(self) -> dict[str, Any]:
-        """What `to_arrays` leaves out, as JSON holds it."""
+        """The fields that `to_arrays` leaves out, as a JSON object."""
         residuals = self.residuals
         kind = "predictive-system"
         return {"format": FORMAT, "kind": kind, "groups": list(residuals.labels), "counts": residuals.counts}
@@ -95,8 +95,8 @@ class Predictive:
             ValueError: an argument is not as said above.
         """
         shape = self.points.shape
-        y = finite(np.broadcast_to(np.asarray(values, dtype=np.float64), shape), "values")
-        jump = finite(np.broadcast_to(np.asarray(tau, dtype=np.float64), shape), "tau")
+        y = require_finite(np.broadcast_to(np.asarray(values, dtype=np.float64), shape), "values")
+        jump = require_finite(np.broadcast_to(np.asarray(tau, dtype=np.float64), shape), "tau")
         if ((jump < 0) | (jump > 1)).any():
             raise ValueError("tau must lie in [0, 1]")
         scaled, chances = (y - self.points) / self.difficulty, jump.copy()
@@ -117,13 +117,13 @@ class Predictive:
         Raises:
             ValueError: level does not lie in [0, 1].
         """
-        share = exact(level)
+        share = to_fraction(level)
         if not 0 <= share <= 1:
             raise ValueError(f"level must lie in [0, 1], got {level!r}")
         rounded = math.floor if side == "lower" else math.ceil
         bounds = np.full(self.points.shape, -np.inf if side == "lower" else np.inf)
         for cell, chosen in zip(self.cells, self.members, strict=True):
-            bounds[chosen] = smallest(cell.scores, rounded(share * (cell.scores.size + 1)))
+            bounds[chosen] = take_smallest(cell.scores, rounded(share * (cell.scores.size + 1)))
         ends: FloatArray = self.points + self.difficulty * bounds
         return ends
 
@@ -133,7 +133,7 @@ class Predictive:
         Args:
             alpha: miscoverage in (0, 1).
         """
-        half = exact_level(alpha) / 2
+        half = to_level(alpha) / 2
         return self.quantiles(half, side="lower"), self.quantiles(1 - half, side="higher")
 
     def crps(self, values: object) -> FloatArray:
@@ -145,7 +145,7 @@ class Predictive:
         Args:
             values: (m,), what was observed.
         """
-        y = finite(values, "values", shape=self.points.shape)
+        y = require_finite(values, "values", shape=self.points.shape)
         scaled, losses = (y - self.points) / self.difficulty, np.full(y.shape, np.nan)
         for cell, chosen in zip(self.cells, self.members, strict=True):
             if cell.scores.size:
@@ -168,12 +168,12 @@ def fit_predictive_system(
         ValueError: an argument is not as said above.
     """
     middle, unit = _located(points, difficulty)
-    residuals = (finite(values, "values", shape=middle.shape) - middle) / unit
+    residuals = (require_finite(values, "values", shape=middle.shape) - middle) / unit
     return PredictiveSystem(sort_scores(residuals, groups=groups))
 
 
 def _located(points: object, difficulty: object | None) -> tuple[FloatArray, FloatArray]:
-    middle = finite(points, "points")
+    middle = require_finite(points, "points")
     band = around_points_normalised(middle, np.ones_like(middle) if difficulty is None else difficulty)
     return band.lower, band.above
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 
 Pieces = list[tuple[float, float]]
 
 SUM_TOLERANCE = 1e-3
-"""How far the probabilities of a row may be from adding up to 1."""
+"""Largest accepted |sum - 1| of a row of probabilities."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BinnedDensity:
         Raises:
             ValueError: not m finite values.
         """
-        y = finite(values, "values", shape=(len(self.probabilities),))
+        y = require_finite(values, "values", shape=(len(self.probabilities),))
         last = self.midpoints.size - 2
         left = np.clip(np.searchsorted(self.midpoints, y, side="right") - 1, 0, last)
         rows = np.arange(y.size)
@@ -57,7 +57,7 @@ class BinnedDensity:
         return [self._pieces(row, -float(bound)) for row, bound in zip(self.probabilities, bounds, strict=True)]
 
     def _pieces(self, heights: FloatArray, level: float) -> Pieces:
-        """Where the line through the heights reaches the level."""
+        """The intervals on which the line through the heights at the bins is at least the level."""
         if level <= 0:
             return [(-np.inf, np.inf)]
         pieces: Pieces = []
@@ -88,8 +88,8 @@ def binned_density(midpoints: object, probabilities: object) -> BinnedDensity:
     Raises:
         ValueError: an argument is not as said above.
     """
-    middles = finite(midpoints, "midpoints")
-    rows = finite(probabilities, "probabilities", shape=(None, middles.size))
+    middles = require_finite(midpoints, "midpoints")
+    rows = require_finite(probabilities, "probabilities", shape=(None, middles.size))
     if middles.size < 2 or (np.diff(middles) <= 0).any():
         raise ValueError("midpoints must be at least two, in ascending order")
     if (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE).any():

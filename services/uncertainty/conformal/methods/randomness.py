@@ -22,7 +22,7 @@ Words = NDArray[np.uint64]
 
 
 class Purpose(IntEnum):
-    """What a number is for. Calibration and test items with the same index must not share theirs."""
+    """Purpose of a random number: calibration and test items with the same index must not share one."""
 
     CALIBRATION = 0
     PREDICTION = 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.methods.group_scores import Cells
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.methods.scores import Inputs, Labels, Score, Sets, TopK, Values
 
 _RANK = TopK(randomised=False)
@@ -17,7 +17,7 @@ _RANK = TopK(randomised=False)
 
 @dataclass(frozen=True, kw_only=True)
 class RankCalibration:
-    """Of each label its sorted scores, and its sorted ranks (from 1) in the rows where it was true.
+    """Calibration by class and rank: sorted scores of each label, and its sorted ranks (from 1) where it was true.
 
     For label y the rank limit k is the smallest whose share of examples ranked below it, e, is less than alpha; the
     threshold is the class's own at level alpha - e. A label is in the set where score and rank both fit. Coverage of
@@ -36,7 +36,7 @@ class RankCalibration:
 
     def limits(self, alpha: Level) -> tuple[Values, NDArray[np.int64]]:
         """Threshold and rank limit of each label, (K,) each; infinity and K for labels without examples."""
-        level = exact_level(alpha)
+        level = to_level(alpha)
         classes = len(self.scores)
         thresholds, limits = np.full(classes, np.inf), np.full(classes, classes, np.int64)
         for label in np.flatnonzero(self.ranks.counts).tolist():

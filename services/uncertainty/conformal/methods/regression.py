@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.interval_bands import Band
-from services.uncertainty.conformal.methods.levels import Level, exact_level, needed_count
+from services.uncertainty.conformal.methods.levels import Level, needed_count, to_level
 from services.uncertainty.conformal.methods.sorted_scores import Labels, SortedScores, sort_scores
 
 FORMAT = 1
@@ -76,7 +76,7 @@ class RegressionCalibration:
 
     @property
     def asymmetric(self) -> bool:
-        """Whether the two sides are bounded by themselves, at alpha / 2 each."""
+        """Whether each side has a bound of its own, at alpha / 2."""
         return len(self.tails) == 2
 
     def intervals(
@@ -93,13 +93,13 @@ class RegressionCalibration:
         Raises:
             ValueError: an argument is not as said above.
         """
-        level = exact_level(alpha) / len(self.tails)
+        level = to_level(alpha) / len(self.tails)
         bounds = [tail.quantiles(level, band.lower.size, groups=groups, weights=weights) for tail in self.tails]
-        lower, upper = band.grown(bounds[0], bounds[-1])
+        lower, upper = band.expand(bounds[0], bounds[-1])
         return Intervals(lower, upper, needed_count(level), band.crossed)
 
     def metadata(self) -> dict[str, Any]:
-        """What `to_arrays` leaves out, as JSON holds it."""
+        """The fields that `to_arrays` leaves out, as a JSON object."""
         return {
             "format": FORMAT,
             "kind": "regression",

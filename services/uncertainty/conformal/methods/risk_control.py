@@ -18,8 +18,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
-from services.uncertainty.conformal.methods.levels import Level, exact, exact_level
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.levels import Level, to_fraction, to_level
 
 COUNT_SLACK = 1e-9
 """Sums of losses within this of a whole number count as it; above it Bentkus's bound would jump."""
@@ -27,7 +27,7 @@ BISECTIONS = 60
 
 
 class Correction(StrEnum):
-    """How many tests at once keep their joint error at delta."""
+    """Correction that keeps the joint error of several tests at delta."""
 
     FIXED_SEQUENCE = "fixed-sequence"
     BONFERRONI = "bonferroni"
@@ -67,13 +67,13 @@ def control_expected_loss(losses: object, lambdas: object, alpha: Level, *, boun
     table, grid = _table(losses, lambdas, bound)
     if table.shape[0] and (np.diff(table, axis=1) > 0).any():
         raise ValueError("losses must not rise with lambda; Learn-then-Test takes losses that do")
-    level, largest = exact(alpha), exact(bound)
+    level, largest = to_fraction(alpha), to_fraction(bound)
     if not 0 < level < largest:
         raise ValueError(f"alpha must lie in (0, {bound}), got {alpha!r}")
     sums = [math.fsum(column) for column in table.T]
     count = table.shape[0]
     # Both sides as rational numbers: a risk that lies on alpha is accepted whatever the rounding.
-    accepted = [exact(total) + largest <= level * (count + 1) for total in sums]
+    accepted = [to_fraction(total) + largest <= level * (count + 1) for total in sums]
     index = accepted.index(True) if any(accepted) else None
     totals = np.array(sums, dtype=np.float64)
     return ControlledRisk(
@@ -128,8 +128,8 @@ def learn_then_test(
         ValueError: an argument is not as said above.
     """
     table, grid = _table(losses, lambdas, bound)
-    level = float(exact_level(exact(alpha) / exact(bound)))
-    limit = float(exact_level(delta))
+    level = float(to_level(to_fraction(alpha) / to_fraction(bound)))
+    limit = float(to_level(delta))
     if not table.shape[0]:
         raise ValueError("losses must hold items")
     risks = table.mean(axis=0)
@@ -171,7 +171,7 @@ def upper_risk_bound(risk: float, *, count: int, delta: Level) -> float:
         count: number of losses, 1 or more.
         delta: probability that the bound is too low, in (0, 1).
     """
-    limit, low, high = float(exact_level(delta)), risk, 1.0
+    limit, low, high = float(to_level(delta)), risk, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         above = 0 < middle < 1 and hoeffding_bentkus_p_values(np.array([risk]), middle, count=count)[0] <= limit
@@ -189,7 +189,7 @@ def risk_controlling_set(losses: object, lambdas: object, alpha: Level, *, delta
         delta: probability of a larger risk, in (0, 1).
     """
     table, _ = _table(losses, lambdas, 1.0)
-    level, chosen = float(exact_level(alpha)), None
+    level, chosen = float(to_level(alpha)), None
     for column in reversed(range(table.shape[1])):
         if upper_risk_bound(float(table[:, column].mean()), count=table.shape[0], delta=delta) >= level:
             break
@@ -200,10 +200,10 @@ def risk_controlling_set(losses: object, lambdas: object, alpha: Level, *, delta
 def _table(losses: object, lambdas: object, bound: float) -> tuple[FloatArray, FloatArray]:
     if not (math.isfinite(bound) and bound > 0):
         raise ValueError(f"bound must be a positive finite number, got {bound!r}")
-    grid = finite(lambdas, "lambdas")
+    grid = require_finite(lambdas, "lambdas")
     if grid.size == 0 or (np.diff(grid) <= 0).any():
         raise ValueError("lambdas must be at least one, in ascending order")
-    table = finite(losses, "losses", shape=(None, grid.size))
+    table = require_finite(losses, "losses", shape=(None, grid.size))
     if ((table < 0) | (table > bound)).any():
         raise ValueError(f"losses must lie in [0, {bound}]")
     return table, grid

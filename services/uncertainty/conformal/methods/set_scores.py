@@ -1,4 +1,4 @@
-"""How confident a growing set of sampled texts is: scores that never fall as texts are drawn (Quach et al. 2024)."""
+"""Confidence scores of a growing set of sampled texts, which never fall as texts are drawn (Quach et al. 2024)."""
 
 from __future__ import annotations
 

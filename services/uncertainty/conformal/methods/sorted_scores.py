@@ -1,4 +1,4 @@
-"""What a calibration keeps: its scores in ascending order, by cell, so that any level can be asked for later.
+"""Calibration scores in ascending order, by cell: quantiles of any level can be taken of them later.
 
 A cell is a group of a Mondrian taxonomy (Vovk, Gammerman, Shafer 2005, section 4.5), or all there is. Weights, where
 there are any, stay with the score that they belong to.
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 from services.uncertainty.conformal.methods.coverage_distribution import effective_sample_size
-from services.uncertainty.conformal.methods.levels import Level, WeightedScores, exact_level, ordered_quantile
+from services.uncertainty.conformal.methods.levels import Level, WeightedScores, ordered_quantile, to_level
 
 Labels = Sequence[str] | NDArray[np.str_]
 
@@ -62,7 +62,7 @@ class SortedScores:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many scores each cell has."""
+        """Number of scores in each cell."""
         return {cell.label: cell.scores.size for cell in self.cells}
 
     def quantiles(
@@ -82,7 +82,7 @@ class SortedScores:
         Raises:
             ValueError: groups or weights are missing, superfluous, or not as said above.
         """
-        level = exact_level(alpha)
+        level = to_level(alpha)
         test_weights = self._test_weights(weights, count)
         bounds = np.full(count, np.inf)
         for cell, members in zip(self.cells, self.members(count, groups), strict=True):
@@ -105,7 +105,7 @@ class SortedScores:
     def _test_weights(self, weights: object | None, count: int) -> FloatArray:
         if self.weighted != (weights is not None):
             raise ValueError("weights of test points are needed exactly where the calibration has weights")
-        return np.ones(count) if weights is None else not_negative(weights, "weights", count)
+        return np.ones(count) if weights is None else require_not_negative(weights, "weights", count)
 
     def to_arrays(self, prefix: str) -> dict[str, FloatArray]:
         """Arrays that `from_arrays` reads, to be kept as NPZ: scores, weights if any, and each cell's end."""
@@ -113,7 +113,7 @@ class SortedScores:
         scores = np.concatenate([np.empty(0), *(cell.scores for cell in self.cells)])
         arrays = {f"{prefix}.scores": scores, f"{prefix}.ends": ends}
         if self.weighted:
-            arrays[f"{prefix}.weights"] = np.concatenate([_kept(cell.weights) for cell in self.cells])
+            arrays[f"{prefix}.weights"] = np.concatenate([_drop_weightless(cell.weights) for cell in self.cells])
         return arrays
 
     @classmethod
@@ -123,9 +123,9 @@ class SortedScores:
         Raises:
             ValueError: the arrays do not fit each other, or scores are not finite and ascending.
         """
-        scores = finite(arrays[f"{prefix}.scores"], "scores")
+        scores = require_finite(arrays[f"{prefix}.scores"], "scores")
         kept = arrays.get(f"{prefix}.weights")
-        weights = None if kept is None else not_negative(kept, "weights", scores.size)
+        weights = None if kept is None else require_not_negative(kept, "weights", scores.size)
         ends = [0, *(int(end) for end in arrays[f"{prefix}.ends"])]
         if len(ends) != len(labels) + 1 or ends != sorted(ends) or ends[-1] != scores.size:
             raise ValueError("the ends of the cells do not fit the scores")
@@ -147,8 +147,8 @@ def sort_scores(scores: object, *, groups: Labels | None = None, weights: object
     Raises:
         ValueError: an argument is not as said above.
     """
-    values = finite(scores, "scores")
-    mass = None if weights is None else not_negative(weights, "weights", values.size)
+    values = require_finite(scores, "scores")
+    mass = None if weights is None else require_not_negative(weights, "weights", values.size)
     if groups is None:
         return SortedScores((_cell(EVERYTHING, values, mass),))
     names = group_names(groups, values.size)
@@ -173,9 +173,9 @@ def group_names(groups: Labels, count: int) -> NDArray[np.str_]:
     return names
 
 
-def not_negative(values: object, name: str, count: int) -> FloatArray:
+def require_not_negative(values: object, name: str, count: int) -> FloatArray:
     """Finite values of at least 0, (count,)."""
-    array = finite(values, name, shape=(count,))
+    array = require_finite(values, name, shape=(count,))
     if (array < 0).any():
         raise ValueError(f"{name} must not be negative")
     return array
@@ -186,7 +186,7 @@ def _cell(label: str, scores: FloatArray, weights: FloatArray | None) -> Cell:
     return Cell(label, scores[order], None if weights is None else weights[order])
 
 
-def _kept(weights: FloatArray | None) -> FloatArray:
+def _drop_weightless(weights: FloatArray | None) -> FloatArray:
     if weights is None:
         raise ValueError("some cells have weights and some have none")
     return weights

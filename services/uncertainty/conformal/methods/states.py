@@ -39,11 +39,11 @@ class State:
         if set(content) != {field.name for field in fields(cls)}:
             raise ValueError(f"the fields do not fit a state of kind {cls.KIND}")
         for value in content.values():
-            checked_numbers(value)
+            check_numbers(value)
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
 
 
-def checked_numbers(value: object) -> None:
+def check_numbers(value: object) -> None:
     """Refuses numbers that are not finite, alone or in a list.
 
     Raises:

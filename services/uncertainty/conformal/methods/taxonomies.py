@@ -33,7 +33,7 @@ class Taxonomy(ABC):
     @property
     @abstractmethod
     def cells(self) -> int:
-        """How many cells there are."""
+        """Number of cells."""
 
     @abstractmethod
     def of_labels(self, labels: Labels, groups: Groups | None = None) -> CellIndex:
@@ -166,7 +166,7 @@ def predicted_classes(logits: Inputs) -> Groups:
 
 
 def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> Groups:
-    """How many of the best labels hold a mass of probability, as a group of the item (N,): how hard it looks.
+    """Count the best labels that together hold a mass of probability, (N,): a group of the item by its difficulty.
 
     Args:
         probabilities: (N, K).

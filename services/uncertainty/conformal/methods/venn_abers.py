@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 
 _MIRROR = np.array([-1.0, 1.0])
 
@@ -37,7 +37,7 @@ class VennAbers:
         Args:
             scores: (m,), of test points, finite; larger scores speak for the label 1.
         """
-        asked, back = np.unique(finite(scores, "scores"), return_inverse=True)
+        asked, back = np.unique(require_finite(scores, "scores"), return_inverse=True)
         first = np.searchsorted(self.scores, asked, side="left")
         last = np.searchsorted(self.scores, asked, side="right")
         corners = np.column_stack([np.append(0.0, np.cumsum(self.counts)), np.append(0.0, np.cumsum(self.positives))])
@@ -92,8 +92,8 @@ def venn_abers(scores: object, labels: object) -> VennAbers:
     Raises:
         ValueError: an argument is not as said above.
     """
-    values = finite(scores, "scores")
-    marks = finite(labels, "labels", shape=values.shape)
+    values = require_finite(scores, "scores")
+    marks = require_finite(labels, "labels", shape=values.shape)
     if not np.isin(marks, (0, 1)).all():
         raise ValueError("labels must be 0 or 1")
     different, group = np.unique(values, return_inverse=True)
@@ -124,8 +124,8 @@ def isotonic_regression(values: object, weights: object) -> FloatArray:
     Raises:
         ValueError: an argument is not as said above.
     """
-    heights = finite(values, "values")
-    masses = finite(weights, "weights", shape=heights.shape)
+    heights = require_finite(values, "values")
+    masses = require_finite(weights, "weights", shape=heights.shape)
     if (masses <= 0).any():
         raise ValueError("weights must be positive")
     blocks: list[tuple[float, float, int]] = []

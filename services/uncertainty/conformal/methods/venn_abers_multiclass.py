@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.arrays import FloatArray, finite
+from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
 from services.uncertainty.conformal.methods.venn_abers import VennAbers, single_probability, venn_abers
 
 
@@ -79,7 +79,7 @@ def class_venn_abers(
         ValueError: an argument is not as said above.
     """
     rows = _rows(probabilities, None)
-    marks = finite(labels, "labels", shape=(len(rows),))
+    marks = require_finite(labels, "labels", shape=(len(rows),))
     classes = rows.shape[1]
     if classes < 2 or not np.isin(marks, np.arange(classes)).all():
         raise ValueError("there must be two classes or more, and labels must be classes")
@@ -105,7 +105,7 @@ def _question_scores(rows: FloatArray, question: tuple[int, int]) -> FloatArray:
 
 
 def _rows(probabilities: object, classes: int | None) -> FloatArray:
-    rows = finite(probabilities, "probabilities", shape=(None, classes))
+    rows = require_finite(probabilities, "probabilities", shape=(None, classes))
     if (rows < 0).any():
         raise ValueError("probabilities must not be negative")
     return rows

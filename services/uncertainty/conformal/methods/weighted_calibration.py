@@ -28,7 +28,7 @@ class WeightedCalibration:
 
     @property
     def effective_size(self) -> float:
-        """How many equally weighted items hold as much."""
+        """Effective sample size: (sum of weights)^2 / (sum of squared weights)."""
         return effective_sample_size(self.scores.weights)
 
     def sets(

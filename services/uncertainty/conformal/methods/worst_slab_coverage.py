@@ -26,7 +26,7 @@ class Slab:
     high: float
     coverage: float
 
-    def holds(self, features: Values) -> NDArray[np.bool_]:
+    def contains(self, features: Values) -> NDArray[np.bool_]:
         """Which items (N, F) lie in it, (N,)."""
         product = features @ self.direction
         inside: NDArray[np.bool_] = (product >= self.low) & (product <= self.high)
@@ -67,7 +67,7 @@ def worst_slab_coverage(
     searched = max(2, round(search_share * len(covered)))
     search, measure = order[:searched], order[searched:]
     slab = worst_slab(features[search], covered[search], random=random, mass=mass, directions=directions)
-    inside = measure[slab.holds(features[measure])]
+    inside = measure[slab.contains(features[measure])]
     return float(covered[inside].mean()) if len(inside) else None
 
 

@@ -1,1 +1,1 @@
-"""What requests and answers hold, as Pydantic models; the field names are the public ones."""
+"""Pydantic models of requests and answers; their field names are public."""

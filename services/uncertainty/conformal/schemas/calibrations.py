@@ -1,4 +1,4 @@
-"""What the calibration routes take and give."""
+"""Models of requests and answers of the calibration and prediction routes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ClassificationOptions(_Options):
         default=None,
         max_length=100,
         pattern=r"^[A-Za-z0-9._-]+$",
-        description="A classifier of the fleet (`/v1/models`) to calibrate, in a job: post labelled pictures as `file`",
+        description="A classifier of the fleet (`/v1/models`) to calibrate, in a job: post labelled images as `file`",
         examples=["traffic-signs"],
     )
     score: ScoreName = Field(default=ScoreName.THR, description="Nonconformity score")
@@ -116,7 +116,7 @@ class ClassificationOptions(_Options):
         if (self.clusters is None) != (self.cluster_share is None):
             raise ValueError("clusters and cluster_share are given together or not at all")
         if self.model is not None and (self.method in {Method.GROUP, Method.WEIGHTED} or self.score is ScoreName.KNN):
-            raise ValueError("of pictures there are no groups, weights or features; post values to calibrate by them")
+            raise ValueError("of images there are no groups, weights or features; post values to calibrate by them")
         if self.method is Method.RC3P and self.score is ScoreName.KNN:
             raise ValueError("rc3p ranks logits or probabilities; knn has none")
         return self

@@ -1,4 +1,4 @@
-"""What the routes of risk control, Venn-Abers prediction and predictive distributions take and give."""
+"""Models of requests and answers of risk control, Venn-Abers prediction and predictive distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the evaluation route takes and gives."""
+"""Models of requests and answers of the evaluation route."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.uncertainty.conformal.schemas.calibrations import SEED_LIMIT, Alpha, ModelIdentity
 
 
-class Picture(StrEnum):
+class ChartKind(StrEnum):
     """What an image shows."""
 
     COVERAGE = "coverage"
@@ -25,8 +25,8 @@ class EvaluationOptions(BaseModel):
     seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores")
     first_item: int = Field(default=0, ge=0, lt=2**62, description="Number of the first item")
     force_top1: bool = Field(default=False, description="Put the best class into empty sets")
-    picture: Picture = Field(
-        default=Picture.COVERAGE,
+    picture: ChartKind = Field(
+        default=ChartKind.COVERAGE,
         description="What image/png and image/svg+xml show: coverage by class (or by length of interval), or sizes",
     )
     model_sha256: str | None = Field(

@@ -1,4 +1,4 @@
-"""What the monitor routes take and give."""
+"""Models of requests and answers of the monitor routes."""
 
 from __future__ import annotations
 

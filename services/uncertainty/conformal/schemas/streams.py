@@ -1,4 +1,4 @@
-"""What the stream routes take and give."""
+"""Models of requests and answers of the stream routes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How calibrations, streams and monitors are stored."""
+"""Storage of calibrations, streams and monitors: blobs, and records in Redis."""

@@ -1,1 +1,1 @@
-"""Losses to train with, measurements, and other libraries beside them; the only place that may import torch."""
+"""Losses that train a model for conformal prediction; serving does not import them. May import torch."""

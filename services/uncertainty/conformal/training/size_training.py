@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from services.uncertainty.conformal.methods.levels import Level, exact_level
+from services.uncertainty.conformal.methods.levels import Level, to_level
 from services.uncertainty.conformal.training.soft_sorting import soft_quantile
 from services.uncertainty.conformal.training.torch_scores import log_scores, of_labels
 
@@ -23,7 +23,7 @@ FLOOR = 1e-8
 
 
 def smooth_sets(scores: Tensor, threshold: Tensor | float, temperature: float) -> Tensor:
-    """How much each label is in the set, (N, K) in (0, 1): sigmoid((threshold - score) / temperature)."""
+    """Smooth membership of each label in the set, (N, K) in (0, 1): sigmoid((threshold - score) / temperature)."""
     return torch.sigmoid((threshold - scores) / temperature)
 
 
@@ -104,5 +104,5 @@ class SCPO:
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss, a number, of logits (N, K) and labels (N,)."""
         memberships = smooth_sets(log_scores(logits), self.threshold, self.temperature)
-        gap = of_labels(memberships, labels).mean() - float(1 - exact_level(self.alpha))
+        gap = of_labels(memberships, labels).mean() - float(1 - to_level(self.alpha))
         return torch.log(memberships.sum(dim=1).mean() + self.weight * gap.square())

@@ -35,7 +35,7 @@ def soft_permutation(values: Tensor, temperature: float) -> Tensor:
     return torch.softmax(weights / temperature, dim=1)
 
 
-def soft_sorted(values: Tensor, temperature: float) -> Tensor:
+def soft_sort(values: Tensor, temperature: float) -> Tensor:
     """The values (n,) in ascending order, each a mean of all by the rows of `soft_permutation`."""
     return soft_permutation(values, temperature) @ values
 
@@ -47,4 +47,4 @@ def soft_quantile(scores: Tensor, alpha: Level, temperature: float) -> Tensor:
     is good enough to train with and gives no guarantee: calibrate exactly afterwards, on other data.
     """
     rank = min(conformal_rank(len(scores), alpha), len(scores))
-    return soft_sorted(scores, temperature)[rank - 1]
+    return soft_sort(scores, temperature)[rank - 1]

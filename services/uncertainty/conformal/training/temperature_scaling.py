@@ -22,7 +22,7 @@ scores become the same number, and before that small probabilities fall below wh
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature that logits (N, K) are to be divided by, with the smallest negative log-likelihood (TS)."""
-    return _fitted(lambda temperature: functional.cross_entropy(logits / temperature, labels))
+    return _minimise(lambda temperature: functional.cross_entropy(logits / temperature, labels))
 
 
 def efficiency_gap(
@@ -53,10 +53,10 @@ def fit_conformal_temperature(
     def gap(temperature: Tensor) -> Tensor:
         return efficiency_gap(logits / temperature, labels, alpha, uniforms=uniforms)
 
-    return _fitted(gap, lowest=lowest)
+    return _minimise(gap, lowest=lowest)
 
 
-def _fitted(loss: Callable[[Tensor], Tensor], *, lowest: float = 0.0) -> float:
+def _minimise(loss: Callable[[Tensor], Tensor], *, lowest: float = 0.0) -> float:
     """Descends over the logarithm of the temperature, which is then positive."""
     logarithm = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([logarithm], lr=RATE)

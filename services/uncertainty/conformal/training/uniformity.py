@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.uncertainty.conformal.training.soft_sorting import soft_sorted
+from services.uncertainty.conformal.training.soft_sorting import soft_sort
 from services.uncertainty.conformal.training.torch_scores import aps_scores, of_labels
 
 
@@ -22,7 +22,7 @@ def uniformity_loss(values: Tensor, sorting_temperature: float = 1e-3) -> Tensor
     At 0 for values that are spread evenly; 1/3 for many values that are all 0, as the integral of u^2.
     """
     expected = torch.arange(1, len(values) + 1, dtype=values.dtype) / (len(values) + 1)
-    return (soft_sorted(values, sorting_temperature) - expected).square().mean()
+    return (soft_sort(values, sorting_temperature) - expected).square().mean()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

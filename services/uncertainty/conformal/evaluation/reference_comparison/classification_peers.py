@@ -16,7 +16,7 @@ from services.uncertainty.conformal.evaluation.reference_comparison.findings imp
 )
 from services.uncertainty.conformal.evaluation.reference_comparison.references import Values, mapie_classifier
 from services.uncertainty.conformal.methods import scores as own
-from services.uncertainty.conformal.methods.calibration import by_groups, calibrate
+from services.uncertainty.conformal.methods.calibration import calibrate, make_group_taxonomy
 
 MAPIE, CREPES = "MAPIE 1.6.0", "crepes 0.9.1"
 
@@ -80,7 +80,9 @@ def _crepes(material: Material) -> Iterator[Finding]:
     yield Finding(CREPES, "p-values", difference(calibration.p_values(material.tests), theirs))
     groups = material.labels % 3
     test_groups = np.arange(len(material.tests)) % 3
-    grouped = calibrate(own.THR(), material.logits, material.labels, taxonomy=by_groups(groups, 20), groups=groups)
+    grouped = calibrate(
+        own.THR(), material.logits, material.labels, taxonomy=make_group_taxonomy(groups, 20), groups=groups
+    )
     scores = own.THR().of_labels(material.logits, material.labels)
     classifier = ConformalClassifier().fit(scores, bins=groups)
     theirs = classifier.predict_p(every, bins=test_groups, smoothing=False)

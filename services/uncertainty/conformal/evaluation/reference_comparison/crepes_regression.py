@@ -1,4 +1,4 @@
-"""What crepes answers on the same numbers. Imports crepes, in functions only."""
+"""Comparison with crepes on the same numbers. Imports crepes, in functions only."""
 
 from __future__ import annotations
 

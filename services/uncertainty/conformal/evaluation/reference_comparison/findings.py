@@ -1,4 +1,4 @@
-"""What a comparison with another library leaves behind."""
+"""Findings of a comparison with another library: a quantity, how far the two differ, and why."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Finding:
 
     @property
     def is_equal(self) -> bool:
-        """Whether it is as good as the same."""
+        """Whether the difference is at most `EQUAL`."""
         return self.difference is not None and self.difference <= EQUAL
 
 

@@ -1,4 +1,4 @@
-"""What MAPIE answers on the same numbers. Imports mapie and sklearn, in functions only."""
+"""Comparison with MAPIE on the same numbers. Imports mapie and sklearn, in functions only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import expit
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.interval_bands import around_points, around_quantiles
 from services.uncertainty.conformal.methods.martingales import Bet, start_monitor, watch
-from services.uncertainty.conformal.methods.online import adaptive, step
+from services.uncertainty.conformal.methods.online import create_aci, step
 from services.uncertainty.conformal.methods.regression import calibrate
 from services.uncertainty.conformal.methods.risk_control import (
     Correction,
@@ -50,7 +50,7 @@ def _column(index: int) -> Any:
     return Column(index)
 
 
-def _drawn() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _draw() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Inputs (lower, upper, middle) and labels of calibration and test."""
     random = np.random.default_rng(1)
     middle, spread = random.normal(size=COUNT + TESTS), random.uniform(0.5, 2, COUNT + TESTS)
@@ -62,7 +62,7 @@ def _drawn() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
 def _absolute() -> FloatArray:
     from mapie.regression import SplitConformalRegressor
 
-    inputs, values, more, _ = _drawn()
+    inputs, values, more, _ = _draw()
     differences = []
     for alpha in ALPHAS:
         theirs = SplitConformalRegressor(_column(2), confidence_level=1 - alpha).conformalize(inputs, values)
@@ -77,7 +77,7 @@ def _absolute() -> FloatArray:
 def _quantiles(*, asymmetric: bool) -> FloatArray:
     from mapie.regression import ConformalizedQuantileRegressor
 
-    inputs, values, more, _ = _drawn()
+    inputs, values, more, _ = _draw()
     differences = []
     for alpha in ALPHAS:
         models = [_column(index) for index in range(3)]
@@ -185,7 +185,7 @@ def _adaptive_departure() -> dict[str, Any]:
 
     inputs, values = np.zeros((50, 1)), np.linspace(-1, 1, 50)
     theirs = TimeSeriesRegressor(_column(0), method="aci", cv="prefit").fit(inputs, values)
-    state, levels = adaptive(0.1, gamma=0.5, scores=np.abs(values)), []
+    state, levels = create_aci(0.1, gamma=0.5, scores=np.abs(values)), []
     for label in (99.0, 0.0):
         theirs.adapt_conformal_inference(np.zeros((1, 1)), np.array([label]), gamma=0.5, confidence_level=0.9)
         state, _ = step(state, below=-label, above=label)

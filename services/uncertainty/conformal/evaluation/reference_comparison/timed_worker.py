@@ -23,7 +23,7 @@ Inputs = NDArray[np.float32]
 Steps = tuple[Callable[[], object], Callable[[], object]]
 
 
-def drawn(kind: str) -> tuple[Inputs, NDArray[np.int64], Inputs]:
+def draw_problem(kind: str) -> tuple[Inputs, NDArray[np.int64], Inputs]:
     """Calibration inputs and labels, test inputs: float32, right in about three of four cases."""
     random = np.random.default_rng(0)
     labels = random.integers(0, CLASSES, COUNT)
@@ -41,7 +41,7 @@ def facet(score_name: str, kind: str, threads: int) -> Steps:
     from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
     from services.uncertainty.conformal.methods.scores import APS, RAPS, THR, Score, Transform
 
-    inputs, labels, tests = drawn(kind)
+    inputs, labels, tests = draw_problem(kind)
     read_as = Transform.SOFTMAX if kind == "logits" else Transform.IDENTITY
     scores: dict[str, Score] = {
         "thr": THR(transform=read_as),
@@ -75,7 +75,7 @@ def torchcp(score_name: str, kind: str) -> Steps:
     from torchcp.classification.predictor import SplitPredictor
     from torchcp.classification.score import APS, LAC, RAPS
 
-    inputs, labels, tests = (torch.from_numpy(part) for part in drawn(kind))
+    inputs, labels, tests = (torch.from_numpy(part) for part in draw_problem(kind))
     read_as = "softmax" if kind == "logits" else "identity"
     more = {"penalty": 0.01, "kreg": 5} if score_name == "raps" else {}
     score = {"thr": LAC, "aps": APS, "raps": RAPS}[score_name](score_type=read_as, **more)
@@ -87,7 +87,7 @@ def mapie(score_name: str, kind: str) -> Steps:
     """MAPIE; of logits its classifier takes SciPy's softmax. RAPS is left out: it tunes its own penalty."""
     from services.uncertainty.conformal.evaluation.reference_comparison.references import mapie_classifier
 
-    inputs, labels, tests = drawn(kind)
+    inputs, labels, tests = draw_problem(kind)
     name = {"thr": "lac", "aps": "aps"}[score_name]
     classifiers: list[Any] = []
 

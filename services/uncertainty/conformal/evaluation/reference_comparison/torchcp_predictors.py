@@ -19,7 +19,7 @@ from services.uncertainty.conformal.evaluation.reference_comparison.findings imp
 )
 from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods import scores as own
-from services.uncertainty.conformal.methods.calibration import Calibration, calibrate, class_conditional
+from services.uncertainty.conformal.methods.calibration import Calibration, calibrate, make_class_taxonomy
 from services.uncertainty.conformal.methods.group_scores import Cells
 from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
 from services.uncertainty.conformal.methods.taxonomies import ByCluster
@@ -37,7 +37,7 @@ def _by_class(material: Material) -> Iterator[Finding]:
     from torchcp.classification.score import LAC
 
     few = material.labels < 19
-    calibration = calibrate(own.THR(), material.logits[few], material.labels[few], taxonomy=class_conditional(20))
+    calibration = calibrate(own.THR(), material.logits[few], material.labels[few], taxonomy=make_class_taxonomy(20))
     predictor = ClassConditionalPredictor(LAC(), model=nn.Identity(), alpha=0.1, device="cpu")
     predictor.calculate_threshold(tensor(material.logits[few]), tensor(material.labels[few]))
     yield Finding(TORCHCP, "class-conditional thresholds", difference(calibration.thresholds(0.1), predictor.q_hat))
@@ -93,7 +93,7 @@ def _clusters(material: Material) -> Iterator[Finding]:
         taxonomy = ByCluster(classes=20, clusters=tuple(np.where(assigned < 0, 3, assigned).tolist()), count=3)
         proper, labels = scores[kept][rest], material.labels[kept][rest]
         cells = taxonomy.of_labels(labels)
-        joined = Cells.joined([*(proper[cells == cluster] for cluster in range(3)), proper])
+        joined = Cells.join([*(proper[cells == cluster] for cluster in range(3)), proper])
         ours = Calibration(score=own.THR(), taxonomy=taxonomy, cells=joined).thresholds(0.1)[taxonomy.of_all(1)[0]]
         yield Finding(TORCHCP, f"clustered thresholds, {name}", difference(ours, predictor.q_hat), note)
 

@@ -1,4 +1,4 @@
-"""What the routes of all resources share."""
+"""Paths, parameters and documented answers that several routes share."""
 
 from __future__ import annotations
 

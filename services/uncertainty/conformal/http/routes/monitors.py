@@ -72,7 +72,7 @@ RESOURCE = StateResource(
     answer=MonitorAnswer,
     listing=MonitorList,
     chart="the evidence over time",
-    reading="Alarms, the evidence so far and what to do; or the evidence as a picture.",
+    reading="Alarms, the evidence so far and what to do; or the evidence as a chart.",
 )
 
 

@@ -148,7 +148,7 @@ def require_identity(entry: CalibrationEntry, present: ModelIdentity) -> None:
 
 
 def _is_small(parsed: ParsedRequest) -> bool:
-    """Whether a thread would cost more than the work."""
+    """Whether a request is so small that handing it to a thread would take longer than computing it."""
     return not parsed.files and sum(len(values) for values in parsed.lists.values()) <= 8
 
 

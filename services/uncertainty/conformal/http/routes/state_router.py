@@ -23,7 +23,7 @@ from shared.problems import NotAcceptable, problem_responses
 from shared.stores.owned_records import PAGE_LIMIT
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState, VersionedStates
 
-_CHART = {"content": {PNG: BINARY, SVG: {"schema": {"type": "string"}}}, "description": "As it is, or a picture"}
+_CHART = {"content": {PNG: BINARY, SVG: {"schema": {"type": "string"}}}, "description": "As it is, or a chart"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ RESOURCE = StateResource(
     answer=StreamAnswer,
     listing=StreamList,
     chart="the newest intervals over time",
-    reading="Coverage so far, the level in use, the bound of the next label's score; or the intervals as a picture.",
+    reading="Coverage so far, the level in use, the bound of the next label's score; or the intervals as a chart.",
 )
 
 StreamId = Annotated[

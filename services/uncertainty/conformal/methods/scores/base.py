@@ -1,4 +1,4 @@
-"""What every score does: it works in blocks of rows, on a copy in float64; an item gets the same in any batch."""
+"""The base of all scores: computed in blocks of rows, in float64; an item gets the same score in any batch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Score(ABC):
         def work(rows: slice) -> None:
             out[rows] = self._all(block_of(inputs, rows), numbers[rows])
 
-        in_blocks(work, inputs, threads)
+        map_blocks(work, inputs, threads)
         return out
 
     def of_labels(self, inputs: Inputs, labels: Labels, uniforms: Values | None = None, *, threads: int = 1) -> Values:
@@ -72,13 +72,13 @@ class Score(ABC):
             ValueError: as `of_all`, or labels that do not fit.
         """
         numbers = self._numbers(inputs, uniforms)
-        chosen = checked_labels(labels, len(inputs), self.classes_of(inputs))
+        chosen = check_labels(labels, len(inputs), self.classes_of(inputs))
         out = np.empty(len(inputs))
 
         def work(rows: slice) -> None:
             out[rows] = self._labelled(block_of(inputs, rows), chosen[rows], numbers[rows])
 
-        in_blocks(work, inputs, threads)
+        map_blocks(work, inputs, threads)
         return out
 
     def sets(self, inputs: Inputs, thresholds: Values, uniforms: Values | None = None, *, threads: int = 1) -> Sets:
@@ -100,7 +100,7 @@ class Score(ABC):
         def work(rows: slice) -> None:
             out[rows] = self._sets(block_of(inputs, rows), cuts[rows], numbers[rows])
 
-        in_blocks(work, inputs, threads)
+        map_blocks(work, inputs, threads)
         return out
 
     def classes_of(self, inputs: Inputs) -> int:
@@ -128,7 +128,7 @@ class Score(ABC):
         """Scores (rows,) of one label each; the values are a copy that may be overwritten."""
 
 
-def checked_labels(labels: Labels, count: int, classes: int) -> Labels:
+def check_labels(labels: Labels, count: int, classes: int) -> Labels:
     """The labels.
 
     Raises:
@@ -153,21 +153,21 @@ def block_of(inputs: Inputs, rows: slice) -> Values:
     return np.array(given, dtype=np.float64, order="C")
 
 
-def in_blocks(work: Callable[[slice], None], inputs: Inputs, threads: int) -> None:
+def map_blocks(work: Callable[[slice], None], inputs: Inputs, threads: int) -> None:
     """Call the work with slices of rows, in one thread or several; NumPy releases the interpreter lock inside."""
     step = max(1, _BLOCK // inputs.shape[1])
     slices = [slice(start, start + step) for start in range(0, len(inputs), step)]
     if threads == 1 or len(slices) < 2:
-        in_turn(work, slices)
+        map_in_turn(work, slices)
         return
     share = math.ceil(len(slices) / threads)
     parts = [slices[start : start + share] for start in range(0, len(slices), share)]
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda part: in_turn(work, part), parts):
+        for _ in pool.map(lambda part: map_in_turn(work, part), parts):
             pass
 
 
-def in_turn(work: Callable[[slice], None], slices: list[slice]) -> None:
+def map_in_turn(work: Callable[[slice], None], slices: list[slice]) -> None:
     """Call the work with each slice."""
     for rows in slices:
         work(rows)

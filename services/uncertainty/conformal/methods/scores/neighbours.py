@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, checked_labels
+from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, check_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class KNN(Score):
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or not np.isfinite(self.features).all():
             raise ValueError("features must be finite (T, F)")
-        checked_labels(self.labels, len(self.features), self.classes)
+        check_labels(self.labels, len(self.features), self.classes)
         if self.neighbours < 1:
             raise ValueError("neighbours must be at least 1")
         if self.norm != "cosine" and (isinstance(self.norm, str) or not self.norm > 0):
@@ -73,7 +73,7 @@ class KNN(Score):
         return np.where(np.isinf(same), np.inf, np.where((same == 0) & (other == 0), 1.0, ratio))
 
     def _sums_of_others(self, nearest: Values) -> Values:
-        """Of each label the sum of the k smallest distances to other labels.
+        """Sum, for each label, the k smallest distances to training items of all other labels.
 
         Every label has k entries, so the 2k smallest of all hold the k smallest of the others whatever the label.
         """

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, block_of, checked_labels
-from services.uncertainty.conformal.methods.scores.transforms import Transform, transformed, transformed_labels
+from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, block_of, check_labels
+from services.uncertainty.conformal.methods.scores.transforms import Transform, transform_label_scores, transform_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +23,19 @@ class THR(Score):
     transform: Transform = Transform.SOFTMAX
 
     def of_labels(self, inputs: Inputs, labels: Labels, uniforms: Values | None = None, *, threads: int = 1) -> Values:
-        """As for every score; where the label's own value is all that counts, the others are not even read."""
+        """As `Score.of_labels`, but reads only the label's own value where no other counts."""
         if self.transform in {Transform.SOFTMAX, Transform.LOG_SOFTMAX}:
             return super(THR, self).of_labels(inputs, labels, uniforms, threads=threads)
         self._numbers(inputs, uniforms)
         rows = np.arange(len(inputs))
-        own = inputs[rows, checked_labels(labels, len(inputs), inputs.shape[1])][:, None]
+        own = inputs[rows, check_labels(labels, len(inputs), inputs.shape[1])][:, None]
         return self._labelled(block_of(own, slice(None)), np.zeros(len(own), np.intp), np.zeros(len(own)))
 
     def _all(self, values: Values, uniforms: Values) -> Values:
-        return 1 - transformed(values, self.transform)
+        return 1 - transform_scores(values, self.transform)
 
     def _labelled(self, values: Values, labels: Labels, uniforms: Values) -> Values:
-        return 1 - transformed_labels(values, labels, self.transform)
+        return 1 - transform_label_scores(values, labels, self.transform)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Margin(Score):
     transform: Transform = Transform.SOFTMAX
 
     def _all(self, values: Values, uniforms: Values) -> Values:
-        values = transformed(values, self.transform)
+        values = transform_scores(values, self.transform)
         rows, best = np.arange(len(values)), values.argmax(axis=1)
         first = values[rows, best]
         values[rows, best] = -np.inf
@@ -61,7 +61,7 @@ class Margin(Score):
         return _difference(other, values)
 
     def _labelled(self, values: Values, labels: Labels, uniforms: Values) -> Values:
-        values = transformed(values, self.transform)
+        values = transform_scores(values, self.transform)
         rows = np.arange(len(values))
         own = values[rows, labels]
         values[rows, labels] = -np.inf
@@ -125,7 +125,7 @@ class Entmax(Score):
 
 
 def _on_grid(values: Values) -> Values:
-    """How far below the best each value is, in steps so small that any sum of a row is exact in float64.
+    """Subtract each value from the best of its row, rounded to steps so small that sums of a row are exact in float64.
 
     Sums taken in another order are then equal to the last bit; a step is 2^-51 of the largest possible sum or less.
     """

@@ -25,7 +25,7 @@ _SUM_LIMIT = 1.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedScore(Score):
-    """What the four share.
+    """Base of the scores that sum or count the probabilities of better-ranked labels.
 
     Attributes:
         transform: softmax for logits, identity for probabilities.
@@ -41,7 +41,7 @@ class RankedScore(Score):
 
     @property
     def is_randomised(self) -> bool:
-        """Whether a random number of each item is needed."""
+        """Whether the score needs a random number of each item."""
         return self.randomised
 
     @abstractmethod

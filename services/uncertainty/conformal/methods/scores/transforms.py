@@ -10,7 +10,7 @@ from services.uncertainty.conformal.methods.scores.base import Labels, Values
 
 
 class Transform(StrEnum):
-    """What a score reads its inputs as."""
+    """Transformation of the inputs before a score is computed."""
 
     SOFTMAX = "softmax"
     IDENTITY = "identity"
@@ -18,7 +18,7 @@ class Transform(StrEnum):
     LOG = "log"
 
 
-def transformed(values: Values, transform: Transform) -> Values:
+def transform_scores(values: Values, transform: Transform) -> Values:
     """All values of a block (rows, K), overwritten.
 
     Raises:
@@ -40,8 +40,8 @@ def transformed(values: Values, transform: Transform) -> Values:
     return values
 
 
-def transformed_labels(values: Values, labels: Labels, transform: Transform) -> Values:
-    """Of each row the value of one label (rows,), equal to the last bit to that of `transformed`."""
+def transform_label_scores(values: Values, labels: Labels, transform: Transform) -> Values:
+    """Transform one label of each row, (rows,); equal to the last bit to that column of `transform_scores`."""
     rows = np.arange(len(values))
     match transform:
         case Transform.SOFTMAX:
@@ -54,7 +54,7 @@ def transformed_labels(values: Values, labels: Labels, transform: Transform) -> 
             logarithms: Values = own - np.log(np.exp(values, out=values).sum(axis=1))
             return logarithms
         case _:
-            return transformed(values[rows, labels][:, None], transform)[:, 0]
+            return transform_scores(values[rows, labels][:, None], transform)[:, 0]
 
 
 def exponentials(values: Values) -> Values:

@@ -14,7 +14,7 @@ from services.uncertainty.conformal.evaluation import (
     evaluate_regression,
     published_tables,
 )
-from services.uncertainty.conformal.evaluation.airfoil import fitted_line, line, summary
+from services.uncertainty.conformal.evaluation.airfoil import fit_line, predict_line, summary
 from services.uncertainty.conformal.evaluation.reference_comparison import regression
 from shared.settings import get_settings
 
@@ -78,7 +78,7 @@ def test_streams_settle_where_the_static_split_fails(data: Path) -> None:
 
 def test_line_is_least_squares() -> None:
     inputs = np.arange(12.0).reshape(6, 2) ** 1.5
-    np.testing.assert_allclose(line(fitted_line(inputs, inputs @ [2, -1] + 3), inputs), inputs @ [2, -1] + 3)
+    np.testing.assert_allclose(predict_line(fit_line(inputs, inputs @ [2, -1] + 3), inputs), inputs @ [2, -1] + 3)
 
 
 def test_summary_by_hand() -> None:

@@ -15,7 +15,7 @@ SEEDS = 2
 
 @cache
 def measured(name: str) -> dict[str, Any]:
-    return evaluate_losses._measured(evaluate_losses.EXPERIMENTS[name].run, SEEDS)
+    return evaluate_losses._measure(evaluate_losses.EXPERIMENTS[name].run, SEEDS)
 
 
 @pytest.mark.parametrize("name", evaluate_losses.EXPERIMENTS)

@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from services.uncertainty.conformal.methods.calibration import by_groups, calibrate, class_conditional, with_best_label
+from services.uncertainty.conformal.methods.calibration import (
+    add_best_label,
+    calibrate,
+    make_class_taxonomy,
+    make_group_taxonomy,
+)
 from services.uncertainty.conformal.methods.coverage_distribution import hits_law
 from services.uncertainty.conformal.methods.group_scores import Cells, confidence, credibility, p_values
-from services.uncertainty.conformal.methods.levels import exact_level
+from services.uncertainty.conformal.methods.levels import to_level
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
 from services.uncertainty.conformal.methods.scores import APS, KNN, RAPS, SAPS, THR, Entmax, Score, TopK, Transform
@@ -62,7 +67,7 @@ def test_cells_are_the_naive_ones(
     assert [cells.threshold(cell, alpha).value for cell in range(4)] == thresholds.tolist()
     for (score, cell), value in zip(tests, plain, strict=True):
         threshold = thresholds[cell] if cell >= 0 else math.inf
-        assert (score <= threshold) == (value > float(exact_level(alpha)))
+        assert (score <= threshold) == (value > float(to_level(alpha)))
 
 
 def test_one_cell_is_compared_as_many_are() -> None:
@@ -111,9 +116,9 @@ def test_sets_are_the_labels_with_large_p_values(score: Score, kind: str) -> Non
     half, rest = slice(0, 300), slice(300, None)
     taxonomy = {
         "marginal": None,
-        "label": class_conditional(5),
-        "group": by_groups(groups[half], 5),
-        "group and label": by_groups(groups[half], 5, with_labels=True),
+        "label": make_class_taxonomy(5),
+        "group": make_group_taxonomy(groups[half], 5),
+        "group and label": make_group_taxonomy(groups[half], 5, with_labels=True),
     }[kind]
     calibration = calibrate(
         score, logits[half], labels[half], uniforms=numbers[half], taxonomy=taxonomy, groups=groups[half]
@@ -121,7 +126,7 @@ def test_sets_are_the_labels_with_large_p_values(score: Score, kind: str) -> Non
     values = calibration.p_values(logits[rest], uniforms=numbers[rest], groups=groups[rest])
     for alpha in LEVELS:
         sets = calibration.sets(logits[rest], alpha, uniforms=numbers[rest], groups=groups[rest])
-        np.testing.assert_array_equal(sets, values > float(exact_level(alpha)))
+        np.testing.assert_array_equal(sets, values > float(to_level(alpha)))
     # By hand, for one item and label at a time.
     every = score.of_labels(logits[half], labels[half], numbers[half])
     tested = score.of_all(logits[rest], numbers[rest])
@@ -140,12 +145,12 @@ def test_what_was_never_seen_is_never_excluded() -> None:
     """A class without examples is in every set; an item of an unknown group gets all labels and p-values of 1."""
     logits, labels = drawn(200, 4, seed=4)
     labels[labels == 3] = 2
-    calibration = calibrate(THR(), logits, labels, taxonomy=class_conditional(4))
+    calibration = calibrate(THR(), logits, labels, taxonomy=make_class_taxonomy(4))
     assert calibration.thresholds(0.1)[3] == np.inf
     assert calibration.sets(logits, 0.1)[:, 3].all()
     assert not calibration.sets(logits, 0.1)[:, 2].all()
     groups = np.array([5, -7] * 100)
-    calibration = calibrate(THR(), logits, labels, taxonomy=by_groups(groups, 4), groups=groups)
+    calibration = calibrate(THR(), logits, labels, taxonomy=make_group_taxonomy(groups, 4), groups=groups)
     unknown = np.full(10, 6)
     assert calibration.sets(logits[:10], 0.1, groups=unknown).all()
     assert (calibration.p_values(logits[:10], groups=unknown) == 1).all()
@@ -162,7 +167,7 @@ def test_group_conditional_coverage() -> None:
         logits[np.arange(2000), labels] += np.where(groups == 1, 0.5, 4)
         first, rest = slice(0, 1000), slice(1000, None)
         hard = groups[rest] == 1
-        for name, taxonomy in (("plain", None), ("group", by_groups(groups, 8))):
+        for name, taxonomy in (("plain", None), ("group", make_group_taxonomy(groups, 8))):
             calibration = calibrate(THR(), logits[first], labels[first], taxonomy=taxonomy, groups=groups[first])
             sets = calibration.sets(logits[rest], 0.1, groups=groups[rest])
             covered[name].append(float(sets[np.arange(1000), labels[rest]][hard].mean()))
@@ -218,7 +223,7 @@ def test_best_label_fills_empty_sets_only() -> None:
     empty = ~sets.any(axis=1)
     assert empty.any()
     before = sets.copy()
-    filled = with_best_label(sets, logits)
+    filled = add_best_label(sets, logits)
     np.testing.assert_array_equal(filled[~empty], sets[~empty])
     assert (filled[empty].sum(axis=1) == 1).all()
     assert (filled[empty].argmax(axis=1) == logits[empty].argmax(axis=1)).all()
@@ -246,9 +251,11 @@ def test_calibrations_are_stored_without_pickle() -> None:
     features = KNN(features=logits[:50], labels=labels[:50], classes=4, neighbours=2)
     made: list[tuple[Any, dict[str, Any]]] = [
         (calibrate(APS(), logits, labels, uniforms=numbers), {"uniforms": numbers}),
-        (calibrate(THR(transform=Transform.LOG_SOFTMAX), logits, labels, taxonomy=class_conditional(4)), {}),
+        (calibrate(THR(transform=Transform.LOG_SOFTMAX), logits, labels, taxonomy=make_class_taxonomy(4)), {}),
         (
-            calibrate(Entmax(gamma=1.5), logits, labels, taxonomy=by_groups(whole_groups, 4), groups=whole_groups),
+            calibrate(
+                Entmax(gamma=1.5), logits, labels, taxonomy=make_group_taxonomy(whole_groups, 4), groups=whole_groups
+            ),
             {"groups": whole_groups},
         ),
         (calibrate(features, logits, labels), {}),
@@ -281,10 +288,10 @@ def test_other_numbers_of_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="calibrated for 4"):
         calibrate_weighted(THR(), logits, labels, np.ones(50)).sets(logits[:, :3], 0.1, weights=np.ones(50))
     with pytest.raises(ValueError, match="taxonomy of 3"):
-        calibrate(THR(), logits, labels, taxonomy=class_conditional(3))
+        calibrate(THR(), logits, labels, taxonomy=make_class_taxonomy(3))
     with pytest.raises(ValueError, match="group"):
-        calibrate(THR(), logits, labels, taxonomy=by_groups(labels, 4))
+        calibrate(THR(), logits, labels, taxonomy=make_group_taxonomy(labels, 4))
     with pytest.raises(ValueError, match="cells"):
-        calibrate(THR(), logits, labels, taxonomy=by_groups(labels, 4), groups=labels + 1)
+        calibrate(THR(), logits, labels, taxonomy=make_group_taxonomy(labels, 4), groups=labels + 1)
     with pytest.raises(ValueError, match="weight"):
         calibrate_weighted(THR(), logits, labels, np.ones(50)).sets(logits, 0.1, weights=np.ones(3))

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from services.uncertainty.conformal.methods.calibration import calibrate, class_conditional
+from services.uncertainty.conformal.methods.calibration import calibrate, make_class_taxonomy
 from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
 from services.uncertainty.conformal.methods.kmeans import kmeans
 from services.uncertainty.conformal.methods.metrics import coverage_gap
@@ -105,5 +105,5 @@ def test_too_few_items_are_not_clustered() -> None:
 
 def test_classes_without_examples_stay_apart() -> None:
     logits, labels = many_classes(6)
-    by_label = calibrate(THR(), logits, labels, taxonomy=class_conditional(30))
+    by_label = calibrate(THR(), logits, labels, taxonomy=make_class_taxonomy(30))
     assert by_label.thresholds(0.1)[29] == np.inf

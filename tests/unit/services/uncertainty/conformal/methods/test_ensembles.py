@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.ensembles import (
     Average,
+    create_sliding_residuals,
     jackknife_after_bootstrap,
     out_of_bag,
-    sliding_residuals,
 )
 from services.uncertainty.conformal.methods.online import step
 
@@ -77,13 +77,13 @@ def test_jackknife_ends_are_order_statistics() -> None:
 
 def test_narrowest_window_by_loops() -> None:
     residuals = np.random.default_rng(4).exponential(size=99)
-    state = sliding_residuals(0.1, residuals)
+    state = create_sliding_residuals(0.1, residuals)
     below, above = state.bounds()
     ordered = sorted(residuals)
     spans = [(ordered[i + 89] - ordered[i], i) for i in range(10)]
     first = min(spans)[1]
     assert (-below, above) == (ordered[first], ordered[first + 89])
-    symmetric = sliding_residuals(0.1, residuals, narrowest=False).bounds()
+    symmetric = create_sliding_residuals(0.1, residuals, narrowest=False).bounds()
     assert symmetric == (ordered[89], ordered[89])
     assert above + below < sum(symmetric)
 
@@ -93,7 +93,7 @@ def test_choosing_the_narrowest_costs_coverage_in_short_windows() -> None:
     values = np.random.default_rng(5).normal(size=6000).tolist()
     errors = {}
     for narrowest in (True, False):
-        state = sliding_residuals(0.1, values[:50], narrowest=narrowest)
+        state = create_sliding_residuals(0.1, values[:50], narrowest=narrowest)
         for value in values[50:]:
             state, _ = step(state, below=-value, above=value)
         errors[narrowest] = state.error
@@ -102,9 +102,9 @@ def test_choosing_the_narrowest_costs_coverage_in_short_windows() -> None:
 
 
 def test_the_window_slides() -> None:
-    state = sliding_residuals(0.5, [1.0, 2.0, 3.0])
+    state = create_sliding_residuals(0.5, [1.0, 2.0, 3.0])
     state, _ = step(state, below=9.0, above=-9.0)
     assert state.window == (2.0, 3.0, -9.0)
     with pytest.raises(ValueError, match="signed residuals"):
         step(state, below=1.0, above=1.0)
-    assert sliding_residuals(0.1, [1.0] * 8).bounds() == (math.inf, math.inf)
+    assert create_sliding_residuals(0.1, [1.0] * 8).bounds() == (math.inf, math.inf)

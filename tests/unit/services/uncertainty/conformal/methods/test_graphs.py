@@ -17,11 +17,11 @@ from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.graphs import (
     Decay,
     NeighbourhoodCalibration,
-    diffused,
-    hop_distances,
-    neighbour_means,
-    similar_nodes,
-    similarity_navigated,
+    average_neighbours,
+    count_hops,
+    diffuse_scores,
+    find_similar_nodes,
+    navigate_by_similarity,
 )
 
 
@@ -49,23 +49,23 @@ def test_scores_by_loops(seed: int) -> None:
     weights, scores = graph(seed), np.random.default_rng(seed).random((25, 4))
     edges = sparse.csr_array(weights)
     mean = naive_mean(scores, weights)
-    np.testing.assert_allclose(neighbour_means(scores, edges), mean, atol=1e-12)
-    np.testing.assert_allclose(diffused(scores, edges, share=0.3), 0.7 * scores + 0.3 * mean, atol=1e-12)
+    np.testing.assert_allclose(average_neighbours(scores, edges), mean, atol=1e-12)
+    np.testing.assert_allclose(diffuse_scores(scores, edges, share=0.3), 0.7 * scores + 0.3 * mean, atol=1e-12)
     alike = graph(seed + 100)
-    found = similarity_navigated(scores, edges, sparse.csr_array(alike), by_similarity=0.2, by_edges=0.5)
+    found = navigate_by_similarity(scores, edges, sparse.csr_array(alike), by_similarity=0.2, by_edges=0.5)
     np.testing.assert_allclose(found, 0.3 * scores + 0.2 * naive_mean(scores, alike) + 0.5 * mean, atol=1e-12)
 
 
 def test_a_node_without_neighbours_keeps_its_score() -> None:
     """Where its neighbours' mean is taken for 0, a lonely node has half the score that it should have."""
     scores = np.array([[0.8, 0.2], [0.4, 0.6]])
-    np.testing.assert_array_equal(diffused(scores, sparse.csr_array((2, 2))), scores)
+    np.testing.assert_array_equal(diffuse_scores(scores, sparse.csr_array((2, 2))), scores)
 
 
 def test_similar_nodes_by_loops() -> None:
     features = np.random.default_rng(0).normal(size=(15, 3))
     features[4] = 0
-    found = similar_nodes(features, 3).toarray()
+    found = find_similar_nodes(features, 3).toarray()
     for node in range(15):
         cosines = {
             other: features[node] @ features[other] / (np.linalg.norm(features[node]) * np.linalg.norm(features[other]))
@@ -81,7 +81,7 @@ def test_similar_nodes_by_loops() -> None:
 @given(st.integers(0, 50), st.integers(1, 4))
 def test_distances_are_those_of_breadth_first_search(seed: int, limit: int) -> None:
     weights = graph(seed, chance=0.08)
-    found = hop_distances(sparse.csr_array(weights), limit).toarray()
+    found = count_hops(sparse.csr_array(weights), limit).toarray()
     for start in range(25):
         distances, waiting = {start: 0}, deque([start])
         while waiting:
@@ -97,7 +97,7 @@ def test_distances_are_those_of_breadth_first_search(seed: int, limit: int) -> N
 @pytest.mark.parametrize("decay", Decay)
 def test_neighbourhoods_by_loops(decay: Decay) -> None:
     random = np.random.default_rng(3)
-    distances = hop_distances(sparse.csr_array(graph(1, nodes=40, chance=0.1)), 3)
+    distances = count_hops(sparse.csr_array(graph(1, nodes=40, chance=0.1)), 3)
     nodes, asked = np.arange(0, 40, 2), np.arange(40)
     scores = random.random(20).round(2)
     near = NeighbourhoodCalibration(nodes=nodes, scores=scores, distances=distances, decay=decay, least=4)
@@ -129,7 +129,7 @@ def test_enough_labelled_nodes_must_be_near(least: int, expected: float) -> None
     near = NeighbourhoodCalibration(
         nodes=np.arange(1, 6),
         scores=np.array([0.3, 0.1, 0.5, 0.2, 0.4]),
-        distances=hop_distances(sparse.csr_array(star), 1),
+        distances=count_hops(sparse.csr_array(star), 1),
         least=least,
     )
     assert near.thresholds(np.array([0]), "0.2")[0] == expected
@@ -141,13 +141,13 @@ def test_enough_labelled_nodes_must_be_near(least: int, expected: float) -> None
 )
 def test_refusals(adjacency: object, share: float) -> None:
     with pytest.raises(ValueError, match=r"shape|weights|shares"):
-        diffused(np.ones((2, 3)), adjacency, share=share)
+        diffuse_scores(np.ones((2, 3)), adjacency, share=share)
 
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_counts_of_similar_nodes_are_refused(count: int) -> None:
     with pytest.raises(ValueError, match="count"):
-        similar_nodes(np.ones((5, 2)), count)
+        find_similar_nodes(np.ones((5, 2)), count)
 
 
 def test_neighbours_give_smaller_sets_at_the_same_coverage() -> None:

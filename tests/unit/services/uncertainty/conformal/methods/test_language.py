@@ -14,10 +14,10 @@ from services.uncertainty.conformal.evaluation.evaluate_language import prompts
 from services.uncertainty.conformal.methods.language import (
     Bounds,
     Samples,
-    Tuned,
-    kept_texts,
+    TunedBounds,
     pareto_order,
-    text_sets,
+    predict_text_sets,
+    select_texts,
     tune,
     validate,
 )
@@ -65,7 +65,7 @@ def test_sets_by_the_loop(score: SetScore) -> None:
     samples = prompts(60, np.random.default_rng(0))
     for confidence in (0.5, 1.4, 3.0, math.inf):
         bounds = Bounds(0.6, 0.35, confidence)
-        sets = text_sets(samples, bounds, score)
+        sets = predict_text_sets(samples, bounds, score)
         for item in range(60):
             chosen, drawn = naive_set(samples, item, bounds, score)
             assert np.flatnonzero(sets.kept[item]).tolist() == chosen
@@ -75,7 +75,7 @@ def test_sets_by_the_loop(score: SetScore) -> None:
 @pytest.mark.parametrize("score", SetScore)
 def test_scores_by_definition_and_never_falling(score: SetScore) -> None:
     samples = prompts(20, np.random.default_rng(1))
-    kept = kept_texts(samples, similarity=0.6, quality=0.35)
+    kept = select_texts(samples, similarity=0.6, quality=0.35)
     found = set_scores(samples.qualities, kept, score)
     for item in range(20):
         for end in range(1, found.shape[1] + 1):
@@ -91,13 +91,13 @@ def test_certain_and_impossible_texts_have_finite_scores() -> None:
 
 def test_kept_texts_are_good_and_unlike() -> None:
     samples = prompts(50, np.random.default_rng(2))
-    kept = kept_texts(samples, similarity=0.6, quality=0.35)
+    kept = select_texts(samples, similarity=0.6, quality=0.35)
     for item, row in enumerate(kept):
         places = np.flatnonzero(row)
         assert (samples.qualities[item, places] >= 0.35).all()
         pairs = samples.similarities[item][np.ix_(places, places)]
         assert (pairs[~np.eye(len(places), dtype=np.bool_)] <= 0.6).all()
-    assert kept_texts(samples, similarity=math.inf, quality=-math.inf).all()
+    assert select_texts(samples, similarity=math.inf, quality=-math.inf).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30))
@@ -116,7 +116,7 @@ def test_tuned_bounds_are_on_the_frontier() -> None:
     tuned = tune(samples, SetScore.SUM, grid=4)
     figures = []
     for bounds, cost in zip(tuned.bounds, tuned.costs, strict=True):
-        sets = text_sets(samples, bounds, SetScore.SUM)
+        sets = predict_text_sets(samples, bounds, SetScore.SUM)
         assert sets.cost == pytest.approx(cost)
         figures.append((float(sets.misses(samples.admissible).mean()), cost))
     assert all(left[0] < right[0] and left[1] > right[1] for left, right in pairwise(figures))
@@ -129,7 +129,7 @@ def test_tests_stop_at_the_first_failure() -> None:
     samples = Samples.of(np.full((8, 3), 0.5), np.zeros((8, 3, 3)), admissible)
     qualities = [Bounds(math.inf, floor, 1.0) for floor in (-math.inf, 0.9, 0.1)]
     tested = validate(
-        samples, Tuned(tuple(qualities), np.array([3.0, 2.0, 1.0]), SetScore.FIRST_K_DRAWN), "0.5", delta="0.1"
+        samples, TunedBounds(tuple(qualities), np.array([3.0, 2.0, 1.0]), SetScore.FIRST_K_DRAWN), "0.5", delta="0.1"
     )
     np.testing.assert_allclose(tested.p_values, [9 / 256, 1.0, 9 / 256])
     assert tested.valid.tolist() == [True, False, False]

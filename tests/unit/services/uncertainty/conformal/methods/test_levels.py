@@ -21,8 +21,8 @@ from services.uncertainty.conformal.methods.levels import (
     WeightedScores,
     conformal_quantile,
     conformal_rank,
-    exact_level,
     needed_count,
+    to_level,
 )
 from tests.unit.services.uncertainty.conformal.methods import naive
 
@@ -48,11 +48,11 @@ def test_floating_point_ranks_would_be_wrong() -> None:
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, "nan", "ten", float("nan"), float("inf"), "1/0", "1e-999999999"])
 def test_levels_outside_are_refused(alpha: float | str) -> None:
     with pytest.raises(ValueError, match="alpha"):
-        exact_level(alpha)
+        to_level(alpha)
 
 
 def test_levels_of_numpy() -> None:
-    assert exact_level(np.float64(0.1)) == Fraction(1, 10) == exact_level(Fraction(1, 10))
+    assert to_level(np.float64(0.1)) == Fraction(1, 10) == to_level(Fraction(1, 10))
 
 
 @pytest.mark.parametrize(("alpha", "needed"), [("0.1", 9), ("0.05", 19), ("0.01", 99), ("0.7", 1), ("0.3", 3)])

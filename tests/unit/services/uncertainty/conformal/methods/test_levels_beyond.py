@@ -13,7 +13,7 @@ from services.uncertainty.conformal.methods.levels import (
     conformal_rank,
     needed_count,
     ordered_quantile,
-    smallest,
+    take_smallest,
 )
 
 
@@ -33,7 +33,7 @@ def test_needed_count_is_the_first_with_a_finite_bound(alpha: float | str, count
 
 def test_ends_of_the_quantile() -> None:
     scores = np.array([1.0, 2.0, 3.0])
-    assert [smallest(scores, rank) for rank in (-1, 0, 1, 3, 4)] == [-math.inf, -math.inf, 1, 3, math.inf]
+    assert [take_smallest(scores, rank) for rank in (-1, 0, 1, 3, 4)] == [-math.inf, -math.inf, 1, 3, math.inf]
     assert ordered_quantile(scores, -0.2) == math.inf, "adaptive levels leave [0, 1]"
     assert ordered_quantile(scores, 0.0) == math.inf
     assert ordered_quantile(scores, 1.0) == -math.inf

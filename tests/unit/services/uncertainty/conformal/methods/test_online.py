@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.uncertainty.conformal.methods.aggregated_aci import Aggregated, aggregated, tuned
-from services.uncertainty.conformal.methods.conformal_pid import controlled, saturation_for
-from services.uncertainty.conformal.methods.ensembles import sliding_residuals
-from services.uncertainty.conformal.methods.online import OnlineMethod, adaptive, adaptive_error_bound, step
+from services.uncertainty.conformal.methods.aggregated_aci import AgACI, create_agaci, create_dtaci
+from services.uncertainty.conformal.methods.conformal_pid import choose_saturation, create_conformal_pid
+from services.uncertainty.conformal.methods.ensembles import create_sliding_residuals
+from services.uncertainty.conformal.methods.online import OnlineMethod, adaptive_error_bound, create_aci, step
 from services.uncertainty.conformal.methods.states import State
 
 STARTS: dict[str, OnlineMethod] = {
-    "aci": adaptive(0.1, gamma=0.05, capacity=50),
-    "agaci": aggregated(0.1, capacity=50),
-    "dtaci": tuned(0.1, capacity=50),
-    "quantile tracking": controlled(0.1, capacity=50),
-    "pid": controlled(0.1, gain=1.0, saturation=saturation_for(2000, 0.1), capacity=50),
-    "enbpi": sliding_residuals(0.1, [0.1, -0.2, 0.3], capacity=50, narrowest=False),
+    "aci": create_aci(0.1, gamma=0.05, capacity=50),
+    "agaci": create_agaci(0.1, capacity=50),
+    "dtaci": create_dtaci(0.1, capacity=50),
+    "quantile tracking": create_conformal_pid(0.1, capacity=50),
+    "pid": create_conformal_pid(0.1, gain=1.0, saturation=choose_saturation(2000, 0.1), capacity=50),
+    "enbpi": create_sliding_residuals(0.1, [0.1, -0.2, 0.3], capacity=50, narrowest=False),
 }
 
 
@@ -43,7 +43,7 @@ def test_adaptive_error_stays_within_its_bound_whatever_comes(
     moves: list[str], alpha: float, gamma: float, first: float | None
 ) -> None:
     """Gibbs and Candès 2021, proposition 4.1, against a label that knows the interval."""
-    state = adaptive(alpha, gamma=gamma, first_level=first, capacity=20, scores=[1.0, 2.0])
+    state = create_aci(alpha, gamma=gamma, first_level=first, capacity=20, scores=[1.0, 2.0])
     for number, move in enumerate(moves):
         bound = state.bounds()[0]
         away = bound + 1 if math.isfinite(bound) else 0.0
@@ -55,13 +55,13 @@ def test_adaptive_error_stays_within_its_bound_whatever_comes(
 
 def test_adaptive_levels_leave_the_unit_interval() -> None:
     """After enough misses everything is in, after enough hits nothing is: no clamp (TorchCP's defect 8)."""
-    state = adaptive(0.1, gamma=0.2, scores=[1.0] * 30)
+    state = create_aci(0.1, gamma=0.2, scores=[1.0] * 30)
     scores = iter(float(10**number) for number in range(1, 10))
     while state.level > 0:
         state, missed = step(state, below=(score := next(scores)), above=score)
         assert missed
     assert state.bounds() == (math.inf, math.inf)
-    hits = adaptive(0.9, gamma=0.2, scores=[1.0] * 30)
+    hits = create_aci(0.9, gamma=0.2, scores=[1.0] * 30)
     while hits.level < 1:
         hits, missed = step(hits, below=0.0, above=0.0)
         assert not missed
@@ -71,7 +71,7 @@ def test_adaptive_levels_leave_the_unit_interval() -> None:
 
 
 def test_adaptive_level_by_hand() -> None:
-    state = adaptive(0.2, gamma=0.1, scores=[1, 2, 3, 4])
+    state = create_aci(0.2, gamma=0.1, scores=[1, 2, 3, 4])
     assert state.bounds()[0] == 4
     state, missed = step(state, below=5, above=-5)
     assert missed
@@ -120,12 +120,12 @@ def test_aggregation_keeps_a_level_for_each_expert() -> None:
     random = np.random.default_rng(2)
     residuals = (random.normal(size=400) * np.repeat([1.0, 6.0], 200)).tolist()
     gammas = (0.005, 0.05)
-    state: OnlineMethod = aggregated(0.1, gammas=gammas, capacity=100)
-    alone = [adaptive(0.1, gamma=gamma, capacity=100) for gamma in gammas]
+    state: OnlineMethod = create_agaci(0.1, gammas=gammas, capacity=100)
+    alone = [create_aci(0.1, gamma=gamma, capacity=100) for gamma in gammas]
     for residual in residuals:
         state, _ = step(state, below=-residual, above=residual)
         alone = [step(one, below=-residual, above=residual)[0] for one in alone]
-    assert isinstance(state, Aggregated)
+    assert isinstance(state, AgACI)
     assert state.levels == tuple(one.level for one in alone)
     weights = state.weights()
     np.testing.assert_allclose(weights.sum(axis=1), 1)
@@ -134,7 +134,7 @@ def test_aggregation_keeps_a_level_for_each_expert() -> None:
 
 def test_aggregation_follows_the_better_expert() -> None:
     """Bernstein online aggregation by hand for two steps (Wintenberger 2017; the loops of the opera package)."""
-    state = aggregated(0.2, gammas=(0.01, 0.9), scores=[float(one) for one in range(1, 21)])
+    state = create_agaci(0.2, gammas=(0.01, 0.9), scores=[float(one) for one in range(1, 21)])
     regrets, variances, ranges = np.zeros(2), np.zeros(2), np.full(2, 2.0**-20)
     for score in (30.0, 3.0, 8.0):
         bounds = np.clip(state.expert_bounds(), min(state.window), max(state.window))
@@ -152,7 +152,7 @@ def test_aggregation_follows_the_better_expert() -> None:
 
 
 def test_tuned_weights_by_hand() -> None:
-    state = tuned(0.1, gammas=(0.01, 0.1), scores=[1.0, 2.0, 3.0, 4.0], interval=50)
+    state = create_dtaci(0.1, gammas=(0.01, 0.1), scores=[1.0, 2.0, 3.0, 4.0], interval=50)
     assert state.rate == pytest.approx(math.sqrt(3 / 50) * math.sqrt((math.log(100) + 2) / (0.9**2 * 0.1**2)))
     state, _ = step(state, below=2.5, above=2.5)
     state, _ = step(state, below=9.0, above=9.0)
@@ -165,14 +165,14 @@ def test_tuned_weights_by_hand() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=200), st.floats(0.01, 2))
 def test_tracked_quantile_stays_within_its_bound(scores: list[float], size: float) -> None:
     """Angelopoulos, Candès, Tibshirani 2023, proposition 1, for scores in [0, 1]."""
-    state: OnlineMethod = controlled(0.1, step_size=size, relative=False, first_bound=0.5)
+    state: OnlineMethod = create_conformal_pid(0.1, step_size=size, relative=False, first_bound=0.5)
     for score in scores:
         state, _ = step(state, below=score, above=score)
     assert abs(state.error - 0.1) <= (1 + size) / (size * len(scores)) + 1e-9
 
 
 def test_integrator_pushes_to_infinity() -> None:
-    state = controlled(0.1, gain=1.0, saturation=0.05, step_size=0.01, relative=False)
+    state = create_conformal_pid(0.1, gain=1.0, saturation=0.05, step_size=0.01, relative=False)
     for score in range(1, 8):
         if math.isinf(state.bounds()[0]):
             break
@@ -182,7 +182,7 @@ def test_integrator_pushes_to_infinity() -> None:
 
 
 def test_forecast_is_added_once() -> None:
-    state = controlled(0.1, first_bound=1.0).with_forecast(5.0)
+    state = create_conformal_pid(0.1, first_bound=1.0).with_forecast(5.0)
     assert state.bounds() == (6.0, 6.0)
     after, _ = step(state, below=2.0, above=2.0)
     assert after.forecast == 0
@@ -191,7 +191,7 @@ def test_forecast_is_added_once() -> None:
 @pytest.mark.parametrize("options", [{"gamma": 0}, {"gamma": 0.1, "capacity": 0}, {"gamma": 0.1, "first_level": 2}])
 def test_bad_arguments_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"step sizes|capacity|first_level"):
-        adaptive(0.1, **options)  # type: ignore[arg-type]
+        create_aci(0.1, **options)  # type: ignore[arg-type]
 
 
 def test_states_have_kinds_of_their_own() -> None:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from services.uncertainty.conformal.methods.calibration import calibrate, class_conditional
+from services.uncertainty.conformal.methods.calibration import calibrate, make_class_taxonomy
 from services.uncertainty.conformal.methods.clustering import calibrate_clustered
 from services.uncertainty.conformal.methods.levels import conformal_rank
 from services.uncertainty.conformal.methods.metrics import macro_coverage, size_stratified_violation
@@ -96,7 +96,7 @@ def test_identity_scores_leave_the_logits_alone() -> None:
 def test_class_conditional_p_values_and_plain_rank_calibration_exist() -> None:
     """Defect 7: both raised AttributeError and TypeError."""
     logits, labels = modest_classifier(400)
-    values = calibrate(THR(), logits, labels, taxonomy=class_conditional(4)).p_values(logits)
+    values = calibrate(THR(), logits, labels, taxonomy=make_class_taxonomy(4)).p_values(logits)
     assert values.shape == (400, 4)
     assert calibrate_ranks(THR(), logits, labels).sets(logits, 0.1).any()
 

@@ -18,7 +18,7 @@ from services.uncertainty.conformal.training.size_training import (
     size_losses,
     smooth_sets,
 )
-from services.uncertainty.conformal.training.soft_sorting import soft_permutation, soft_quantile, soft_sorted
+from services.uncertainty.conformal.training.soft_sorting import soft_permutation, soft_quantile, soft_sort
 from services.uncertainty.conformal.training.torch_scores import aps_scores, log_scores, of_labels, thr_scores
 
 SHARP = 1e-9
@@ -42,7 +42,7 @@ def test_soft_order_of_two_is_a_sigmoid() -> None:
 
 def test_soft_order_is_the_order_when_cold() -> None:
     values = torch.randn(30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(soft_sorted(values, SHARP), values.sort().values)
+    torch.testing.assert_close(soft_sort(values, SHARP), values.sort().values)
     assert torch.allclose(soft_permutation(values, 0.5).sum(dim=1), torch.ones(30, dtype=torch.float64))
     for alpha in ("0.01", "0.1", "0.7"):
         exact = conformal_quantile(values.numpy(), alpha).value
@@ -118,7 +118,7 @@ def test_scpo_by_hand(batch: tuple[Tensor, Tensor]) -> None:
 def test_gradients_are_those_of_finite_differences(batch: tuple[Tensor, Tensor]) -> None:
     logits, labels = batch[0].requires_grad_(), batch[1]
     row = torch.randn(7, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda values: soft_sorted(values, 0.5), (row,))
+    assert torch.autograd.gradcheck(lambda values: soft_sort(values, 0.5), (row,))
     assert torch.autograd.gradcheck(lambda values: soft_quantile(values, "0.3", 0.5), (row,))
     assert torch.autograd.gradcheck(aps_scores, (logits,))
     assert torch.autograd.gradcheck(
