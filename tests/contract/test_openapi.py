@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.app import create_app
 from gateway.upstreams import Upstreams
+from services.declarations import declared_capabilities
 from shared.settings import DOMAINS, Settings
+from tests.support.serving import running
 from tests.support.wires import HttpxWire
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -30,9 +33,9 @@ class InProcessFleet(httpx.AsyncBaseTransport):
 
     def __init__(self, settings: Settings) -> None:
         urls = Upstreams(settings).urls
+        self.applications = {domain: application(domain).create_app(settings) for domain in DOMAINS}
         self.services = {
-            urlsplit(urls[domain]).port: httpx.ASGITransport(application(domain).create_app(settings))
-            for domain in DOMAINS
+            urlsplit(urls[domain]).port: httpx.ASGITransport(app) for domain, app in self.applications.items()
         }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -40,9 +43,20 @@ class InProcessFleet(httpx.AsyncBaseTransport):
 
 
 @pytest.fixture(scope="module")
-def fleet() -> httpx.ASGITransport:
-    settings = Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0", blob_url="memory://contract")
-    return httpx.ASGITransport(create_app(settings, wire=HttpxWire(InProcessFleet(settings))))
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    models = tmp_path_factory.mktemp("no-models")
+    return Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0", blob_url="memory://contract", models=models)
+
+
+@pytest.fixture(scope="module")
+def services(settings: Settings) -> InProcessFleet:
+    return InProcessFleet(settings)
+
+
+@pytest.fixture(scope="module")
+def fleet(settings: Settings, services: InProcessFleet) -> httpx.ASGITransport:
+    gateway = create_app(settings, wire=HttpxWire(services), capabilities=declared_capabilities())
+    return httpx.ASGITransport(gateway)
 
 
 @pytest.fixture
@@ -64,6 +78,13 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
         for method in METHODS:
             if method in item:
                 yield path, method, item[method]
+
+
+def test_chapters_of_capabilities_come_first_as_declared(document: dict[str, Any]) -> None:
+    listed = {tag["name"]: tag["description"] for tag in document["tags"]}
+    declared = declared_capabilities().tags
+    assert dict(list(listed.items())[: len(declared)]) == declared
+    assert "jobs" in listed
 
 
 def test_it_is_a_valid_document(document: dict[str, Any]) -> None:
@@ -153,12 +174,17 @@ async def test_what_the_services_keep_to_themselves_is_not_reachable(
         assert (await client.get(path)).status_code == 404
 
 
-async def test_documented_routes_exist(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
-    for path, method, operation in operations(document):
-        if "{" in path or method != "get":
-            continue
-        answer = await client.request(method, path)
-        assert str(answer.status_code) in operation["responses"], f"{method} {path} {answer.status_code}"
+async def test_documented_routes_exist(
+    client: httpx.AsyncClient, document: dict[str, Any], services: InProcessFleet
+) -> None:
+    async with AsyncExitStack() as stack:
+        for app in services.applications.values():
+            await stack.enter_async_context(running(app))
+        for path, method, operation in operations(document):
+            if "{" in path or method != "get":
+                continue
+            answer = await client.request(method, path)
+            assert str(answer.status_code) in operation["responses"], f"{method} {path} {answer.status_code}"
 
 
 async def test_every_route_refuses_a_wrong_method_with_allow(

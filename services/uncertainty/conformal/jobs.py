@@ -21,6 +21,7 @@ from services.uncertainty.conformal.kept import Entry, make_entry
 from services.uncertainty.conformal.labelled_pictures import pictures_of
 from services.uncertainty.conformal.resources import records
 from services.uncertainty.conformal.schemas import ClassificationOptions, ModelIdentity
+from services.uncertainty.conformal.settings import ConformalSettings
 from shared.jobs.connection import api_client
 from shared.jobs.context import JobContext
 from shared.problems import Conflict, ServiceUnavailable
@@ -144,7 +145,8 @@ def _ask(context: JobContext, client: httpx.Client, pictures: Sequence[bytes], m
 
 async def _keep(entry: Entry, settings: Settings) -> None:
     redis = api_client(settings.redis_url)
+    calibrations = records(redis, ConformalSettings(), "calibration")
     try:
-        await records(redis, settings, "calibration").add(entry.answer.id, entry.to_json(), owner=entry.owner)
+        await calibrations.add(entry.answer.id, entry.to_json(), owner=entry.owner)
     finally:
         await redis.aclose()

@@ -9,24 +9,26 @@ from typing import Annotated
 
 import anyio
 import httpx
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends
 from redis.asyncio import Redis
 
 from services.uncertainty.conformal.fleet_models import fleet_client
 from services.uncertainty.conformal.kept import CalibrationCache, Entry, Kept
 from services.uncertainty.conformal.running import RunningRecords
+from services.uncertainty.conformal.settings import ConformalSettings
 from services.uncertainty.conformal.store import OwnedRecords
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.connection import api_client
 from shared.problems import Gone
-from shared.settings import Settings
+from shared.service_state import ServiceState, state_of
 from shared.storage.blobs import BlobMissing, BlobStore
 
 
 @dataclass(frozen=True, slots=True)
 class Conformal:
-    """State of the capability; found at `app.state.conformal`."""
+    """State of the capability."""
 
+    settings: ConformalSettings
     redis: Redis
     calibrations: OwnedRecords
     streams: RunningRecords
@@ -62,44 +64,35 @@ def caller() -> str:
     return context.caller if context else ANONYMOUS
 
 
-def records(redis: Redis, settings: Settings, kind: str) -> OwnedRecords:
+def records(redis: Redis, settings: ConformalSettings, kind: str) -> OwnedRecords:
     """The records of a kind."""
-    return OwnedRecords(redis, kind, limit=settings.conformal_resources_limit)
+    return OwnedRecords(redis, kind, limit=settings.resources_limit)
 
 
-def conformal_resources(settings: Settings) -> Conformal:
-    """The state of the capability; its clients connect when they are first used."""
-    redis = api_client(settings.redis_url)
-    return Conformal(
-        redis=redis,
-        calibrations=records(redis, settings, "calibration"),
-        streams=running_records(redis, settings, "stream"),
-        monitors=running_records(redis, settings, "monitor"),
-        cache=CalibrationCache(),
-        fleet=fleet_client(settings),
-    )
-
-
-def running_records(redis: Redis, settings: Settings, kind: str) -> RunningRecords:
+def running_records(redis: Redis, settings: ConformalSettings, kind: str) -> RunningRecords:
     """The running things of a kind."""
-    return RunningRecords(redis, kind, limit=settings.conformal_resources_limit, history=settings.conformal_history)
+    return RunningRecords(redis, kind, limit=settings.resources_limit, history=settings.history)
 
 
 @asynccontextmanager
-async def closing_resources(app: FastAPI) -> AsyncIterator[None]:
-    """Close the clients of the capability with the application."""
-    state: Conformal = app.state.conformal
+async def open_resources(service: ServiceState) -> AsyncIterator[Conformal]:
+    """The state of the capability, as long as its service runs; clients connect when they are first used."""
+    settings, redis = ConformalSettings(), api_client(service.settings.redis_url)
+    fleet = fleet_client(service.settings)
     try:
-        yield
+        yield Conformal(
+            settings=settings,
+            redis=redis,
+            calibrations=records(redis, settings, "calibration"),
+            streams=running_records(redis, settings, "stream"),
+            monitors=running_records(redis, settings, "monitor"),
+            cache=CalibrationCache(),
+            fleet=fleet,
+        )
     finally:
-        await state.fleet.aclose()
-        await state.redis.aclose()
+        await fleet.aclose()
+        await redis.aclose()
 
 
-def _conformal(request: Request) -> Conformal:
-    state: Conformal = request.app.state.conformal
-    return state
-
-
-Resources = Annotated[Conformal, Depends(_conformal)]
+Resources = Annotated[Conformal, Depends(state_of(Conformal))]
 """Annotate a route's parameter with this to get the capability's state."""

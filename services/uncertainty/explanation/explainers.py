@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.inference import Explainer
 from shared.problems import NotFound, ServiceUnavailable, field_problem
 from shared.runtime.cards import CARD_FILE, read_card, read_weights
 from shared.runtime.registry import newest_folder
+from shared.service_state import ServiceState, state_of
 from shared.settings import Settings
 
 MODELS = Path(__file__).parents[2] / "perception" / "models"
@@ -79,11 +82,16 @@ class Explainers:
         raise NotFound(f"There is no classifier {name}. Those that can be explained: {known}.")
 
 
-def known_explainers(request: Request) -> Explainers:
-    """The explainers of the service that got this request."""
-    explainers: Explainers = request.app.state.explainers
-    return explainers
+@asynccontextmanager
+async def open_explainers(service: ServiceState) -> AsyncIterator[Explainers]:
+    """The explainers of a service; classifiers are converted by `convert_released`."""
+    yield Explainers(service.settings)
 
 
-KnownExplainers = Annotated[Explainers, Depends(known_explainers)]
+def convert_released(service: ServiceState) -> None:
+    """Convert what was released, before the service is ready."""
+    service.states.get(Explainers).open_explainers()
+
+
+KnownExplainers = Annotated[Explainers, Depends(state_of(Explainers))]
 """Annotate a route's parameter with this to get the explainers."""

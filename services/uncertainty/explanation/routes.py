@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.uncertainty.explanation.answers import Explained, Pattern, describe, drawn, stacked
 from services.uncertainty.explanation.converter import convert
-from services.uncertainty.explanation.explainers import KnownExplainers, known_explainers
+from services.uncertainty.explanation.explainers import Explainers, KnownExplainers
 from services.uncertainty.explanation.graphs import Steps, await_steps
 from services.uncertainty.explanation.inference import Explainer, Explanation, substitute_pictures
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
@@ -90,7 +90,7 @@ async def explain(request: Request, posted: Posted[ExplanationOptions]) -> Respo
     """
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, NPY))
     service, options = service_state(request), posted.options
-    explainer = known_explainers(request).get(options.model)
+    explainer = service.states.get(Explainers).get(options.model)
     layers, targets = _layers(explainer, options), _targets(explainer, options, len(posted.files))
     with timed("pre"):
         files = [await file.read() for file in posted.files]

@@ -14,6 +14,7 @@ from services.uncertainty.conformal.fleet_models import classified, fleet_client
 from services.uncertainty.conformal.kept import make_entry
 from services.uncertainty.conformal.resources import records
 from services.uncertainty.conformal.schemas import ClassificationOptions
+from services.uncertainty.conformal.settings import ConformalSettings
 from shared.jobs.connection import api_client
 from shared.jobs.identifiers import new_job_id
 from shared.settings import Settings
@@ -48,7 +49,7 @@ async def calibrate_fleet_model(settings: Settings) -> str:
         model=answered.model,
     )  # fmt: skip
     redis = api_client(settings.redis_url)
-    await records(redis, settings, "calibration").add(entry.answer.id, entry.to_json(), owner="anonymous")
+    await records(redis, ConformalSettings(), "calibration").add(entry.answer.id, entry.to_json(), owner="anonymous")
     await redis.aclose()
     return entry.answer.id
 

@@ -8,13 +8,14 @@ import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from services.uncertainty.conformal.capability import MODEL_CALIBRATION
 from services.uncertainty.conformal.fitting import ARRAYS, Fitted, fit_classification
 from services.uncertainty.conformal.fitting_regression import REGRESSION_ARRAYS, fit_regression
 from services.uncertainty.conformal.jobs import ModelCalibration
 from services.uncertainty.conformal.kept import Entry, make_entry
 from services.uncertainty.conformal.labelled_pictures import labels_of, pictures_of
 from services.uncertainty.conformal.posted import Posted, read_posted, schema_of
-from services.uncertainty.conformal.resources import Resources, caller
+from services.uncertainty.conformal.resources import Conformal, Resources, caller
 from services.uncertainty.conformal.routes.common import (
     CREATED,
     LISTED,
@@ -31,7 +32,6 @@ from services.uncertainty.conformal.schemas import (
     RegressionOptions,
 )
 from services.uncertainty.conformal.store import PAGE_LIMIT
-from services.uncertainty.kinds import MODEL_CALIBRATION
 from shared.http.paging import link_next
 from shared.http.preferences import preferences_of
 from shared.http.uploads import UploadRoute, read_upload
@@ -86,10 +86,10 @@ async def calibrate(
     """
     del prefer  # documented here, read with all its repetitions below
     with timed("pre"):
-        posted = await read_posted(request, ALL_ARRAYS, limit=service.settings.conformal_values_limit)
+        posted = await read_posted(request, ALL_ARRAYS, limit=resources.settings.values_limit)
         options = read_options(posted)
     if isinstance(options, ClassificationOptions) and options.model is not None:
-        return await _begin_job(request, service, posted, options)
+        return await _begin_job(request, service, resources, posted, options)
     fitted = await service.compute_pool.run(_fit, posted, options)
     entry = await anyio.to_thread.run_sync(
         lambda: make_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=caller())
@@ -160,7 +160,7 @@ def _fit(posted: Posted, options: ClassificationOptions | RegressionOptions) -> 
 
 
 async def _begin_job(
-    request: Request, service: ServiceState, posted: Posted, options: ClassificationOptions
+    request: Request, service: ServiceState, resources: Conformal, posted: Posted, options: ClassificationOptions
 ) -> Response:
     """Store the pictures and make the job that shows them to the classifier.
 
@@ -171,7 +171,7 @@ async def _begin_job(
     uploads = posted.files.get(PICTURES, [])
     if not uploads:
         raise field_problem(f"/body/{PICTURES}", "Post labelled pictures for the classifier, or leave out `model`.")
-    limit = service.settings.conformal_upload_limit_bytes
+    limit = resources.settings.upload_limit_bytes
     files = [await read_upload(file, limit=limit, pointer=f"/body/{PICTURES}/{n}") for n, file in enumerate(uploads)]
 
     def store() -> tuple[list[str], list[int]]:

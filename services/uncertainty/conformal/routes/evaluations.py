@@ -61,7 +61,7 @@ async def evaluate(
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, SVG))
     entry = await resources.entry(calibration_id)
     with timed("pre"):
-        posted = await read_posted(request, EVALUATED_ARRAYS, limit=service.settings.conformal_values_limit)
+        posted = await read_posted(request, EVALUATED_ARRAYS, limit=resources.settings.values_limit)
         options = posted.parsed(EvaluationOptions)
         require_model(entry, options.model_sha256)
         kept = await resources.kept(entry, service.blobs)

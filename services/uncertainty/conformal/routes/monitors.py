@@ -155,7 +155,7 @@ async def watch_items(
     once: `sequence` and `If-Match` work as those of streams.
     """
     running = await resources.monitors.read(monitor_id, owner=caller())
-    posted = await read_posted(request, OBSERVED_ARRAYS, limit=service.settings.conformal_values_limit)
+    posted = await read_posted(request, OBSERVED_ARRAYS, limit=resources.settings.values_limit)
     options = posted.parsed(MonitorObservations)
     first = options.sequence or running.sequence + 1
     values = await _values(posted, running, first, service, resources)

@@ -77,7 +77,7 @@ async def predict(
     media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
     entry = await resources.entry(calibration_id)
     with timed("pre"):
-        posted = await read_posted(request, ASKED_ARRAYS, limit=service.settings.conformal_values_limit)
+        posted = await read_posted(request, ASKED_ARRAYS, limit=resources.settings.values_limit)
         options = posted.parsed(PredictionOptions)
         require_model(entry, options.model_sha256)
         kept = await resources.kept(entry, service.blobs)
