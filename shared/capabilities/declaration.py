@@ -16,6 +16,9 @@ from shared.settings import CapabilitySettings, Domain
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SCOPE = re.compile(r"[a-z][a-z0-9-]*:[a-z][a-z0-9-]*")
 _PATH = re.compile(r"(/[a-z0-9{}_-]+)+")
+_OPTIMISATION = "optimisation"
+"""The folder of a capability whose code may need torch."""
+
 _EXTENSION = re.compile(r"[a-z0-9]{1,8}")
 
 
@@ -175,6 +178,8 @@ class Capability:
         for kind in self.kinds:
             if kind.queue.partition(".")[0] != self.domain:
                 raise ValueError(f"{self.name}: {kind.name} waits in {kind.queue}, not in a queue of {self.domain}")
+            if _OPTIMISATION in kind.function.partition(":")[0].split(".") and kind.weight != "torch":
+                raise ValueError(f"{self.name}: {kind.name} needs gradients, and {kind.queue} has no torch")
 
     def _check_access(self) -> None:
         known = {scope.name for scope in self.scopes}

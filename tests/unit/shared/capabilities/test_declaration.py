@@ -22,8 +22,8 @@ def capability(name: str = "toy", **parts: Any) -> Capability:
     return Capability(**(usual | parts))
 
 
-def kind(queue: str = "security.onnx") -> JobKind:
-    return JobKind(name="security.toys", queue=queue, function="math:sqrt", title="A toy")
+def kind(queue: str = "security.onnx", function: str = "math:sqrt") -> JobKind:
+    return JobKind(name="security.toys", queue=queue, function=function, title="A toy")
 
 
 @pytest.mark.parametrize("reference", ["math.sqrt", "math:", ":sqrt", "a:b:c", "a b:c", "math:sqrt.x", ""])
@@ -48,6 +48,7 @@ def test_a_reference_is_imported_when_it_is_needed() -> None:
     [
         ({"name": "Toy"}, "no name of a capability"),
         ({"kinds": (kind("medical.onnx"),)}, "waits in medical.onnx"),
+        ({"kinds": (kind(function="services.security.toy.optimisation.descent:descend"),)}, "has no torch"),
         ({"scopes": (RUN,), "access": (AccessRule(path="/v1/security/x", reading=READ.name, running=RUN.name),)},
          "not declared: attack:read"),
         ({"scopes": (RUN, READ),
