@@ -7,9 +7,9 @@ import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
@@ -24,14 +24,11 @@ from services.uncertainty.conformal.schemas import ClassificationOptions, ModelI
 from services.uncertainty.conformal.settings import ConformalSettings
 from shared.jobs.connection import api_client
 from shared.jobs.context import JobContext
-from shared.problems import Conflict, ServiceUnavailable
+from shared.problems import Conflict
 from shared.settings import Settings, get_settings
 
 CHECKPOINT_EVERY: Final = 8
 """Questions between two checkpoints; each holds all probabilities so far."""
-
-_TRIES: Final = 20
-_LONGEST_PAUSE_S: Final = 15
 
 
 class ModelCalibration(BaseModel):
@@ -120,27 +117,21 @@ def calibrate_on_model(context: JobContext) -> dict[str, Any]:
 def _show(context: JobContext, pictures: Sequence[bytes], model: str, settings: Settings) -> _Seen:
     """Ask for all pictures, going on where an earlier attempt stopped."""
     seen = _Seen.from_bytes(context.restore())
-    with fleet_client_of_worker(settings) as client:
+    with fleet_client_of_worker(settings, pause=partial(_pause, context)) as client:
         for number, start in enumerate(range(seen.count, len(pictures), BATCH), start=1):
             context.progress(start, len(pictures), f"picture {start + 1} of {len(pictures)}")
-            seen.add(_ask(context, client, pictures[start : start + BATCH], model))
+            seen.add(classified_by_job(client, pictures[start : start + BATCH], model=model))
             if number % CHECKPOINT_EVERY == 0:
                 context.checkpoint(seen.to_bytes())
     return seen
 
 
-def _ask(context: JobContext, client: httpx.Client, pictures: Sequence[bytes], model: str) -> Answered:
-    """One question; a service that is busy or restarts is asked again, as the job has time."""
-    for _ in range(_TRIES - 1):
-        try:
-            return classified_by_job(client, pictures, model=model)
-        except ServiceUnavailable as problem:
-            pause_s = min(int(problem.headers["Retry-After"]), _LONGEST_PAUSE_S)
-            until_s = time.monotonic() + pause_s
-            while time.monotonic() < until_s:
-                context.raise_if_cancelled()
-                time.sleep(0.1)
-    return classified_by_job(client, pictures, model=model)
+def _pause(context: JobContext, seconds: float) -> None:
+    """Wait before a question is asked again, and stop if the job is to stop."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        context.raise_if_cancelled()
+        time.sleep(0.1)
 
 
 async def _keep(entry: Entry, settings: Settings) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
-import httpx
 from fastapi import Depends
 from redis.asyncio import Redis
 
@@ -17,6 +16,7 @@ from services.uncertainty.conformal.kept import CalibrationCache, Entry, Kept
 from services.uncertainty.conformal.running import RunningRecords
 from services.uncertainty.conformal.settings import ConformalSettings
 from services.uncertainty.conformal.store import OwnedRecords
+from shared.fleet.client import FleetClient
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.connection import api_client
 from shared.problems import Gone
@@ -34,7 +34,7 @@ class Conformal:
     streams: RunningRecords
     monitors: RunningRecords
     cache: CalibrationCache
-    fleet: httpx.AsyncClient
+    fleet: FleetClient
 
     async def entry(self, identifier: str) -> Entry:
         """A calibration of the caller, as it is described.

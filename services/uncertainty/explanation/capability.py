@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.uncertainty.explanation.settings import ExplanationSettings
 from shared.capabilities.declaration import AccessRule, Capability, Sample, SampleFile, Scope, Tag
 from shared.memory import MemoryBudget
 
@@ -27,6 +28,7 @@ CAPABILITY: Final = Capability(
         "methods that it is compared with.",
         order=20,
     ),
+    settings=ExplanationSettings,
     memory=MemoryBudget(idle_mib=110, used_mib=450),
     samples=(
         Sample(
