@@ -70,7 +70,8 @@ bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 bench-serving: $(BENCH) ## Serving beside its peers; needs wrk, and goes on where it ended (ARGS="--cases photo --systems facet,triton")
 	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
 
-demo: $(SERVING) ## Write files to post: a CT phantom as DICOM and as sinogram, traffic signs, a model, logits (OUT=.facet/demo)
+demo: $(SERVING) ## Write files to post: samples of every capability, a CT phantom, traffic signs, a model, logits (OUT=.facet/demo)
+	$(BIN)/python -m services.samples $(OUT)
 	$(BIN)/python -m services.medical.low_dose_ct.demo $(OUT)
 	$(BIN)/python -m services.perception.classification.demo $(OUT)
 	$(BIN)/python -m services.perception.classification.own_model $(OUT)

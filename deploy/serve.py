@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import uvicorn
-from pydantic import ValidationError
 
 from deploy.commands import HTTP_PROCESSES
+from services.declarations import NotDeclared, declared_capabilities
 from shared.binding import UnsafeBinding, require_safe_binding
+from shared.capabilities.collection import Capabilities
 from shared.http.fleet import FleetTokenMissing, require_fleet_token
 from shared.settings import DOMAINS, Domain, Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
@@ -73,17 +74,21 @@ def serve_service(domain: Domain, settings: Settings) -> int:
     return 0 if server.started else 3
 
 
-def serve_gateway(settings: Settings) -> int:
-    """Serve the gateway until asked to stop; 3 if it does not start."""
+def serve_gateway(settings: Settings, capabilities: Capabilities) -> int:
+    """Serve the gateway of some capabilities until asked to stop; 3 if it does not start."""
     from deploy.edge_server import run_edge
 
-    app = import_module("gateway.app").create_app(settings)
+    app = import_module("gateway.app").create_app(settings, capabilities=capabilities)
     settle_garbage_collector()
     try:
         return run_edge(app, settings, grace_s=_GRACE_S)
     except OSError as error:
         print(f"facet: cannot listen on {settings.host}:{settings.gateway_port}: {error.strerror}", file=sys.stderr)
         return 3
+
+
+_CANNOT_START = (FleetTokenMissing, ImportError, NotDeclared, TracingUnavailable, UnsafeBinding, ValueError)
+"""What is wrong with the settings (pydantic's ValidationError is a ValueError) or with the declarations."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,11 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_safe_binding(settings)
         require_fleet_token(settings)
         require_tracing(settings)
-    except (FleetTokenMissing, TracingUnavailable, UnsafeBinding, ValidationError) as error:
+        capabilities = declared_capabilities()
+        capabilities.check_settings()
+    except _CANNOT_START as error:
         print(f"facet: {error}", file=sys.stderr)
         return 2
     domain = next((domain for domain in DOMAINS if domain == name), None)
-    return serve_gateway(settings) if domain is None else serve_service(domain, settings)
+    return serve_gateway(settings, capabilities) if domain is None else serve_service(domain, settings)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,7 +37,9 @@ from gateway.webhooks.description import describe_messages
 from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
+from shared.access.scopes import AccessPolicy
 from shared.binding import require_safe_binding
+from shared.capabilities.collection import Capabilities
 from shared.deployments.store import PlanStore
 from shared.http.application import VERSION, create_application
 from shared.jobs.connection import api_client
@@ -72,19 +74,23 @@ _ROUTED = (
 )  # fmt: skip
 
 
-def create_app(settings: Settings | None = None, *, wire: UpstreamTransport | None = None) -> FastAPI:
-    """Build the application; run it with `uvicorn --factory gateway.app:create_app`.
+def create_app(
+    settings: Settings | None = None, *, wire: UpstreamTransport | None = None, capabilities: Capabilities | None = None
+) -> FastAPI:
+    """Build the application; `deploy.serve` runs it.
 
     Args:
         settings: settings of the process, read from the environment by default.
         wire: carries requests to the services; sockets by default.
+        capabilities: of the services behind. The routes of others need the scope `admin`, take bodies of the usual size
+            and are documented as far as their service does.
 
     Raises:
         UnsafeBinding: `host` is not loopback, and the operator has not said that the network is trusted.
     """
-    settings = settings or get_settings()
+    settings, capabilities = settings or get_settings(), capabilities or Capabilities()
     require_safe_binding(settings)
-    redis, resolver = api_client(settings.redis_url), Resolver()
+    redis, resolver, access = api_client(settings.redis_url), Resolver(), AccessPolicy(capabilities)
     state = _state_of(settings, redis, Upstreams(settings, wire=wire), resolver)
     checks = readiness_checks(state.upstreams, state.jobs)
     courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
@@ -107,7 +113,7 @@ def create_app(settings: Settings | None = None, *, wire: UpstreamTransport | No
         checks=checks,
         lifespan=lifespan,
         own_openapi=False,
-        layers=[_edge(settings, state, redis)],
+        layers=[_edge(settings, state, redis, access=access, limit_of=capabilities.body_limits(settings))],
         outermost=public_layers(settings),
         limit_bodies=False,
     )
@@ -115,14 +121,21 @@ def create_app(settings: Settings | None = None, *, wire: UpstreamTransport | No
     describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
-    app.state.catalogue = OpenApiDocumentCache(lambda: _own_document(app), state.upstreams, keys=settings.api_keys)
+    app.state.catalogue = OpenApiDocumentCache(
+        lambda: _own_document(app),
+        state.upstreams,
+        tags=capabilities.tags,
+        access=access if settings.api_keys else None,
+    )
     app.router.redirect_slashes = False
     app.router.routes.append(swagger.static_files())
     app.add_exception_handler(404, unknown_address)
     return app
 
 
-def _edge(settings: Settings, state: GatewayState, redis: Redis) -> Middleware:
+def _edge(
+    settings: Settings, state: GatewayState, redis: Redis, *, access: AccessPolicy, limit_of: Callable[[str], int]
+) -> Middleware:
     """What every request passes through first."""
     admission = Admission()
     proxies = {domain: Proxy(domain, state.upstreams, admission) for domain in DOMAINS}
@@ -135,9 +148,10 @@ def _edge(settings: Settings, state: GatewayState, redis: Redis) -> Middleware:
         audit=state.audit,
         admission=admission,
         idempotency=IdempotentRunner(IdempotencyStore(redis, state.blobs, settings)),
-        bodies=BodyReader(settings),
+        bodies=BodyReader(settings, limit_of=limit_of),
         browsers=BrowserPolicy(settings),
         event_links=state.event_links,
+        access=access,
     )
 
 

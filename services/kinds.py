@@ -1,4 +1,4 @@
-"""The kinds of job of every domain, and which classes of worker they need: `python -m services.kinds` prints those.
+"""The kinds of job of every capability, and which classes of worker they need: `python -m services.kinds` prints those.
 
 The supervisor starts a worker for each class that is declared here, and `make run` installs torch only for one of them.
 """
@@ -9,22 +9,18 @@ import os
 import sys
 from importlib import import_module
 
-from services.medical.kinds import KINDS as MEDICAL
-from services.uncertainty.kinds import KINDS as UNCERTAINTY
+from services.declarations import NotDeclared, declared_capabilities
 from shared.jobs.kinds import WEIGHTS, JobKind, JobKinds, Weight
 
-KINDS: tuple[JobKind, ...] = (*MEDICAL, *UNCERTAINTY)
-"""The jobs of every domain."""
-
 FURTHER_KINDS = "FACET_WORKER_KINDS"
-"""Environment variable that names a module with further KINDS, for tests and for operators' own jobs."""
+"""Environment variable that names a module with further KINDS, which no route creates: drills and tests of workers."""
 
 
 def all_kinds() -> JobKinds:
     """All kinds that a worker of this environment can do."""
     module = os.environ.get(FURTHER_KINDS)
     further: tuple[JobKind, ...] = import_module(module).KINDS if module else ()
-    return JobKinds((*KINDS, *further))
+    return JobKinds((*declared_capabilities().kinds, *further))
 
 
 def declared_weights(kinds: JobKinds) -> tuple[Weight, ...]:
@@ -33,5 +29,15 @@ def declared_weights(kinds: JobKinds) -> tuple[Weight, ...]:
     return tuple(weight for weight in WEIGHTS if weight in found)
 
 
+def main() -> None:
+    """Print the classes of worker; what is wrong with a declaration or its settings goes to standard error."""
+    try:
+        declared_capabilities().check_settings()
+        weights = declared_weights(all_kinds())
+    except (ImportError, NotDeclared, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    sys.stdout.write(" ".join(weights) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(" ".join(declared_weights(all_kinds())) + "\n")
+    main()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from services.declarations import declared_capabilities
 from services.kinds import all_kinds
+from shared.http.files import register_extensions
 from shared.jobs.kinds import WEIGHTS, queues_of
 from shared.jobs.worker import Worker
 from shared.settings import get_settings
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--queues", help="comma-separated queues to read instead of all domains'")
     parser.add_argument("--concurrency", type=int, default=1, help="jobs at a time (default: 1)")
     options = parser.parse_args(arguments)
+    register_extensions(declared_capabilities().extensions)
     queues = options.queues.split(",") if options.queues else queues_of(options.weight)
     try:
         worker = Worker(all_kinds(), get_settings(), name=f"worker-{options.weight}", queues=queues)

@@ -11,7 +11,7 @@ from shared.jobs.kinds import WEIGHTS, Weight
 
 
 class KindsUnreadable(Exception):
-    """The declarations of jobs cannot be imported."""
+    """The declarations of capabilities cannot be imported, or their settings are wrong."""
 
 
 def declared_weights() -> tuple[Weight, ...]:
@@ -25,7 +25,7 @@ def declared_weights() -> tuple[Weight, ...]:
     done = subprocess.run([sys.executable, "-m", "services.kinds"], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise KindsUnreadable(f"the kinds of job cannot be read: {reason[0]}")
+        raise KindsUnreadable(f"the capabilities cannot be read: {reason[0]}")
     found = done.stdout.split()
     return tuple(weight for weight in WEIGHTS if weight in found)
 

@@ -11,8 +11,9 @@ import click
 
 from deploy.operator.connection import find_settings
 from deploy.operator.output import Failure, age, as_json, print_json, print_table, run
+from services.declarations import declared_capabilities
 from shared.access.keys import ApiKey, KeyStore, Limits
-from shared.access.scopes import SCOPES
+from shared.access.scopes import AccessPolicy
 from shared.jobs.connection import api_client
 
 Answer = TypeVar("Answer")
@@ -48,6 +49,7 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a key and print it: nobody can read it again."""
+    _check_scopes(scopes)
     limits = Limits(requests_per_minute=requests_per_minute, bytes_per_minute=bytes_per_minute, jobs=jobs)
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     made = _ask(lambda store: store.create(owner, scopes, note=note, limits=limits, expires_at=expires_at))
@@ -99,7 +101,18 @@ def rotate(*, key_id: str, as_json: bool) -> None:
 @keys.command()
 def scopes() -> None:
     """List the scopes that a key may have."""
-    print_table(("SCOPE", "ALLOWS TO"), list(SCOPES.items()))
+    print_table(("SCOPE", "ALLOWS TO"), list(_access().scopes.items()))
+
+
+def _access() -> AccessPolicy:
+    return AccessPolicy(declared_capabilities())
+
+
+def _check_scopes(scopes: tuple[str, ...]) -> None:
+    try:
+        _access().check_scopes(scopes)
+    except ValueError as error:
+        raise Failure(str(error), code=2) from None
 
 
 async def _revoke(key_id: str, store: KeyStore) -> ApiKey:

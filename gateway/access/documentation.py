@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.access.scopes import PUBLIC, needed_scope
+from shared.access.scopes import PUBLIC, AccessPolicy
 from shared.problems import Forbidden, TooManyRequests, Unauthorized, problem_responses
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
-def describe_access(document: dict[str, Any]) -> None:
+def describe_access(document: dict[str, Any], access: AccessPolicy) -> None:
     """Add the security scheme to a document, and to each operation its scope, 401, 403 and 429."""
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["key"] = {"type": "http", "scheme": "bearer", "description": "An API key, `facet_...`"}
@@ -19,7 +19,7 @@ def describe_access(document: dict[str, Any]) -> None:
         for method in _METHODS:
             if method not in item:
                 continue
-            operation, needed = item[method], needed_scope(method.upper(), path)
+            operation, needed = item[method], access.needed_scope(method.upper(), path)
             operation["security"] = [] if needed == PUBLIC else [{"key": []}]
             if needed == PUBLIC:
                 continue

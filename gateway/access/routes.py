@@ -26,7 +26,7 @@ class AuditEntry(BaseModel):
     caller: str = Field(examples=["radiology"])
     key: str = Field(description="Id of the API key; empty where none was good", examples=["3f9c1d2e4a5b"])
     method: str = Field(examples=["POST"])
-    path: str = Field(examples=["/v1/medical/ct/reconstructions"])
+    path: str = Field(examples=["/v1/jobs/019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"])
     status: int = Field(description="Of the answer; 499 where the caller left before it", examples=[200])
     digest: str = Field(description="sha256 of the request body; empty where it was not read to its end")
     bytes: int = Field(description="Of the request body, as far as it was read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from fastapi import APIRouter, Header, Request, Response
 from gateway.access.documentation import describe_access
 from gateway.documents.merging import Document, merge
 from gateway.upstream.services import ServiceUnreadable, Upstreams
+from shared.access.scopes import AccessPolicy
 from shared.http.context import public_path
 from shared.settings import DOMAINS, Domain
 
@@ -22,7 +23,7 @@ _TIMEOUT_S = 3.0
 _KEPT_WHOLE_S = 30.0
 _KEPT_INCOMPLETE_S = 2.0
 
-TAGS = {
+OWN_TAGS = {
     "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
     "webhooks": "Be told of your jobs by signed requests; see what arrived, and have it sent again.",
     "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits; "
@@ -64,11 +65,19 @@ class OpenApiDocumentCache:
     Args:
         own: makes the gateway's own document.
         upstreams: the services.
-        keys: whether callers are asked for API keys.
+        tags: descriptions of the capabilities' chapters, in their order.
+        access: says which scope a route needs; None where callers are not asked for API keys.
     """
 
-    def __init__(self, own: Callable[[], Document], upstreams: Upstreams, *, keys: bool = False) -> None:
-        self._keys = keys
+    def __init__(
+        self,
+        own: Callable[[], Document],
+        upstreams: Upstreams,
+        *,
+        tags: Mapping[str, str] | None = None,
+        access: AccessPolicy | None = None,
+    ) -> None:
+        self._tags, self._access = {**(tags or {}), **OWN_TAGS}, access
         self._own = own
         self._upstreams = upstreams
         self._edition: CachedDocument | None = None
@@ -83,9 +92,9 @@ class OpenApiDocumentCache:
 
     async def _make(self) -> CachedDocument:
         answers = await asyncio.gather(*(self._ask(domain) for domain in DOMAINS))
-        document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=TAGS)
-        if self._keys:
-            describe_access(document)
+        document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=self._tags)
+        if self._access is not None:
+            describe_access(document, self._access)
         whole = "x-unavailable" not in document
         kept_s = _KEPT_WHOLE_S if whole else _KEPT_INCOMPLETE_S
         return CachedDocument.of(document, good_until=time.monotonic() + kept_s)

@@ -32,7 +32,7 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
     Args:
         own: the gateway's document, with `info` and the component ProblemDetails.
         services: by domain, the service's document, or why there is none.
-        tags: descriptions of the gateway's own tags, in the order in which they are listed after the services'.
+        tags: descriptions of tags in the order in which they are listed; what only services name comes first.
     """
     merged = copy.deepcopy(own)
     described: dict[str, str] = {}
@@ -46,7 +46,7 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
         operation.setdefault("responses", {}).setdefault("default", _ANY_PROBLEM)
     describe_keys(merged)
     _share_identifiers(merged)
-    described |= tags
+    described = {name: text for name, text in described.items() if name not in tags} | dict(tags)
     used = {tag for operation in operations(merged) for tag in operation.get("tags", [])}
     merged["tags"] = [{"name": tag, "description": text} for tag, text in described.items() if tag in used]
     merged["openapi"] = "3.1.0"

@@ -26,7 +26,7 @@ from gateway.idempotency.runner import IdempotentRunner
 from gateway.state import KEY_IN_SCOPE
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
-from shared.access.scopes import PUBLIC, grants, needed_scope
+from shared.access.scopes import PUBLIC, AccessPolicy, grants
 from shared.http.context import bound, current_context, new_context
 from shared.http.errors import problem_response
 from shared.problems import Forbidden, Problem
@@ -103,6 +103,7 @@ class Edge:
         bodies: reads bodies.
         browsers: knows what pages of other origins may not do.
         event_links: let browsers read events of jobs without a key.
+        access: knows which scope a request needs.
     """
 
     def __init__(
@@ -119,12 +120,13 @@ class Edge:
         bodies: BodyReader,
         browsers: BrowserPolicy,
         event_links: EventLinks,
+        access: AccessPolicy,
     ) -> None:
         self._app = app
         self._settings, self._router = settings, router
         self._authenticator, self._meter, self._audit = authenticator, meter, audit
         self._admission, self._idempotency, self._bodies = admission, idempotency, bodies
-        self._browsers, self._event_links = browsers, event_links
+        self._browsers, self._event_links, self._access = browsers, event_links, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -188,7 +190,7 @@ class Edge:
     async def _admit(self, exchange: _Exchange) -> None:
         """Let the request in, or say why not."""
         scope = exchange.scope
-        needed = needed_scope(scope["method"], scope["path"])
+        needed = self._access.needed_scope(scope["method"], scope["path"])
         exchange.owner = self._event_links.owner_of(scope)
         if needed == PUBLIC or exchange.owner is not None:
             return

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import mmap
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope
 
 from gateway.edge.budget import ByteBudget
 from gateway.edge.inflation import Inflater, coding_of
+from shared.capabilities.collection import BodyLimits
 from shared.problems import BadRequest, ContentTooLarge, RequestTimeout, ServiceUnavailable
 from shared.settings import Settings
 
@@ -183,14 +184,16 @@ class BodyReader:
 
     Args:
         settings: limits and times.
+        limit_of: most bytes of a body by the path of its request; the usual limit for all unless given.
 
     Attributes:
         memory: bytes of bodies in memory.
         disk: bytes of bodies on disk.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, limit_of: Callable[[str], int] | None = None) -> None:
         self._settings = settings
+        self._limit_of = limit_of or BodyLimits(settings.upload_limit_bytes)
         self.memory = ByteBudget(settings.held_limit_bytes)
         self.disk = ByteBudget(settings.spool_limit_bytes)
 
@@ -208,7 +211,7 @@ class BodyReader:
             BadRequest: it ended early, or is not framed or compressed as it says.
             ServiceUnavailable: there is no room for it.
         """
-        limit = self._settings.body_limit(scope["path"])
+        limit = self._limit_of(scope["path"])
         length, codings = _announced(scope)
         if length > limit:
             raise _too_large(limit)

@@ -17,7 +17,6 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from shared.access.scopes import check_scopes
 from shared.jobs.connection import unavailable_without_redis
 from shared.problems import NotFound
 
@@ -104,11 +103,12 @@ class KeyStore:
             The key as its owner is to send it, which nobody can read again, and what is kept.
 
         Raises:
-            ValueError: an owner or a scope that cannot be.
+            ValueError: an owner that cannot be, or no scope.
         """
         if not _OWNER.fullmatch(owner):
             raise ValueError("an owner is 1 to 64 of the characters A-Z a-z 0-9 . _ -")
-        check_scopes(scopes)
+        if not scopes:
+            raise ValueError("a key needs at least one scope")
         identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         key = ApiKey(
             id=identifier,

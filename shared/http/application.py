@@ -73,6 +73,7 @@ def create_application(
     layers: Sequence[Middleware] = (),
     outermost: Sequence[Middleware] = (),
     direct: Sequence[DirectRoute] = (),
+    body_limit: Callable[[str], int] | None = None,
     limit_bodies: bool = True,
 ) -> FastAPI:
     """Build an application.
@@ -90,6 +91,7 @@ def create_application(
             limit of the body inside.
         outermost: further layers, outside of identity and timing.
         direct: busy routes that are answered without the framework.
+        body_limit: most bytes of a body by the path of its request; the setting `upload_limit_bytes` unless given.
         limit_bodies: refuse bodies over the limit here; otherwise a layer does.
     """
     configure_logging(process, level=settings.log_level, bindings=log_bindings)
@@ -118,7 +120,7 @@ def create_application(
         *outermost,
         Middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway", lines=RequestLines(process)),
         *layers,
-        *([Middleware(BodyLimit, limit=settings.body_limit)] if limit_bodies else []),
+        *([Middleware(BodyLimit, limit=body_limit or settings.upload_limit_bytes)] if limit_bodies else []),
         Middleware(Presence),
         Middleware(HeadAsGet),
         *([Middleware(DirectRoutes, routes=direct)] if direct else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,7 +11,8 @@ from starlette.responses import Response
 from shared.http.negotiation import DICOM, JSON, NPY, ONNX, PNG, SVG, ZIP
 from shared.runtime.cards import ModelReference
 
-EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
+_EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
+"""Those that the fleet knows by itself, and then what capabilities have declared."""
 
 FILE_HEADERS: dict[str, Any] = {
     "Facet-Model": {
@@ -20,6 +22,22 @@ FILE_HEADERS: dict[str, Any] = {
     "Facet-Notice": {"description": "What whoever sees the file must know", "schema": {"type": "string"}},
 }
 """OpenAPI description of the headers that `file_response` adds."""
+
+
+def register_extensions(extensions: Mapping[str, str]) -> None:
+    """Make the extensions of further media types known in this process, once at its start.
+
+    Raises:
+        ValueError: a media type has another extension already.
+    """
+    for media_type, extension in extensions.items():
+        if (known := _EXTENSIONS.setdefault(media_type, extension)) != extension:
+            raise ValueError(f"files of {media_type} end in .{known}, not in .{extension}")
+
+
+def extension_of(media_type: str) -> str:
+    """What a file of a media type ends in, without a dot; `bin` where nobody has declared it."""
+    return _EXTENSIONS.get(media_type, "bin")
 
 
 def file_response(
@@ -36,7 +54,7 @@ def file_response(
     """
     disposition = "inline" if media_type in {PNG, SVG} else "attachment"
     headers = {
-        "Content-Disposition": f'{disposition}; filename="{name}.{EXTENSIONS[media_type]}"',
+        "Content-Disposition": f'{disposition}; filename="{name}.{extension_of(media_type)}"',
         "Cache-Control": "private, no-store",
         "Vary": "Accept",
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from shared.runtime.isolation import run_isolated, run_isolated_async
 from shared.runtime.onnx_file import OnnxFacts
 from shared.runtime.verification import refused
+from shared.settings import Settings
 
 _MODULE: Final = "shared.runtime.hazards"
 _FILE: Final = "/body/file"
@@ -26,6 +27,11 @@ class TrialLimits:
     threads: int = 1
     timeout_s: float = 60.0
     memory_bytes: int = 4 * 1024**3
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that an operator has set."""
+        return cls(settings.inference_threads, settings.model_trial_timeout_s, settings.model_trial_memory_bytes)
 
 
 def prepare(content: bytes, facts: OnnxFacts, limits: TrialLimits | None = None) -> bytes:

@@ -61,18 +61,18 @@ class ModelEntry:
 
 
 class ModelRegistry:
-    """Opens `<folder>/<name>/<version>/` models and hands them out by name.
+    """Opens the models of `<folder>/<name>/<version>/` and hands them out by name.
 
     A model that cannot be opened keeps the service from getting ready but not from living: the others serve on.
 
     Args:
-        folder: the service's `models` folder; may be absent. Uploaded models are added at run time.
+        folders: the service's `models` folders; may be absent. Uploaded models are added at run time.
         threads: threads per session.
         warm_ups: called once after the models are open.
     """
 
-    def __init__(self, folder: Path, *, threads: int, warm_ups: Sequence[Callable[[], object]] = ()) -> None:
-        self._folder = folder
+    def __init__(self, *folders: Path, threads: int, warm_ups: Sequence[Callable[[], object]] = ()) -> None:
+        self._folders_of_models = folders
         self._warm_ups = warm_ups
         self._threads = threads
         self._models: dict[str, dict[str, OnnxModel]] = {}
@@ -85,7 +85,8 @@ class ModelRegistry:
         self._opened = False
 
     def _folders(self) -> Iterator[Path]:
-        yield from sorted(card.parent for card in self._folder.glob(f"*/*/{CARD_FILE}"))
+        for folder in self._folders_of_models:
+            yield from sorted(card.parent for card in folder.glob(f"*/*/{CARD_FILE}"))
 
     def open(self) -> None:
         """Open and warm up every model. Blocking: seconds of work."""

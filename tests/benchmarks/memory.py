@@ -18,11 +18,10 @@ from typing import Any
 
 import orjson
 
-from services.medical.low_dose_ct import MEMORY_BUDGET as LOW_DOSE_CT
-from services.perception.classification import MEMORY_BUDGET as CLASSIFICATION
-from services.uncertainty.conformal import MEMORY_BUDGET as CONFORMAL
-from services.uncertainty.explanation import MEMORY_BUDGET as EXPLANATION
-from shared.memory import EVERY_S, MemoryBudget
+from services.declarations import declared_capabilities
+from shared.capabilities.declaration import Capability
+from shared.memory import EVERY_S
+from shared.settings import DOMAINS
 from tests.benchmarks.memory_load import apply_load
 from tests.benchmarks.reporting import as_table
 from tests.benchmarks.serving.machine import describe_machine
@@ -38,11 +37,12 @@ SETTLE_S = 10.0
 EMPTY = "generation"
 """A service without capabilities: what the others take beyond it is their capabilities'."""
 
-BUDGETS: dict[str, dict[str, MemoryBudget]] = {
-    "medical": {"low_dose_ct": LOW_DOSE_CT},
-    "perception": {"classification": CLASSIFICATION},
-    "uncertainty": {"conformal": CONFORMAL, "explanation": EXPLANATION},
-}
+
+def declared_by_service() -> dict[str, tuple[Capability, ...]]:
+    """The capabilities of each service that has some."""
+    declared = declared_capabilities()
+    return {domain: found for domain in DOMAINS if (found := declared.of(domain))}
+
 
 _FOLDER = Path(__file__).parent
 
@@ -109,16 +109,14 @@ def budget_rows(before: list[Usage], after: list[Usage]) -> list[dict[str, Any]]
     """What each service takes beyond an empty one, beside the budgets of its capabilities."""
     idle, used = ({usage.process: usage.rss for usage in usages} for usages in (before, after))
     rows = []
-    for service, budgets in BUDGETS.items():
+    for service, capabilities in declared_by_service().items():
         for column, found, budget in (
-            ("idle", idle[service] - idle[EMPTY], sum(each.idle_mib for each in budgets.values())),
-            ("used", used[service] - idle[EMPTY], sum(each.used_mib for each in budgets.values())),
+            ("idle", idle[service] - idle[EMPTY], sum(one.memory.idle_mib for one in capabilities)),
+            ("used", used[service] - idle[EMPTY], sum(one.memory.used_mib for one in capabilities)),
         ):
             state = "within" if found <= budget else "OVER"
-            capabilities = ", ".join(budgets)
-            rows.append(
-                {"capabilities": capabilities, "when": column, "RSS": round(found), "budget": budget, "is": state}
-            )
+            names = ", ".join(one.name for one in capabilities)
+            rows.append({"capabilities": names, "when": column, "RSS": round(found), "budget": budget, "is": state})
     return rows
 
 
@@ -141,7 +139,7 @@ def report(machine: dict[str, Any], before: list[Usage], after: list[Usage]) -> 
             "",
             "## Budgets",
             "",
-            "What a service takes beyond one without capabilities, beside `MEMORY_BUDGET` of its capabilities.",
+            "What a service takes beyond one without capabilities, beside the declared budgets of its capabilities.",
             "",
             as_table(budget_rows(before, after)),
             "",

@@ -11,8 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from services.declarations import SERVICES
 from services.perception.classification.demo import stop_sign
-from services.uncertainty.explanation.explainers import MODELS
+from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer
 from services.uncertainty.explanation.methods import Method
 from shared.runtime.cards import read_card, read_weights
@@ -32,10 +33,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("count", BATCHES)
 def test_methods_beside_a_forward_pass(capsys: pytest.CaptureFixture[str], count: int) -> None:
-    folder = newest_folder(MODELS, "traffic-signs")
+    folder = newest_folder(SERVICES / "perception" / "models", "traffic-signs")
     card = read_card(folder)
     weights = read_weights(folder, card)
-    model, explainer = OnnxModel(card, weights, threads=1), Explainer(card, lambda: weights, threads=1)
+    model, explainer = OnnxModel(card, weights, threads=1), Explainer(card, TrustedSource(lambda: weights), threads=1)
     pictures = np.random.default_rng(0).random((count, 3, 32, 32), dtype=np.float32)
     work: dict[str, Callable[[], object]] = {"forward": lambda: model.run({"pictures": pictures})}
     for method in Method:

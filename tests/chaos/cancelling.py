@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from services.medical.kinds import CT_ENHANCEMENT_SERIES
+from services.medical.low_dose_ct.capability import CT_ENHANCEMENT_SERIES
 from services.medical.low_dose_ct.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.schemas import EnhancementOptions
 from services.medical.low_dose_ct.series import EnhancementSeries

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from gateway.app import create_app
 from gateway.upstream.services import Upstreams
+from services.declarations import declared_capabilities
 from shared.settings import DOMAINS, Domain, Settings
 from tests.contract.documents import Document
 from tests.support.serving import running
@@ -46,7 +47,11 @@ def applications(settings: Settings) -> dict[Domain, FastAPI]:
 
 @pytest.fixture(scope="module")
 def fleet(settings: Settings, applications: dict[Domain, FastAPI]) -> httpx.ASGITransport:
-    return httpx.ASGITransport(create_app(settings, wire=HttpxWire(InProcessFleet(settings, applications))))
+    return httpx.ASGITransport(
+        create_app(
+            settings, wire=HttpxWire(InProcessFleet(settings, applications)), capabilities=declared_capabilities()
+        )
+    )
 
 
 @pytest.fixture

@@ -10,8 +10,16 @@ import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services.declarations import declared_capabilities
 from shared.settings import DOMAINS
 from tests.contract.documents import operations
+
+
+def test_chapters_of_capabilities_come_first_as_declared(document: dict[str, Any]) -> None:
+    listed = {tag["name"]: tag["description"] for tag in document["tags"]}
+    declared = declared_capabilities().tags
+    assert dict(list(listed.items())[: len(declared)]) == declared
+    assert "jobs" in listed
 
 
 def test_it_is_a_valid_document(document: dict[str, Any]) -> None:

@@ -10,9 +10,8 @@ import httpx
 import pytest
 
 from deploy.commands import worker_name
-from services.kinds import KINDS, declared_weights
+from services.kinds import all_kinds, declared_weights
 from shared.http.fleet import FLEET_TOKEN_HEADER
-from shared.jobs.kinds import JobKinds
 from shared.settings import DOMAINS
 from tests.e2e.fleet import Fleet, start_fleet
 from tests.support.processes import family, until
@@ -26,7 +25,7 @@ def loads_torch(pid: int) -> bool:
 
 
 def test_the_fleet_is_the_one_of_the_design(fleet: Fleet) -> None:
-    weights = declared_weights(JobKinds(KINDS))
+    weights = declared_weights(all_kinds())
     assert set(fleet.pids) == {"redis", "gateway", *DOMAINS, *map(worker_name, weights)}
 
 

@@ -28,7 +28,7 @@ from shared.jobs.connection import worker_client
 from shared.jobs.kinds import JobKind
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.interruption import Interrupted
-from shared.service import Service, create_service
+from shared.service import Service, ServiceParts, create_service
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve
 from tests.support.serving import FLEET_TOKEN
@@ -104,7 +104,12 @@ def door(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path, redis_u
     with redis.Redis.from_url(redis_url) as client:
         client.zadd("facet:queue:medical.onnx:workers", {"by hand": 1e15})
     service = create_service(
-        "medical", title="-", description="-", models=tmp_path, routers=[_router(ledger)], settings=settings
+        "medical",
+        title="-",
+        description="-",
+        models=tmp_path,
+        parts=ServiceParts(routers=[_router(ledger)]),
+        settings=settings,
     )
     with serve(service) as url:
         if request.param == "service":

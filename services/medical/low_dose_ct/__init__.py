@@ -3,9 +3,3 @@
 The numerics (geometry, projection, simulation, reconstruction, metrics) need numpy, scipy, numba and finufft only;
 nothing outside `training/` imports torch.
 """
-
-from __future__ import annotations
-
-from shared.memory import MemoryBudget
-
-MEMORY_BUDGET = MemoryBudget(idle_mib=110, used_mib=350)

@@ -7,6 +7,7 @@ the low-dose sinogram. The README's curl commands and its picture are made from 
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,26 @@ def demo_files(seed: int = SEED) -> dict[str, bytes]:
         "low-dose-sinogram.npy": encode_npy(sinogram),
         "low-dose.dcm": new_ct(noisy_hu, spacing_mm=spacing, series_description="Phantom", derivation=derivation),
     }
+
+
+@lru_cache(maxsize=1)
+def _files() -> dict[str, bytes]:
+    return demo_files()
+
+
+def low_dose_slice() -> bytes:
+    """DICOM of the slice as a low-dose scan shows it."""
+    return _files()["low-dose.dcm"]
+
+
+def low_dose_sinogram() -> bytes:
+    """NPY of the low-dose sinogram."""
+    return _files()["low-dose-sinogram.npy"]
+
+
+def normal_dose_slice() -> bytes:
+    """DICOM of the slice without added noise."""
+    return _files()["normal-dose.dcm"]
 
 
 def main(folder: Path) -> None:

@@ -18,7 +18,7 @@ from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline
 from services.medical.low_dose_ct.released import open_model
 from services.medical.low_dose_ct.schemas import DISCLAIMER, Statistics
 from services.medical.low_dose_ct.series import EnhancementSeries, ReconstructionSeries
-from shared.http.files import EXTENSIONS
+from shared.http.files import extension_of
 from shared.http.negotiation import PNG, ZIP
 from shared.imaging.dicom import CtSlice
 from shared.jobs.context import JobContext
@@ -105,7 +105,7 @@ def _keep(
     """Add a finished slice to the result and show a preview of it."""
     result = processed.result
     encoded = pipeline.encode(processed, media_type, place=_place(context.job_id, processed.decoded.source, index))
-    name = f"slice-{index + 1:04d}.{EXTENSIONS[media_type]}"
+    name = f"slice-{index + 1:04d}.{extension_of(media_type)}"
     so_far.files[name] = _store(context, encoded, media_type)
     so_far.model = result.model
     before, after = answers.statistics(result.before), answers.statistics(result.after)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from services.medical.kinds import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
+from services.medical.low_dose_ct.capability import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
 from services.medical.low_dose_ct.inputs import read_slice
 from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Processed, ReconstructionPipeline
 from services.medical.low_dose_ct.scans import SCAN_COST, simulate

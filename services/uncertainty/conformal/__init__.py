@@ -3,9 +3,3 @@
 `methods` are the algorithms on arrays, `application` the use cases, `http` the routes, `schemas` what they take and
 answer, `storage` what is stored, `charts` the plots; `training` and `evaluation` are not part of the service.
 """
-
-from __future__ import annotations
-
-from shared.memory import MemoryBudget
-
-MEMORY_BUDGET = MemoryBudget(idle_mib=30, used_mib=120)

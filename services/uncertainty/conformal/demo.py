@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,26 @@ def _draw(pen: ImageDraw.ImageDraw, label: int, side: int) -> None:
             pen.polygon(
                 [(0.78 * side, 0.78 * side), (0.46 * side, 0.74 * side), (0.74 * side, 0.46 * side)], fill=_WHITE
             )
+
+
+@lru_cache(maxsize=1)
+def _files() -> dict[str, bytes]:
+    return demo_files()
+
+
+def sample_logits() -> bytes:
+    """NPY of the logits."""
+    return _files()["logits.npy"]
+
+
+def sample_labels() -> bytes:
+    """NPY of their labels."""
+    return _files()["labels.npy"]
+
+
+def sample_signs() -> bytes:
+    """ZIP of the drawings."""
+    return _files()["signs.zip"]
 
 
 def main(folder: Path) -> None:

@@ -1,89 +1,178 @@
-"""The fleet's classifiers that can be explained, found beside the perception service's code or in `FACET_MODELS`."""
+"""The fleet's classifiers that can be explained, released and uploaded, and what is held in memory of them."""
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import Annotated
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Final
 
-from fastapi import Depends, Request
+import anyio
+import anyio.to_thread
+from fastapi import Depends
 
+from services.released import released_folders
 from services.uncertainty.explanation.graph import UnsupportedNetwork
-from services.uncertainty.explanation.inference import Explainer
-from shared.problems import NotFound, ServiceUnavailable, field_problem
-from shared.runtime.cards import CARD_FILE, read_card, read_weights
-from shared.runtime.registry import newest_folder
+from services.uncertainty.explanation.graphs import TrustedSource
+from services.uncertainty.explanation.inference import LARGEST_BATCH, Explainer
+from services.uncertainty.explanation.settings import ExplanationSettings
+from services.uncertainty.explanation.uploaded import IsolatedSource, require_explainable_card
+from shared.deployments.store import PlanStore
+from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
+from shared.jobs.connection import api_client
+from shared.problems import ServiceUnavailable, field_problem
+from shared.runtime.batchers import Batchers
+from shared.runtime.cards import ModelReference, reference_of
+from shared.runtime.preparation import TrialLimits
+from shared.service_state import ServiceState, state_of
 from shared.settings import Settings
 
-MODELS = Path(__file__).parents[2] / "perception" / "models"
-"""Models released with the perception service's code: files, not imports."""
+CLASSIFIER_INPUT: Final = "pictures"
+"""Name of the only input of a released classifier's graph."""
 
-CLASSIFIER_INPUT = "pictures"
-"""Name of the only input of a classifier's graph."""
+_REFUSALS: Final = 256
+"""Models of which is remembered why they cannot be explained."""
 
 
 class Explainers:
-    """Opens the newest version of every classifier and hands explainers out by name.
+    """Hands out explainers by the name of a classifier; converts uploaded ones when they are first asked for.
+
+    Released classifiers stay. Of uploaded ones, those that were not asked for the longest go when all graphs together
+    take more than they may.
 
     Args:
-        settings: where the models are, and how many threads a run takes.
+        artifacts: finds models.
+        settings: of the process.
+        memory_bytes: what graphs of uploaded classifiers may take, by the size of their files.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._folder = settings.models_folder("perception", beside=MODELS)
-        self._threads = settings.inference_threads
-        self._known: dict[str, Explainer] = {}
-        self._refused: dict[str, UnsupportedNetwork] = {}
+    def __init__(self, artifacts: ModelArtifacts, settings: Settings, *, memory_bytes: int) -> None:
+        self._artifacts, self._settings, self._memory_bytes = artifacts, settings, memory_bytes
+        self._released: dict[str, Explainer] = {}
+        self._uploaded: OrderedDict[str, Explainer] = OrderedDict()
+        self._refused: OrderedDict[str, UnsupportedNetwork] = OrderedDict()
         self._opened = False
+        self._one_at_a_time = anyio.Lock()
 
-    def open_explainers(self) -> None:
-        """Verify, convert and warm up every classifier. Blocking: seconds of work.
+    def open_released(self) -> None:
+        """Verify, convert and warm up every released classifier. Blocking: seconds of work.
 
         Raises:
             DigestMismatch: a file is not the one of its card.
         """
-        for name in sorted({card.parents[1].name for card in self._folder.glob(f"*/*/{CARD_FILE}")}):
-            folder = newest_folder(self._folder, name)
-            card = read_card(folder)
-            if [tensor.name for tensor in card.inputs] != [CLASSIFIER_INPUT]:
+        for artifact in self._artifacts.released:
+            if [tensor.name for tensor in artifact.card.inputs] != [CLASSIFIER_INPUT]:
                 continue
             try:
-                explainer = Explainer(card, partial(read_weights, folder, card), threads=self._threads)
+                explainer = self._make(artifact)
             except UnsupportedNetwork as error:
-                self._refused[name] = error
-                continue
-            explainer.warm_up()
-            self._known[name] = explainer
+                self._remember(artifact, error)
+            else:
+                explainer.warm_up()
+                self._released[_key(artifact)] = explainer
         self._opened = True
 
     @property
     def known(self) -> list[Explainer]:
-        """All that can be explained."""
-        return list(self._known.values())
+        """All that are at hand."""
+        return [*self._released.values(), *self._uploaded.values()]
 
-    def get(self, name: str) -> Explainer:
-        """The explainer of a classifier.
+    async def further(self) -> list[ModelReference]:
+        """Uploaded models that can be named and are not at hand; whether they can be explained is found out then."""
+        uploaded = await self._artifacts.uploaded()
+        return [reference_of(one.card) for one in uploaded if _key(one) not in {*self._uploaded, *self._refused}]
+
+    async def get(self, name: str) -> Explainer:
+        """The explainer of a classifier: of the version that its service answers with by default.
 
         Raises:
-            ServiceUnavailable: still opening, or a file was refused.
-            NotFound: there is no such classifier.
-            UnprocessableContent: there is, but it has parts without a rule; they are named.
+            ServiceUnavailable: released ones are still opening, or the model cannot be found or read at present.
+            NotFound: there is no such model.
+            UnprocessableContent: there is, but it cannot be explained; says all that stands in the way.
         """
-        if name in self._known:
-            return self._known[name]
-        if name in self._refused:
-            raise field_problem("/body/model", f"{name} cannot be explained: {self._refused[name]}.")
         if not self._opened:
             raise ServiceUnavailable("The explainers are not ready. /health/ready says why.", retry_after_s=5)
-        known = ", ".join(sorted(self._known)) or "none"
-        raise NotFound(f"There is no classifier {name}. Those that can be explained: {known}.")
+        artifact = await self._artifacts.find(name)
+        found = self._at_hand(artifact)
+        if found is not None:
+            return found
+        async with self._one_at_a_time:
+            return self._at_hand(artifact) or await self._convert(artifact)
+
+    async def trim(self, batchers: Batchers) -> None:
+        """Let go of what is too much; whoever has it already may finish.
+
+        Args:
+            batchers: of the service, which have one for each graph that was run.
+        """
+        while len(self._uploaded) > 1 and self.memory > self._memory_bytes:
+            _, explainer = self._uploaded.popitem(last=False)
+            for graph in explainer.graphs:
+                await batchers.retire(graph.model)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the graphs of uploaded classifiers."""
+        return sum(graph.size for explainer in self._uploaded.values() for graph in explainer.graphs)
+
+    def _at_hand(self, artifact: ModelArtifact) -> Explainer | None:
+        key = _key(artifact)
+        if key in self._refused:
+            raise _unexplainable(artifact, self._refused[key])
+        if key in self._uploaded:
+            self._uploaded.move_to_end(key)
+        return self._released.get(key) or self._uploaded.get(key)
+
+    async def _convert(self, artifact: ModelArtifact) -> Explainer:
+        try:
+            explainer = await anyio.to_thread.run_sync(self._make, artifact)
+        except UnsupportedNetwork as error:
+            self._remember(artifact, error)
+            raise _unexplainable(artifact, error) from None
+        if artifact.released:
+            self._released[_key(artifact)] = explainer
+        else:
+            self._uploaded[_key(artifact)] = explainer
+        return explainer
+
+    def _make(self, artifact: ModelArtifact) -> Explainer:
+        require_explainable_card(artifact.card, pixel_limit=self._settings.pixel_limit // LARGEST_BATCH)
+        limits = TrialLimits.of(self._settings)
+        source = TrustedSource(artifact.read) if artifact.released else IsolatedSource(artifact.read, limits)
+        return Explainer(artifact.card, source, threads=self._settings.inference_threads)
+
+    def _remember(self, artifact: ModelArtifact, error: UnsupportedNetwork) -> None:
+        self._refused[_key(artifact)] = error
+        while len(self._refused) > _REFUSALS:
+            self._refused.popitem(last=False)
 
 
-def known_explainers(request: Request) -> Explainers:
-    """The explainers of the service that got this request."""
-    explainers: Explainers = request.app.state.explainers
-    return explainers
+def _key(artifact: ModelArtifact) -> str:
+    """One for each version, file and card: the card says how answers are read."""
+    return f"{artifact.domain} {artifact.card.model_dump_json()}"
 
 
-KnownExplainers = Annotated[Explainers, Depends(known_explainers)]
+def _unexplainable(artifact: ModelArtifact, error: UnsupportedNetwork) -> Exception:
+    return field_problem("/body/model", f"{artifact.card.name} {artifact.card.version} cannot be explained: {error}.")
+
+
+@asynccontextmanager
+async def open_explainers(service: ServiceState) -> AsyncIterator[Explainers]:
+    """The explainers of a service; `convert_released` opens the released ones."""
+    redis = api_client(service.settings.redis_url)
+    artifacts = ModelArtifacts(
+        released_folders(service.settings), PlanStore(redis), service.blobs, fresh_s=service.settings.models_poll_s
+    )
+    try:
+        yield Explainers(artifacts, service.settings, memory_bytes=ExplanationSettings().uploaded_memory_bytes)
+    finally:
+        await redis.aclose()
+
+
+def convert_released(service: ServiceState) -> None:
+    """Convert what was released, before the service is ready."""
+    service.states.get(Explainers).open_released()
+
+
+KnownExplainers = Annotated[Explainers, Depends(state_of(Explainers))]
 """Annotate a route's parameter with this to get the explainers."""

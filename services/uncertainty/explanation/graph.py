@@ -140,3 +140,15 @@ class UnsupportedNetwork(ValueError):
     def __init__(self, parts: Sequence[str]) -> None:
         self.parts = tuple(parts)
         super().__init__("no sharing ratio is defined for " + "; ".join(parts))
+
+
+class UnusableModel(UnsupportedNetwork):
+    """What stands in the way is not a part of the network but the model as it is: its card, its size.
+
+    Attributes:
+        parts: each reason, a sentence.
+    """
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        super().__init__(parts)
+        self.args = ("; ".join(parts),)

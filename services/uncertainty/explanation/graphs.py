@@ -8,15 +8,16 @@ made at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Generic, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import onnx
 
 from services.uncertainty.explanation.baselines import with_class_map, with_gradient, with_propagation
 from services.uncertainty.explanation.conversion import with_explanation, with_patterns
+from services.uncertainty.explanation.reading import read_network
 from shared.memory import release_garbage
 from shared.runtime.batch_items import Answer, Arrays
 from shared.runtime.batchers import Batchers
@@ -68,11 +69,89 @@ def extend(model: onnx.ModelProto, kind: GraphKind, layers: Sequence[str]) -> on
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """What is known of a classifier without its graph.
+
+    Attributes:
+        input: name of the tensor that is decomposed: the picture as the normalisation leaves it.
+        last: name of the last feature map.
+        sizes: height and width of each layer that has a relevance, from the input up.
+    """
+
+    input: str
+    last: str
+    sizes: Mapping[str, tuple[int, int]]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that have a relevance, from the input up."""
+        return tuple(self.sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedFile:
+    """An ONNX file with an explanation in it, and the names of its outputs."""
+
+    content: bytes
+    outputs: tuple[str, ...]
+
+
+class GraphSource(Protocol):
+    """Where the graphs of one classifier come from."""
+
+    def outline(self) -> Outline:
+        """What the classifier is. Blocks.
+
+        Raises:
+            UnsupportedNetwork: a part of it has no rule.
+        """
+
+    def extend(self, kind: GraphKind, layers: Sequence[str]) -> ExtendedFile:
+        """Its graph with an explanation behind it. Blocks for up to a second."""
+
+
+class TrustedSource:
+    """Reads and extends the graph here, for files that came with the code.
+
+    Args:
+        read: reads the ONNX file, anew for each graph: held, it would take megabytes for what is needed rarely.
+    """
+
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        self._read = read
+
+    def outline(self) -> Outline:
+        """What the classifier is."""
+        return outline_of(onnx.load_model_from_string(self._read()))
+
+    def extend(self, kind: GraphKind, layers: Sequence[str]) -> ExtendedFile:
+        """Its graph with an explanation behind it."""
+        return extended_file(onnx.load_model_from_string(self._read()), kind, layers)
+
+
+def outline_of(model: onnx.ModelProto) -> Outline:
+    """What a classifier is.
+
+    Raises:
+        UnsupportedNetwork: a part of it has no rule.
+    """
+    network = read_network(model)
+    return Outline(network.input, network.head.source, {name: network.sizes[name] for name in network.layers()})
+
+
+def extended_file(model: onnx.ModelProto, kind: GraphKind, layers: Sequence[str]) -> ExtendedFile:
+    """A classifier with an explanation behind it, as a file."""
+    joint = extend(model, kind, layers)
+    return ExtendedFile(joint.SerializeToString(), tuple(item.name for item in joint.graph.output))
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph that can be run, and the names of its outputs."""
+    """A graph that can be run, the names of its outputs, and the bytes of its file."""
 
     model: OnnxModel
     outputs: tuple[str, ...]
+    size: int
 
 
 class ExplanationGraphs:
@@ -80,13 +159,13 @@ class ExplanationGraphs:
 
     Args:
         card: of the classifier.
-        read: reads its ONNX file, anew for each graph: kept, it would take megabytes for what is needed rarely.
+        source: of its graphs.
         layers: names of its layers, from the input up.
         threads: threads that one run computes with.
     """
 
-    def __init__(self, card: UploadedCard, read: Callable[[], bytes], layers: Sequence[str], *, threads: int) -> None:
-        self._card, self._read, self._layers, self._threads = card, read, layers, threads
+    def __init__(self, card: UploadedCard, source: GraphSource, layers: Sequence[str], *, threads: int) -> None:
+        self._card, self._source, self._layers, self._threads = card, source, layers, threads
         self._made: dict[GraphKind, Graph] = {}
         self._locks = {kind: threading.Lock() for kind in GraphKind}
 
@@ -98,14 +177,17 @@ class ExplanationGraphs:
             return self._made[kind]
 
     def _make(self, kind: GraphKind) -> Graph:
-        joint = extend(onnx.load_model_from_string(self._read()), kind, self._layers)
-        names = tuple(item.name for item in joint.graph.output)
-        content = joint.SerializeToString()
-        del joint
-        graph = Graph(OnnxModel(self._card, content, threads=self._threads, outputs=names), names)
-        del content
+        made = self._source.extend(kind, self._layers)
+        model = OnnxModel(self._card, made.content, threads=self._threads, outputs=made.outputs)
+        graph = Graph(model, made.outputs, len(made.content))
+        del made
         release_garbage()
         return graph
+
+    @property
+    def made(self) -> tuple[Graph, ...]:
+        """Those that there are by now."""
+        return tuple(self._made.values())
 
 
 @dataclass(frozen=True, slots=True)

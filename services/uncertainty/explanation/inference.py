@@ -1,17 +1,15 @@
-"""Explaining the fleet's own classifiers: which graphs each method runs, and what it makes of their outputs.
+"""Explaining a classifier of the fleet: which graphs each method runs, and what it makes of their outputs.
 
-The file is that of the perception service, compared with its card before it is used, so that what is explained is what
-is served. No weights are stored a second time.
+Its file is the one that is served, compared with its digest before it is used. No weights are stored a second time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from services.uncertainty.explanation.baselines import GRADIENT, NORMALISED
@@ -24,13 +22,23 @@ from services.uncertainty.explanation.conversion import (
     TARGET,
     layer_output,
 )
-from services.uncertainty.explanation.graphs import ExplanationGraphs, GraphKind, GraphRun, Steps, run_steps
+from services.uncertainty.explanation.graphs import (
+    ExplanationGraphs,
+    Graph,
+    GraphKind,
+    GraphRun,
+    GraphSource,
+    Steps,
+    run_steps,
+)
 from services.uncertainty.explanation.maps import centre_maps, enlarged, random_maps
 from services.uncertainty.explanation.methods import Method
-from services.uncertainty.explanation.reading import read_network
-from shared.runtime.cards import ModelCard
+from shared.runtime.cards import UploadedCard
 
 Pictures = NDArray[np.float32]
+
+LARGEST_BATCH = 8
+"""Most pictures in one request."""
 
 INTEGRATION_STEPS = 50
 """Points at which integrated gradients takes the gradient."""
@@ -67,7 +75,7 @@ class Explainer:
 
     Args:
         card: of the classifier.
-        read: returns its ONNX file; asked again for each graph, as the file held would cost as much as a session.
+        source: of its graphs.
         threads: threads that one run computes with.
 
     Attributes:
@@ -78,21 +86,19 @@ class Explainer:
         UnsupportedNetwork: a part of the classifier has no rule.
     """
 
-    def __init__(self, card: ModelCard, read: Callable[[], bytes], *, threads: int) -> None:
+    def __init__(self, card: UploadedCard, source: GraphSource, *, threads: int) -> None:
         self.card = card
-        network = read_network(onnx.load_model_from_string(read()))
-        self.layers = tuple(network.layers())
-        self.sizes = {name: network.sizes[name] for name in self.layers}
-        self.height, self.width = network.sizes[network.input]
-        self._last = network.head.source
-        self._read = read
-        self._graphs = ExplanationGraphs(card, read, self.layers, threads=threads)
+        outline = source.outline()
+        self.layers, self.sizes = outline.layers, dict(outline.sizes)
+        self.height, self.width = outline.sizes[outline.input]
+        self._last = outline.last
+        self._graphs = ExplanationGraphs(card, source, self.layers, threads=threads)
         self._input, self._logits = card.inputs[0].name, card.outputs[0].name
 
     @property
-    def _model(self) -> onnx.ModelProto:
-        """The classifier, read anew."""
-        return onnx.load_model_from_string(self._read())
+    def graphs(self) -> tuple[Graph, ...]:
+        """What it has made by now."""
+        return self._graphs.made
 
     def warm_up(self) -> None:
         """Make the session of the default method and run it once: half a second.
@@ -232,7 +238,7 @@ def substitute_pictures(kind: str, shape: tuple[int, ...], *, seed: int) -> Pict
     return np.full(shape, {"black": 0.0, "grey": 0.5, "white": 1.0}[kind], np.float32)
 
 
-def probabilities(logits: NDArray[np.float32], card: ModelCard) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.float32], card: UploadedCard) -> NDArray[np.float64]:
     """Softmax over the card's temperature, (count, classes)."""
     scaled = logits.astype(np.float64) / float(cast("float", card.parameters.get("temperature", 1.0)))
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))

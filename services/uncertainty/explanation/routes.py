@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from services.uncertainty.explanation.answers import Explained, Pattern, describe, drawn, stacked
 from services.uncertainty.explanation.converter import convert
-from services.uncertainty.explanation.explainers import KnownExplainers, known_explainers
+from services.uncertainty.explanation.explainers import Explainers, KnownExplainers
+from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.graphs import Steps, await_steps
 from services.uncertainty.explanation.inference import Explainer, Explanation, substitute_pictures
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
@@ -90,14 +91,19 @@ async def explain(request: Request, posted: Posted[ExplanationOptions]) -> Respo
     """
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, NPY))
     service, options = service_state(request), posted.options
-    explainer = known_explainers(request).get(options.model)
+    explainers = service.states.get(Explainers)
+    explainer = await explainers.get(options.model)
     layers, targets = _layers(explainer, options), _targets(explainer, options, len(posted.files))
     with timed("pre"):
         files = [await file.read() for file in posted.files]
     async with service.compute_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
         pictures = await admission.run(_decode, files, explainer, service.settings.pixel_limit)
         steps = _explaining(explainer, pictures, options, targets=targets, layers=layers)
-        explained = await await_steps(steps, admission=admission, batchers=service.batchers)
+        try:
+            explained = await await_steps(steps, admission=admission, batchers=service.batchers)
+        except UnsupportedNetwork as error:  # of an uploaded model: a graph of this method cannot be made
+            raise field_problem("/body/model", f"{options.model} cannot be explained so: {error}.") from None
+        await explainers.trim(service.batchers)
         return await admission.run(_encode, explained, media_type)
 
 
@@ -125,6 +131,7 @@ async def list_explainers(explainers: KnownExplainers) -> ExplainerList:
             )
             for one in explainers.known
         ],
+        uploaded=await explainers.further(),
         methods=[
             MethodDescription(method=method, says=known.says, source=known.source, layers=known.layers)
             for method, known in DESCRIPTIONS.items()

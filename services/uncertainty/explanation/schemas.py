@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from services.uncertainty.explanation.inference import INTEGRATION_STEPS
+from services.uncertainty.explanation.inference import INTEGRATION_STEPS, LARGEST_BATCH
 from services.uncertainty.explanation.methods import Method
 from shared.runtime.cards import ModelReference
 
 File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
-
-BATCH_LIMIT = 8
-"""Most pictures in one request."""
 
 Rows = list[list[float]]
 
@@ -24,7 +21,10 @@ class ExplanationOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(default="traffic-signs", description="A classifier of GET /v1/uncertainty/explainers")
+    model: str = Field(
+        default="traffic-signs",
+        description="A classifier of GET /v1/uncertainty/explainers, released or uploaded",
+    )
     method: list[Method] = Field(
         default=[Method.SRD],
         min_length=1,
@@ -52,7 +52,7 @@ class ExplanationOptions(BaseModel):
 class ExplanationForm(ExplanationOptions):
     """Multipart form of POST /v1/uncertainty/explanations."""
 
-    file: list[File] = Field(min_length=1, max_length=BATCH_LIMIT, description="Pictures: PNG, JPEG or WebP")
+    file: list[File] = Field(min_length=1, max_length=LARGEST_BATCH, description="Pictures: PNG, JPEG or WebP")
 
 
 class Score(BaseModel):
@@ -146,7 +146,11 @@ class ExplainableModel(BaseModel):
 class ExplainerList(BaseModel):
     """What can be explained, and how."""
 
-    models: list[ExplainableModel]
+    models: list[ExplainableModel] = Field(description="Released classifiers, and uploaded ones that are at hand")
+    uploaded: list[ModelReference] = Field(
+        description="Uploaded models that can be named too; they are converted when they are first asked for, or "
+        "refused with all that stands in the way"
+    )
     methods: list[MethodDescription]
 
 

@@ -124,9 +124,17 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
         perception_url=f"http://127.0.0.1:{free_port()}",
         models=tmp_path / "no-models",
         inference_threads=1,
-        conformal_resources_limit=20,
         worker_heartbeat_s=0.3,
     )
+
+
+RESOURCES_LIMIT = 20
+
+
+@pytest.fixture(autouse=True)
+def capability_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the capability, from the environment as an operator gives them."""
+    monkeypatch.setenv("FACET_CONFORMAL_RESOURCES_LIMIT", str(RESOURCES_LIMIT))
 
 
 @pytest_asyncio.fixture

@@ -16,7 +16,7 @@ from services.uncertainty.conformal.methods.interval_bands import around_quantil
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.scores import APS, THR
 from shared.settings import Settings
-from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
+from tests.integration.conformal.conftest import CALIBRATIONS, RESOURCES_LIMIT, calibrated, logits, npy, pointers
 from tests.support.serving import running
 from tests.unit.services.uncertainty.conformal.methods.naive import quantile
 
@@ -207,7 +207,7 @@ async def test_lost_scores_are_gone_and_the_number_is_limited(
             path.unlink()
     answer = await client.post(f"{CALIBRATIONS}/{body['id']}/predictions", json={"logits": values.tolist()})
     assert answer.status_code == 410
-    for _ in range(settings.conformal_resources_limit - 1):
+    for _ in range(RESOURCES_LIMIT - 1):
         await calibrated(client, logits=values.tolist(), labels=labels.tolist())
     full = await client.post(CALIBRATIONS, json={"logits": values.tolist(), "labels": labels.tolist()})
     assert full.status_code == 409
@@ -311,9 +311,10 @@ async def test_bodies_that_are_no_requests(client: httpx.AsyncClient) -> None:
     assert (await client.post(CALIBRATIONS, content=b"x", headers={"Content-Type": "text/plain"})).status_code == 415
 
 
-async def test_limits(settings: Settings) -> None:
-    tight = settings.model_copy(update={"conformal_values_limit": 50, "conformal_upload_limit_bytes": 10_000,
-                                        "upload_limit_bytes": 5_000})  # fmt: skip
+async def test_limits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_CONFORMAL_VALUES_LIMIT", "50")
+    monkeypatch.setenv("FACET_CONFORMAL_UPLOAD_LIMIT_BYTES", "10000")
+    tight = settings.model_copy(update={"upload_limit_bytes": 5_000})
     values, labels = logits(11)
     async with running(create_app(tight)) as client:
         many = await client.post(CALIBRATIONS, files={"logits": npy(values), "labels": npy(labels)})

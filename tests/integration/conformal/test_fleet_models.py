@@ -13,6 +13,7 @@ from services.uncertainty.conformal.application.calibration_entry import create_
 from services.uncertainty.conformal.application.calibration_fit import Items, fit_items
 from services.uncertainty.conformal.application.fleet_models import classified, fleet_client
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions
+from services.uncertainty.conformal.settings import ConformalSettings
 from services.uncertainty.conformal.storage.record_stores import open_calibrations
 from shared.jobs.connection import api_client
 from shared.jobs.identifiers import new_job_id
@@ -48,7 +49,7 @@ async def calibrate_fleet_model(settings: Settings) -> str:
         model=answered.model,
     )  # fmt: skip
     redis = api_client(settings.redis_url)
-    await open_calibrations(redis, settings).add(entry.answer.id, entry.to_json(), owner="anonymous")
+    await open_calibrations(redis, ConformalSettings()).add(entry.answer.id, entry.to_json(), owner="anonymous")
     await redis.aclose()
     return entry.answer.id
 

@@ -112,9 +112,9 @@ async def test_sequence_numbers_make_it_idempotent(client: httpx.AsyncClient) ->
         assert said in answer.json()["detail"]
 
 
-async def test_only_the_newest_answers_are_kept(settings: Settings) -> None:
-    short = settings.model_copy(update={"conformal_history": 3})
-    async with running(create_app(short)) as client:
+async def test_only_the_newest_answers_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_CONFORMAL_HISTORY", "3")
+    async with running(create_app(settings)) as client:
         stream = await begin(client)
         await observe(client, stream, [(0.0, float(value)) for value in range(5)])
         assert (await observe(client, stream, [(0.0, 4.0)], sequence=5)).json()["replayed"] is True

@@ -18,9 +18,11 @@ from gateway.edge.browsers import BrowserPolicy
 from gateway.edge.calls import Call
 from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
+from services.declarations import declared_capabilities
 from shared.access.audit import AuditLog, Entry
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
+from shared.access.scopes import AccessPolicy
 from shared.jobs.connection import api_client
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
@@ -82,6 +84,7 @@ async def edge_around(app: ASGIApp, settings: Settings, *, call: Call | None = N
         bodies=bodies,
         browsers=BrowserPolicy(settings),
         event_links=EventLinks(settings),
+        access=AccessPolicy(declared_capabilities()),
     )
     try:
         yield EdgeParts(edge, bodies, admission, audit)

@@ -14,8 +14,9 @@ from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
 from gateway.app import create_app
+from services.declarations import declared_capabilities
 from shared.access.keys import KeyStore
-from shared.access.scopes import needed_scope
+from shared.access.scopes import AccessPolicy
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKind, JobKinds
@@ -26,6 +27,7 @@ from tests.support.serving import running
 from tests.support.wires import HttpxWire
 
 RUN = "/v1/medical/ct/reconstructions"
+CAPABILITIES = declared_capabilities()
 
 
 class Unpublished:
@@ -53,7 +55,9 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest_asyncio.fixture
 async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    async with running(create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())))) as started:
+    async with running(
+        create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())), capabilities=CAPABILITIES)
+    ) as started:
         yield started
 
 
@@ -128,11 +132,11 @@ async def test_what_is_open_to_everybody(client: httpx.AsyncClient) -> None:
 
 
 async def test_every_route_of_the_document_has_a_rule(client: httpx.AsyncClient) -> None:
-    document = (await client.get("/openapi.json")).json()
+    document, access = (await client.get("/openapi.json")).json(), AccessPolicy(CAPABILITIES)
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            needed = needed_scope(method.upper(), path)
+            needed = access.needed_scope(method.upper(), path)
             assert operation.get("x-scope", "") == needed
             for_admins = path.startswith(("/v1/audit", "/v1/models", "/v2/repository/models/"))
             assert needed != "admin" or for_admins, f"{method} {path} has no rule of its own"
@@ -247,7 +251,7 @@ async def test_without_keys_the_log_is_kept_all_the_same(settings: Settings) -> 
 
 
 async def test_without_redis_a_known_key_goes_on(settings: Settings, keys: KeyStore) -> None:
-    app = create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())))
+    app = create_app(settings, wire=HttpxWire(httpx.ASGITransport(service())), capabilities=CAPABILITIES)
     headers, stranger = await bearer(keys, "medical:run"), await bearer(keys, "medical:run", owner="bob")
     async with running(app) as client:
         assert (await client.post(RUN, headers=headers)).status_code == 200

@@ -42,6 +42,16 @@ def test_an_application_loads_no_library_that_its_start_does_without(name: str) 
     assert not ABSENT[name] & modules
 
 
+def test_a_gateway_that_knows_every_capability_is_as_light() -> None:
+    modules = loaded(
+        "from gateway.app import create_app; from services.declarations import declared_capabilities\n"
+        "create_app(capabilities=declared_capabilities())"
+    )
+    assert "services.declarations" in modules
+    assert not ABSENT["gateway"] & modules
+    assert not [name for name in modules if name.startswith("services.") and name.endswith((".routes", ".inference"))]
+
+
 def test_the_supervisor_and_a_worker_load_no_numerics() -> None:
     heavy = {*SERVICE, "finufft", "numpy", "onnx", "PIL", "pydicom"}
     assert not heavy & loaded("import deploy.local.__main__")

@@ -43,6 +43,23 @@ def test_no_process_starts_without_a_fleet_token(
     assert "FACET_FLEET_TOKEN is not set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["gateway", "uncertainty"])
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("FACET_CONFORMAL_UPLOAD_LIMIT_BYTES", "0", "upload_limit_bytes"),
+        ("FACET_CAPABILITIES", "no.such.module", "No module named 'no'"),
+        ("FACET_CAPABILITIES", "json", "json has no CAPABILITY"),
+    ],
+)
+def test_what_is_wrong_with_a_capability_is_told(
+    name: str, variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main([name]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(SystemExit):
         main(["accounting"])

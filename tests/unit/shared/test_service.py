@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from shared.service import Service, create_service
+from shared.service import Service, ServiceParts, create_service
 from shared.settings import Settings
 from tests.support.serving import running, until_models_are_open
 from tests.support.tiny_models import release
@@ -40,8 +40,7 @@ def make(folder: Path, *, warm_up: Callable[[], object] = bool, work: Callable[[
         title="-",
         description="-",
         models=beside,
-        routers=[router],
-        warm_ups=[warm_up],
+        parts=ServiceParts(routers=[router], warm_ups=[lambda _: warm_up()]),
         settings=Settings(
             redis_url="redis://127.0.0.1:1/0", blob_url=str(folder / "blobs"), inference_queue=1, inference_threads=1
         ),

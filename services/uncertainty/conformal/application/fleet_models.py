@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import httpx
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.schemas.calibrations import ModelIdentity
-from shared.http.context import current_context
-from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
+from shared.fleet.client import BlockingFleetClient, FleetClient
+from shared.fleet.questions import FleetAnswer, Question, RetryPolicy
 from shared.imaging.arrays import decode_npy
-from shared.problems import BY_STATUS, BadGateway, FieldError, GatewayTimeout, Problem, ServiceUnavailable
+from shared.problems import BadGateway
 from shared.settings import Domain, Settings
 
 DOMAIN: Final[Domain] = "perception"
@@ -24,9 +21,11 @@ ROUTE: Final = "/v1/perception/classifications"
 BATCH: Final = 64
 """Most pictures in one question."""
 
-_TIMEOUT: Final = httpx.Timeout(60.0, connect=2.0)
 _LIMIT: Final = 50_000_000
-_MODEL: Final = re.compile(r'(?P<name>[^;]+);version="(?P<version>[^"]*)";sha256="(?P<sha256>[0-9a-f]{64})"')
+_PATIENT: Final = RetryPolicy(tries=20, longest_pause_s=15, longest_try_s=50)
+"""Of a job: a service that is busy or restarts is asked again, as there is time; a try ends before the job's bound for
+cancelling does."""
+_JOB_DEADLINE_S: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,17 @@ class Answered:
     model: ModelIdentity
 
 
-def fleet_client(settings: Settings) -> httpx.AsyncClient:
+def fleet_client(settings: Settings) -> FleetClient:
     """A client of the service that classifies; to be closed."""
-    return httpx.AsyncClient(
-        base_url=settings.service_url(DOMAIN), timeout=_TIMEOUT, headers=_token(settings), trust_env=False
-    )
+    return FleetClient(settings, DOMAIN)
 
 
-def fleet_client_of_worker(settings: Settings) -> httpx.Client:
-    """The same for a job."""
-    return httpx.Client(
-        base_url=settings.service_url(DOMAIN), timeout=_TIMEOUT, headers=_token(settings), trust_env=False
-    )
+def fleet_client_of_worker(settings: Settings, *, pause: Callable[[float], object]) -> BlockingFleetClient:
+    """The same for a job, whose pauses look at its cancellation."""
+    return BlockingFleetClient(settings, DOMAIN, policy=_PATIENT, pause=pause)
 
 
-async def classified(client: httpx.AsyncClient, pictures: Sequence[bytes], *, model: str) -> Answered:
+async def classified(client: FleetClient, pictures: Sequence[bytes], *, model: str) -> Answered:
     """Probabilities of up to 64 pictures.
 
     Args:
@@ -67,65 +62,27 @@ async def classified(client: httpx.AsyncClient, pictures: Sequence[bytes], *, mo
     Raises:
         Problem: the one that the classifier answers with, or that it does not answer.
     """
-    try:
-        answer = await client.post(ROUTE, **_question(pictures, model))
-    except httpx.HTTPError as error:
-        raise _unreachable(error) from None
-    return _read(answer)
+    return _read(await client.ask(_question(pictures, model)))
 
 
-def classified_by_job(client: httpx.Client, pictures: Sequence[bytes], *, model: str) -> Answered:
+def classified_by_job(client: BlockingFleetClient, pictures: Sequence[bytes], *, model: str) -> Answered:
     """As `classified`, for a job."""
-    try:
-        answer = client.post(ROUTE, **_question(pictures, model))
-    except httpx.HTTPError as error:
-        raise _unreachable(error) from None
-    return _read(answer)
+    return _read(client.ask(_question(pictures, model, deadline_s=_JOB_DEADLINE_S)))
 
 
-def _question(pictures: Sequence[bytes], model: str) -> dict[str, Any]:
-    context = current_context()
-    return {
-        "files": [("file", ("picture", data, "application/octet-stream")) for data in pictures],
-        "data": {"model": model},
-        "headers": {"Accept": "application/x-npy", **(context.onward_headers() if context else {})},
-    }
+def _question(pictures: Sequence[bytes], model: str, *, deadline_s: float = 60.0) -> Question:
+    return Question(
+        path=ROUTE,
+        files=[("file", data) for data in pictures],
+        form={"model": model},
+        accept="application/x-npy",
+        queries=len(pictures),
+        deadline_s=deadline_s,
+    )
 
 
-def _token(settings: Settings) -> dict[str, str]:
-    return {FLEET_TOKEN_HEADER: require_fleet_token(settings).get_secret_value()}
-
-
-def _unreachable(error: httpx.HTTPError) -> Problem:
-    if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
-        return GatewayTimeout(f"The {DOMAIN} service, which runs the classifier, did not answer in time.")
-    return ServiceUnavailable(f"The {DOMAIN} service, which runs the classifier, does not answer at present.")
-
-
-def _read(answer: httpx.Response) -> Answered:
-    if answer.status_code != 200:
-        raise _problem(answer)
-    said = _MODEL.fullmatch(answer.headers.get("Facet-Model", ""))
-    if said is None:
+def _read(answer: FleetAnswer) -> Answered:
+    if answer.model is None:
         raise BadGateway(f"The {DOMAIN} service does not say which weights gave its answer.")
     probabilities = decode_npy(answer.content, limit_elements=_LIMIT, dimensions=(2,))
-    identity = ModelIdentity(
-        name=said["name"], version=said["version"], weights_sha256=said["sha256"], served_by=DOMAIN
-    )
-    return Answered(probabilities, identity)
-
-
-def _problem(answer: httpx.Response) -> Problem:
-    """The classifier's own problem, as the caller would have got it there."""
-    try:
-        document = orjson.loads(answer.content)
-        detail = str(document["detail"])
-        errors = [FieldError.model_validate(one) for one in document.get("errors", [])]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return BadGateway(f"The {DOMAIN} service answered with the status {answer.status_code}.")
-    if answer.status_code in {401, 403, 405, 406} or answer.status_code not in BY_STATUS:
-        return BadGateway(f"The {DOMAIN} service refused the question: {detail}")
-    if answer.status_code == 503:
-        waiting = answer.headers.get("Retry-After", "5")
-        return ServiceUnavailable(detail, retry_after_s=int(waiting) if waiting.isdigit() else 5, errors=errors)
-    return BY_STATUS[answer.status_code](detail, errors=errors)
+    return Answered(probabilities, ModelIdentity(**answer.model.model_dump(), served_by=DOMAIN))

@@ -7,9 +7,9 @@ import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
@@ -25,18 +25,16 @@ from services.uncertainty.conformal.application.fleet_models import (
 from services.uncertainty.conformal.application.labelled_images import read_images
 from services.uncertainty.conformal.application.validation import check_labels
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions, ModelIdentity
+from services.uncertainty.conformal.settings import ConformalSettings
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.record_stores import open_calibrations
 from shared.jobs.connection import api_client
 from shared.jobs.context import JobContext
-from shared.problems import Conflict, ServiceUnavailable
+from shared.problems import Conflict
 from shared.settings import Settings, get_settings
 
 CHECKPOINT_EVERY: Final = 8
 """Batches between two checkpoints; a checkpoint holds all probabilities so far."""
-
-_TRIES: Final = 20
-_LONGEST_PAUSE_S: Final = 15
 
 
 class ModelCalibration(BaseModel):
@@ -141,32 +139,26 @@ def _fit_entry(context: JobContext, arguments: ModelCalibration, answers: _Answe
 def _classify_all(context: JobContext, images: Sequence[bytes], model: str, settings: Settings) -> _Answers:
     """Have all images classified, going on where an earlier attempt of the job stopped."""
     answers = _Answers.from_bytes(context.restore())
-    with fleet_client_of_worker(settings) as client:
+    with fleet_client_of_worker(settings, pause=partial(_pause, context)) as client:
         for number, start in enumerate(range(answers.count, len(images), BATCH), start=1):
             context.progress(start, len(images), f"picture {start + 1} of {len(images)}")
-            answers.add(_classify_batch(context, client, images[start : start + BATCH], model))
+            answers.add(classified_by_job(client, images[start : start + BATCH], model=model))
             if number % CHECKPOINT_EVERY == 0:
                 context.checkpoint(answers.to_bytes())
     return answers
 
 
-def _classify_batch(context: JobContext, client: httpx.Client, images: Sequence[bytes], model: str) -> Answered:
-    """Have one batch classified; a service that is busy or restarts is asked again, as the job has time."""
-    for _ in range(_TRIES - 1):
-        try:
-            return classified_by_job(client, images, model=model)
-        except ServiceUnavailable as problem:
-            pause_s = min(int(problem.headers["Retry-After"]), _LONGEST_PAUSE_S)
-            until_s = time.monotonic() + pause_s
-            while time.monotonic() < until_s:
-                context.raise_if_cancelled()
-                time.sleep(0.1)
-    return classified_by_job(client, images, model=model)
+def _pause(context: JobContext, seconds: float) -> None:
+    """Wait before a batch is sent again, and stop if the job is to stop."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        context.raise_if_cancelled()
+        time.sleep(0.1)
 
 
 async def _store(entry: CalibrationEntry, settings: Settings) -> None:
     redis = api_client(settings.redis_url)
     try:
-        await open_calibrations(redis, settings).add(entry.answer.id, entry.to_json(), owner=entry.owner)
+        await open_calibrations(redis, ConformalSettings()).add(entry.answer.id, entry.to_json(), owner=entry.owner)
     finally:
         await redis.aclose()

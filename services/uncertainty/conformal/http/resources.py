@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
-import httpx
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends
 from redis.asyncio import Redis
 
 from services.uncertainty.conformal.application.fleet_models import fleet_client
+from services.uncertainty.conformal.settings import ConformalSettings
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationCache, CalibrationEntry
 from services.uncertainty.conformal.storage.record_stores import open_calibrations, open_monitors, open_streams
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from shared.fleet.client import FleetClient
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.connection import api_client
 from shared.problems import Gone
-from shared.settings import Settings
+from shared.service_state import ServiceState, state_of
 from shared.storage.blobs import BlobMissing, BlobStore
 from shared.stores.owned_records import OwnedRecords
 from shared.stores.versioned_state import VersionedStates
@@ -27,21 +28,23 @@ from shared.stores.versioned_state import VersionedStates
 
 @dataclass(frozen=True, slots=True)
 class ConformalState:
-    """State of the capability, at `app.state.conformal`.
+    """State of the capability.
 
     Attributes:
+        settings: what callers may post and keep.
         redis: client of all three stores; to be closed.
         calibrations, streams, monitors: the stores.
         cache: calibrations in memory.
         fleet: client of the service that classifies; to be closed.
     """
 
+    settings: ConformalSettings
     redis: Redis
     calibrations: OwnedRecords
     streams: VersionedStates
     monitors: VersionedStates
     cache: CalibrationCache
-    fleet: httpx.AsyncClient
+    fleet: FleetClient
 
     async def read_entry(self, identifier: str) -> CalibrationEntry:
         """Read the description of a calibration of the caller.
@@ -72,34 +75,25 @@ def current_caller() -> str:
     return context.caller if context else ANONYMOUS
 
 
-def conformal_resources(settings: Settings) -> ConformalState:
-    """Make the state of the capability; its clients connect when they are first used."""
-    redis = api_client(settings.redis_url)
-    return ConformalState(
-        redis=redis,
-        calibrations=open_calibrations(redis, settings),
-        streams=open_streams(redis, settings),
-        monitors=open_monitors(redis, settings),
-        cache=CalibrationCache(),
-        fleet=fleet_client(settings),
-    )
-
-
 @asynccontextmanager
-async def closing_resources(app: FastAPI) -> AsyncIterator[None]:
-    """Close the clients of the capability with the application."""
-    state: ConformalState = app.state.conformal
+async def open_resources(service: ServiceState) -> AsyncIterator[ConformalState]:
+    """Open the state of the capability for as long as its service runs; clients connect when they are first used."""
+    settings, redis = ConformalSettings(), api_client(service.settings.redis_url)
+    fleet = fleet_client(service.settings)
     try:
-        yield
+        yield ConformalState(
+            settings=settings,
+            redis=redis,
+            calibrations=open_calibrations(redis, settings),
+            streams=open_streams(redis, settings),
+            monitors=open_monitors(redis, settings),
+            cache=CalibrationCache(),
+            fleet=fleet,
+        )
     finally:
-        await state.fleet.aclose()
-        await state.redis.aclose()
+        await fleet.aclose()
+        await redis.aclose()
 
 
-def _state_of_application(request: Request) -> ConformalState:
-    state: ConformalState = request.app.state.conformal
-    return state
-
-
-Resources = Annotated[ConformalState, Depends(_state_of_application)]
+Resources = Annotated[ConformalState, Depends(state_of(ConformalState))]
 """Annotate a route's parameter with this to get the capability's state."""

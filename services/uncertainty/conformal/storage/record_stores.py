@@ -6,29 +6,27 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from shared.settings import Settings
+from services.uncertainty.conformal.settings import ConformalSettings
 from shared.stores.owned_records import OwnedRecords, RecordKind
 from shared.stores.versioned_state import VersionedStates
 
 PREFIX: Final = "/v1/uncertainty"
 
 
-def open_calibrations(redis: Redis, settings: Settings) -> OwnedRecords:
+def open_calibrations(redis: Redis, settings: ConformalSettings) -> OwnedRecords:
     """Open the store of calibration entries."""
     return OwnedRecords(redis, _record_kind("calibration", settings))
 
 
-def open_streams(redis: Redis, settings: Settings) -> VersionedStates:
+def open_streams(redis: Redis, settings: ConformalSettings) -> VersionedStates:
     """Open the store of streams."""
-    return VersionedStates(redis, _record_kind("stream", settings), history=settings.conformal_history)
+    return VersionedStates(redis, _record_kind("stream", settings), history=settings.history)
 
 
-def open_monitors(redis: Redis, settings: Settings) -> VersionedStates:
+def open_monitors(redis: Redis, settings: ConformalSettings) -> VersionedStates:
     """Open the store of monitors."""
-    return VersionedStates(redis, _record_kind("monitor", settings), history=settings.conformal_history)
+    return VersionedStates(redis, _record_kind("monitor", settings), history=settings.history)
 
 
-def _record_kind(name: str, settings: Settings) -> RecordKind:
-    return RecordKind(
-        capability="conformal", name=name, path=f"{PREFIX}/{name}s", limit=settings.conformal_resources_limit
-    )
+def _record_kind(name: str, settings: ConformalSettings) -> RecordKind:
+    return RecordKind(capability="conformal", name=name, path=f"{PREFIX}/{name}s", limit=settings.resources_limit)

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.explainers import MODELS
+from services.declarations import SERVICES
+from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer, Explanation
 from services.uncertainty.explanation.methods import Method
 from shared.datasets.traffic_signs import SIDE, Signs
@@ -21,7 +22,7 @@ Array = NDArray[np.float32]
 
 def sign_classifier() -> tuple[ModelCard, onnx.ModelProto]:
     """The released traffic-sign classifier."""
-    folder = newest_folder(MODELS, "traffic-signs")
+    folder = newest_folder(SERVICES / "perception" / "models", "traffic-signs")
     card = read_card(folder)
     return card, onnx.load_model_from_string(read_weights(folder, card))
 
@@ -38,7 +39,7 @@ def at_size(model: onnx.ModelProto, side: int) -> onnx.ModelProto:
 
 def explainer_of(model: onnx.ModelProto, card: ModelCard, *, threads: int) -> Explainer:
     """An explainer of a model whose input and output have the names of the card's."""
-    return Explainer(card, model.SerializeToString, threads=threads)
+    return Explainer(card, TrustedSource(model.SerializeToString), threads=threads)
 
 
 def load_model(path: Path) -> onnx.ModelProto:

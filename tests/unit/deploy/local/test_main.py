@@ -48,4 +48,14 @@ def test_unreadable_kinds_of_job_are_a_sentence_and_exit_code_2(
 ) -> None:
     monkeypatch.setenv("FACET_WORKER_KINDS", "no.such.module")
     assert main(["--state", str(tmp_path), "--free-ports"]) == 2
-    assert "the kinds of job cannot be read: ModuleNotFoundError" in capsys.readouterr().out
+    assert "the capabilities cannot be read: ModuleNotFoundError" in capsys.readouterr().out
+
+
+def test_a_wrong_setting_of_a_capability_is_a_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACET_CONFORMAL_HISTORY", "0")
+    assert main(["--state", str(tmp_path), "--free-ports"]) == 2
+    said = capsys.readouterr().out
+    assert "ConformalSettings history" in said
+    assert "greater than or equal to 1" in said

@@ -3,15 +3,14 @@ from __future__ import annotations
 import pytest
 
 from deploy.local.workers import declared_weights, worker_weights
-from services.kinds import KINDS
+from services.kinds import all_kinds
 from services.kinds import declared_weights as weights_of
-from shared.jobs.kinds import JobKinds
 
 TORCH_KINDS = "tests.integration.jobs.job_kinds"
 
 
 def test_the_declared_kinds_decide() -> None:
-    assert declared_weights() == weights_of(JobKinds(KINDS))
+    assert declared_weights() == weights_of(all_kinds())
 
 
 def test_a_kind_that_needs_torch_brings_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:

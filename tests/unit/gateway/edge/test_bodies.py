@@ -14,6 +14,7 @@ import pytest
 from starlette.types import Message, Receive
 
 from gateway.edge.bodies import NO_BODY, BodyReader, RequestBody
+from shared.capabilities.collection import BodyLimits
 from shared.problems import BadRequest, ContentTooLarge, Problem, RequestTimeout, ServiceUnavailable
 from shared.settings import Settings
 from tests.unit.gateway.edge.channels import channel, scope_of
@@ -148,7 +149,10 @@ async def test_a_body_that_grows_over_the_limit_is_refused(parts: list[bytes]) -
 
 
 async def test_exactly_the_limit_is_taken_and_some_routes_take_more() -> None:
-    reader = reader_of(upload_limit_bytes=100, conformal_upload_limit_bytes=200)
+    reader = BodyReader(
+        Settings(_env_file=None, upload_limit_bytes=100),
+        limit_of=BodyLimits(100, {"/v1/uncertainty/calibrations": 200}),
+    )
     async with read(reader, channel(b"x" * 100)) as body:
         assert body.size == 100
     held = await reader.read(scope_of(path="/v1/uncertainty/calibrations"), channel(b"x" * 200))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from services.kinds import KINDS
+from services.declarations import declared_capabilities
 from shared.jobs.kinds import HARD_LIMIT_MARGIN_S, JobKind, JobKinds, queues_of
 from shared.settings import DOMAINS, Settings
 
@@ -49,7 +49,7 @@ def test_even_the_hard_limit_must_be_below_the_visibility_timeout() -> None:
 
 
 def test_the_fleets_kinds_load_and_fit_the_settings() -> None:
-    kinds = JobKinds(KINDS)
+    kinds = JobKinds(declared_capabilities().kinds)
     kinds.check_time_limits(Settings.model_fields["visibility_timeout_s"].default)
     queues = {*queues_of("onnx"), *queues_of("torch")}
     assert len(queues) == 2 * len(DOMAINS)

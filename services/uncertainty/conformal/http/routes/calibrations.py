@@ -14,8 +14,9 @@ from services.uncertainty.conformal.application.fitted_calibration import Fitted
 from services.uncertainty.conformal.application.jobs import ModelCalibration
 from services.uncertainty.conformal.application.labelled_images import read_images, read_labels
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
+from services.uncertainty.conformal.capability import MODEL_CALIBRATION
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
-from services.uncertainty.conformal.http.resources import Resources, current_caller
+from services.uncertainty.conformal.http.resources import ConformalState, Resources, current_caller
 from services.uncertainty.conformal.http.routes.common import (
     CREATED,
     LISTED,
@@ -32,7 +33,6 @@ from services.uncertainty.conformal.schemas.calibrations import (
     RegressionOptions,
 )
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
-from services.uncertainty.kinds import MODEL_CALIBRATION
 from shared.http.paging import link_next
 from shared.http.preferences import preferences_of
 from shared.http.uploads import UploadRoute, read_upload
@@ -90,10 +90,10 @@ async def calibrate(
     """
     del prefer  # documented here, read with all its repetitions below
     with timed("pre"):
-        parsed = await parse_request(request, ALL_ARRAYS, limit=service.settings.conformal_values_limit)
+        parsed = await parse_request(request, ALL_ARRAYS, limit=resources.settings.values_limit)
         options = parse_options(parsed)
     if isinstance(options, ClassificationOptions) and options.model is not None:
-        return await _create_job(request, service, parsed, options)
+        return await _create_job(request, service, resources, parsed, options)
     fitted = await service.compute_pool.run(_fit, parsed, options)
     entry = await anyio.to_thread.run_sync(
         lambda: create_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=current_caller())
@@ -164,7 +164,11 @@ def _fit(parsed: ParsedRequest, options: ClassificationOptions | RegressionOptio
 
 
 async def _create_job(
-    request: Request, service: ServiceState, parsed: ParsedRequest, options: ClassificationOptions
+    request: Request,
+    service: ServiceState,
+    resources: ConformalState,
+    parsed: ParsedRequest,
+    options: ClassificationOptions,
 ) -> Response:
     """Store the images and create the job that has the classifier answer for them.
 
@@ -175,7 +179,7 @@ async def _create_job(
     uploads = parsed.files.get(IMAGES, [])
     if not uploads:
         raise field_problem(f"/body/{IMAGES}", "Post labelled images for the classifier, or leave out `model`.")
-    limit = service.settings.conformal_upload_limit_bytes
+    limit = resources.settings.upload_limit_bytes
     files = [await read_upload(file, limit=limit, pointer=f"/body/{IMAGES}/{n}") for n, file in enumerate(uploads)]
 
     def store() -> tuple[list[str], list[int]]:

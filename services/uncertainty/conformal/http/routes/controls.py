@@ -13,6 +13,7 @@ from services.uncertainty.conformal.application.predictive_distributions import 
 from services.uncertainty.conformal.application.risk_control import RISK_ARRAYS, control_risk
 from services.uncertainty.conformal.application.venn_abers import VENN_ABERS_ARRAYS, predict_venn_abers
 from services.uncertainty.conformal.http.request_parsing import describe_request_body, parse_request
+from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, TAGS
 from services.uncertainty.conformal.schemas.controls import (
     DistributionAnswer,
@@ -35,13 +36,13 @@ router = APIRouter(prefix=PREFIX, tags=TAGS, route_class=UploadRoute)
     responses=POSTING,
     openapi_extra=describe_request_body(RiskOptions, RISK_ARRAYS),
 )
-async def control(request: Request, service: Service) -> Any:
+async def control(request: Request, service: Service, resources: Resources) -> Any:
     """Which lambda keeps a loss other than missing the label: the share of a lesion's pixels missed, false discoveries.
 
     Post losses over a grid, or masks (probabilities and truth), of which a set at lambda holds what has a probability
     of at least 1 - lambda. Use the lambda on new items; it is not to be chosen on the same items by anything else.
     """
-    parsed = await parse_request(request, RISK_ARRAYS, limit=service.settings.conformal_values_limit)
+    parsed = await parse_request(request, RISK_ARRAYS, limit=resources.settings.values_limit)
     return await service.compute_pool.run(control_risk, parsed, parsed.validate_options(RiskOptions))
 
 
@@ -52,11 +53,11 @@ async def control(request: Request, service: Service) -> Any:
     responses=POSTING,
     openapi_extra=describe_request_body(VennAbersOptions, VENN_ABERS_ARRAYS, needed=["labels"]),
 )
-async def calibrate_probabilities(request: Request, service: Service) -> Any:
+async def calibrate_probabilities(request: Request, service: Service, resources: Resources) -> Any:
     """Venn-Abers prediction: scores become pairs of probabilities, of which one is calibrated without any assumption
     but exchangeability. Post calibration items with labels, and the test items beside them.
     """
-    parsed = await parse_request(request, VENN_ABERS_ARRAYS, limit=service.settings.conformal_values_limit)
+    parsed = await parse_request(request, VENN_ABERS_ARRAYS, limit=resources.settings.values_limit)
     return await service.compute_pool.run(predict_venn_abers, parsed, parsed.validate_options(VennAbersOptions))
 
 
@@ -69,7 +70,7 @@ async def calibrate_probabilities(request: Request, service: Service) -> Any:
         DistributionOptions, DISTRIBUTION_ARRAYS, needed=["predictions", "targets", "test_predictions"]
     ),
 )
-async def predict_distribution(request: Request, service: Service) -> Any:
+async def predict_distribution(request: Request, service: Service, resources: Resources) -> Any:
     """A whole calibrated distribution for each point of a regression: quantiles, P(Y <= t), and the CRPS."""
-    parsed = await parse_request(request, DISTRIBUTION_ARRAYS, limit=service.settings.conformal_values_limit)
+    parsed = await parse_request(request, DISTRIBUTION_ARRAYS, limit=resources.settings.values_limit)
     return await service.compute_pool.run(predict_distributions, parsed, parsed.validate_options(DistributionOptions))

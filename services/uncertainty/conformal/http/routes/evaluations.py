@@ -68,7 +68,7 @@ async def evaluate(
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, SVG))
     entry = await resources.read_entry(calibration_id)
     with timed("pre"):
-        parsed = await parse_request(request, EVALUATION_ARRAYS, limit=service.settings.conformal_values_limit)
+        parsed = await parse_request(request, EVALUATION_ARRAYS, limit=resources.settings.values_limit)
         options = parsed.validate_options(EvaluationOptions)
         require_model(entry, options.model_sha256)
         calibration = await resources.load_calibration(entry, service.blobs)

@@ -112,7 +112,7 @@ async def watch_items(
     once: `sequence` and `If-Match` work as those of streams.
     """
     monitor = await resources.monitors.read(monitor_id, owner=current_caller())
-    parsed = await parse_request(request, OBSERVATION_ARRAYS, limit=service.settings.conformal_values_limit)
+    parsed = await parse_request(request, OBSERVATION_ARRAYS, limit=resources.settings.values_limit)
     options = parsed.validate_options(MonitorObservations)
     first = options.sequence or monitor.sequence + 1
     values = await _read_values(parsed, monitor, first, service, resources)

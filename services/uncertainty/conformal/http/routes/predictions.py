@@ -81,7 +81,7 @@ async def predict(
     media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
     entry = await resources.read_entry(calibration_id)
     with timed("pre"):
-        parsed = await parse_request(request, PREDICTION_ARRAYS, limit=service.settings.conformal_values_limit)
+        parsed = await parse_request(request, PREDICTION_ARRAYS, limit=resources.settings.values_limit)
         options = parsed.validate_options(PredictionOptions)
         require_model(entry, options.model_sha256)
         calibration = await resources.load_calibration(entry, service.blobs)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
+from services.declarations import SERVICES
 from services.uncertainty.app import create_app
-from services.uncertainty.explanation.explainers import MODELS
+from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer
 from shared.runtime.cards import CARD_FILE, read_card, read_weights
 from shared.runtime.registry import newest_folder
@@ -86,13 +87,19 @@ def refused_classifier() -> bytes:
 @pytest.fixture(scope="session")
 def released() -> Path:
     """Folder of the released classifier."""
-    return newest_folder(MODELS, "traffic-signs")
+    return newest_folder(SERVICES / "perception" / "models", "traffic-signs")
 
 
 @pytest.fixture(scope="session")
 def explainer(released: Path) -> Explainer:
     card = read_card(released)
-    return Explainer(card, partial(read_weights, released, card), threads=1)
+    return Explainer(card, TrustedSource(partial(read_weights, released, card)), threads=1)
+
+
+@pytest.fixture(scope="session")
+def classifier(released: Path) -> onnx.ModelProto:
+    """Its graph."""
+    return onnx.load_model_from_string(read_weights(released, read_card(released)))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from services.uncertainty.explanation.graphs import Graph, GraphKind
+from services.uncertainty.explanation.graphs import Graph, GraphKind, TrustedSource
 from services.uncertainty.explanation.inference import Explainer, substitute_pictures
 from services.uncertainty.explanation.maps import enlarged
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
@@ -26,10 +26,12 @@ def test_every_method_is_described() -> None:
 
 
 @pytest.mark.parametrize("method", Method)
-def test_a_map_for_each_picture_and_the_logits_of_the_model(explainer: Explainer, method: Method) -> None:
+def test_a_map_for_each_picture_and_the_logits_of_the_model(
+    explainer: Explainer, classifier: onnx.ModelProto, method: Method
+) -> None:
     batch = pictures()
     found = explainer.explain(batch, method, steps=3)
-    plain = onnxruntime.InferenceSession(explainer._model.SerializeToString(), providers=["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(classifier.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(found.logits, plain.run(["logits"], {"pictures": batch})[0], rtol=1e-4, atol=1e-4)
     assert found.explained.tolist() == found.logits.argmax(axis=1).tolist()
     assert found.relevance.shape == (3, 32, 32)
@@ -62,16 +64,16 @@ def test_layers(explainer: Explainer) -> None:
     np.testing.assert_array_equal(enlarged(coarse.layers[last], height=32, width=32), coarse.relevance)
 
 
-def test_grad_cam_at_the_head_is_the_class_map_without_what_is_negative(explainer: Explainer) -> None:
+def test_grad_cam_at_the_head_is_the_class_map_without_what_is_negative(
+    explainer: Explainer, classifier: onnx.ModelProto
+) -> None:
     """Selvaraju et al. 2017, section 3.1: the same but for ReLU and bias, where a mean feeds the head."""
     last = explainer.layers[-1]
     batch = pictures(2)
     gradient = explainer.explain(batch, Method.GRAD_CAM, layers=[last]).layers[last]
     shared_out = explainer.explain(batch, Method.SRD, layers=[last])
-    head = next(item for item in explainer._model.graph.node if item.op_type == "Gemm")
-    bias = onnx.numpy_helper.to_array(
-        next(item for item in explainer._model.graph.initializer if item.name == head.input[2])
-    )
+    head = next(item for item in classifier.graph.node if item.op_type == "Gemm")
+    bias = onnx.numpy_helper.to_array(next(item for item in classifier.graph.initializer if item.name == head.input[2]))
     without = shared_out.layers[last] - bias[shared_out.explained][:, None, None] / 16
     np.testing.assert_allclose(gradient, np.maximum(without, 0), rtol=1e-3, atol=1e-4)
 
@@ -98,18 +100,18 @@ def test_dead_pictures_give_numbers(explainer: Explainer) -> None:
         assert np.isfinite(explainer.explain(flat, method, steps=2).relevance).all(), method
 
 
-def test_other_weights_give_another_map(explainer: Explainer) -> None:
+def test_other_weights_give_another_map(explainer: Explainer, classifier: onnx.ModelProto) -> None:
     batch, targets = pictures(), np.array([14, 14, 14], np.int64)
-    shuffled = Explainer(explainer.card, randomised(explainer._model, 1.0).SerializeToString, threads=1)
+    shuffled = Explainer(explainer.card, TrustedSource(randomised(classifier, 1.0).SerializeToString), threads=1)
     for method in set(Method) - {Method.RANDOM, Method.CENTRE}:
         both = [one.explain(batch, method, targets=targets, steps=5).relevance for one in (explainer, shuffled)]
         correlation = np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1]
         assert abs(correlation) < 0.9 or not np.isfinite(correlation), method
 
 
-def test_only_the_last_layers_are_shuffled_first(explainer: Explainer) -> None:
-    changed = randomised(explainer._model, 0.01)
-    before = {item.name: item for item in explainer._model.graph.initializer}
+def test_only_the_last_layers_are_shuffled_first(explainer: Explainer, classifier: onnx.ModelProto) -> None:
+    changed = randomised(classifier, 0.01)
+    before = {item.name: item for item in classifier.graph.initializer}
     differ = [item.name for item in changed.graph.initializer if item != before[item.name]]
     head = next(item for item in changed.graph.node if item.op_type == "Gemm")
     assert differ == [head.input[1]]
@@ -123,7 +125,7 @@ def test_card_of_the_release_is_the_one_explained(released: object, explainer: E
 
 def test_a_graph_that_many_threads_want_is_made_once(released: Path) -> None:
     card = read_card(released)
-    fresh = Explainer(card, partial(read_weights, released, card), threads=1)
+    fresh = Explainer(card, TrustedSource(partial(read_weights, released, card)), threads=1)
     together = threading.Barrier(8)
 
     def want(_: int) -> Graph:

@@ -109,7 +109,7 @@ WRONG: dict[str, tuple[dict[str, Any], int, str | None]] = {
     "no steps": ({"steps": "0"}, 422, "/body/steps"),
     "other substitute": ({"activation_pattern": "mine"}, 422, "/body/activation_pattern"),
     "unknown field": ({"nonsense": "1"}, 422, "/body/nonsense"),
-    "unknown model": ({"model": "nothing"}, 404, None),
+    "a model that nobody can say there is without Redis": ({"model": "nothing"}, 503, None),
 }
 
 
@@ -139,8 +139,10 @@ async def test_a_classifier_without_rules_is_refused_and_its_parts_are_named(cli
     assert "grouped convolution" in detail
 
 
-async def test_a_model_is_converted(client: httpx.AsyncClient, explainer: Explainer) -> None:
-    content = explainer._model.SerializeToString()
+async def test_a_model_is_converted(
+    client: httpx.AsyncClient, explainer: Explainer, classifier: onnx.ModelProto
+) -> None:
+    content = classifier.SerializeToString()
     answer = await client.post(CONVERSIONS, files={"file": content}, data={"layer": "*", "activation_pattern": "true"})
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "application/x-onnx"
@@ -184,8 +186,10 @@ async def test_what_cannot_be_converted(client: httpx.AsyncClient, content: byte
     assert says in answer.json()["errors"][0]["detail"]
 
 
-async def test_unknown_layer_of_an_own_model(client: httpx.AsyncClient, explainer: Explainer) -> None:
-    files = {"file": explainer._model.SerializeToString()}
+async def test_unknown_layer_of_an_own_model(
+    client: httpx.AsyncClient, explainer: Explainer, classifier: onnx.ModelProto
+) -> None:
+    files = {"file": classifier.SerializeToString()}
     answer = await client.post(CONVERSIONS, files=files, data={"layer": "nowhere"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/body/layer"

@@ -1,0 +1,1 @@
+"""What needs gradients; the torch worker alone imports it."""
