@@ -100,12 +100,14 @@ class Explainers:
             return self._at_hand(artifact) or await self._convert(artifact)
 
     async def trim(self, batchers: Batchers) -> None:
-        """Let go of what is too much; whoever has it already may finish.
+        """Let go of what is too much, also of the one just asked for if it is too large by itself.
+
+        Whoever has it already may finish.
 
         Args:
             batchers: of the service, which have one for each graph that was run.
         """
-        while len(self._uploaded) > 1 and self.memory > self._memory_bytes:
+        while self._uploaded and self.memory > self._memory_bytes:
             _, explainer = self._uploaded.popitem(last=False)
             for graph in explainer.graphs:
                 await batchers.retire(graph.model)
