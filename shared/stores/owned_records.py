@@ -34,9 +34,9 @@ class RecordKind:
     """What the records of one store are.
 
     Attributes:
-        capability: whose they are, a part of their keys: conformal.
+        capability: whose they are, by name; a part of their keys.
         name: singular noun, a part of their keys and of problems: calibration, stream.
-        path: where they are listed over HTTP, for problems: /v1/uncertainty/streams.
+        path: where they are listed over HTTP, for problems: /v1/<domain>/<names>.
         limit: most records of one owner.
     """
 

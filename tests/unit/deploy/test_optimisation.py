@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ TOY = {
 }
 
 GOOD: dict[str, str] = {}
-TORCH = "Only training and optimisation import torch"
+TORCH = "Only training, evaluation and optimisation import torch"
 PROTECTED = "Only the torch worker reaches optimisation"
 SERVES_NOTHING = "Optimisation serves nothing"
 
@@ -40,7 +41,26 @@ def tree(folder: Path, changes: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     (folder / "services" / "security" / "toy" / "__init__.py").touch()
+    for package in named_packages():
+        (folder / package).mkdir(parents=True, exist_ok=True)
+        for part in (folder / package, *(folder / package).parents):
+            if part.is_relative_to(folder / "services") or part.is_relative_to(folder / "shared"):
+                (part / "__init__.py").touch()
     return folder
+
+
+def named_packages() -> list[str]:
+    """Folders that contracts of this repository name one by one, and that a tree under them has to have."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [
+        f"{container}.{name}"
+        for contract in contracts
+        for container in contract.get("containers", [])
+        for layer in contract["layers"]
+        for name in layer.split(" | ")
+    ]
+    sources = [name for contract in contracts for name in contract.get("source_modules", []) if "*" not in name]
+    return [name.replace(".", "/") for name in {*layers, *sources}]
 
 
 def broken_contracts(folder: Path) -> set[str]:

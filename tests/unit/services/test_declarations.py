@@ -28,7 +28,12 @@ each = pytest.mark.parametrize("capability", [*DECLARED], ids=lambda one: one.na
 
 
 def test_every_folder_of_a_service_that_holds_routes_is_declared() -> None:
-    folders = {(path.parts[-3], path.parts[-2]) for path in SERVICES.glob("*/*/routes*") if path.parts[-2] != "models"}
+    places = (
+        path.relative_to(SERVICES).parts
+        for glob in ("routes*", "http/routes*")
+        for path in SERVICES.glob(f"*/*/{glob}")
+    )
+    folders = {parts[:2] for parts in places if parts[1] != "models"}
     assert folders == {(one.domain, one.name) for one in DECLARED}
 
 
