@@ -17,9 +17,9 @@ import uvicorn
 
 from deploy.commands import HTTP_PROCESSES
 from services.declarations import NotDeclared, declared_capabilities
-from shared.binding import UnsafeBinding, require_safe_binding
 from shared.capabilities.collection import Capabilities
 from shared.http.fleet import FleetTokenMissing, require_fleet_token
+from shared.network_exposure import UnsafeBinding, require_safe_binding
 from shared.settings import DOMAINS, Domain, Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
 

@@ -38,21 +38,21 @@ from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
 from shared.access.scopes import AccessPolicy
-from shared.binding import require_safe_binding
 from shared.capabilities.collection import Capabilities
-from shared.deployments.store import PlanStore
+from shared.deployments.store import DesiredStateStore
 from shared.http.application import VERSION, create_application
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
+from shared.network_exposure import require_safe_binding
 from shared.settings import DOMAINS, Settings, get_settings
 from shared.storage.blobs import BlobStore
-from shared.webhooks.courier import Courier
-from shared.webhooks.guard import Guard, Resolver
+from shared.webhooks.delivery_worker import DeliveryWorker
 from shared.webhooks.metrics import register_webhook_metrics
 from shared.webhooks.queue import DeliveryQueue
 from shared.webhooks.sender import Sender
+from shared.webhooks.ssrf_guard import Resolver, SsrfGuard
 from shared.webhooks.store import WebhookStore
 
 DESCRIPTION = """\
@@ -93,7 +93,7 @@ def create_app(
     redis, resolver, access = api_client(settings.redis_url), Resolver(), AccessPolicy(capabilities)
     state = _state_of(settings, redis, Upstreams(settings, wire=wire), resolver)
     checks = readiness_checks(state.upstreams, state.jobs)
-    courier = Courier(DeliveryQueue(redis, settings), _sender(state), settings)
+    courier = DeliveryWorker(DeliveryQueue(redis, settings), _sender(state), settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -165,8 +165,8 @@ def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: 
         blobs=BlobStore(settings.blob_url),
         webhooks=WebhookStore(redis, settings),
         audit=AuditLog(redis, kept=settings.audit_entries),
-        guard=Guard(resolver, settings.webhook_allowed_networks),
-        plans=PlanStore(redis),
+        guard=SsrfGuard(resolver, settings.webhook_allowed_networks),
+        plans=DesiredStateStore(redis),
         event_links=EventLinks(settings),
     )
 

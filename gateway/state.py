@@ -12,12 +12,12 @@ from gateway.upstream.model_locator import ModelLocator
 from gateway.upstream.services import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
-from shared.deployments.store import PlanStore
+from shared.deployments.store import DesiredStateStore
 from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
-from shared.webhooks.guard import Guard
+from shared.webhooks.ssrf_guard import SsrfGuard
 from shared.webhooks.store import WebhookStore
 
 KEY_IN_SCOPE = "facet.key"
@@ -34,11 +34,11 @@ class GatewayState:
     blobs: BlobStore
     webhooks: WebhookStore
     audit: AuditLog
-    guard: Guard
+    guard: SsrfGuard
     """Where webhooks may go."""
     locator: ModelLocator
     """Which service has a model."""
-    plans: PlanStore
+    plans: DesiredStateStore
     """What is to be served beside released models."""
     event_links: EventLinks
     """Open the events of jobs to browsers."""

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from shared.http.application import create_application
 from shared.http.direct import EndpointsByPath
-from shared.http.fleet import FleetOnly, require_fleet_token
+from shared.http.fleet import FleetTokenMiddleware, require_fleet_token
 from shared.http.image_bodies import endpoints_of
 from shared.inference_protocol.inference import DirectInference, Inference
 from shared.inference_protocol.routes import inference_router
@@ -57,7 +57,7 @@ def create_service(
         routers=[inference_router(lifetime.registry, inference), models_router(lifetime.registry), *parts.routers],
         checks=lifetime.checks,
         lifespan=lifetime,
-        layers=[Middleware(FleetOnly, token=require_fleet_token(settings))],
+        layers=[Middleware(FleetTokenMiddleware, token=require_fleet_token(settings))],
         direct=[DirectInference(inference), EndpointsByPath(endpoints_of(parts.routers)), *parts.direct],
         body_limit=parts.body_limit,
     )

@@ -11,15 +11,15 @@ from pathlib import Path
 import anyio
 from fastapi import APIRouter, FastAPI
 
-from shared.deployments.follower import Follower
-from shared.deployments.store import PlanStore
+from shared.deployments.reconciler import Reconciler
+from shared.deployments.store import DesiredStateStore
 from shared.http.direct import DirectRoute
 from shared.http.health import Check
 from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
 from shared.memory import release_regularly
-from shared.runtime.batch_items import BatchLimits
-from shared.runtime.batchers import Batchers
+from shared.runtime.batching.items import BatchLimits
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
 from shared.runtime.preparation import TrialLimits
@@ -80,7 +80,7 @@ class ServiceLifetime:
         async with (
             open_job_store(settings) as jobs,
             self._open_batchers() as batchers,
-            open_follower(self._domain, settings, self.registry, batchers, blobs) as follower,
+            open_reconciler(self._domain, settings, self.registry, batchers, blobs) as follower,
             anyio.create_task_group() as tasks,
         ):
             self.checks["uploaded models"] = follower.check
@@ -139,20 +139,20 @@ def jobs_check(app: FastAPI) -> Check:
     return check
 
 
-async def _open_models(registry: ModelRegistry, follower: Follower) -> None:
+async def _open_models(registry: ModelRegistry, follower: Reconciler) -> None:
     await registry.open_in_background()
     await follower.follow()
 
 
 @asynccontextmanager
-async def open_follower(
+async def open_reconciler(
     domain: Domain, settings: Settings, registry: ModelRegistry, batchers: Batchers, blobs: BlobStore
-) -> AsyncIterator[Follower]:
+) -> AsyncIterator[Reconciler]:
     """A follower of the domain's plan with a connection of its own."""
     redis = api_client(settings.redis_url)
-    yield Follower(
+    yield Reconciler(
         domain,
-        plans=PlanStore(redis),
+        plans=DesiredStateStore(redis),
         registry=registry,
         batchers=batchers,
         blobs=blobs,

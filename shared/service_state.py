@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, FastAPI, Request
 
 from shared.jobs.store import JobStore
-from shared.runtime.batchers import Batchers
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.registry import ModelRegistry
 from shared.settings import Settings

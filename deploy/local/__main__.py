@@ -19,7 +19,7 @@ from deploy.local.ports import PortsTaken
 from deploy.local.readyfile import write_ready_file
 from deploy.local.supervisor import StartFailed, Supervisor
 from deploy.local.workers import KindsUnreadable, worker_weights
-from shared.binding import UnsafeBinding, require_safe_binding
+from shared.network_exposure import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
 from shared.telemetry.tracing import TracingUnavailable, require_tracing
 

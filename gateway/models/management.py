@@ -12,10 +12,10 @@ from fastapi import Depends, Request
 
 from gateway.models.listing import FleetCard, FleetModels, ask_all, find_version, find_versions
 from gateway.state import GatewayState
-from shared.deployments.plan import Deployment, Key, Plan, require_interchangeable
-from shared.deployments.store import PlanStore, VersionReport
+from shared.deployments.desired_state import Deployment, DesiredState, Key, require_interchangeable
+from shared.deployments.store import DesiredStateStore, VersionReport
 from shared.problems import BadGateway, BadRequest, Conflict, NotFound, ServiceUnavailable, UnprocessableContent
-from shared.runtime.verification import Refused
+from shared.runtime.inspection.verification import Refused
 from shared.settings import Domain
 
 PROBLEMS: Final = (BadRequest, NotFound, Conflict, UnprocessableContent, BadGateway, ServiceUnavailable)
@@ -35,7 +35,7 @@ class Management:
     """
 
     gateway: GatewayState
-    plans: PlanStore
+    plans: DesiredStateStore
 
     async def fleet(self) -> FleetModels:
         """All models as the services show them now."""
@@ -114,7 +114,9 @@ class Management:
             raise Conflict(f"{card.name} {card.version} is released with this file and is served already.")
         require_interchangeable(card, [other for other in others if other.version != card.version])
 
-    async def change(self, name: str, alter: Callable[[Plan], Plan], *, key: Key | None = None) -> VersionReport | None:
+    async def change(
+        self, name: str, alter: Callable[[DesiredState], DesiredState], *, key: Key | None = None
+    ) -> VersionReport | None:
         """Change what concerns a model, and wait a few seconds for its services to follow.
 
         Args:
@@ -147,7 +149,7 @@ class Management:
             await asyncio.sleep(_LOOK_S)
 
 
-def _without(plan: Plan, name: str, version: str) -> Plan:
+def _without(plan: DesiredState, name: str, version: str) -> DesiredState:
     return plan.without(name, version) if (name, version) in plan.deployments else plan
 
 

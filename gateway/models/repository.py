@@ -16,7 +16,7 @@ from gateway.models.listing import FleetCard, ModelName, ask_all, find_versions
 from gateway.models.management import PROBLEMS, Managed
 from gateway.models.versions import load_version
 from gateway.state import Gateway
-from shared.deployments.plan import Plan
+from shared.deployments.desired_state import DesiredState
 from shared.problems import (
     BadRequest,
     Conflict,
@@ -107,7 +107,7 @@ async def unload_model(models: Managed, name: ModelName, order: Order) -> Respon
     return Response()
 
 
-def _unloaded(plan: Plan, name: str, versions: Sequence[str]) -> Plan:
+def _unloaded(plan: DesiredState, name: str, versions: Sequence[str]) -> DesiredState:
     """All of them or none: the first that an alias or a canary names is a problem."""
     for version in versions:
         plan = plan.with_loaded(name, version, loaded=False)

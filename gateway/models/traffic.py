@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.models.listing import CanaryShare, FleetCard, ModelName, ModelOverview, find_versions, overview
 from gateway.models.management import PROBLEMS, Managed
-from shared.deployments.plan import require_alias
+from shared.deployments.desired_state import require_alias
 from shared.problems import Conflict, NotFound, ServiceUnavailable, problem_responses
-from shared.runtime.lineup import Canary
+from shared.runtime.version_routing import Canary
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
 

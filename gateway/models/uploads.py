@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from gateway.models.listing import FleetCard
 from gateway.models.management import PROBLEMS, Managed
 from gateway.state import Gateway
-from shared.deployments.plan import Deployment
+from shared.deployments.desired_state import Deployment
 from shared.http.uploads import UploadRoute, read_upload
 from shared.problems import (
     ContentTooLarge,
@@ -22,8 +22,8 @@ from shared.problems import (
     problem_responses,
 )
 from shared.runtime.cards import LONGEST_NAME, MODEL_NAME, MODEL_VERSION, UploadedCard
-from shared.runtime.trials import require_warm_up
-from shared.runtime.verification import Refused, draft_card, verify
+from shared.runtime.inspection.sandbox import require_warm_up
+from shared.runtime.inspection.verification import Refused, draft_card, verify
 from shared.settings import Domain
 
 File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from gateway.models.listing import FleetCard, ModelName, ModelVersion
 from gateway.models.management import PROBLEMS, Managed, Management
 from shared.problems import problem_responses
-from shared.runtime.verification import Refused
+from shared.runtime.inspection.verification import Refused
 
 router = APIRouter(prefix="/v1/models/{name}/versions/{version}", tags=["models"])
 

@@ -24,7 +24,7 @@ from gateway.upstream.transport import (
     UpstreamResponse,
 )
 from shared.http.context import RequestContext, current_context
-from shared.http.presence import PATIENCE_S
+from shared.http.disconnect import PATIENCE_S
 from shared.problems import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
 from shared.settings import Domain
 from shared.telemetry import tracing

@@ -28,7 +28,7 @@ from shared.problems import (
     field_problem,
     problem_responses,
 )
-from shared.webhooks.guard import Guard, Refused
+from shared.webhooks.ssrf_guard import Refused, SsrfGuard
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -132,7 +132,7 @@ async def test_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, r
     return DeliveryView.of(delivery)
 
 
-async def _require_allowed(guard: Guard, url: str) -> None:
+async def _require_allowed(guard: SsrfGuard, url: str) -> None:
     try:
         await guard.check(url)
     except Refused as refused:

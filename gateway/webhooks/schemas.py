@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.http.context import public_path
 from shared.webhooks.events import TEST_EVENT, WebhookEvent
-from shared.webhooks.guard import URL_LIMIT
 from shared.webhooks.records import ANSWER_KEPT, Delivery, DeliveryAttempt, DeliveryStatus, Webhook
+from shared.webhooks.ssrf_guard import URL_LIMIT
 
 _URL = "https://receiver.example/facet"
 _JOB = "/v1/jobs/019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"

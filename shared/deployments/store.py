@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from shared.deployments.plan import Deployment, Plan
+from shared.deployments.desired_state import Deployment, DesiredState
 from shared.jobs.connection import unavailable_without_redis
 from shared.problems import Conflict, FieldError
 from shared.runtime.cards import UploadedCard
-from shared.runtime.lineup import Canary
 from shared.runtime.states import ModelState
+from shared.runtime.version_routing import Canary
 from shared.settings import Domain
 
 REPORT_KEPT_S: Final = 6.0
@@ -55,7 +55,7 @@ class Report:
     versions: Mapping[tuple[str, str], VersionReport]
 
 
-class PlanStore:
+class DesiredStateStore:
     """Plans of all domains.
 
     Args:
@@ -74,12 +74,12 @@ class PlanStore:
         with unavailable_without_redis():
             return int(cast("str | None", await self._redis.hget(_plan(domain), "revision")) or 0)
 
-    async def read(self, domain: Domain) -> Plan:
+    async def read(self, domain: Domain) -> DesiredState:
         """The plan of a domain."""
         with unavailable_without_redis():
             return _decoded(cast("dict[str, str]", await self._redis.hgetall(_plan(domain))))
 
-    async def change(self, domain: Domain, alter: Callable[[Plan], Plan]) -> Plan:
+    async def change(self, domain: Domain, alter: Callable[[DesiredState], DesiredState]) -> DesiredState:
         """Change the plan of a domain; nobody else's change comes in between.
 
         Args:
@@ -171,7 +171,7 @@ def _reported(document: dict[str, Any]) -> Report:
     return Report(document["revision"], versions)
 
 
-def _encoded(plan: Plan) -> dict[str, str]:
+def _encoded(plan: DesiredState) -> dict[str, str]:
     """A plan as fields of a hash."""
     fields = {"revision": str(plan.revision)}
     for (name, version), one in plan.deployments.items():
@@ -189,7 +189,7 @@ def _encoded(plan: Plan) -> dict[str, str]:
     return fields
 
 
-def _decoded(fields: Mapping[str, str]) -> Plan:
+def _decoded(fields: Mapping[str, str]) -> DesiredState:
     deployments: dict[tuple[str, str], Deployment] = {}
     aliases: dict[str, dict[str, str]] = {}
     canaries: dict[str, Canary] = {}
@@ -202,7 +202,7 @@ def _decoded(fields: Mapping[str, str]) -> Plan:
             canaries[name] = Canary(**orjson.loads(text))
         elif kind == "version" and (deployment := _deployment(text)) is not None:
             deployments[name, last] = deployment
-    return Plan(int(fields.get("revision", 0)), deployments, aliases, canaries)
+    return DesiredState(int(fields.get("revision", 0)), deployments, aliases, canaries)
 
 
 def _deployment(text: str) -> Deployment | None:

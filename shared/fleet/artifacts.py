@@ -15,12 +15,12 @@ from pathlib import Path
 import anyio.to_thread
 from pydantic import ValidationError
 
-from shared.deployments.plan import Plan
-from shared.deployments.store import PlanStore
+from shared.deployments.desired_state import DesiredState
+from shared.deployments.store import DesiredStateStore
 from shared.jobs.connection import api_client
 from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE, DigestMismatch, ModelCard, UploadedCard, read_card, read_weights
-from shared.runtime.lineup import DEFAULT_ALIAS, by_number, resolve
+from shared.runtime.version_routing import DEFAULT_ALIAS, by_number, resolve
 from shared.settings import DOMAINS, Domain, Settings
 from shared.storage.blobs import BlobCorrupted, BlobMissing, BlobStore
 
@@ -85,9 +85,11 @@ class ModelArtifacts:
         fresh_s: seconds for which what plans say is believed; a name that is not found is looked for at once.
     """
 
-    def __init__(self, folders: ReleasedFolders, plans: PlanStore, blobs: BlobStore, *, fresh_s: float = 0.5) -> None:
+    def __init__(
+        self, folders: ReleasedFolders, plans: DesiredStateStore, blobs: BlobStore, *, fresh_s: float = 0.5
+    ) -> None:
         self._folders, self._plans, self._blobs, self._fresh_s = folders, plans, blobs, fresh_s
-        self._known: Mapping[Domain, Plan] = {}
+        self._known: Mapping[Domain, DesiredState] = {}
         self._failed: frozenset[tuple[Domain, str, str]] = frozenset()
         self._read_s = float("-inf")
         self._silent = False
@@ -139,7 +141,7 @@ class ModelArtifacts:
         return await anyio.to_thread.run_sync(lambda: self.released)
 
     def _uploaded(self, domain: Domain) -> list[ModelArtifact]:
-        plan = self._known.get(domain, Plan())
+        plan = self._known.get(domain, DesiredState())
         return [
             ModelArtifact(one.card, domain, None, self._blobs)
             for key, one in plan.deployments.items()
@@ -152,7 +154,7 @@ class ModelArtifacts:
         for domain in DOMAINS:
             # What was released goes before an upload of the same version.
             both = (*self._uploaded(domain), *(one for one in released if one.domain == domain))
-            found = _choose(both, name, version, self._known.get(domain, Plan()).aliases.get(name, {}))
+            found = _choose(both, name, version, self._known.get(domain, DesiredState()).aliases.get(name, {}))
             if found is not None:
                 return found
         return None
@@ -190,7 +192,9 @@ def model_artifact(
     async def find() -> ModelArtifact:
         redis = api_client(settings.redis_url)
         try:
-            return await ModelArtifacts(folders, PlanStore(redis), BlobStore(settings.blob_url)).find(name, version)
+            return await ModelArtifacts(folders, DesiredStateStore(redis), BlobStore(settings.blob_url)).find(
+                name, version
+            )
         finally:
             await redis.aclose()
 

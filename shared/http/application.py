@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 
 from shared.http.context import log_bindings
 from shared.http.direct import DirectRoute, DirectRoutes
+from shared.http.disconnect import DisconnectMiddleware
 from shared.http.errors import install_problem_handlers
 from shared.http.head import HeadAsGet
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
-from shared.http.presence import Presence
 from shared.http.single_values import SingleValues
 from shared.http.uploads import BodyLimit
 from shared.problems import ProblemDetails
@@ -121,7 +121,7 @@ def create_application(
         Middleware(Telemetry, metrics=metrics, behind_gateway=process != "gateway", lines=RequestLines(process)),
         *layers,
         *([Middleware(BodyLimit, limit=body_limit or settings.upload_limit_bytes)] if limit_bodies else []),
-        Middleware(Presence),
+        Middleware(DisconnectMiddleware),
         Middleware(HeadAsGet),
         *([Middleware(DirectRoutes, routes=direct)] if direct else []),
     ]

@@ -34,7 +34,7 @@ def require_fleet_token(settings: Settings) -> SecretStr:
     return settings.fleet_token
 
 
-class FleetOnly:
+class FleetTokenMiddleware:
     """ASGI layer of a service: without the fleet's token there is only health and metrics.
 
     Args:

@@ -10,8 +10,8 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from shared.http.context import public_path
+from shared.http.disconnect import cancel_on_disconnect
 from shared.http.preferences import Preferences
-from shared.http.presence import while_present
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore
 from shared.problems import ProblemDetails
@@ -160,7 +160,7 @@ async def answer_job(store: JobStore, record: JobRecord, preferences: Preference
         CallerGone: the caller went away while it waited. The job goes on.
     """
     if preferences.wait_s:
-        async with while_present():
+        async with cancel_on_disconnect():
             record = await store.wait(record.id, seconds=preferences.wait_s)
     if record.status.is_final:
         return _answer(record, 200, {"Content-Location": job_path(record.id)}, preferences)

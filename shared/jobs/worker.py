@@ -31,8 +31,8 @@ from shared.http.context import log_bindings
 from shared.jobs.attempts import Attempts
 from shared.jobs.celery_app import TASK_NAME, CeleryPublisher, create_celery
 from shared.jobs.connection import worker_client
+from shared.jobs.heartbeat import Heartbeat, consumer_step
 from shared.jobs.kinds import JobKinds
-from shared.jobs.pulse import Pulse, consumer_step
 from shared.jobs.runner import JobRunner
 from shared.jobs.sweeper import Sweeper
 from shared.jobs.watchdog import Watchdog, sight_of, watch
@@ -128,10 +128,10 @@ class Worker:
         patience = max(2, math.ceil(self._settings.worker_stuck_after_s / every_s))
         watch(Watchdog(look, patience=patience), every_s=every_s, ending=lambda: bool(self._draining.value))
 
-    def _make_pulse(self, app: Celery) -> Pulse:
+    def _make_pulse(self, app: Celery) -> Heartbeat:
         client = worker_client(self._settings.redis_url, retries=0)
         sweeper = Sweeper(client, CeleryPublisher(app), self._settings)
-        return Pulse(client, sweeper, self._settings, worker=self._id, queues=self._queues)
+        return Heartbeat(client, sweeper, self._settings, worker=self._id, queues=self._queues)
 
     def _configure_logging(self, **_: Any) -> None:
         configure_logging(self._name, level=self._settings.log_level, bindings=log_bindings)

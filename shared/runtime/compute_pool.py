@@ -20,9 +20,9 @@ from typing import ParamSpec, TypeVar
 import anyio
 import anyio.to_thread
 
-from shared.http.presence import CallerGone, while_present
+from shared.http.disconnect import CallerGone, cancel_on_disconnect
 from shared.problems import ServiceUnavailable
-from shared.runtime.interruption import Interrupted, Interruption, interruptible
+from shared.runtime.cancellation import CancellationToken, Interrupted, interruptible
 from shared.telemetry.timing import timed
 
 Arguments = ParamSpec("Arguments")
@@ -133,7 +133,7 @@ class ComputePool:
         if cost <= 0:
             yield Admission(self)
             return
-        async with while_present():
+        async with cancel_on_disconnect():
             with timed("queue"):
                 await self._budget.acquire(cost)
         try:
@@ -161,8 +161,8 @@ class ComputePool:
 
     async def compute(self, function: Callable[[], Answer]) -> Answer:
         """Wait for a thread and run in it, with the context of the request, whatever the queue."""
-        interruption = Interruption()
-        async with while_present(on_leave=interruption.interrupt):
+        interruption = CancellationToken()
+        async with cancel_on_disconnect(on_leave=interruption.interrupt):
             with timed("queue"):
                 await self._limiter.acquire()
             try:

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shared.runtime.batch_items import BatchReport
-from shared.runtime.batching import Batcher
+from shared.runtime.batching.batcher import Batcher
+from shared.runtime.batching.items import BatchReport
 from shared.runtime.compute_pool import ComputePool
 from shared.telemetry.model_totals import BatchTotals
 

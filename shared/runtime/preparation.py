@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from shared.runtime.inspection.onnx_file import OnnxFacts
+from shared.runtime.inspection.verification import refused
 from shared.runtime.isolation import run_isolated, run_isolated_async
-from shared.runtime.onnx_file import OnnxFacts
-from shared.runtime.verification import refused
 from shared.settings import Settings
 
-_MODULE: Final = "shared.runtime.hazards"
+_MODULE: Final = "shared.runtime.inspection.hazards"
 _FILE: Final = "/body/file"
 
 

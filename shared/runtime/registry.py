@@ -14,10 +14,10 @@ from shared.http.context import current_context
 from shared.memory import release_garbage
 from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
-from shared.runtime.lineup import DEFAULT_ALIAS, Canary, LineUp, by_number, line_up, resolve
+from shared.runtime.inspection.verification import Refused
 from shared.runtime.sessions import OnnxModel
 from shared.runtime.states import ModelState
-from shared.runtime.verification import Refused
+from shared.runtime.version_routing import DEFAULT_ALIAS, Canary, VersionRouting, by_number, line_up, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ModelRegistry:
         self._warm_ups = warm_ups
         self._threads = threads
         self._models: dict[str, dict[str, OnnxModel]] = {}
-        self._line_ups: dict[str, LineUp] = {}
+        self._line_ups: dict[str, VersionRouting] = {}
         self._aliases: Mapping[str, Mapping[str, str]] = {}
         self._canaries: Mapping[str, Canary] = {}
         self._notes: dict[tuple[str, str], ModelNote] = {}

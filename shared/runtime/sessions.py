@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.runtime.cancellation import current_cancellation
 from shared.runtime.cards import UploadedCard, read_card, read_weights
-from shared.runtime.interruption import current_interruption
+from shared.runtime.inspection.sandbox import input_shapes
+from shared.runtime.inspection.verification import MOST_BYTES, verify
 from shared.runtime.preparation import prepare
 from shared.runtime.session_options import session_options
-from shared.runtime.trials import input_shapes
-from shared.runtime.verification import MOST_BYTES, verify
 from shared.runtime.warm_up import WarmUp
 from shared.telemetry.timing import note_model
 
@@ -39,8 +39,8 @@ class OnnxModel:
         outputs: names of the outputs to return, those of the card by default; for graphs that were made of the card's.
 
     Attributes:
-        narrow: the same model with one thread, to be run as many times at once as `lanes` says; see
-            `shared.runtime.lanes`.
+        single_threaded: the same model with one thread, to be run as many times at once as `lanes` says; see
+            `shared.runtime.batching.executors`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class OnnxModel:
         # It would keep the file's content for a change of providers, which there is none of.
         self._session._model_bytes = None
         self._output_names = list(outputs or (output.name for output in card.outputs))
-        self.narrow: OnnxModel | None = None
+        self.single_threaded: OnnxModel | None = None
         self.lanes = 1
 
     @classmethod
@@ -108,7 +108,7 @@ class OnnxModel:
             model.warm_up(size=size)
             return model
         if shared:
-            model.narrow, model.lanes = cls(card, weights, threads=1), threads
+            model.single_threaded, model.lanes = cls(card, weights, threads=1), threads
         return model
 
     def _is_quick(self, size: int) -> bool:
@@ -135,8 +135,8 @@ class OnnxModel:
 
         note_model(self.card.name, self.card.version)
         options = onnxruntime.RunOptions()
-        interruption = current_interruption()
-        with interruption.covering(options) if interruption else nullcontext():
+        interruption = current_cancellation()
+        with interruption.attach(options) if interruption else nullcontext():
             outputs: list[NDArray[Any]] = self._session.run(self._output_names, {**inputs, **(common or {})}, options)
         return outputs
 

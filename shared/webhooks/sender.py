@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 import httpcore
 import httpx
 
-from shared.webhooks.guard import Guard, GuardedNetwork, Refused
 from shared.webhooks.records import ANSWER_KEPT, DeliveryAttempt
 from shared.webhooks.schedule import parse_retry_after
 from shared.webhooks.signing import signature_headers
+from shared.webhooks.ssrf_guard import GuardedNetwork, Refused, SsrfGuard
 
 _ANSWER_READ = 64 * 1024
 _GONE = 410
@@ -61,7 +61,7 @@ class Sender:
         version: of Facet, for User-Agent.
     """
 
-    def __init__(self, guard: Guard, *, timeout_s: float, version: str) -> None:
+    def __init__(self, guard: SsrfGuard, *, timeout_s: float, version: str) -> None:
         self._guard = guard
         self._timeout_s = timeout_s
         self._agent = f"Facet/{version} (webhooks)"

@@ -19,15 +19,15 @@ import redis
 from fastapi import APIRouter, Form, Request, Response
 
 from gateway.app import create_app
+from shared.http.disconnect import CallerGone
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.http.preferences import preferences_of
-from shared.http.presence import CallerGone
 from shared.jobs.answers import answer_job
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.connection import worker_client
 from shared.jobs.kinds import JobKind
+from shared.runtime.cancellation import Interrupted
 from shared.runtime.compute_pool import ComputePool
-from shared.runtime.interruption import Interrupted
 from shared.service import Service, ServiceParts, create_service
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve

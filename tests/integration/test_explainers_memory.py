@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from services.perception.classification.demo import stop_sign
 from services.uncertainty.app import create_app
 from services.uncertainty.explanation.explainers import Explainers
-from shared.deployments.plan import Deployment, Plan
-from shared.deployments.store import PlanStore
+from shared.deployments.desired_state import Deployment, DesiredState
+from shared.deployments.store import DesiredStateStore
 from shared.jobs.connection import api_client
 from shared.runtime.cards import UploadedCard
 from shared.settings import Settings
@@ -39,7 +39,7 @@ async def settings(redis_url: str, tmp_path: Path) -> Settings:
         content = classifier(seed=seed)
         card = UploadedCard.model_validate(card_of(content, name=name))
         deployment = Deployment(card, BlobStore(settings.blob_url).put(content).digest)
-        await PlanStore(redis).change("perception", partial(Plan.with_upload, upload=deployment))
+        await DesiredStateStore(redis).change("perception", partial(DesiredState.with_upload, upload=deployment))
     await redis.aclose()
     return settings
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from shared.runtime.onnx_file import ELEMENT_TYPES
+from shared.runtime.inspection.onnx_file import ELEMENT_TYPES
 
 Array = NDArray[Any]
 Case = tuple[str, bytes, list[dict[str, Array]]]

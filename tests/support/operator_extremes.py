@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from shared.runtime.onnx_file import read_onnx
+from shared.runtime.inspection.onnx_file import read_onnx
 from shared.runtime.preparation import prepare
 from tests.support.empty_tensors import Array, Case, empty_tensors, graph
 

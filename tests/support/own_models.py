@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from shared.runtime.verification import draft_card
+from shared.runtime.inspection.verification import draft_card
 
 SIDE = 4
 

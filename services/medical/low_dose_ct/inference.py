@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
-from shared.runtime.batch_items import Answer, Arrays
+from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed

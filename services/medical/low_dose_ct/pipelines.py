@@ -33,7 +33,7 @@ from services.medical.low_dose_ct.schemas import (
 from shared.imaging.dicom import CtSlice
 from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import Window, parse_window
-from shared.runtime.batch_items import Answer, Arrays
+from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 

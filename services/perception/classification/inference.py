@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.perception.classification.classifiers import Classifier
 from shared.imaging.colour import Pictures, read_colour
 from shared.imaging.sizes import stated_pixels
-from shared.runtime.batching import Batcher
+from shared.runtime.batching.batcher import Batcher
 
 SIDE: Final = 32
 """Height and width that the classifier of signs sees, in pixels."""

@@ -17,11 +17,11 @@ from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import LARGEST_BATCH, Explainer
 from services.uncertainty.explanation.settings import ExplanationSettings
 from services.uncertainty.explanation.uploaded import IsolatedSource, require_explainable_card
-from shared.deployments.store import PlanStore
+from shared.deployments.store import DesiredStateStore
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
 from shared.jobs.connection import api_client
 from shared.problems import ServiceUnavailable, field_problem
-from shared.runtime.batchers import Batchers
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import ModelReference, reference_of
 from shared.runtime.preparation import TrialLimits
 from shared.service_state import ServiceState, state_of
@@ -163,7 +163,10 @@ async def open_explainers(service: ServiceState) -> AsyncIterator[Explainers]:
     """The explainers of a service; `convert_released` opens the released ones."""
     redis = api_client(service.settings.redis_url)
     artifacts = ModelArtifacts(
-        released_folders(service.settings), PlanStore(redis), service.blobs, fresh_s=service.settings.models_poll_s
+        released_folders(service.settings),
+        DesiredStateStore(redis),
+        service.blobs,
+        fresh_s=service.settings.models_poll_s,
     )
     try:
         yield Explainers(artifacts, service.settings, memory_bytes=ExplanationSettings().uploaded_memory_bytes)

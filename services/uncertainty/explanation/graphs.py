@@ -19,8 +19,8 @@ from services.uncertainty.explanation.baselines import with_class_map, with_grad
 from services.uncertainty.explanation.conversion import with_explanation, with_patterns
 from services.uncertainty.explanation.reading import read_network
 from shared.memory import release_garbage
-from shared.runtime.batch_items import Answer, Arrays
-from shared.runtime.batchers import Batchers
+from shared.runtime.batching.items import Answer, Arrays
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import UploadedCard
 from shared.runtime.compute_pool import Admission
 from shared.runtime.sessions import OnnxModel

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from services.released import released_folders
-from shared.deployments.plan import Deployment, Plan
-from shared.deployments.store import PlanStore, Report, VersionReport
+from shared.deployments.desired_state import Deployment, DesiredState
+from shared.deployments.store import DesiredStateStore, Report, VersionReport
 from shared.fleet.artifacts import ModelArtifacts, model_artifact
 from shared.jobs.connection import api_client
 from shared.problems import NotFound, ServiceUnavailable
@@ -28,18 +28,20 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def plans(settings: Settings) -> AsyncIterator[PlanStore]:
+async def plans(settings: Settings) -> AsyncIterator[DesiredStateStore]:
     redis = api_client(settings.redis_url)
-    yield PlanStore(redis)
+    yield DesiredStateStore(redis)
     await redis.aclose()
 
 
 @pytest.fixture
-def artifacts(settings: Settings, plans: PlanStore) -> ModelArtifacts:
+def artifacts(settings: Settings, plans: DesiredStateStore) -> ModelArtifacts:
     return ModelArtifacts(released_folders(settings), plans, BlobStore(settings.blob_url), fresh_s=60)
 
 
-async def upload(settings: Settings, plans: PlanStore, name: str, version: str = "1.0.0", *, seed: int = 0) -> bytes:
+async def upload(
+    settings: Settings, plans: DesiredStateStore, name: str, version: str = "1.0.0", *, seed: int = 0
+) -> bytes:
     content = classifier(seed=seed)
     blob = await asyncio.to_thread(BlobStore(settings.blob_url).put, content)
     card = UploadedCard.model_validate(card_of(content, name=name, version=version))
@@ -47,7 +49,7 @@ async def upload(settings: Settings, plans: PlanStore, name: str, version: str =
     return content
 
 
-async def change(plans: PlanStore, alter: Callable[[Plan], Plan]) -> None:
+async def change(plans: DesiredStateStore, alter: Callable[[DesiredState], DesiredState]) -> None:
     await plans.change("perception", alter)
 
 
@@ -64,7 +66,7 @@ async def test_a_released_model_is_read_and_compared_with_its_card(
 
 
 async def test_an_uploaded_model_is_found_at_once_and_read_by_its_digest(
-    settings: Settings, artifacts: ModelArtifacts, plans: PlanStore
+    settings: Settings, artifacts: ModelArtifacts, plans: DesiredStateStore
 ) -> None:
     with pytest.raises(NotFound):
         await artifacts.find("own")
@@ -75,7 +77,7 @@ async def test_an_uploaded_model_is_found_at_once_and_read_by_its_digest(
     assert [one.card.name for one in await artifacts.uploaded()] == ["own"]
 
 
-async def test_versions_are_chosen_as_for_requests(settings: Settings, plans: PlanStore) -> None:
+async def test_versions_are_chosen_as_for_requests(settings: Settings, plans: DesiredStateStore) -> None:
     for version in ("1.9.0", "1.10.0", "2.0.0"):
         await upload(settings, plans, "own", version, seed=int(version[2]))
 
@@ -92,7 +94,7 @@ async def test_versions_are_chosen_as_for_requests(settings: Settings, plans: Pl
         await chosen("2.0.0")
 
 
-async def test_what_its_service_refused_is_not_handed_out(settings: Settings, plans: PlanStore) -> None:
+async def test_what_its_service_refused_is_not_handed_out(settings: Settings, plans: DesiredStateStore) -> None:
     await upload(settings, plans, "own", "1.0.0")
     await upload(settings, plans, "own", "2.0.0", seed=1)
     report = Report(1, {("own", "1.0.0"): VersionReport("ready"), ("own", "2.0.0"): VersionReport("failed")})
@@ -101,7 +103,9 @@ async def test_what_its_service_refused_is_not_handed_out(settings: Settings, pl
     assert (await fresh.find("own")).card.version == "1.0.0"
 
 
-async def test_a_lost_file_is_said_to_be(settings: Settings, artifacts: ModelArtifacts, plans: PlanStore) -> None:
+async def test_a_lost_file_is_said_to_be(
+    settings: Settings, artifacts: ModelArtifacts, plans: DesiredStateStore
+) -> None:
     await upload(settings, plans, "own")
     found = await artifacts.find("own")
     BlobStore(settings.blob_url).delete(f"sha256:{found.sha256}")
@@ -111,14 +115,14 @@ async def test_a_lost_file_is_said_to_be(settings: Settings, artifacts: ModelArt
 
 async def test_without_redis_released_models_go_on_and_others_cannot_be_told(settings: Settings) -> None:
     redis = api_client("redis://127.0.0.1:1/0")
-    lonely = ModelArtifacts(released_folders(settings), PlanStore(redis), BlobStore(settings.blob_url))
+    lonely = ModelArtifacts(released_folders(settings), DesiredStateStore(redis), BlobStore(settings.blob_url))
     assert (await lonely.find("released")).released
     with pytest.raises(ServiceUnavailable, match="cannot be said"):
         await lonely.find("own")
     await redis.aclose()
 
 
-async def test_a_job_finds_a_model_without_a_loop_of_its_own(settings: Settings, plans: PlanStore) -> None:
+async def test_a_job_finds_a_model_without_a_loop_of_its_own(settings: Settings, plans: DesiredStateStore) -> None:
     content = await upload(settings, plans, "own")
     found = await asyncio.to_thread(model_artifact, settings, released_folders(settings), "own")
     assert found.read() == content

@@ -16,8 +16,8 @@ import redis
 
 from shared.jobs.attempts import Attempts
 from shared.jobs.connection import api_client, worker_client
+from shared.jobs.heartbeat import Heartbeat
 from shared.jobs.kinds import JobKinds
-from shared.jobs.pulse import Pulse
 from shared.jobs.store import JobStore, open_job_store
 from shared.jobs.sweeper import Sweeper
 from shared.settings import Settings
@@ -127,9 +127,9 @@ def attempts(client: redis.Redis, settings: Settings) -> Attempts:
 
 
 @pytest.fixture
-def pulse(client: redis.Redis, sweeper: Sweeper, settings: Settings) -> Pulse:
+def pulse(client: redis.Redis, sweeper: Sweeper, settings: Settings) -> Heartbeat:
     """The heartbeat of a worker for QUEUE."""
-    return Pulse(client, sweeper, settings, worker="the test", queues=(QUEUE,))
+    return Heartbeat(client, sweeper, settings, worker="the test", queues=(QUEUE,))
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import redis
 
 from shared.http.context import new_context
 from shared.jobs.attempts import Attempt, Attempts, Refusal
+from shared.jobs.heartbeat import Heartbeat
 from shared.jobs.identifiers import new_job_id
 from shared.jobs.kinds import JobKinds
-from shared.jobs.pulse import Pulse
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore, open_job_store
 from shared.jobs.sweeper import Sweeper
@@ -90,7 +90,7 @@ async def test_no_worker_means_no_job(store: JobStore, publisher: Recorder) -> N
     assert (await store.live_workers(QUEUE), await store.live_workers("perception.onnx")) == (1, 0)
 
 
-async def test_a_worker_that_signs_off_is_gone_at_once(store: JobStore, pulse: Pulse) -> None:
+async def test_a_worker_that_signs_off_is_gone_at_once(store: JobStore, pulse: Heartbeat) -> None:
     pulse.stop()
     with pytest.raises(ServiceUnavailable):
         await store.create(KIND, {})

@@ -8,28 +8,28 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 
-from shared.deployments.plan import Deployment, Plan
-from shared.deployments.store import PlanStore, Report, VersionReport
+from shared.deployments.desired_state import Deployment, DesiredState
+from shared.deployments.store import DesiredStateStore, Report, VersionReport
 from shared.jobs.connection import api_client
 from shared.problems import Conflict, FieldError, ServiceUnavailable
 from shared.runtime.cards import UploadedCard
-from shared.runtime.lineup import Canary
+from shared.runtime.version_routing import Canary
 from tests.support.own_models import own_card, scale
 
 CARD = UploadedCard.model_validate(own_card(scale(2)))
 
 
 @pytest.fixture
-async def plans(redis_url: str) -> AsyncIterator[PlanStore]:
+async def plans(redis_url: str) -> AsyncIterator[DesiredStateStore]:
     client = api_client(redis_url)
-    yield PlanStore(client)
+    yield DesiredStateStore(client)
     await client.aclose()
 
 
-async def test_a_plan_is_read_as_it_was_written(plans: PlanStore) -> None:
-    assert await plans.read("perception") == Plan()
+async def test_a_plan_is_read_as_it_was_written(plans: DesiredStateStore) -> None:
+    assert await plans.read("perception") == DesiredState()
     wanted = (
-        Plan()
+        DesiredState()
         .with_upload(Deployment(CARD, "sha256:a"))
         .with_alias("scale", "default", "1.0.0")
         .with_canary("scale", Canary("1.0.0", 0.25))
@@ -46,7 +46,7 @@ async def test_a_plan_is_read_as_it_was_written(plans: PlanStore) -> None:
     assert await plans.read("perception") == fewer
 
 
-async def test_nothing_changed_is_no_revision_and_a_problem_changes_nothing(plans: PlanStore) -> None:
+async def test_nothing_changed_is_no_revision_and_a_problem_changes_nothing(plans: DesiredStateStore) -> None:
     before = await plans.change("perception", lambda plan: plan.with_upload(Deployment(CARD, "sha256:a")))
     assert await plans.change("perception", lambda plan: plan.with_upload(Deployment(CARD, "sha256:a"))) == before
     with pytest.raises(Conflict):
@@ -54,7 +54,7 @@ async def test_nothing_changed_is_no_revision_and_a_problem_changes_nothing(plan
     assert await plans.read("perception") == before
 
 
-async def test_no_change_is_lost_when_many_come_at_once(plans: PlanStore) -> None:
+async def test_no_change_is_lost_when_many_come_at_once(plans: DesiredStateStore) -> None:
     async def add(number: int) -> None:
         await plans.change("perception", lambda plan: plan.with_alias("scale", f"alias-{number}", "1.0.0"))
 
@@ -62,14 +62,14 @@ async def test_no_change_is_lost_when_many_come_at_once(plans: PlanStore) -> Non
     assert len((await plans.read("perception")).aliases["scale"]) == 10
 
 
-async def test_an_unreadable_record_hides_itself_only(plans: PlanStore, redis_url: str) -> None:
+async def test_an_unreadable_record_hides_itself_only(plans: DesiredStateStore, redis_url: str) -> None:
     await plans.change("perception", lambda plan: plan.with_upload(Deployment(CARD, "sha256:a")))
     with redis.Redis.from_url(redis_url) as client:
         client.hset("facet:models:perception", "version:other/1.0.0", '{"card": {"from": "the future"}}')
     assert (await plans.read("perception")).deployments.keys() == {("scale", "1.0.0")}
 
 
-async def test_replicas_that_are_silent_are_not_counted(plans: PlanStore, redis_url: str) -> None:
+async def test_replicas_that_are_silent_are_not_counted(plans: DesiredStateStore, redis_url: str) -> None:
     failed = VersionReport("failed", (FieldError(pointer="/body/file", detail="Broken."),))
     first = Report(3, {("scale", "1.0.0"): failed})
     await plans.report("perception", "a", first)
@@ -86,5 +86,5 @@ async def test_replicas_that_are_silent_are_not_counted(plans: PlanStore, redis_
 async def test_without_redis_it_says_so() -> None:
     client = api_client("redis://127.0.0.1:1/0")
     with pytest.raises(ServiceUnavailable):
-        await PlanStore(client).read("perception")
+        await DesiredStateStore(client).read("perception")
     await client.aclose()

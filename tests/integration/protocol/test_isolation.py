@@ -15,8 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
-from shared.runtime.batching import Batcher
-from shared.runtime.pace import Pace
+from shared.runtime.batching.batcher import Batcher
+from shared.runtime.batching.latency_model import LatencyModel
 from shared.service import ServiceState
 from tests.integration.protocol.conftest import PATIENCE_S, Fleet
 from tests.support.graphs import TABLE
@@ -30,7 +30,7 @@ BAD = 99
 @pytest.fixture(autouse=True)
 def plain_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches as large as may be, in the model's thread, where they can be held."""
-    monkeypatch.setattr(Pace, "worthwhile", lambda _, most: most)
+    monkeypatch.setattr(LatencyModel, "best_batch_size", lambda _, most: most)
     monkeypatch.setattr(Batcher, "_is_quick", lambda *_: False)
 
 
@@ -72,7 +72,7 @@ def batcher_of(fleet: Fleet) -> Batcher:
 def held(batcher: Batcher) -> Iterator[None]:
     """Keep the model's own thread busy inside, so that requests gather behind the first."""
     gate = threading.Event()
-    batcher._lanes.submit(lambda: gate.wait(PATIENCE_S))
+    batcher._executors.submit(lambda: gate.wait(PATIENCE_S))
     try:
         yield
     finally:
@@ -81,7 +81,7 @@ def held(batcher: Batcher) -> Iterator[None]:
 
 async def until_waiting(batcher: Batcher, items: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while batcher.waiting < items or not batcher._lanes.running:  # noqa: ASYNC110
+        while batcher.waiting < items or not batcher._executors.running:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -19,11 +19,11 @@ from redis.asyncio import Redis
 from gateway.app import create_app
 from shared.settings import Settings
 from shared.webhooks.addresses import IPAddress
-from shared.webhooks.guard import Guard
 from shared.webhooks.queue import DeliveryQueue
 from shared.webhooks.records import DeliveryAttempt
 from shared.webhooks.sender import Message, Sender
 from shared.webhooks.signing import new_secret
+from shared.webhooks.ssrf_guard import SsrfGuard
 from shared.webhooks.store import WebhookStore
 from tests.integration.conftest import free_port
 from tests.integration.gateway.servers import serve
@@ -184,7 +184,7 @@ async def test_a_name_that_turns_inward_after_its_check_is_not_connected_to() ->
         port = receiver.url.split(":")[2].partition("/")[0]
         url = f"http://receiver.example:{port}/"
         # 127.0.0.2 is allowed, where nobody listens; the receiver at 127.0.0.1 is the inside.
-        guard = Guard(ChangingName("127.0.0.2", "127.0.0.1", "127.0.0.2"), (ip_network("127.0.0.2/32"),))
+        guard = SsrfGuard(ChangingName("127.0.0.2", "127.0.0.1", "127.0.0.2"), (ip_network("127.0.0.2/32"),))
         sender = Sender(guard, timeout_s=5, version="0")
         await guard.check(url)
         refused = await sender.send(message(url))
@@ -198,7 +198,7 @@ async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatc
     with receiving() as receiver, receiving() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        guard = Guard(ChangingName("127.0.0.1"), (ip_network("127.0.0.0/8"),))
+        guard = SsrfGuard(ChangingName("127.0.0.1"), (ip_network("127.0.0.0/8"),))
         sent = await Sender(guard, timeout_s=5, version="0").send(message(receiver.url))
     assert sent.is_delivered
     assert (len(receiver.received), proxy.received) == (1, [])

@@ -11,9 +11,9 @@ import pytest
 import trustme
 
 from shared.webhooks.addresses import IPAddress
-from shared.webhooks.guard import Guard
 from shared.webhooks.sender import Message, Sender, Sent
 from shared.webhooks.signing import new_secret
+from shared.webhooks.ssrf_guard import SsrfGuard
 
 NAME = "receiver.example"
 
@@ -48,7 +48,7 @@ async def send_to(certificate: trustme.LeafCert, names: list[str | None]) -> Sen
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
         url = f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"
-        sender = Sender(Guard(loopback, (ip_network("127.0.0.0/8"),)), timeout_s=5, version="0")
+        sender = Sender(SsrfGuard(loopback, (ip_network("127.0.0.0/8"),)), timeout_s=5, version="0")
         return await sender.send(Message(id="msg_1", url=url, body=b"{}", secrets=[new_secret()]))
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import create_app
-from shared.binding import UnsafeBinding
+from shared.network_exposure import UnsafeBinding
 from tests.support.wires import HttpxWire
 from tests.unit.gateway.stubs import FleetTransport, settings
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from shared.binding import UnsafeBinding, require_safe_binding
+from shared.network_exposure import UnsafeBinding, require_safe_binding
 from shared.settings import Settings
 
 

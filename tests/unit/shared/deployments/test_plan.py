@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.deployments.plan import Deployment, Plan, require_alias, require_interchangeable
+from shared.deployments.desired_state import Deployment, DesiredState, require_alias, require_interchangeable
 from shared.problems import Conflict, NotFound, UnprocessableContent
 from shared.runtime.cards import UploadedCard
-from shared.runtime.lineup import Canary
+from shared.runtime.version_routing import Canary
 from tests.support.own_models import own_card, scale
 
 
@@ -17,8 +17,8 @@ def card(version: str = "1.0.0", **changes: Any) -> UploadedCard:
     return UploadedCard.model_validate(own_card(scale(2), version=version) | changes)
 
 
-def plan(*versions: str) -> Plan:
-    made = Plan()
+def plan(*versions: str) -> DesiredState:
+    made = DesiredState()
     for version in versions:
         made = made.with_upload(Deployment(card(version), "sha256:a"))
     return made

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.problems import GatewayTimeout, ServiceUnavailable
-from shared.runtime.batch_items import Answer, Arrays, BatchLimits, BatchReport
-from shared.runtime.batching import Batcher
-from shared.runtime.interruption import current_interruption
-from shared.runtime.pace import Pace
+from shared.runtime.batching.batcher import Batcher
+from shared.runtime.batching.items import Answer, Arrays, BatchLimits, BatchReport
+from shared.runtime.batching.latency_model import LatencyModel
+from shared.runtime.cancellation import current_cancellation
 
 
 class Model:
@@ -34,7 +34,7 @@ class Model:
         self.batches.append(x.shape)
         self.entered.release()
         assert self.gate.wait(20)
-        interruption = current_interruption()
+        interruption = current_cancellation()
         assert interruption is not None
         self.interrupted.append(interruption._set)
         if np.isnan(x).any():
@@ -109,11 +109,11 @@ async def test_other_shapes_and_dtypes_go_into_other_batches() -> None:
     async with batcher(model) as made:
         first = await held(made, model)
         wide = [asyncio.create_task(made.infer(row(value, width=5))) for value in range(2)]
-        narrow = [asyncio.create_task(made.infer(row(value))) for value in range(3)]
+        single_threaded = [asyncio.create_task(made.infer(row(value))) for value in range(3)]
         double = asyncio.create_task(made.infer({"x": np.ones((1, 3))}))
         await settle()
         model.gate.set()
-        await asyncio.gather(first, *wide, *narrow, double)
+        await asyncio.gather(first, *wide, *single_threaded, double)
     assert model.batches == [(1, 3), (2, 5), (3, 3), (1, 3)]
     assert (await double)[0].dtype == np.float64
 
@@ -178,7 +178,7 @@ async def test_what_comes_too_late_is_not_computed() -> None:
 async def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     model = Model()
     async with batcher(model, rows=1) as made:
-        made._lanes.wide.pace.learn(1, 5.0)
+        made._executors.multi_threaded.pace.learn(1, 5.0)
         first = await held(made, model)
         with pytest.raises(ServiceUnavailable, match="later than") as refused:
             await made.infer(row(1), deadline_s=0.5)
@@ -272,7 +272,7 @@ async def test_closing_fails_what_waits_and_ends_what_runs() -> None:
 
 
 def test_pace_finds_the_line() -> None:
-    pace = Pace()
+    pace = LatencyModel()
     assert pace.predict(4) == 0
     for rows in (1, 8, 2, 16, 4, 8, 1):
         pace.learn(rows, 0.002 * rows + 0.01)
@@ -282,7 +282,7 @@ def test_pace_finds_the_line() -> None:
 
 
 def test_pace_of_one_size_only() -> None:
-    pace = Pace()
+    pace = LatencyModel()
     for _ in range(10):
         pace.learn(4, 0.2)
     assert pace.predict(4) == pytest.approx(0.2)

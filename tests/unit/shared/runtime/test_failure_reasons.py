@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.runtime.failure_reasons import reason_of
+from shared.runtime.inspection.failure_reasons import reason_of
 
 CODE = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running"
 SOURCE = "/onnxruntime_src/core/reshape_helper.h:45 onnxruntime::Helper::Helper(const onnxruntime::Shape&, bool) const"

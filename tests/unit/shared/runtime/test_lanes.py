@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from shared.problems import ReducedCapacity
-from shared.runtime.batch_items import Answer, Arrays, BatchLimits
-from shared.runtime.batching import Batcher
+from shared.runtime.batching.batcher import Batcher
+from shared.runtime.batching.items import Answer, Arrays, BatchLimits
 
 PATIENCE_S = 20
 
@@ -27,11 +27,11 @@ class Model:
         self.inside, self.most_inside = 0, 0
         self.entered, self.leave = threading.Semaphore(0), threading.Semaphore(0)
 
-    def wide(self, inputs: Arrays) -> Answer:
-        return self._run("wide", inputs)
+    def multi_threaded(self, inputs: Arrays) -> Answer:
+        return self._run("multi_threaded", inputs)
 
-    def narrow(self, inputs: Arrays) -> Answer:
-        return self._run("narrow", inputs)
+    def single_threaded(self, inputs: Arrays) -> Answer:
+        return self._run("single_threaded", inputs)
 
     def _run(self, kind: str, inputs: Arrays) -> Answer:
         with self.lock:
@@ -57,7 +57,9 @@ class Model:
 
 @asynccontextmanager
 async def batcher(model: Model, *, lanes: int = 2, **limits: Any) -> AsyncIterator[Batcher]:
-    made = Batcher(model.wide, narrow=model.narrow, lanes=lanes, limits=BatchLimits(**limits))
+    made = Batcher(
+        model.multi_threaded, single_threaded=model.single_threaded, lanes=lanes, limits=BatchLimits(**limits)
+    )
     yield made
     await made.close()
 
@@ -72,7 +74,7 @@ async def test_a_request_alone_gets_all_threads() -> None:
         model.let_go(2)
         await ask(made, 1)
         await ask(made, 2)
-    assert model.runs == [("wide", 1), ("wide", 1)]
+    assert model.runs == [("multi_threaded", 1), ("multi_threaded", 1)]
 
 
 async def test_requests_that_wait_are_computed_beside_each_other() -> None:
@@ -88,8 +90,8 @@ async def test_requests_that_wait_are_computed_beside_each_other() -> None:
         assert model.inside == 2
         model.let_go(20)
         answers = await asyncio.gather(first, *rest)
-    assert model.runs[0] == ("wide", 1)
-    assert {kind for kind, _ in model.runs[1:]} == {"narrow"}
+    assert model.runs[0] == ("multi_threaded", 1)
+    assert {kind for kind, _ in model.runs[1:]} == {"single_threaded"}
     assert sum(rows for _, rows in model.runs) == 7
     assert model.most_inside == 2
     for value, (answer,) in enumerate(answers):
@@ -101,7 +103,7 @@ async def test_what_arrives_together_is_shared_out_evenly() -> None:
     async with batcher(model) as made:
         tasks = [ask(made, value) for value in range(6)]
         await model.has_begun(2)
-        assert model.runs == [("narrow", 3), ("narrow", 3)]
+        assert model.runs == [("single_threaded", 3), ("single_threaded", 3)]
         model.let_go(2)
         await asyncio.gather(*tasks)
 
@@ -116,7 +118,7 @@ async def test_a_lane_that_is_free_takes_what_comes_while_another_computes() -> 
         assert model.inside == 2
         model.let_go(1)
         await model.has_begun(1)
-        assert (model.inside, model.runs[-1]) == (2, ("narrow", 1))
+        assert (model.inside, model.runs[-1]) == (2, ("single_threaded", 1))
         model.let_go(2)
         await asyncio.gather(*both, third)
 
@@ -136,7 +138,7 @@ async def test_those_who_leave_stop_their_own_run_only() -> None:
     async with batcher(model) as made:
         both = [ask(made, value) for value in range(2)]
         await model.has_begun(2)
-        batches = list(made._lanes.running)
+        batches = list(made._executors.running)
         both[0].cancel()
         await asyncio.sleep(0.02)
         assert [batch.interruption._set for batch in batches] == [True, False]
@@ -146,7 +148,7 @@ async def test_those_who_leave_stop_their_own_run_only() -> None:
 
 async def test_closing_waits_for_all_lanes() -> None:
     model = Model()
-    made = Batcher(model.wide, narrow=model.narrow, lanes=2)
+    made = Batcher(model.multi_threaded, single_threaded=model.single_threaded, lanes=2)
     both = [ask(made, value) for value in range(2)]
     await model.has_begun(2)
     asyncio.get_running_loop().call_later(0.05, model.let_go, 2)
@@ -159,9 +161,9 @@ async def test_closing_waits_for_all_lanes() -> None:
 async def test_the_wait_that_is_told_counts_all_lanes() -> None:
     model = Model()
     async with batcher(model, rows=1, queue=6) as made:
-        assert made._lanes.narrow is not None
+        assert made._executors.single_threaded is not None
         for _ in range(3):
-            made._lanes.narrow.pace.learn(1, 10.0)
+            made._executors.single_threaded.pace.learn(1, 10.0)
         both = [ask(made, value) for value in range(2)]
         await model.has_begun(2)
         rest = [ask(made, value) for value in range(5)]
@@ -178,6 +180,6 @@ async def test_a_slow_model_has_all_threads_for_whoever_came_first() -> None:
     model = Model()
     model.let_go(20)
     async with batcher(model, rows=1) as made:
-        made._lanes.wide.pace.learn(1, 5.0)
+        made._executors.multi_threaded.pace.learn(1, 5.0)
         await asyncio.gather(*(ask(made, value) for value in range(4)))
-    assert model.runs == [("wide", 1)] * 4
+    assert model.runs == [("multi_threaded", 1)] * 4

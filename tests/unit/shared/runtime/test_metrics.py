@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.http.middleware import Telemetry
 from shared.problems import GatewayTimeout, ServiceUnavailable
-from shared.runtime.batch_items import Answer, Arrays, BatchLimits
-from shared.runtime.batching import Batcher
+from shared.runtime.batching.batcher import Batcher
+from shared.runtime.batching.items import Answer, Arrays, BatchLimits
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.metrics import BatchMetrics, QueueMetrics
 from shared.telemetry.metrics import HttpMetrics

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from shared.runtime.onnx_file import ELEMENT_TYPES, Axis, OnnxFacts, TensorFact, read_onnx
-from shared.runtime.protobuf import MalformedMessage
+from shared.runtime.inspection.onnx_file import ELEMENT_TYPES, Axis, OnnxFacts, TensorFact, read_onnx
+from shared.runtime.inspection.protobuf import MalformedMessage
 from tests.support.own_models import endless, scale
 from tests.support.tiny_models import denoiser
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.limits import ConcurrencyLimit
-from shared.runtime.pace import Pace
+from shared.runtime.batching.concurrency_limit import ConcurrencyLimit
+from shared.runtime.batching.latency_model import LatencyModel
 
 
-def paced(*, a_row: float, a_batch: float, sizes: tuple[int, ...] = (1, 2, 4, 8, 16)) -> Pace:
-    pace = Pace()
+def paced(*, a_row: float, a_batch: float, sizes: tuple[int, ...] = (1, 2, 4, 8, 16)) -> LatencyModel:
+    pace = LatencyModel()
     for _ in range(10):
         for rows in sizes:
             pace.learn(rows, a_row * rows + a_batch)
@@ -25,28 +25,28 @@ def test_a_line_is_found(a_row: float, a_batch: float, rows: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a_row", "a_batch", "most", "worthwhile"),
+    ("a_row", "a_batch", "most", "best_batch_size"),
     [
         (0.2, 0.0, 16, 1),  # a batch does no more work in a second than a single row
         (0.014, 0.0032, 16, 7),  # 69 rows a second in sevens, 70.4 in sixteens
         (0.0001, 0.01, 16, 16),  # what a batch costs is hardly more than what a row does
     ],
 )
-def test_batches_are_no_larger_than_pays(a_row: float, a_batch: float, most: int, worthwhile: int) -> None:
-    assert paced(a_row=a_row, a_batch=a_batch).worthwhile(most) == worthwhile
+def test_batches_are_no_larger_than_pays(a_row: float, a_batch: float, most: int, best_batch_size: int) -> None:
+    assert paced(a_row=a_row, a_batch=a_batch).best_batch_size(most) == best_batch_size
 
 
 @given(st.floats(1e-5, 1.0), st.floats(0.0, 1.0), st.integers(1, 64))
 def test_and_lose_two_hundredths_of_the_throughput_at_most(a_row: float, a_batch: float, most: int) -> None:
-    rows = paced(a_row=a_row, a_batch=a_batch).worthwhile(most)
+    rows = paced(a_row=a_row, a_batch=a_batch).best_batch_size(most)
     assert 1 <= rows <= most
     assert rows / (a_row * rows + a_batch) >= 0.975 * most / (a_row * most + a_batch)
 
 
 def test_of_batches_of_one_size_twice_that_is_tried_next() -> None:
-    assert Pace().worthwhile(16) == 16
+    assert LatencyModel().best_batch_size(16) == 16
     for rows, tried in ((1, 2), (3, 6), (8, 16), (12, 16)):
-        assert paced(a_row=0.2, a_batch=0.0, sizes=(rows,)).worthwhile(16) == tried
+        assert paced(a_row=0.2, a_batch=0.0, sizes=(rows,)).best_batch_size(16) == tried
 
 
 def queue_of(limit: ConcurrencyLimit, *, per_second: float, offered: int, rounds: int = 300) -> float:

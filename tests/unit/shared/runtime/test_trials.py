@@ -10,11 +10,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from shared.runtime.cards import UploadedCard
-from shared.runtime.onnx_file import read_onnx
+from shared.runtime.inspection.onnx_file import read_onnx
+from shared.runtime.inspection.sandbox import require_warm_up, try_model
+from shared.runtime.inspection.verification import Refused
 from shared.runtime.preparation import TrialLimits, prepare
 from shared.runtime.sessions import OnnxModel
-from shared.runtime.trials import require_warm_up, try_model
-from shared.runtime.verification import Refused
 from tests.support.own_models import endless, own_card, scale
 from tests.support.tiny_models import denoiser
 

@@ -13,7 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 
 from shared.runtime.cards import UploadedCard
-from shared.runtime.verification import HIGHEST_IR_VERSION, HIGHEST_OPSETS, Refused, draft_card, inspect, verify
+from shared.runtime.inspection.verification import (
+    HIGHEST_IR_VERSION,
+    HIGHEST_OPSETS,
+    Refused,
+    draft_card,
+    inspect,
+    verify,
+)
 from tests.support.own_models import endless, own_card, scale
 
 Change = Callable[[onnx.ModelProto], object]

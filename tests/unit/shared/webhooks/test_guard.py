@@ -11,9 +11,9 @@ from ipaddress import ip_address, ip_network
 import httpcore
 import pytest
 
-from shared.webhooks import guard as guard_module
+from shared.webhooks import ssrf_guard as guard_module
 from shared.webhooks.addresses import IPAddress, is_public
-from shared.webhooks.guard import Guard, GuardedNetwork, Refused, Resolver
+from shared.webhooks.ssrf_guard import GuardedNetwork, Refused, Resolver, SsrfGuard
 
 PUBLIC = "93.184.216.34"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -79,7 +79,7 @@ def test_no_address_that_python_calls_inner_counts_as_public() -> None:
 )
 def test_urls_that_are_refused_unresolved(url: str, said: str) -> None:
     with pytest.raises(Refused, match=said):
-        Guard(Names([PUBLIC])).parse(url)
+        SsrfGuard(Names([PUBLIC])).parse(url)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_urls_that_are_refused_unresolved(url: str, said: str) -> None:
 )
 async def test_urls_that_are_allowed(url: str) -> None:
     names = Names([PUBLIC, "2606:4700::1111"])
-    await Guard(names).check(url)
+    await SsrfGuard(names).check(url)
     assert names.asked[0].isascii()
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], [PUBLIC, "10.0.0.1"], ["2606:4700::1111", "::1"], []])
 async def test_one_inner_address_is_enough_to_refuse(addresses: list[str]) -> None:
     with pytest.raises(Refused, match="only public addresses"):
-        await Guard(Names(addresses)).check("https://receiver.example/")
+        await SsrfGuard(Names(addresses)).check("https://receiver.example/")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "[::1]",
@@ -102,21 +102,21 @@ async def test_one_inner_address_is_enough_to_refuse(addresses: list[str]) -> No
 async def test_the_systems_resolver_sees_through_spellings(host: str) -> None:
     resolver = Resolver()
     with pytest.raises(Refused):
-        await Guard(resolver).check(f"https://{host}/")
+        await SsrfGuard(resolver).check(f"https://{host}/")
     resolver.close()
 
 
 async def test_plain_http_only_where_the_operator_allows_the_network() -> None:
-    await Guard(Names(["127.0.0.1"]), LOOPBACK).check("http://receiver.example/")
-    await Guard(Names(["127.0.0.1"]), LOOPBACK).check("https://receiver.example/")
+    await SsrfGuard(Names(["127.0.0.1"]), LOOPBACK).check("http://receiver.example/")
+    await SsrfGuard(Names(["127.0.0.1"]), LOOPBACK).check("https://receiver.example/")
     for addresses in ([PUBLIC], ["127.0.0.1", PUBLIC], ["10.0.0.1"]):
         with pytest.raises(Refused, match="operator allows"):
-            await Guard(Names(addresses), LOOPBACK).check("http://receiver.example/")
+            await SsrfGuard(Names(addresses), LOOPBACK).check("http://receiver.example/")
 
 
 async def test_a_name_that_changes_its_address_is_refused_at_connect() -> None:
     names = Names([PUBLIC], ["127.0.0.1"])
-    guard = Guard(names)
+    guard = SsrfGuard(names)
     await guard.check("https://receiver.example/")
     with pytest.raises(Refused):
         await GuardedNetwork(guard, plain=False).connect_tcp("receiver.example", 443)
@@ -130,13 +130,15 @@ async def test_the_checked_address_is_connected_to_and_the_next_tried() -> None:
     port = server.sockets[0].getsockname()[1]
     # The third answer would be elsewhere; one question is all there is.
     names = Names(["127.0.0.3", "127.0.0.2"], ["10.0.0.1"])
-    stream = await GuardedNetwork(Guard(names, LOOPBACK), plain=True).connect_tcp("receiver.example", port)
+    stream = await GuardedNetwork(SsrfGuard(names, LOOPBACK), plain=True).connect_tcp("receiver.example", port)
     assert stream.get_extra_info("server_addr") == ("127.0.0.2", port)
     assert names.asked == ["receiver.example"]
     await stream.aclose()
     server.close()
     with pytest.raises(httpcore.ConnectError):
-        await GuardedNetwork(Guard(Names(["127.0.0.3"]), LOOPBACK), plain=True).connect_tcp("receiver.example", port)
+        await GuardedNetwork(SsrfGuard(Names(["127.0.0.3"]), LOOPBACK), plain=True).connect_tcp(
+            "receiver.example", port
+        )
 
 
 @pytest.fixture

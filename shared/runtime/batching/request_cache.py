@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 import numpy as np
 
-from shared.runtime.batch_items import Answer, Arrays, Item
+from shared.runtime.batching.items import Answer, Arrays, Item
 
 
-class KnownAnswers:
+class RequestCache:
     """What one batcher knows of its requests by the digest of their inputs.
 
     Args:

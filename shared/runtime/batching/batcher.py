@@ -3,7 +3,7 @@
 A request that finds the model idle is computed at once, together with whatever arrived in the same turn of the event
 loop; what arrives while a batch is computed makes the next one. So nobody waits for a batch to fill, and batches grow
 by themselves as load does. Rows that do not stack (other shapes, other dtypes) go into batches of their own. How many
-batches are computed at once is told in `shared.runtime.lanes`.
+batches are computed at once is told in `shared.runtime.batching.executors`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from shared.http.presence import while_present
+from shared.http.disconnect import cancel_on_disconnect
 from shared.problems import GatewayTimeout, ReducedCapacity, ServiceUnavailable
-from shared.runtime.batch_counts import BatchCounts
-from shared.runtime.batch_items import Answer, Arrays, Batch, BatchLimits, BatchReport, Done, Item, Waiter, Way
-from shared.runtime.known_answers import KnownAnswers
-from shared.runtime.lanes import Compute, Lanes, computed
-from shared.runtime.limits import ConcurrencyLimit
+from shared.runtime.batching.concurrency_limit import ConcurrencyLimit
+from shared.runtime.batching.counts import BatchCounts
+from shared.runtime.batching.executors import BatchExecutors, Compute, compute_batch
+from shared.runtime.batching.items import Answer, Arrays, Batch, BatchLimits, BatchReport, Done, Executor, Item, Waiter
+from shared.runtime.batching.request_cache import RequestCache
 from shared.telemetry.timing import count_batch
 
 _QUICK_S = 0.001
@@ -36,7 +36,7 @@ class Batcher:
             Called in a thread of its own, one batch at a time.
         limits: what it takes.
         observe: called on the event loop after each batch.
-        narrow: the same with one thread of computation, if it can be run so; may be called several times at once.
+        single_threaded: the same with one thread, if it can be run so; may be called several times at once.
         lanes: how many times.
     """
 
@@ -46,14 +46,14 @@ class Batcher:
         *,
         limits: BatchLimits | None = None,
         observe: Callable[[BatchReport], None] | None = None,
-        narrow: Compute | None = None,
+        single_threaded: Compute | None = None,
         lanes: int = 1,
     ) -> None:
         self.limits = limits or BatchLimits()
         self._observe = observe
-        self._lanes = Lanes(compute, narrow=narrow, count=lanes)
+        self._executors = BatchExecutors(compute, single_threaded=single_threaded, count=lanes)
         self._queue: deque[Item] = deque()
-        self._known = KnownAnswers(coalesce=self.limits.coalesce, kept=self.limits.answers)
+        self._known = RequestCache(coalesce=self.limits.coalesce, kept=self.limits.answers)
         self._admitted = ConcurrencyLimit(
             least=2 * self.limits.rows, most=self.limits.queue + self.limits.rows, tolerated_s=self.limits.tolerated_s
         )
@@ -72,12 +72,12 @@ class Batcher:
     @property
     def in_flight(self) -> int:
         """Items in the queue and in the batches under way."""
-        return len(self._queue) + sum(len(batch.items) for batch in self._lanes.running)
+        return len(self._queue) + sum(len(batch.items) for batch in self._executors.running)
 
     @property
     def expected_wait_s(self) -> float:
         """Seconds until an item that came now would begin."""
-        return self._lanes.expected_s(sum(item.rows for item in self._queue), self.limits.rows)
+        return self._executors.expected_s(sum(item.rows for item in self._queue), self.limits.rows)
 
     async def infer(
         self,
@@ -115,7 +115,7 @@ class Batcher:
         item.waiters.append(waiter)
         timer = self._end_at_deadline(item, waiter, deadline_s)
         try:
-            async with while_present(on_leave=lambda: None):
+            async with cancel_on_disconnect(on_leave=lambda: None):
                 done = await waiter.future
         except BaseException:
             waiter.future.cancel()
@@ -142,7 +142,7 @@ class Batcher:
 
     async def idle(self) -> None:
         """Wait until nothing waits and nothing runs."""
-        while self._queue or self._lanes.running:
+        while self._queue or self._executors.running:
             self._idle.clear()
             await self._idle.wait()
 
@@ -151,7 +151,7 @@ class Batcher:
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), ServiceUnavailable("The model is being unloaded."))
-        await asyncio.to_thread(self._lanes.shut_down)
+        await asyncio.to_thread(self._executors.shut_down)
         await asyncio.sleep(0)  # the answers of the last batches are delivered on this loop
 
     def _require_room(self, deadline_s: float) -> None:
@@ -190,30 +190,30 @@ class Batcher:
 
     def _wake(self) -> None:
         """Begin a batch in the next turn of the loop: what arrives in this one is part of it."""
-        if self._queue and self._lanes.free and not self._scheduled:
+        if self._queue and self._executors.free and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
         self._scheduled = False
-        while self._queue and (way := self._lanes.way(len(self._queue))) is not None:
+        while self._queue and (way := self._executors.way(len(self._queue))) is not None:
             items = self._take(way)
             if items and self._done_at_once(Batch(items, way, time.monotonic())):
                 break  # others get their turn of the loop; it has been woken for what is left
         self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
-        if not self._queue and not self._lanes.running:
+        if not self._queue and not self._executors.running:
             self._idle.set()
 
     def _done_at_once(self, batch: Batch) -> bool:
         """Begin a batch; a quick one is done when this returns."""
-        self._lanes.running.append(batch)
+        self._executors.running.append(batch)
         if self._is_quick(batch):
-            self._finish(batch, *computed(batch))
+            self._finish(batch, *compute_batch(batch))
             return True
         loop = asyncio.get_running_loop()
-        self._lanes.submit(lambda: loop.call_soon_threadsafe(self._finish, batch, *computed(batch)))
+        self._executors.submit(lambda: loop.call_soon_threadsafe(self._finish, batch, *compute_batch(batch)))
         return False
 
     def _is_quick(self, batch: Batch) -> bool:
@@ -228,14 +228,14 @@ class Batcher:
         self._usual = signature
         return self._alike >= _ALIKE and batch.way.pace.predict(batch.rows) < _QUICK_S
 
-    def _most_rows(self, way: Way) -> int:
+    def _most_rows(self, way: Executor) -> int:
         """Of the next batch: no more than pays, and than is fair where further batches may begin beside it."""
-        most, lanes = way.pace.worthwhile(self.limits.rows), self._lanes.free
+        most, lanes = way.pace.best_batch_size(self.limits.rows), self._executors.free
         if lanes == 1:
             return most
         return min(most, math.ceil(sum(item.rows for item in self._queue) / lanes))
 
-    def _take(self, way: Way) -> list[Item]:
+    def _take(self, way: Executor) -> list[Item]:
         """The next batch: from the oldest item on, those that stack with it and fit."""
         items: list[Item] = []
         left: deque[Item] = deque()
@@ -262,7 +262,7 @@ class Batcher:
 
     def _finish(self, batch: Batch, outcomes: Sequence[Answer | Exception], seconds: float) -> None:
         in_flight = self.in_flight
-        self._lanes.running.remove(batch)
+        self._executors.running.remove(batch)
         batch.way.pace.learn(batch.rows, seconds)
         self._admitted.learn(time.monotonic() - batch.items[0].arrived, in_flight=in_flight)
         for item, outcome in zip(batch.items, outcomes, strict=True):
@@ -294,6 +294,6 @@ class Batcher:
         if item in self._queue:
             self._queue.remove(item)
             return
-        for batch in self._lanes.running:
+        for batch in self._executors.running:
             if not any(one.wanted for one in batch.items):
                 batch.interruption.interrupt()

@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.problems import Conflict, FieldError, NotFound, UnprocessableContent, field_problem
 from shared.runtime.cards import TensorDescription, UploadedCard
-from shared.runtime.lineup import Canary
+from shared.runtime.version_routing import Canary
 
 ALIAS_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 """Never a version: those begin with a digit."""
@@ -36,7 +36,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DesiredState:
     """What services are to come to.
 
     Attributes:
@@ -62,7 +62,7 @@ class Plan:
             raise NotFound(f"There is no uploaded model {name} {version}.")
         return found
 
-    def with_upload(self, upload: Deployment) -> Plan:
+    def with_upload(self, upload: Deployment) -> DesiredState:
         """Add a version; the same file with the same card again changes nothing.
 
         Raises:
@@ -78,7 +78,7 @@ class Plan:
             raise Conflict(f"{card.name} {card.version} is there with another card. Give this one another version.")
         return self
 
-    def with_loaded(self, name: str, version: str, *, loaded: bool) -> Plan:
+    def with_loaded(self, name: str, version: str, *, loaded: bool) -> DesiredState:
         """Load or unload a version.
 
         Raises:
@@ -90,7 +90,7 @@ class Plan:
             self._require_unused(name, version)
         return replace(self, deployments={**self.deployments, (name, version): replace(before, loaded=loaded)})
 
-    def with_another_try(self, name: str, version: str) -> Plan:
+    def with_another_try(self, name: str, version: str) -> DesiredState:
         """Open a version that failed again.
 
         Raises:
@@ -100,7 +100,7 @@ class Plan:
         again = replace(before, loaded=True, attempt=before.attempt + 1)
         return replace(self, deployments={**self.deployments, (name, version): again})
 
-    def without(self, name: str, version: str) -> Plan:
+    def without(self, name: str, version: str) -> DesiredState:
         """Remove a version.
 
         Raises:
@@ -111,11 +111,11 @@ class Plan:
         self._require_unused(name, version)
         return replace(self, deployments={key: one for key, one in self.deployments.items() if key != (name, version)})
 
-    def with_alias(self, name: str, alias: str, version: str) -> Plan:
+    def with_alias(self, name: str, alias: str, version: str) -> DesiredState:
         """Point an alias at a version."""
         return replace(self, aliases={**self.aliases, name: {**self.aliases.get(name, {}), alias: version}})
 
-    def without_alias(self, name: str, alias: str) -> Plan:
+    def without_alias(self, name: str, alias: str) -> DesiredState:
         """Remove an alias.
 
         Raises:
@@ -127,11 +127,11 @@ class Plan:
         others = {other: aliases for other, aliases in self.aliases.items() if other != name}
         return replace(self, aliases={**others, name: own} if own else others)
 
-    def with_canary(self, name: str, canary: Canary) -> Plan:
+    def with_canary(self, name: str, canary: Canary) -> DesiredState:
         """Send a share of requests to a version."""
         return replace(self, canaries={**self.canaries, name: canary})
 
-    def without_canary(self, name: str) -> Plan:
+    def without_canary(self, name: str) -> DesiredState:
         """Send all requests to the default again.
 
         Raises:

@@ -59,7 +59,7 @@ def _addresses_of(host: str) -> list[IPAddress]:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class SsrfGuard:
     """Decides where webhooks may go."""
 
     resolve: Resolve
@@ -135,7 +135,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         plain: without TLS.
     """
 
-    def __init__(self, guard: Guard, *, plain: bool) -> None:
+    def __init__(self, guard: SsrfGuard, *, plain: bool) -> None:
         self._guard = guard
         self._plain = plain
         self._sockets = httpcore.AnyIOBackend()

@@ -10,7 +10,7 @@ _LEAST_SEEN = 5
 _WORTHWHILE = 0.98
 
 
-class Pace:
+class LatencyModel:
     """A line through recent batches; older ones weigh less, and one that stood still for a while does not bend it.
 
     Not thread-safe: it belongs to one event loop.
@@ -51,7 +51,7 @@ class Pace:
         slope, rest = line
         return rest + slope * rows
 
-    def worthwhile(self, most: int) -> int:
+    def best_batch_size(self, most: int) -> int:
         """The fewest rows whose batches have nearly the throughput of the largest.
 
         Larger ones would make everybody in them wait for each other without doing more work in a second: a model that

@@ -1,4 +1,6 @@
-"""Rewrites what some tensors of a caller could end a process with: `python -m shared.runtime.hazards < request`.
+"""Rewrites what some tensors of a caller could end a process with.
+
+Run as `python -m shared.runtime.inspection.hazards < request`.
 
 Two are known of onnxruntime (1.32); tests look for more.
 
@@ -28,9 +30,9 @@ import onnx
 import onnx.inliner
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from shared.runtime.failure_reasons import NEEDS_ELEMENTS
+from shared.runtime.inspection.failure_reasons import NEEDS_ELEMENTS
+from shared.runtime.inspection.onnx_file import NEEDING_ELEMENTS
 from shared.runtime.isolation import read_isolated_request, write_isolated_answer
-from shared.runtime.onnx_file import NEEDING_ELEMENTS
 
 OLDEST_OPSET: Final = 7
 """The first whose operators broadcast as the rewritten ones need."""

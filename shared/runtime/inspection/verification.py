@@ -12,9 +12,9 @@ from typing import Final
 
 from shared.problems import FieldError, UnprocessableContent
 from shared.runtime.cards import TensorDescription, UploadedCard, Weights
-from shared.runtime.file_kinds import other_kind
-from shared.runtime.onnx_file import OnnxFacts, TensorFact, read_onnx
-from shared.runtime.protobuf import MalformedMessage
+from shared.runtime.inspection.file_kinds import other_kind
+from shared.runtime.inspection.onnx_file import OnnxFacts, TensorFact, read_onnx
+from shared.runtime.inspection.protobuf import MalformedMessage
 
 MOST_BYTES: Final = 40 * 1024 * 1024
 """Of a model file, where settings say nothing else."""

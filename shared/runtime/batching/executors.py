@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from shared.runtime.batch_items import Answer, Arrays, Batch, Item, Way
-from shared.runtime.interruption import Interrupted, interruptible
+from shared.runtime.batching.items import Answer, Arrays, Batch, Executor, Item
+from shared.runtime.cancellation import Interrupted, interruptible
 
 _LONGEST_ROW_S = 0.1
 """Of a row with all threads; where it takes longer, whoever comes first is answered first, with all threads."""
@@ -22,35 +22,35 @@ _LONGEST_ROW_S = 0.1
 Compute = Callable[[Arrays], Answer]
 
 
-class Lanes:
+class BatchExecutors:
     """The batches under way of one model, and the threads that compute them. Belongs to one event loop.
 
     Args:
         compute: runs the model with all its threads.
-        narrow: runs it with one, if there is a session for that.
+        single_threaded: runs it with one, if there is a session for that.
         count: how many of those may run at once.
 
     Attributes:
-        wide: all threads on one batch.
-        narrow: one thread on each of several, where the model can be run so.
+        multi_threaded: all threads on one batch.
+        single_threaded: one thread on each of several, where the model can be run so.
         running: the batches under way.
     """
 
-    def __init__(self, compute: Compute, *, narrow: Compute | None = None, count: int = 1) -> None:
-        self.wide = Way(compute)
-        self.narrow = Way(narrow) if narrow is not None and count > 1 else None
-        self.count = count if self.narrow is not None else 1
+    def __init__(self, compute: Compute, *, single_threaded: Compute | None = None, count: int = 1) -> None:
+        self.multi_threaded = Executor(compute)
+        self.single_threaded = Executor(single_threaded) if single_threaded is not None and count > 1 else None
+        self.count = count if self.single_threaded is not None else 1
         self.running: list[Batch] = []
         self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="batcher")
 
     @property
     def free(self) -> int:
         """Batches that may begin beside those under way."""
-        if any(batch.way is self.wide for batch in self.running):
+        if any(batch.way is self.multi_threaded for batch in self.running):
             return 0
         return self.count - len(self.running)
 
-    def way(self, waiting: int) -> Way | None:
+    def way(self, waiting: int) -> Executor | None:
         """How the next batch is to be computed; None while it has to wait.
 
         Args:
@@ -58,9 +58,13 @@ class Lanes:
         """
         if not self.free:
             return None
-        if self.narrow is not None and (self.running or waiting > 1) and self.wide.pace.predict(1) <= _LONGEST_ROW_S:
-            return self.narrow
-        return None if self.running else self.wide
+        if (
+            self.single_threaded is not None
+            and (self.running or waiting > 1)
+            and self.multi_threaded.pace.predict(1) <= _LONGEST_ROW_S
+        ):
+            return self.single_threaded
+        return None if self.running else self.multi_threaded
 
     def expected_s(self, rows: int, most: int) -> float:
         """Seconds until a request that came now would begin.
@@ -69,9 +73,9 @@ class Lanes:
             rows: that wait before it.
             most: rows of a batch.
         """
-        way, lanes = self.wide, 1
-        if self.narrow is not None and self.narrow.pace.seen:
-            way, lanes = self.narrow, self.count
+        way, lanes = self.multi_threaded, 1
+        if self.single_threaded is not None and self.single_threaded.pace.seen:
+            way, lanes = self.single_threaded, self.count
         full, rest = divmod(rows, most)
         ahead = (full * way.pace.predict(most) + way.pace.predict(rest)) / lanes
         if self.running and not self.free:
@@ -87,7 +91,7 @@ class Lanes:
         self._pool.shutdown()
 
 
-def computed(batch: Batch) -> tuple[list[Answer | Exception], float]:
+def compute_batch(batch: Batch) -> tuple[list[Answer | Exception], float]:
     """The answer or the error of each item of a batch, and how many seconds that took.
 
     If the batch raises, its items are computed one by one, so that a bad one spoils no other's answer.

@@ -31,7 +31,7 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
-class LineUp:
+class VersionRouting:
     """The versions of one model that are open, and how requests are spread over them. Made anew at every change.
 
     Attributes:
@@ -62,13 +62,13 @@ class LineUp:
         return self.default
 
 
-def line_up(versions: Mapping[str, OnnxModel], *, aliases: Mapping[str, str], canary: Canary | None) -> LineUp:
+def line_up(versions: Mapping[str, OnnxModel], *, aliases: Mapping[str, str], canary: Canary | None) -> VersionRouting:
     """Spread requests over the open versions of a model."""
     newest = max(versions, key=by_number, default="")
     default = versions.get(aliases.get(DEFAULT_ALIAS, newest))
     if canary is None:
-        return LineUp(versions, aliases, default)
-    return LineUp(versions, aliases, default, versions.get(canary.version), canary.share)
+        return VersionRouting(versions, aliases, default)
+    return VersionRouting(versions, aliases, default, versions.get(canary.version), canary.share)
 
 
 def resolve(asked: str, versions: Collection[str], aliases: Mapping[str, str]) -> str | None:

@@ -1,7 +1,7 @@
-"""Opens a model for the first time, in a process of its own: `python -m shared.runtime.trial < request`.
+"""Opens a model for the first time, in a process of its own (`python -m`), with the request on standard input.
 
 A graph that crashes, hangs or takes all memory while it is opened or first run takes this process with it and no
-service. It loads little besides onnxruntime, so that it is up in a moment. `shared.runtime.trials` starts it.
+service. It loads little besides onnxruntime, so that it is up in a moment. `inspection.sandbox` starts it.
 """
 
 from __future__ import annotations

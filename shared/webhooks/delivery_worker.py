@@ -25,7 +25,7 @@ _AGAIN_S = 0.2
 _logger = logging.getLogger(__name__)
 
 
-class Courier:
+class DeliveryWorker:
     """Works until its gateway stops. What is under way then has a moment to end; what does not, and all that a killed
     gateway was doing, is delivered again by another once the lease is over.
 

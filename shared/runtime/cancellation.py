@@ -20,7 +20,7 @@ class Interrupted(Exception):
     """The computation was told to stop, and has."""
 
 
-class Interruption:
+class CancellationToken:
     """One computation's switch. Thread-safe, and good for one use."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Interruption:
                 options.terminate = True
 
     @contextmanager
-    def covering(self, options: onnxruntime.RunOptions) -> Iterator[None]:
+    def attach(self, options: onnxruntime.RunOptions) -> Iterator[None]:
         """Make a run with these options stoppable.
 
         Raises:
@@ -57,16 +57,16 @@ class Interruption:
                 self._running.remove(options)
 
 
-_current: ContextVar[Interruption | None] = ContextVar("facet_interruption", default=None)
+_current: ContextVar[CancellationToken | None] = ContextVar("facet_interruption", default=None)
 
 
-def current_interruption() -> Interruption | None:
+def current_cancellation() -> CancellationToken | None:
     """The switch of the computation at hand, or None where nobody would use one."""
     return _current.get()
 
 
 @contextmanager
-def interruptible(interruption: Interruption) -> Iterator[None]:
+def interruptible(interruption: CancellationToken) -> Iterator[None]:
     """Make model runs inside, and in threads started there with this context, stoppable."""
     token = _current.set(interruption)
     try:

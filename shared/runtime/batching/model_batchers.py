@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakSet
 
-from shared.runtime.batch_items import Answer, Arrays, BatchLimits
-from shared.runtime.batching import Batcher
+from shared.runtime.batching.batcher import Batcher
+from shared.runtime.batching.items import Answer, Arrays, BatchLimits
 from shared.runtime.cards import UploadedCard
 from shared.runtime.metrics import BatchMetrics
 from shared.runtime.sessions import OnnxModel
@@ -53,9 +53,11 @@ class Batchers:
         batcher = self._known.get(model)
         if batcher is None:
             observe = self._metrics.observer(model.card.name, model.card.version)
-            narrow = model.narrow.run if model.narrow is not None else None
+            single_threaded = model.single_threaded.run if model.single_threaded is not None else None
             limits = self._limits_of(model.card)
-            batcher = Batcher(model.run, limits=limits, observe=observe, narrow=narrow, lanes=model.lanes)
+            batcher = Batcher(
+                model.run, limits=limits, observe=observe, single_threaded=single_threaded, lanes=model.lanes
+            )
             if model not in self._retired:
                 self._known[model] = batcher
         return batcher

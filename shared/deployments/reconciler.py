@@ -12,16 +12,16 @@ from functools import partial
 
 import anyio
 
-from shared.deployments.plan import Deployment, Key, Plan
-from shared.deployments.store import PlanStore, Report, VersionReport
+from shared.deployments.desired_state import Deployment, DesiredState, Key
+from shared.deployments.store import DesiredStateStore, Report, VersionReport
 from shared.problems import FieldError, ServiceUnavailable
-from shared.runtime.batchers import Batchers
-from shared.runtime.interruption import Interruption, interruptible
+from shared.runtime.batching.model_batchers import Batchers
+from shared.runtime.cancellation import CancellationToken, interruptible
+from shared.runtime.inspection.sandbox import try_model
+from shared.runtime.inspection.verification import MOST_BYTES, Refused, refused, verify
 from shared.runtime.preparation import TrialLimits, prepare_async
 from shared.runtime.registry import ModelNote, ModelRegistry
 from shared.runtime.sessions import OnnxModel
-from shared.runtime.trials import try_model
-from shared.runtime.verification import MOST_BYTES, Refused, refused, verify
 from shared.settings import Domain
 from shared.storage.blobs import BlobCorrupted, BlobMissing, BlobStore
 
@@ -31,7 +31,7 @@ _RETRY_S = 5.0
 _FAREWELL_S = 2.0
 
 
-class Follower:
+class Reconciler:
     """Opens and closes uploaded models as the plan says. Belongs to one event loop.
 
     A service whose Redis does not answer serves on with what it has.
@@ -51,7 +51,7 @@ class Follower:
         self,
         domain: Domain,
         *,
-        plans: PlanStore,
+        plans: DesiredStateStore,
         registry: ModelRegistry,
         batchers: Batchers,
         blobs: BlobStore,
@@ -62,7 +62,7 @@ class Follower:
         self._domain, self._plans, self._registry, self._batchers = domain, plans, registry, batchers
         self._blobs, self._limits, self._most_bytes, self._poll_s = blobs, limits, most_bytes, poll_s
         self._replica = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._plan: Plan | None = None
+        self._plan: DesiredState | None = None
         self._open: dict[Key, str] = {}
         self._errors: dict[Key, tuple[FieldError, ...]] = {}
         self._loads: dict[Key, asyncio.Task[None]] = {}
@@ -108,7 +108,7 @@ class Follower:
 
     def report(self) -> Report:
         """What this replica has come to."""
-        plan = self._plan or Plan()
+        plan = self._plan or DesiredState()
         return Report(plan.revision, {key: self._report_of(key, one) for key, one in plan.deployments.items()})
 
     def _report_of(self, key: Key, deployment: Deployment) -> VersionReport:
@@ -118,7 +118,7 @@ class Follower:
             return VersionReport("ready")
         return VersionReport("loading" if deployment.loaded else "unloaded")
 
-    def _reach(self, plan: Plan) -> None:
+    def _reach(self, plan: DesiredState) -> None:
         """Begin to open what is missing, stop serving what is not wanted, direct requests."""
         wanted = {
             key: one for key, one in plan.deployments.items() if one.loaded and key not in self._registry.released
@@ -138,7 +138,7 @@ class Follower:
         for key in before.deployments.keys() - plan.deployments.keys() if before else ():
             self._registry.note(*key, None)
 
-    def _give_up_on(self, wanted: Mapping[Key, Deployment], before: Plan | None) -> None:
+    def _give_up_on(self, wanted: Mapping[Key, Deployment], before: DesiredState | None) -> None:
         """Forget loads and failures of what is not wanted any more, of another file, or once more."""
         for key in [*self._loads, *self._errors]:
             earlier = before.deployments.get(key) if before else None
@@ -189,7 +189,7 @@ class Follower:
         facts = await asyncio.to_thread(verify, content, card, most_bytes=self._most_bytes)
         content = await prepare_async(content, facts, self._limits)
         size = await try_model(content, card, self._limits)
-        interruption = Interruption()
+        interruption = CancellationToken()
         timer = asyncio.get_running_loop().call_later(self._limits.timeout_s, interruption.interrupt)
         made = partial(OnnxModel.made, card, content, threads=self._limits.threads, shared=True)
         try:

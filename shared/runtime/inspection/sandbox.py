@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from shared.runtime.cards import TensorDescription, UploadedCard
-from shared.runtime.failure_reasons import reason_of
+from shared.runtime.inspection.failure_reasons import reason_of
+from shared.runtime.inspection.onnx_file import TensorFact
+from shared.runtime.inspection.verification import fits, refused
 from shared.runtime.isolation import run_isolated_async
-from shared.runtime.onnx_file import TensorFact
 from shared.runtime.preparation import TrialLimits
-from shared.runtime.verification import fits, refused
 from shared.runtime.warm_up import InputShape, WarmUp, WarmUpFault
 
+_WORKER: Final = "shared.runtime.inspection.sandbox_worker"
 _FILE: Final = "/body/file"
 _WARM_UP: Final = "/body/card/parameters/warm_up"
 
@@ -60,7 +61,7 @@ async def try_model(content: bytes, card: UploadedCard, limits: TrialLimits) -> 
         **card.model_dump(mode="json", include={"inputs", "outputs", "parameters"}),
     }
     try:
-        output = await run_isolated_async("shared.runtime.trial", request, content, timeout_s=limits.timeout_s)
+        output = await run_isolated_async(_WORKER, request, content, timeout_s=limits.timeout_s)
     except TimeoutError:
         raise refused(_FILE, f"It was not open and run on zeros within {limits.timeout_s:g} s.") from None
     if output is None:

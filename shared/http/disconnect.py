@@ -1,8 +1,8 @@
 """Whether the caller of a request is still there, for work that is not worth doing for nobody.
 
-Servers tell of a caller that went away by `http.disconnect`, behind the body. Routes never look at that; `Presence`
-keeps the channel at hand, and `while_present` (used by `shared.runtime.slots`, and so by every inference) watches it
-for as long as something is waited for or computed.
+Servers tell of a caller that went away by `http.disconnect`, behind the body. Routes never look at that:
+`DisconnectMiddleware` keeps the channel at hand, and `cancel_on_disconnect`, which every inference uses, watches it for
+as long as something is waited for or computed.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class _Channel:
 _channel: ContextVar[_Channel | None] = ContextVar("facet_channel", default=None)
 
 
-class Presence:
-    """ASGI layer that makes `while_present` work below it.
+class DisconnectMiddleware:
+    """ASGI layer that makes `cancel_on_disconnect` work below it.
 
     Args:
         app: the application inside.
@@ -87,7 +87,7 @@ class Presence:
 
 
 @asynccontextmanager
-async def while_present(on_leave: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+async def cancel_on_disconnect(on_leave: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
     """Cancel what runs inside when the caller of the current request goes away; outside of one, nothing is watched.
 
     Args:

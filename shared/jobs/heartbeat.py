@@ -19,7 +19,7 @@ from shared.settings import Settings
 _logger = logging.getLogger(__name__)
 
 
-class Pulse:
+class Heartbeat:
     """Beats for one worker.
 
     Args:
@@ -63,7 +63,7 @@ class Pulse:
             _logger.warning("the worker could not sign off; its heartbeat runs out", extra={"error": str(error)})
 
 
-def consumer_step(pulse: Pulse) -> type[bootsteps.StartStopStep]:
+def consumer_step(pulse: Heartbeat) -> type[bootsteps.StartStopStep]:
     """The step that starts the pulse whenever Celery's consumer has started to consume, and stops it with it."""
 
     class PulseStep(bootsteps.StartStopStep):  # type: ignore[misc]

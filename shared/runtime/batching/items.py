@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from shared.runtime.interruption import Interruption
-from shared.runtime.pace import Pace
+from shared.runtime.batching.latency_model import LatencyModel
+from shared.runtime.cancellation import CancellationToken
 
 Arrays = Mapping[str, NDArray[Any]]
 """Tensors by name."""
@@ -74,11 +74,11 @@ class Done:
 
 
 @dataclass(slots=True, eq=False)
-class Way:
+class Executor:
     """A way of computing a batch: with one thread, or with all. And how long it takes."""
 
     compute: Callable[[Arrays], Answer]
-    pace: Pace = field(default_factory=Pace)
+    pace: LatencyModel = field(default_factory=LatencyModel)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,9 +86,9 @@ class Batch:
     """Items that are computed now, how, since when, and their switch."""
 
     items: list[Item]
-    way: Way
+    way: Executor
     began: float
-    interruption: Interruption = field(default_factory=Interruption)
+    interruption: CancellationToken = field(default_factory=CancellationToken)
 
     @property
     def rows(self) -> int:

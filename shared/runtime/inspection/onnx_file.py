@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.runtime.protobuf import Budget, MalformedMessage, Message, read_message
+from shared.runtime.inspection.protobuf import Budget, MalformedMessage, Message, read_message
 
 MOST_FIELDS: Final = 1_000_000
 DEEPEST: Final = 32
@@ -75,7 +75,7 @@ class OnnxFacts:
 
     @property
     def hazardous(self) -> bool:
-        """Whether tensors of a caller could end the process: `shared.runtime.hazards` has to look at the file."""
+        """Whether tensors of a caller could end the process: `inspection.hazards` has to look at the file."""
         return self.doubtful_division or any(kind in NEEDING_ELEMENTS for _, kind in self.operators)
 
 
