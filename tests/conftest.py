@@ -12,8 +12,8 @@ from tests.support.addresses import NOWHERE
 from tests.support.serving import FLEET_TOKEN
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-"""Before torch is loaded: networks as small as those of the tests take four times as long with a second thread on a busy
-machine, and what they learn depends on the number."""
+"""Before torch is loaded: networks as small as those of the tests take four times as long with a second thread on a
+busy machine, and what they learn depends on the number."""
 
 os.environ["FACET_FLEET_TOKEN"] = FLEET_TOKEN
 os.environ.update(NOWHERE)
