@@ -233,7 +233,9 @@ def schema_of(
     labels = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
     listed = {name: {**(labels if name == "groups" else numbers), "description": text} for name, text in arrays.items()}
     file = {"type": "string", "format": "binary"}
-    filed = {name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()}
+    filed: dict[str, dict[str, Any]] = {
+        name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()
+    }
     filed |= {name: {"type": "array", "items": file, "description": arrays[name]} for name in repeated}
     required = [*options.get("required", []), *needed]
     contents = {
