@@ -61,8 +61,7 @@ Inference microservices for ten vision research systems behind one gateway.
 - **Long work**: send `Prefer: respond-async` (or `wait=N`); the answer is `202 Accepted`, and `Location` names the job.
 - **Webhooks** tell your own server when a job starts and ends, signed by the Standard Webhooks specification.
 - **Errors** are `application/problem+json` (RFC 9457); `request_id` is what to name when you report one. Only what
-  is no HTTP request at all (`400`), or has more than 100 header fields or 128 KiB of them (`431`), is refused without a
-  body.
+  is no HTTP at all (`400`), or has more than 100 header fields or 128 KiB of them (`431`), is refused without a body.
 - **Every answer** carries `X-Request-ID`, `traceparent` and `Server-Timing`: `queue`, `pre`, `infer` and `post` are the
   service's phases, `gateway` is the time from the request's arrival until the service's answer began.
 - Research use only; nothing here is a medical device.

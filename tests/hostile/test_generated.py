@@ -26,7 +26,7 @@ from tests.hostile.fleet import Fleet
 from tests.hostile.framing import FramingError, H11Reader, LlhttpReader, Request
 
 _EXAMPLES = int(os.environ.get("FACET_HOSTILE_EXAMPLES", "0"))
-_USUAL_EXAMPLES = 100
+_USUAL_EXAMPLES = 60
 _QUIET_S = 0.05
 """Seconds without a byte after which no more answers are waited for."""
 
