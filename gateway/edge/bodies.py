@@ -109,7 +109,8 @@ class _Collector:
     def __init__(self, memory: ByteBudget, disk: ByteBudget, settings: Settings) -> None:
         self._memory, self._disk = memory, disk
         self._in_memory, self._folder = settings.spool_bytes, settings.spool_folder
-        self._parts: list[bytes] = []
+        self._only: bytes = b""
+        self._joined: bytearray | None = None
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
         self._held = self._on_disk = 0
@@ -120,11 +121,11 @@ class _Collector:
         if self._file is None:
             if self.size <= self._in_memory and self._memory.reserve(len(data)):
                 self._held += len(data)
-                self._parts.append(data)
+                self._append(data)
                 return
             self._file = _temporary_file(self._folder)
-            data = b"".join([*self._parts, data])
-            self._parts = []
+            self._append(data)
+            data, self._only, self._joined = self._in_one(), b"", None
         if not self._disk.reserve(len(data)):
             raise ServiceUnavailable("The uploads that are under way fill the disk space for them. Try again shortly.")
         self._on_disk += len(data)
@@ -135,6 +136,18 @@ class _Collector:
         self._memory.release(self._held)
         self._held = 0
 
+    def _append(self, data: bytes) -> None:
+        """Most bodies come in one part, which is not copied; of a thousand tiny ones, none is kept as an object."""
+        if self._joined is not None:
+            self._joined += data
+        elif self._only:
+            self._joined, self._only = bytearray(self._only + data), b""
+        else:
+            self._only = data
+
+    def _in_one(self) -> bytes:
+        return bytes(self._joined) if self._joined is not None else self._only
+
     def _write(self, data: bytes) -> None:
         assert self._file is not None  # noqa: S101 - for the type checker
         self._file.write(data)
@@ -143,7 +156,7 @@ class _Collector:
 
     def body(self) -> RequestBody:
         if self._file is None:
-            return RequestBody(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+            return RequestBody(self._in_one())
         return RequestBody(b"", self._file, self.size, f"sha256:{self._hash.hexdigest()}")
 
     def release(self) -> None:
