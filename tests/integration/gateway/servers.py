@@ -19,6 +19,9 @@ from deploy.edge_server import bind, serve_until
 from deploy.serve import service_configuration
 from shared.settings import Settings
 
+_LONGEST_STOP_S = 30
+_LONGEST_CLOSE_S = 5
+"""Closing a loop of uvloop may wait without end for a handle (see `deploy.edge_server.run_edge`)."""
 _GRACE_S = 1
 """Seconds that answers in flight get at the end of a test."""
 
@@ -41,20 +44,33 @@ def _serve_edge(app: FastAPI) -> Iterator[int]:
     listener = bind(settings)
     port: int = listener.getsockname()[1]
     serving = serve_until(stop, app, settings, listener, grace_s=_GRACE_S)
-    thread = threading.Thread(target=_run, args=(loop, serving))
+    served, closed = threading.Event(), threading.Event()
+    thread = threading.Thread(target=_run, args=(loop, serving, served, closed), daemon=True)
     thread.start()
     try:
         _wait_until_it_listens(port, thread)
         yield port
     finally:
-        if thread.is_alive():
+        if not served.is_set():
             loop.call_soon_threadsafe(stop.set)
-        thread.join()
+        assert served.wait(_LONGEST_STOP_S), "the gateway did not stop"
+        closed.wait(_LONGEST_CLOSE_S)
 
 
-def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[None, None, bool]) -> None:
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        assert runner.run(serving), "the application did not start"
+def _run(
+    loop: asyncio.AbstractEventLoop,
+    serving: Coroutine[None, None, bool],
+    served: threading.Event,
+    closed: threading.Event,
+) -> None:
+    try:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            try:
+                assert runner.run(serving), "the application did not start"
+            finally:
+                served.set()
+    finally:
+        closed.set()
 
 
 def _wait_until_it_listens(port: int, thread: threading.Thread) -> None:
