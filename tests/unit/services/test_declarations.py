@@ -126,7 +126,7 @@ def test_the_frame_knows_no_capability(tree: str) -> None:
     assert found == []
 
 
-PLAIN_WORDS = {"classification", "explanation"}
+PLAIN_WORDS = {"classification", "example", "explanation"}
 """Names of capabilities that are words of the language as well; their paths are looked for all the same."""
 
 
