@@ -33,7 +33,7 @@ ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz demo picture \
+.PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal clean
 
@@ -62,6 +62,9 @@ bench: $(BENCH) bench-memory ## All benchmarks; quiet machine wanted
 
 bench-memory: $(SERVING) ## Memory of each process: idle, after mixed requests, at its peak; writes tests/benchmarks/memory.md
 	$(BIN)/python -m tests.benchmarks.memory $(ARGS)
+
+house: $(DEV) ## Figures of the code: sizes, imports, circles, duplicates, files of a request; writes tests/benchmarks/house.md
+	$(BIN)/python -m tests.benchmarks.house
 
 fuzz: $(DEV) $(FUZZ) ## Generated requests against every documented route (ARGS="-n 200 --seed 7")
 	$(BIN)/python -m tests.fuzz $(FUZZ) $(or $(ARGS),-n 50 --seed 1)
