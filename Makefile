@@ -12,6 +12,11 @@ PORT ?=
 # further options of a command, such as ARGS="--device cuda"
 ARGS ?=
 OUT ?= .facet/demo
+# of make capability
+DOMAIN ?=
+NAME ?=
+JOB ?= yes
+GRADIENT ?= no
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
@@ -28,7 +33,7 @@ ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving chaos fuzz demo picture \
+.PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal clean
 
@@ -58,6 +63,9 @@ bench: $(BENCH) bench-memory ## All benchmarks; quiet machine wanted
 bench-memory: $(SERVING) ## Memory of each process: idle, after mixed requests, at its peak; writes tests/benchmarks/memory.md
 	$(BIN)/python -m tests.benchmarks.memory $(ARGS)
 
+house: $(DEV) ## Figures of the code: sizes, imports, circles, duplicates, files of a request; writes tests/benchmarks/house.md
+	$(BIN)/python -m tests.benchmarks.house
+
 fuzz: $(DEV) $(FUZZ) ## Generated requests against every documented route (ARGS="-n 200 --seed 7")
 	$(BIN)/python -m tests.fuzz $(FUZZ) $(or $(ARGS),-n 50 --seed 1)
 
@@ -69,6 +77,9 @@ bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
 
 bench-serving: $(BENCH) ## Serving beside its peers; needs wrk, and goes on where it ended (ARGS="--cases photo --systems facet,triton")
 	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
+
+capability: $(DEV) ## Write the skeleton of a capability (DOMAIN=security NAME=example JOB=yes GRADIENT=no)
+	@$(BIN)/python -m tools.skeleton "$(DOMAIN)" "$(NAME)" $(if $(filter no,$(JOB)),--no-job) $(if $(filter yes,$(GRADIENT)),--gradient)
 
 demo: $(SERVING) ## Write files to post: samples of every capability, a CT phantom, traffic signs, a model, logits (OUT=.facet/demo)
 	$(BIN)/python -m services.samples $(OUT)

@@ -53,13 +53,16 @@ class Fleet:
         return self.supervisor.wait(timeout=_STOP_TIMEOUT_S)
 
 
-def start_fleet(state: Path, *, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Fleet:
+def start_fleet(
+    state: Path, *, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None, root: Path = ROOT
+) -> Fleet:
     """Start a fleet on free ports and wait until it is ready.
 
     Args:
         state: folder for its data; what the supervisor prints goes to supervisor.log there.
         arguments: more arguments of the supervisor, such as `--without-torch`.
         environment: variables on top of those of the tests.
+        root: of the tree to start.
 
     Raises:
         RuntimeError: it did not get ready; holds what the supervisor said.
@@ -72,7 +75,7 @@ def start_fleet(state: Path, *, arguments: Sequence[str] = (), environment: Mapp
     with said.open("w") as output:
         supervisor = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=root,
             env={**_own_environment(), **(environment or {})},
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -15,7 +15,7 @@ import redis
 from services.declarations import declared_capabilities
 from shared.capabilities.declaration import Capability, Sample
 from shared.capabilities.references import load_reference
-from shared.jobs.kinds import queues_of
+from shared.jobs.kinds import WEIGHTS, queues_of
 from shared.settings import Settings
 from tests.support.serving import running, until_models_are_open
 
@@ -34,7 +34,7 @@ async def clients(
     settings = Settings(_env_file=None, redis_url=f"{redis_server}/9", blob_url=str(blobs))
     with redis.Redis.from_url(settings.redis_url) as plain:
         plain.flushdb()
-        for queue in queues_of("onnx"):
+        for queue in (queue for weight in WEIGHTS for queue in queues_of(weight)):
             plain.zadd(f"facet:queue:{queue}:workers", {"by hand": 1e15})
     async with AsyncExitStack() as stack:
         started: dict[str, httpx.AsyncClient] = {}

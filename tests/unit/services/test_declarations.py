@@ -126,7 +126,7 @@ def test_the_frame_knows_no_capability(tree: str) -> None:
     assert found == []
 
 
-PLAIN_WORDS = {"classification", "explanation"}
+PLAIN_WORDS = {"classification", "example", "explanation"}
 """Names of capabilities that are words of the language as well; their paths are looked for all the same."""
 
 
@@ -140,7 +140,7 @@ def test_an_operators_own_capability_is_declared_in_the_environment(
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(FURTHER_CAPABILITIES, " facet_test_own ,")
-    assert [one.name for one in declared_capabilities().of("security")] == ["own"]
+    assert "own" in {one.name for one in declared_capabilities().of("security")}
     monkeypatch.setenv(FURTHER_CAPABILITIES, "json")
     with pytest.raises(NotDeclared, match="json has no CAPABILITY"):
         declared_capabilities()

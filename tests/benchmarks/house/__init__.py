@@ -1,0 +1,1 @@
+"""Figures of the code itself: `make house` writes them to house.md."""

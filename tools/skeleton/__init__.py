@@ -1,0 +1,1 @@
+"""Writes the skeleton of a capability: `make capability DOMAIN=security NAME=example`."""
