@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from shared.capabilities.references import check_reference
 from shared.jobs.kinds import JobKind
@@ -107,19 +108,27 @@ class SampleFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A request to try a route with: a multipart form for POST."""
+    """A request to try a route with by POST: a multipart form, or a JSON body.
+
+    Each route has one at least (`tests/contract/test_every_route.py`). A parameter of the path stands for what the
+    first sample of the path before it makes: `/streams/{stream_id}/observations` is tried on a stream of `/streams`.
+    """
 
     title: str
     """What it asks for, in words."""
     path: str
-    """Of the route."""
-    files: Mapping[str, SampleFile]
+    """Of the route, with its parameters in braces."""
+    files: Mapping[str, SampleFile] = field(default_factory=lambda: MappingProxyType({}))
     """By field of the form."""
     form: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Further fields."""
+    json: Mapping[str, Any] | None = None
+    """The body, in place of a form."""
 
     def __post_init__(self) -> None:
         _check_path(self.path)
+        if (self.json is not None) == bool(self.files or self.form):
+            raise ValueError(f"{self.title!r} is to have either a form or a JSON body")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from shared.jobs.store import JobStore, open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from tests.integration.jobs.conftest import kill_group
+from tests.support.capability import npy
 from tests.support.serving import running, until_models_are_open
 from tests.support.tiny_models import mean_of_neighbours, release
 
@@ -126,12 +127,6 @@ def dicom(number: int) -> bytes:
         slice_hu(number), spacing_mm=(0.7, 0.7), series_description="Scan", derivation="none",
         series_uid="1.2.3.4", study_uid="1.2.3", instance_number=number + 1,
     )  # fmt: skip
-
-
-def npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
 
 
 def parts(*files: bytes) -> list[Part]:

@@ -12,7 +12,8 @@ import scipy.ndimage
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from shared.runtime.cards import CARD_FILE, ModelCard
+from shared.runtime.cards import ModelCard
+from tests.support.capability import write_model
 
 _SIZES: list[str | int | None] = ["batch", 1, "height", "width"]
 _NODES: dict[str, list[onnx.NodeProto]] = {
@@ -86,10 +87,6 @@ def release(
     models: Path, name: str = "low-dose-ct", version: str = "1.0.0", *, kind: str = "mean", **changes: Any
 ) -> Path:
     """Write a model with its card to `<models>/<name>/<version>/` and return that folder."""
-    folder = models / name / version
-    folder.mkdir(parents=True)
     content = denoiser(kind)
-    (folder / "model.onnx").write_bytes(content)
-    card = ModelCard.model_validate(card_of(content, name=name, version=version, **changes))
-    (folder / CARD_FILE).write_text(card.model_dump_json())
-    return folder
+    write_model(models, ModelCard.model_validate(card_of(content, name=name, version=version, **changes)), content)
+    return models / name / version

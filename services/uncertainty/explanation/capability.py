@@ -36,5 +36,10 @@ CAPABILITY: Final = Capability(
             path=_PATHS[0],
             files={"file": SampleFile(name="explained-sign.png", make=f"{_HERE}.demo:stop_sign")},
         ),
+        Sample(
+            title="Make a classifier explain itself",
+            path=f"{_PATHS[1]}/conversions",
+            files={"file": SampleFile(name="classifier.onnx", make=f"{_HERE}.demo:classifier")},
+        ),
     ),
 )

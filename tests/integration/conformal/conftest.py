@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,21 +21,16 @@ from PIL import Image
 
 from services.perception.app import create_app as create_perception
 from services.uncertainty.app import create_app
-from shared.runtime.cards import CARD_FILE, read_card
+from shared.runtime.cards import read_card
 from shared.runtime.registry import newest_folder
 from shared.settings import Settings
 from tests.integration.conftest import free_port
+from tests.support.capability import png, write_model
 from tests.support.serving import PATIENCE_S, running
 
 RELEASED = Path(__file__).parents[3] / "services" / "perception" / "models"
 CALIBRATIONS = "/v1/uncertainty/calibrations"
 CLASSES = 43
-
-
-def npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
 
 
 def logits(count: int, classes: int = 5, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -52,9 +45,7 @@ def logits(count: int, classes: int = 5, *, seed: int = 0) -> tuple[NDArray[np.f
 def picture(seed: int) -> bytes:
     """A PNG of one random colour."""
     colour = tuple(int(one) for one in np.random.default_rng(seed).integers(0, 256, 3))
-    stream = io.BytesIO()
-    Image.new("RGB", (32, 32), colour).save(stream, format="PNG")
-    return stream.getvalue()
+    return png(Image.new("RGB", (32, 32), colour))
 
 
 def release_classifier(models: Path, *, seed: int) -> str:
@@ -79,15 +70,8 @@ def release_classifier(models: Path, *, seed: int) -> str:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
-    sha256 = hashlib.sha256(content).hexdigest()
-    folder = models / "perception" / "traffic-signs" / "1.0.0"
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(content)
     card = read_card(newest_folder(RELEASED, "traffic-signs"))
-    weights = {"file": "model.onnx", "sha256": sha256, "bytes": len(content)}
-    changed = card.model_copy(update={"version": "1.0.0", "weights": card.weights.model_copy(update=weights)})
-    (folder / CARD_FILE).write_text(changed.model_dump_json())
-    return sha256
+    return write_model(models / "perception", card.model_copy(update={"version": "1.0.0"}), content)
 
 
 @asynccontextmanager

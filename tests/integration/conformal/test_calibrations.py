@@ -16,7 +16,8 @@ from services.uncertainty.conformal.methods.interval_bands import around_quantil
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.scores import APS, THR
 from shared.settings import Settings
-from tests.integration.conformal.conftest import CALIBRATIONS, RESOURCES_LIMIT, calibrated, logits, npy, pointers
+from tests.integration.conformal.conftest import CALIBRATIONS, RESOURCES_LIMIT, calibrated, logits, pointers
+from tests.support.capability import npy
 from tests.support.serving import running
 from tests.unit.services.uncertainty.conformal.methods.naive import quantile
 

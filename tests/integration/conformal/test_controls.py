@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binom
 from sklearn.isotonic import IsotonicRegression
 
-from tests.integration.conformal.conftest import npy, pointers
+from tests.integration.conformal.conftest import pointers
+from tests.support.capability import npy
 
 RISKS = "/v1/uncertainty/risk-controls"
 VENN_ABERS = "/v1/uncertainty/venn-abers"

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
+from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, pointers
+from tests.support.capability import npy
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -21,15 +21,9 @@ from services.uncertainty.conformal.application.fleet_models import classified, 
 from shared.jobs.records import JobStatus
 from shared.jobs.store import open_job_store
 from shared.settings import Settings
-from tests.integration.conformal.conftest import (
-    CALIBRATIONS,
-    npy,
-    perception,
-    picture,
-    pointers,
-    release_classifier,
-)
+from tests.integration.conformal.conftest import CALIBRATIONS, perception, picture, pointers, release_classifier
 from tests.integration.jobs.conftest import kill_group
+from tests.support.capability import npy
 from tests.support.serving import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]

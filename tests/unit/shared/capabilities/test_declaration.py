@@ -82,6 +82,13 @@ def test_file_types_are_a_media_type_and_an_extension() -> None:
         FileType(media_type="video/mp4", extension=".mp4")
 
 
+@pytest.mark.parametrize("parts", [{}, {"form": {"a": "1"}, "json": {}}])
+def test_a_sample_is_a_form_or_json(parts: dict[str, Any]) -> None:
+    assert Sample(title="-", path="/v1/security/toys", json={}).json == {}
+    with pytest.raises(ValueError, match="either a form or a JSON body"):
+        Sample(title="-", path="/v1/security/toys", **parts)
+
+
 def sample(name: str, make: str) -> Sample:
     return Sample(title="-", path="/v1/security/toys", files={"file": SampleFile(name=name, make=make)})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,23 +15,11 @@ from services.medical.app import create_app
 from services.medical.low_dose_ct.attenuation import hu_to_attenuation
 from services.medical.low_dose_ct.geometry import ParallelBeam
 from services.medical.low_dose_ct.projector import forward_project
-from shared.settings import Settings
-from tests.support.serving import running, until_models_are_open
+from tests.support.capability import running_capability
 from tests.support.tiny_models import release
 
 CT = "/v1/medical/ct"
 SIDE = 48
-
-
-def npy(array: NDArray[np.generic]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
-    return stream.getvalue()
-
-
-def from_npy(data: bytes) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
-    return array
 
 
 SMALL_SCAN = ParallelBeam(angles=60, detectors=71, image_shape=(SIDE, SIDE))
@@ -61,13 +48,5 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     models = folder / "models" / "medical"
     release(models, "low-dose-ct", kind="mean", parameters={"noise_level": 0.03125})
     release(models, "gaussian-denoiser", kind="brighten")
-    settings = Settings(
-        redis_url="redis://127.0.0.1:1/0",
-        blob_url=str(folder / "blobs"),
-        models=folder / "models",
-        pixel_limit=1024 * 1024,
-        inference_threads=1,
-    )
-    async with running(create_app(settings)) as started:
-        await until_models_are_open(started)
+    async with running_capability(create_app, folder, pixel_limit=1024 * 1024) as started:
         yield started

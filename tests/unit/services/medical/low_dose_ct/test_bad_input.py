@@ -16,7 +16,8 @@ from PIL import Image
 from pydicom.uid import HEVCMP51, MPEG2MPML, UID
 
 from shared.imaging.dicom_writing import new_ct
-from tests.unit.services.medical.low_dose_ct.conftest import CT, SMALL_FORM, npy, sinogram, slice_hu
+from tests.support.capability import npy
+from tests.unit.services.medical.low_dose_ct.conftest import CT, SMALL_FORM, sinogram, slice_hu
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,7 +17,8 @@ from shared.imaging.pictures import encode_png
 from shared.imaging.signatures import MediaType
 from shared.imaging.windows import Window, parse_window, render_png
 from shared.problems import Problem
-from tests.unit.services.medical.low_dose_ct.conftest import SMALL_SCAN, npy, sinogram, slice_hu
+from tests.support.capability import npy
+from tests.unit.services.medical.low_dose_ct.conftest import SMALL_SCAN, sinogram, slice_hu
 
 LUNG = parse_window("lung")
 

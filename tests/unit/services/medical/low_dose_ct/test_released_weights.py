@@ -14,8 +14,9 @@ from services.medical.app import create_app
 from services.medical.low_dose_ct.demo import demo_files
 from shared.runtime.cards import CARD_FILE
 from shared.settings import Settings
+from tests.support.capability import from_npy, npy
 from tests.support.serving import running, until_models_are_open
-from tests.unit.services.medical.low_dose_ct.conftest import CT, from_npy, npy
+from tests.unit.services.medical.low_dose_ct.conftest import CT
 
 MODELS = Path(__file__).parents[5] / "services/medical/models"
 

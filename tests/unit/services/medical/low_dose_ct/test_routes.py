@@ -20,16 +20,9 @@ from services.medical.low_dose_ct.projector import forward_project
 from services.medical.low_dose_ct.schemas import DISCLAIMER
 from shared.imaging.dicom_writing import new_ct
 from shared.imaging.windows import apply_window, parse_window, render_png
+from tests.support.capability import from_npy, npy
 from tests.support.tiny_models import mean_of_neighbours
-from tests.unit.services.medical.low_dose_ct.conftest import (
-    CT,
-    SMALL_FORM,
-    SMALL_SCAN,
-    from_npy,
-    npy,
-    sinogram,
-    slice_hu,
-)
+from tests.unit.services.medical.low_dose_ct.conftest import CT, SMALL_FORM, SMALL_SCAN, sinogram, slice_hu
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

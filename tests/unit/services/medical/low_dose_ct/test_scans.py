@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.medical.low_dose_ct.chest_phantom import chest_phantom
-from tests.unit.services.medical.low_dose_ct.conftest import CT, from_npy, npy, slice_hu
+from tests.support.capability import from_npy, npy
+from tests.unit.services.medical.low_dose_ct.conftest import CT, slice_hu
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

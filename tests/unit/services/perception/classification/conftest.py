@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,14 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
 from services.perception.app import create_app
-from shared.runtime.cards import CARD_FILE, ModelCard
-from shared.settings import Settings
-from tests.support.serving import running, until_models_are_open
+from shared.runtime.cards import ModelCard
+from tests.support.capability import png, running_capability, write_model
 from tests.support.tiny_models import card_of, release
 
 TEMPERATURE = 2.0
 WEIGHT: NDArray[np.float32] = np.random.default_rng(0).normal(0, 5, (43, 3)).astype(np.float32)
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG")
-    return stream.getvalue()
 
 
 def plain(red: int, green: int, blue: int, *, height: int = 32, width: int = 32) -> bytes:
@@ -61,15 +52,12 @@ def mean_colour_classifier(classes: int = 43, height: int = 32, width: int = 32)
 def _release(
     models: Path, name: str, parameters: dict[str, Any], content: bytes, picture: list[int], classes: int
 ) -> None:
-    target = models / name / "1.0.0"
-    target.mkdir(parents=True)
-    (target / "model.onnx").write_bytes(content)
     tensor = {"dtype": "float32", "unit": "1", "range": None, "description": "-"}
     card = card_of(content, name=name, parameters=parameters) | {
         "inputs": [tensor | {"name": "pictures", "shape": ["batch", *picture]}],
         "outputs": [tensor | {"name": "logits", "shape": ["batch", classes]}],
     }
-    (target / CARD_FILE).write_text(ModelCard.model_validate(card).model_dump_json())
+    write_model(models, ModelCard.model_validate(card), content)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,13 +68,5 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     release(models, "low-dose-ct", kind="mean")
     _release(models, "traffic-signs", {"temperature": TEMPERATURE}, mean_colour_classifier(), [3, 32, 32], 43)
     _release(models, "own-colours", OWN_PARAMETERS, mean_colour_classifier(2, 24, 40), [3, 24, 40], 2)
-    settings = Settings(
-        redis_url="redis://127.0.0.1:1/0",
-        blob_url=str(folder / "blobs"),
-        models=folder / "models",
-        pixel_limit=256 * 256,
-        inference_threads=1,
-    )
-    async with running(create_app(settings)) as started:
-        await until_models_are_open(started)
+    async with running_capability(create_app, folder, pixel_limit=256 * 256) as started:
         yield started

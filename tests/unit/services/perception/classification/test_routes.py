@@ -11,13 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from services.perception.classification.signs import SIGNS
-from tests.unit.services.perception.classification.conftest import (
-    OWN_PARAMETERS,
-    TEMPERATURE,
-    WEIGHT,
-    plain,
-    png,
-)
+from tests.support.capability import png
+from tests.unit.services.perception.classification.conftest import OWN_PARAMETERS, TEMPERATURE, WEIGHT, plain
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import shutil
 from collections.abc import AsyncIterator
 from functools import partial
@@ -22,10 +20,9 @@ from services.declarations import SERVICES
 from services.uncertainty.app import create_app
 from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer
-from shared.runtime.cards import CARD_FILE, read_card, read_weights
+from shared.runtime.cards import read_card, read_weights
 from shared.runtime.registry import newest_folder
-from shared.settings import Settings
-from tests.support.serving import running, until_models_are_open
+from tests.support.capability import running_capability, write_model
 
 
 def sign(*, side: int = 48, shift: int = 0) -> Image.Image:
@@ -35,12 +32,6 @@ def sign(*, side: int = 48, shift: int = 0) -> Image.Image:
     draw.regular_polygon((side / 2 + shift, side / 2, 0.42 * side), 8, rotation=22, fill=(180, 20, 30))
     draw.rectangle((0.22 * side, 0.42 * side, 0.78 * side, 0.58 * side), fill=(240, 240, 240))
     return image
-
-
-def png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, format="PNG")
-    return stream.getvalue()
 
 
 def pictures(count: int = 3) -> NDArray[np.float32]:
@@ -107,23 +98,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory, released: Path) -> As
     folder = tmp_path_factory.mktemp("uncertainty")
     models = folder / "models" / "perception"
     shutil.copytree(released, models / "traffic-signs" / released.name)
-    refused = models / "refused" / "1.0.0"
-    refused.mkdir(parents=True)
-    content = refused_classifier()
-    (refused / "model.onnx").write_bytes(content)
-    weights = {"file": "model.onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    card = read_card(released)
-    changed = card.model_copy(
-        update={"name": "refused", "version": "1.0.0", "weights": card.weights.model_copy(update=weights)}
-    )
-    (refused / CARD_FILE).write_text(changed.model_dump_json())
-    settings = Settings(
-        redis_url="redis://127.0.0.1:1/0",
-        blob_url=str(folder / "blobs"),
-        models=folder / "models",
-        pixel_limit=256 * 256,
-        inference_threads=1,
-    )
-    async with running(create_app(settings)) as started:
-        await until_models_are_open(started)
+    card = read_card(released).model_copy(update={"name": "refused", "version": "1.0.0"})
+    write_model(models, card, refused_classifier())
+    async with running_capability(create_app, folder, pixel_limit=256 * 256) as started:
         yield started

@@ -15,7 +15,8 @@ from PIL import Image
 
 from services.uncertainty.explanation.inference import Explainer
 from services.uncertainty.explanation.methods import Method
-from tests.unit.services.uncertainty.explanation.conftest import pictures, png, refused_classifier, sign
+from tests.support.capability import png
+from tests.unit.services.uncertainty.explanation.conftest import pictures, refused_classifier, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,18 +14,13 @@ from numpy.typing import NDArray
 
 from services.uncertainty.conformal.http.table_readers import WITHOUT_PARQUET, TableFile, read_numbers, read_texts
 from shared.problems import ContentTooLarge, Problem, UnprocessableContent, UnsupportedMediaType
+from tests.support.capability import npy
 
 TABLE = np.array([[1.5, -2.0, 3e10], [0.0, 7.25, -1e-5]])
 
 
 def file(content: bytes) -> TableFile:
     return TableFile(io.BytesIO(content), len(content), "/body/x")
-
-
-def npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
 
 
 def csv(array: NDArray[Any], *, header: str = "") -> bytes:
