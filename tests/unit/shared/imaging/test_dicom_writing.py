@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from shared.imaging.dicom import CtSlice, read_ct
-from shared.imaging.dicom_writing import RESEARCH_NOTICE, derive_ct, new_ct, new_series_uid
+from shared.imaging.dicom_writing import RESEARCH_NOTICE, SlicePlace, derive_ct, new_ct, new_series_uid
 from tests.unit.shared.imaging.conftest import PATIENT, BuildCt
 
 LIMIT = 100_000
@@ -162,7 +162,7 @@ def test_a_new_slice_can_be_read_again() -> None:
         series_description="FBP",
         derivation="Hann 0.9",
         slice_thickness_mm=1.25,
-        position_mm=-7.5,
+        place=SlicePlace(position_mm=-7.5),
     )
     again = read_ct(data, limit_pixels=LIMIT)
     assert np.abs(again.hu - hu).max() <= 0.5
