@@ -14,16 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
+from pydicom.uid import UID
 
 from shared.imaging.dicom_parsing import parse_dicom, quiet
-from shared.imaging.dicom_pixels import PixelFormat, decode_pixels
+from shared.imaging.dicom_pixels import Lossy, PixelFormat, decode_pixels, lossy_compression
 from shared.problems import ContentTooLarge, FieldError, field_problem
 
 AIR_HU: Final = -1024.0
 """Lowest value that a slice is given: padding and everything below is set to it."""
 
+_DECIMAL_LENGTH: Final = 16
 _CODE_STRING: Final = re.compile(r"[A-Z0-9_ ]{1,16}")
+_CT_CLASS: Final = "1.2.840.10008.5.1.4.1.1.2"
 _MULTI_FRAME_CLASSES: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 
 
@@ -43,6 +47,7 @@ class CtSlice:
         spacing_mm: distance of rows and of columns, None where the file does not say.
         position_mm: place along the normal of the slice, None where the file does not say.
         transfer_syntax: UID that the file came in.
+        lossy: what its compression lost, by its codestream; None where that is reversible.
     """
 
     hu: NDArray[np.float32]
@@ -56,6 +61,38 @@ class CtSlice:
     spacing_mm: tuple[float, float] | None
     position_mm: float | None
     transfer_syntax: str
+    lossy: Lossy | None = None
+
+    @property
+    def slope_text(self) -> str:
+        """RescaleSlope as a decimal string, as the source wrote it."""
+        return _decimal_text(self.dataset, "RescaleSlope", self.slope)
+
+    @property
+    def intercept_text(self) -> str:
+        """RescaleIntercept likewise."""
+        return _decimal_text(self.dataset, "RescaleIntercept", self.intercept)
+
+    @property
+    def photometric(self) -> str:
+        """MONOCHROME1 or MONOCHROME2."""
+        return _code(self.dataset, "PhotometricInterpretation")
+
+
+def _decimal_text(dataset: Dataset, keyword: str, number: float) -> str:
+    """A number in at most the 16 characters of a DS: the source's own, else the nearest that fits (PS3.5 6.2)."""
+    written = str(_value(dataset, keyword)).strip()
+    if len(written) <= _DECIMAL_LENGTH and _same_number(written, number):
+        return written
+    digits = range(15, 0, -1)
+    return next(text for precision in digits if len(text := f"{number:.{precision}g}") <= _DECIMAL_LENGTH)
+
+
+def _same_number(text: str, number: float) -> bool:
+    try:
+        return float(text) == number
+    except ValueError:
+        return False
 
 
 def read_ct(data: bytes, *, limit_pixels: int, pointer: str = "/body/file") -> CtSlice:
@@ -72,17 +109,19 @@ def read_ct(data: bytes, *, limit_pixels: int, pointer: str = "/body/file") -> C
     Raises:
         UnsupportedMediaType: not DICOM, or a transfer syntax that cannot be decoded.
         ContentTooLarge: more pixels than allowed.
-        UnprocessableContent: not CT, several frames, colour, no rescale, or damaged.
+        UnprocessableContent: not CT, a localizer, several frames, colour, no rescale, or damaged.
     """
     dataset = parse_dicom(data, pointer=pointer)
     _require_ct(dataset, pointer)
     layout = _read_layout(dataset, limit_pixels, pointer)
     slope, intercept = _read_rescale(dataset, pointer)
     stored = decode_pixels(dataset, layout, pointer=pointer)
+    lossy = lossy_compression(dataset, layout)
     del dataset.PixelData
     padding_value = _stored_value(_value(dataset, "PixelPaddingValue"), layout)
     padding = _find_padding(dataset, stored, padding_value, layout)
-    hu = (stored * slope + intercept).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # judged right after
+        hu = (stored * slope + intercept).astype(np.float32)
     if not np.isfinite(hu).all():
         raise field_problem(pointer, "RescaleSlope and RescaleIntercept lead beyond every number.")
     clamped = int(np.count_nonzero((hu < AIR_HU) & ~padding))
@@ -99,6 +138,7 @@ def read_ct(data: bytes, *, limit_pixels: int, pointer: str = "/body/file") -> C
         spacing_mm=_read_spacing(dataset),
         position_mm=_read_position(dataset),
         transfer_syntax=str(dataset.file_meta.TransferSyntaxUID),
+        lossy=lossy,
     )
 
 
@@ -115,7 +155,7 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 def _number(dataset: Dataset, keyword: str, pointer: str) -> float:
     try:
         number = float(_value(dataset, keyword))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not np.isfinite(number):
         tag = str(Tag(tag_for_keyword(keyword) or 0)).upper()
@@ -135,12 +175,28 @@ def _require_ct(dataset: Dataset, pointer: str) -> None:
     modality = _code(dataset, "Modality")
     if modality != "CT":
         raise field_problem(pointer, f"The modality (0008,0060) is {modality}; a CT image is needed.")
+    _require_ct_class(dataset, pointer)
     frames = 1.0 if _value(dataset, "NumberOfFrames") is None else _number(dataset, "NumberOfFrames", pointer)
     if frames != 1 or str(_value(dataset, "SOPClassUID")) in _MULTI_FRAME_CLASSES:
         raise field_problem(pointer, f"The file holds {frames:.0f} frames; send one single-frame CT image per file.")
     photometric = _code(dataset, "PhotometricInterpretation")
     if photometric not in {"MONOCHROME1", "MONOCHROME2"} or _number(dataset, "SamplesPerPixel", pointer) != 1:
         raise field_problem(pointer, f"The photometric interpretation is {photometric}; a grey image is needed.")
+
+
+def _require_ct_class(dataset: Dataset, pointer: str) -> None:
+    """Only a CT image has Hounsfield units: not a localizer (PS3.3 C.8.2.1), nor what is merely called CT."""
+    flavour = [str(each).strip() for each in _listed(_value(dataset, "ImageType"))][2:3]
+    if flavour == ["LOCALIZER"]:
+        raise field_problem(pointer, "The image is a localizer, which has no Hounsfield units; send slices.")
+    kind = str(_value(dataset, "SOPClassUID") or _CT_CLASS).strip(" \0")
+    if kind != _CT_CLASS and kind not in _MULTI_FRAME_CLASSES:
+        name = UID(kind).name if UID(kind).is_valid and not UID(kind).is_private else "unknown to DICOM"
+        raise field_problem(pointer, f"The SOP class (0008,0016) is {name[:64]}; CT Image Storage is needed.")
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, MultiValue | list | tuple) else []
 
 
 def _read_layout(dataset: Dataset, limit_pixels: int, pointer: str) -> PixelFormat:
@@ -193,7 +249,7 @@ def _stored_value(value: Any, layout: PixelFormat) -> int | None:
 def _numbers(dataset: Dataset, keyword: str, count: int) -> list[float] | None:
     try:
         numbers = [float(number) for number in _value(dataset, keyword)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else None
 

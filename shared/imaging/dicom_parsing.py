@@ -67,7 +67,7 @@ def unsupported_syntax(syntax: UID, pointer: str) -> UnsupportedMediaType:
     """The problem of a transfer syntax that cannot be decoded, by UID and name."""
     uid = str(syntax) if _UID_PATTERN.fullmatch(str(syntax)) else "(not a UID)"
     name = syntax.name if syntax.name != syntax else "unknown to DICOM"
-    optional = " (the operator can add a decoder: the extra jpeg-lossless)" if "JPEG" in name else ""
+    optional = " (the operator can add a decoder: the extra jpeg-extended)" if "JPEG Extended" in name else ""
     detail = f"The transfer syntax {uid} ({name}) cannot be decoded{optional}; send Explicit VR Little Endian."
     return UnsupportedMediaType(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 

@@ -18,8 +18,16 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
+    JPEG2000,
     UID,
+    JPEG2000Lossless,
     JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
     RLELossless,
@@ -31,6 +39,16 @@ from shared.problems import Problem, field_problem
 _HIGH_THROUGHPUT_PREFIX: Final = "1.2.840.10008.1.2.4.20"
 _START_OF_FRAME: Final = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _RLE_HEADER: Final = 64
+_PLUGINS: Final = {
+    JPEGBaseline8Bit: "gdcm",
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+}
+"""The decoder that is used where several can: the same answer wherever a further one is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,47 @@ class PixelFormat:
     def highest(self) -> int:
         """Largest value that can be stored."""
         return (1 << (self.bits_stored - int(self.signed))) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lossy:
+    """An irreversible compression.
+
+    Attributes:
+        method: defined term of LossyImageCompressionMethod (PS3.3 C.7.6.1.1.5.1).
+        ratio: bytes of the image over bytes of its codestream.
+    """
+
+    method: str
+    ratio: float
+
+
+def lossy_compression(dataset: Dataset, layout: PixelFormat) -> Lossy | None:
+    """What the compression of a decoded image lost, None where it is reversible or there is none.
+
+    JPEG 2000 says so in its codestream: the 9-7 wavelet is irreversible (ISO 15444-1 A.6.1), also where the transfer
+    syntax allows both. JPEG-LS says by how much a value may be off (ISO 14495-1 C.2.3).
+    """
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    if not syntax.is_encapsulated or syntax == RLELossless:
+        return None
+    frame = get_frame(_pixel_bytes(dataset, ""), 0, number_of_frames=1)
+    method = _lossy_method(frame, syntax)
+    return None if method is None else Lossy(method, layout.size / max(1, len(frame)))
+
+
+def _lossy_method(frame: bytes, syntax: UID) -> str | None:
+    if syntax in {JPEGBaseline8Bit, JPEGExtended12Bit}:
+        return "ISO_10918_1"
+    if syntax in JPEGLSTransferSyntaxes:
+        start = frame.find(b"\xff\xda")
+        return "ISO_14495_1" if start >= 0 and frame[start + 7 : start + 8] not in {b"", b"\0"} else None
+    style = frame.find(b"\xff\x52", max(frame.find(b"\xff\x4f"), 0))
+    if style < 0 or frame[style + 13 : style + 14] != b"\0":
+        return None
+    if syntax.startswith(_HIGH_THROUGHPUT_PREFIX):
+        return "ISO_15444_15"
+    return "ISO_15444_1" if syntax in JPEG2000TransferSyntaxes else None
 
 
 def decode_pixels(dataset: Dataset, layout: PixelFormat, *, pointer: str) -> NDArray[Any]:
@@ -145,7 +204,8 @@ def _decode_with_plugin(data: bytes, layout: PixelFormat, syntax: UID, pointer: 
         "pixel_keyword": "PixelData",
     }
     with quiet():
-        pixels, _ = decoder.as_array(data, index=0, raw=True, **options)
+        plugin = _PLUGINS.get(syntax, "")
+        pixels, _ = decoder.as_array(data, index=0, raw=True, decoding_plugin=plugin, **options)
     if pixels.shape != (layout.rows, layout.columns):
         raise ValueError("the decoder returned another shape")
     return pixels.astype(layout.dtype)
@@ -165,7 +225,8 @@ def _require_same_size(frame: bytes, layout: PixelFormat, syntax: UID, pointer: 
             f"says {layout.rows} x {layout.columns} of 1."
         )
         raise field_problem(pointer, detail)
-    if not frame.rstrip(b"\x00").endswith(b"\xff\xd9"):
+    # What fills up the item is not always zero.
+    if not frame.rstrip(b"\x00\xff").endswith(b"\xff\xd9"):
         raise field_problem(pointer, "The compressed image is cut off: its end marker is missing.")
 
 

@@ -45,11 +45,13 @@ class Picture:
         pixels: (h, w) grey or (h, w, 3) RGB; uint8, or uint16 for a 16-bit grey PNG.
         maximum: the value of white, 255 or 65535.
         media_type: what it was decoded from.
+        transparent: whether a pixel was not opaque and so became white, or part of it.
     """
 
     pixels: NDArray[Any]
     maximum: int
     media_type: MediaType
+    transparent: bool = False
 
     def scaled(self) -> NDArray[np.float32]:
         """The pixels as float32 in [0, 1]."""
@@ -88,7 +90,7 @@ def decode_picture(
             _require_still(image, media_type, pointer)
             image.load()
             upright = ImageOps.exif_transpose(image) if _ORIENTING.intersection(image.info) else image
-            pixels = _to_array(upright)
+            pixels, transparent = _to_array(upright)
     except Problem:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -97,7 +99,7 @@ def decode_picture(
         raise field_problem(pointer, f"The header of this {media_type} file is damaged.") from None
     except Exception:  # decoders throw anything at damaged bytes; the caller is told the same
         raise field_problem(pointer, f"This {media_type} file is cut off or damaged and cannot be decoded.") from None
-    return Picture(pixels, 65535 if pixels.dtype == np.uint16 else 255, media_type)
+    return Picture(pixels, 65535 if pixels.dtype == np.uint16 else 255, media_type, transparent)
 
 
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -148,14 +150,26 @@ def _require_whole_png(data: bytes, pointer: str) -> None:
     raise field_problem(pointer, f"The PNG file is cut off: it ends after {len(data)} bytes without its end chunk.")
 
 
-def _to_array(image: Image.Image) -> NDArray[Any]:
+def _to_array(image: Image.Image) -> tuple[NDArray[Any], bool]:
+    """The pixels over white, and whether any of them was not opaque."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        return np.asarray(image).astype(np.uint16)
+        return _sixteen_bits(image)
     target = "L" if image.mode in {"1", "L", "LA"} else "RGB"
+    transparent = False
     if image.has_transparency_data:
         layer = image.convert("RGBA")
+        transparent = layer.getchannel("A").getextrema()[0] != 255
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     if image.mode != target:
         image = image.convert(target)
     shape = (image.height, image.width) if target == "L" else (image.height, image.width, len(target))
-    return np.frombuffer(image.tobytes(), np.uint8).reshape(shape)
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(shape), transparent
+
+
+def _sixteen_bits(image: Image.Image) -> tuple[NDArray[Any], bool]:
+    """Sixteen-bit grey, of which one value may be transparent (PNG 11.3.2.1)."""
+    pixels = np.asarray(image).astype(np.uint16)
+    value = image.info.get("transparency")
+    clear = pixels == value if isinstance(value, int) else np.zeros(pixels.shape, bool)
+    pixels[clear] = 65535
+    return pixels, bool(clear.any())

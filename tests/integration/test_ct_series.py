@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from services.medical.app import create_app
 from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
-from shared.imaging.dicom_writing import new_ct
+from shared.imaging.dicom_writing import SlicePlace, new_ct
 from shared.imaging.signatures import MediaType, sniff
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore, open_job_store
@@ -125,7 +125,7 @@ def slice_hu(number: int) -> NDArray[np.float64]:
 def dicom(number: int) -> bytes:
     return new_ct(
         slice_hu(number), spacing_mm=(0.7, 0.7), series_description="Scan", derivation="none",
-        series_uid="1.2.3.4", study_uid="1.2.3", instance_number=number + 1,
+        place=SlicePlace("1.2.3.4", "1.2.3", number=number + 1),
     )  # fmt: skip
 
 
@@ -193,13 +193,15 @@ async def test_zip_in_zip_out(bench: Bench) -> None:
 
 async def test_sinograms_become_one_dicom_series(bench: Bench) -> None:
     scans = [npy(np.full((20, 24), 0.01 * number)) for number in (1, 2)]
-    form = {"angles": "20", "detectors": "24", "image_size": "16"}
+    form = {"angles": "20", "detectors": "24", "image_size": "16", "slice_distance_mm": "2.5"}
     job_id = await bench.post(RECONSTRUCT, parts(*scans), accept="application/dicom", **form)
     result = await bench.result(job_id)
     datasets = [stored_hu(bench.file(result, f"slice-000{number}.dcm"))[0] for number in (1, 2)]
     for uid in ("SeriesInstanceUID", "StudyInstanceUID"):
         assert len({dataset[uid].value for dataset in datasets}) == 1
     assert [dataset.InstanceNumber for dataset in datasets] == [1, 2]
+    assert len({dataset.FrameOfReferenceUID for dataset in datasets}) == 1
+    assert [list(dataset.ImagePositionPatient) for dataset in datasets] == [[0, 0, 0], [0, 0, 2.5]]
     assert datasets[0].SOPInstanceUID != datasets[1].SOPInstanceUID
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from services.medical.low_dose_ct.schemas import (
 from shared.http.negotiation import DICOM, NPY, PNG
 from shared.imaging.arrays import encode_npy
 from shared.imaging.dicom import CtSlice
-from shared.imaging.dicom_writing import derive_ct, new_ct
+from shared.imaging.dicom_writing import SlicePlace, derive_ct, new_ct
 from shared.imaging.windows import Window, render_png
 
 _TUNED_FOR = (
@@ -37,6 +38,10 @@ _UNTUNED = "This network was trained on photographs only; on CT it is the untune
 _CHECK_BIAS = "Denoising can remove or invent fine structure: compare with `before`."
 
 
+_NOTHING_BUT_AIR_HU = -900.0
+_ASSUMED_DISTANCE_MM = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a DICOM answer belongs in the series that a job makes.
@@ -44,12 +49,30 @@ class Place:
     Attributes:
         series_uid: the new series, the same for all its slices.
         study_uid: the study of slices that come without one; a series belongs to one study only.
+        frame_uid: the frame of reference of slices that come without one.
         number: place in the series, from 1.
+        distance_mm: from slice to slice of those without a position; None where the caller does not say.
     """
 
     series_uid: str
     study_uid: str
+    frame_uid: str
     number: int
+    distance_mm: float | None = None
+
+    @property
+    def slice_place(self) -> SlicePlace:
+        """The same for a slice without a DICOM source."""
+        distance = self.distance_mm or _ASSUMED_DISTANCE_MM
+        return SlicePlace(
+            self.series_uid,
+            self.study_uid,
+            self.frame_uid,
+            self.number,
+            position_mm=(self.number - 1) * distance,
+            distance_mm=distance,
+            assumed=self.distance_mm is None,
+        )
 
 
 def describe_geometry(geometry: ParallelBeam) -> GeometryUsed:
@@ -106,6 +129,13 @@ def _caveats(result: Enhanced, geometry: ParallelBeam | None) -> list[str]:
     return [_CHECK_BIAS] if geometry == LODOPAB else [_TUNED_FOR, _CHECK_BIAS]
 
 
+def _air_alone(result: Enhanced, options: ReconstructionOptions) -> list[str]:
+    """Line integrals that are too small by the factor between the two units reconstruct to nothing but air."""
+    if options.sinogram_unit == "normalised" or float(attenuation_to_hu(result.before).max()) > _NOTHING_BUT_AIR_HU:
+        return []
+    return ["The image is nothing but air: a sinogram that is normalised needs `sinogram_unit` normalised."]
+
+
 def _description(result: Enhanced, reference: Image | None) -> dict[str, Any]:
     """What the answers of reconstruction and enhancement have in common."""
     return {
@@ -125,17 +155,19 @@ def describe_reconstruction(
     """The JSON answer of a reconstruction."""
     return ReconstructionAnswer(
         **_description(result, reference),
-        caveats=_caveats(result, options.geometry),
+        caveats=[*_air_alone(result, options), *_caveats(result, options.geometry)],
         geometry=describe_geometry(options.geometry),
         filtering=FilteringUsed(filter=options.filter, frequency_scaling=options.frequency_scaling, ramp=options.ramp),
     )
 
 
-def describe_enhancement(result: Enhanced, padding_pixels: int, reference: Image | None) -> EnhancementAnswer:
-    """The JSON answer of an enhancement."""
+def describe_enhancement(
+    result: Enhanced, padding_pixels: int, reference: Image | None, *, doubts: Sequence[str] = ()
+) -> EnhancementAnswer:
+    """The JSON answer of an enhancement; `doubts` are of the posted values."""
     return EnhancementAnswer(
         **_description(result, reference),
-        caveats=_caveats(result, None),
+        caveats=[*doubts, *_caveats(result, None)],
         padding_pixels=padding_pixels,
     )
 
@@ -192,7 +224,6 @@ def encode(
         spacing_mm=(size, size),
         series_description=description,
         derivation=derivation,
-        series_uid=series_uid,
-        study_uid=None if place is None else place.study_uid,
-        instance_number=1 if place is None else place.number,
+        place=None if place is None else place.slice_place,
+        smoothed=result.model is not None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,8 @@ from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, 
 from services.medical.low_dose_ct.geometry import ParallelBeam
 from services.medical.low_dose_ct.schemas import SinogramUnit, Unit
 from shared.imaging.arrays import decode_npy, require_finite
-from shared.imaging.dicom import CtSlice, read_ct
-from shared.imaging.pictures import decode_picture
+from shared.imaging.dicom import AIR_HU, CtSlice, read_ct
+from shared.imaging.pictures import Picture, decode_picture
 from shared.imaging.signatures import MediaType, require_type
 from shared.imaging.windows import Window
 from shared.problems import FieldError, UnprocessableContent, field_problem
@@ -21,6 +21,10 @@ Image = NDArray[np.float32]
 
 _SMALLEST_SIDE = 8
 _HU_LIMIT = 1e5
+_ATTENUATION = (-0.5, 2.0)
+"""Attenuation in 1/cm, and normalised attenuation, lies in here; a slice in HU does not: its noise alone is more."""
+_NARROW_SPAN_HU = 100.0
+_SATURATED_SHARE = 0.01
 _NORMALISED_LINE_INTEGRAL_LIMIT = 0.5
 """No object absorbs this much: 0.5 * 81.36 = 41 mean free paths. Larger values are line integrals in another unit."""
 
@@ -34,12 +38,14 @@ class Slice:
         media_type: what it was posted as, which is also what a series of such is answered as.
         source: the DICOM object, where it came as one.
         padding_pixels: pixels outside the scanner's field of view that were set to -1024 HU.
+        caveats: what makes the values doubtful.
     """
 
     hu: Image
     media_type: MediaType
     source: CtSlice | None = None
     padding_pixels: int = 0
+    caveats: tuple[str, ...] = ()
 
     @property
     def attenuation(self) -> Image:
@@ -70,15 +76,41 @@ def read_slice(data: bytes, *, unit: Unit, window: Window, pixel_limit: int, poi
         read = Slice(_hu_array(data, unit, pixel_limit, pointer), kind)
     else:
         picture = decode_picture(data, limit_pixels=pixel_limit, accepted=(MediaType.PNG,), pointer=pointer)
-        if picture.pixels.ndim != 2:
-            raise field_problem(pointer, "A CT slice is grey, and this PNG has colours. Post a grey PNG, NPY or DICOM.")
-        read = Slice(_through_window(picture.scaled(), window), kind)
+        _require_grey(picture, pointer)
+        read = Slice(_through_window(picture.scaled(), window), kind, caveats=_saturation(picture, window))
     if min(read.hu.shape) < _SMALLEST_SIDE:
         raise field_problem(
             pointer, f"The slice is {read.hu.shape}; both sides must be at least {_SMALLEST_SIDE} pixels."
         )
     _require_ct_values(read.hu, kind, pointer)
-    return read
+    return read if kind is MediaType.DICOM else _with_air(read)
+
+
+def _with_air(read: Slice) -> Slice:
+    """Set what the scanner did not see to -1024 HU, as it is in a slice that was read from DICOM."""
+    outside = read.hu < AIR_HU
+    caveats = read.caveats
+    span = float(np.ptp(read.hu))
+    if 0 < span < _NARROW_SPAN_HU:
+        caveats += (f"All values lie within {span:.3g} HU: does `unit` say what they mean?",)
+    hu = np.where(outside, np.float32(AIR_HU), read.hu)
+    return replace(read, hu=hu, padding_pixels=int(outside.sum()), caveats=caveats)
+
+
+def _require_grey(picture: Picture, pointer: str) -> None:
+    if picture.pixels.ndim != 2:
+        raise field_problem(pointer, "A CT slice is grey, and this PNG has colours. Post a grey PNG, NPY or DICOM.")
+    if picture.transparent:
+        raise field_problem(pointer, "This PNG has transparent pixels, which have no value in HU. Post it without.")
+
+
+def _saturation(picture: Picture, window: Window) -> tuple[str, ...]:
+    """A window cuts off what lies beyond its ends; below the lower one of most windows that is air."""
+    share = float((picture.pixels == picture.maximum).mean())
+    if share < _SATURATED_SHARE:
+        return ()
+    top = window.center - 0.5 + (window.width - 1) / 2
+    return (f"{share:.0%} of the pixels are white: what lies above {top:.0f} HU is lost. Post NPY or DICOM.",)
 
 
 def _through_window(grey: Image, window: Window) -> Image:
@@ -105,9 +137,20 @@ def _finite_plane(data: bytes, pixel_limit: int, pointer: str) -> Image:
 def _hu_array(data: bytes, unit: Unit, pixel_limit: int, pointer: str) -> Image:
     array = _finite_plane(data, pixel_limit, pointer)
     if unit == "hu":
+        _require_no_attenuation(array, pointer)
         return array
     with np.errstate(over="ignore"):
         return attenuation_to_hu(array)
+
+
+def _require_no_attenuation(array: Image, pointer: str) -> None:
+    lowest, highest = float(array.min()), float(array.max())
+    if _ATTENUATION[0] <= lowest < highest <= _ATTENUATION[1]:
+        raise field_problem(
+            pointer,
+            f"Values from {lowest:.3g} to {highest:.3g} are attenuation, not Hounsfield units. Set `unit` to "
+            f"normalised (attenuation divided by {MU_MAX:.5f}/m), or convert them.",
+        )
 
 
 def read_sinogram(

@@ -14,13 +14,14 @@ from typing import Any, cast
 from pydantic import BaseModel, Field
 
 from services.medical.low_dose_ct import answers
-from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Processed, ReconstructionPipeline
+from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, ReconstructionPipeline
 from services.medical.low_dose_ct.released import open_model
 from services.medical.low_dose_ct.schemas import DISCLAIMER, Statistics
 from services.medical.low_dose_ct.series import EnhancementSeries, ReconstructionSeries
 from shared.http.files import extension_of
 from shared.http.negotiation import PNG, ZIP
 from shared.imaging.dicom import CtSlice
+from shared.imaging.dicom_elements import uid
 from shared.jobs.context import JobContext
 from shared.problems import Problem, ProblemDetails, UnprocessableContent
 from shared.runtime.cards import ModelReference
@@ -85,11 +86,9 @@ def _work_through(context: JobContext, inputs: list[str], media_type: str, pipel
     for index in range(len(so_far.slices), len(inputs)):
         context.progress(index, len(inputs), f"slice {index + 1} of {len(inputs)}")
         try:
-            processed = pipeline.process(context.blobs.get(inputs[index]), pointer=f"/body/file/{index}")
+            _add_slice(context, so_far, inputs[index], media_type, pipeline)
         except Problem as problem:
             so_far.slices.append(SliceResult(index=index, problem=problem.details()))
-        else:
-            _keep(context, so_far, index, processed, media_type, pipeline)
         context.checkpoint(so_far.model_dump(mode="json"))
     context.progress(len(inputs), len(inputs), "packing")
     if not so_far.files:
@@ -99,24 +98,30 @@ def _work_through(context: JobContext, inputs: list[str], media_type: str, pipel
     return so_far.model_dump(mode="json")
 
 
-def _keep(
-    context: JobContext, so_far: SeriesResult, index: int, processed: Processed, media_type: str, pipeline: Pipeline
-) -> None:
-    """Add a finished slice to the result and show a preview of it."""
-    result = processed.result
-    encoded = pipeline.encode(processed, media_type, place=_place(context.job_id, processed.decoded.source, index))
+def _add_slice(context: JobContext, so_far: SeriesResult, digest: str, media_type: str, pipeline: Pipeline) -> None:
+    """Work on the next slice, add it to the result and show a preview of it.
+
+    Raises:
+        Problem: it cannot be read, or not be written as what was asked for; the result is as it was.
+    """
+    index = len(so_far.slices)
+    processed = pipeline.process(context.blobs.get(digest), pointer=f"/body/file/{index}")
+    result, source = processed.result, processed.decoded.source
+    place = _place(context.job_id, source, index, pipeline.options.slice_distance_mm)
+    encoded, preview = pipeline.encode(processed, media_type, place=place), pipeline.encode(processed, PNG)
+    before, after = answers.statistics(result.before), answers.statistics(result.after)
     name = f"slice-{index + 1:04d}.{extension_of(media_type)}"
     so_far.files[name] = _store(context, encoded, media_type)
     so_far.model = result.model
-    before, after = answers.statistics(result.before), answers.statistics(result.after)
     so_far.slices.append(SliceResult(index=index, file=name, before=before, after=after))
-    context.preview(pipeline.encode(processed, PNG), PNG)
+    context.preview(preview, PNG)
 
 
-def _place(job_id: str, source: CtSlice | None, index: int) -> answers.Place:
+def _place(job_id: str, source: CtSlice | None, index: int, distance_mm: float | None) -> answers.Place:
     """Slice `index` in the series that a job makes of a source series; the same in every attempt of the job."""
-    series = "" if source is None else str(source.dataset.get("SeriesInstanceUID", ""))
-    return answers.Place(_uid(job_id, "series", series), _uid(job_id, "study"), index + 1)
+    series = "" if source is None else uid(source.dataset, "SeriesInstanceUID") or ""
+    uids = _uid(job_id, "series", series), _uid(job_id, "study"), _uid(job_id, "frame")
+    return answers.Place(*uids, index + 1, distance_mm)
 
 
 def _uid(*parts: str) -> str:

@@ -47,12 +47,14 @@ class Decoded:
         source: the DICOM object that the slice came as, if it did.
         pixel_size_mm: side of a pixel, where the geometry is known.
         padding_pixels: pixels that the scanner did not see.
+        caveats: what makes the posted values doubtful.
     """
 
     image: Image
     source: CtSlice | None = None
     pixel_size_mm: float | None = None
     padding_pixels: int = 0
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +177,13 @@ class EnhancementPipeline(Pipeline):
         with timed("pre"):
             unit, limit = self.options.unit, self.pixel_limit
             posted = read_slice(data, unit=unit, window=self.window, pixel_limit=limit, pointer=pointer)
-            return Decoded(posted.attenuation, posted.source, padding_pixels=posted.padding_pixels)
+            padding, caveats = posted.padding_pixels, posted.caveats
+            return Decoded(posted.attenuation, posted.source, padding_pixels=padding, caveats=caveats)
 
     def describe(self, processed: Processed, reference: Image | None) -> EnhancementAnswer:
         """The enhancement in figures, compared with the reference if there is one."""
         with timed("post"):
-            return answers.describe_enhancement(processed.result, processed.decoded.padding_pixels, reference)
+            decoded = processed.decoded
+            return answers.describe_enhancement(
+                processed.result, decoded.padding_pixels, reference, doubts=decoded.caveats
+            )

@@ -53,6 +53,13 @@ class DenoisingOptions(_Options):
     unit: Unit = Field(
         default="hu", description="Unit of NPY answers: Hounsfield units, or attenuation divided by 81.35858/m"
     )
+    slice_distance_mm: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="Distance of the slices of a series, for DICOM answers of slices that come without a position; "
+        "1 mm is assumed, and said in ImageComments, unless given",
+    )
 
 
 class ReconstructionOptions(DenoisingOptions):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.data import get_testdata_file
-from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.pixels.decoders.base import Decoder
 from pydicom.pixels.encoders.base import JPEG2000LosslessEncoder, RLELosslessEncoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -36,13 +36,6 @@ from shared.imaging.dicom import read_ct
 from shared.problems import Problem
 from tests.unit.shared.imaging.conftest import PATIENT, BuildCt
 from tests.unit.shared.imaging.jpeg_lossless import encode_jpeg_lossless
-
-needs_jpeg_lossless = pytest.mark.skipif(
-    not get_decoder(JPEGLosslessSV1).is_available, reason="no JPEG lossless decoder is installed"
-)
-needs_jpeg_ls = pytest.mark.skipif(
-    not get_decoder(JPEGLSLossless).is_available, reason="no JPEG-LS decoder is installed"
-)
 
 ProblemOf = Callable[[Callable[[], object]], Problem]
 Stored = NDArray[np.uint16]
@@ -96,7 +89,7 @@ def test_big_endian(build_ct: BuildCt, stored_slice: Stored) -> None:
     [
         pytest.param(RLELossless, rle, id="RLE"),
         pytest.param(JPEG2000Lossless, jpeg2000, id="JPEG 2000"),
-        pytest.param(JPEGLosslessSV1, encode_jpeg_lossless, id="JPEG lossless", marks=needs_jpeg_lossless),
+        pytest.param(JPEGLosslessSV1, encode_jpeg_lossless, id="JPEG lossless"),
     ],
 )
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
@@ -109,7 +102,6 @@ def test_lossless_syntaxes(
     np.testing.assert_array_equal(read_ct(data, limit_pixels=LIMIT).hu, stored.astype(float) + intercept)
 
 
-@needs_jpeg_ls
 def test_jpeg_ls(build_ct: BuildCt) -> None:
     """Against the uncompressed twin of a file that comes with pydicom."""
     compressed = pydicom.dcmread(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False)))
@@ -349,3 +341,33 @@ def test_threads_read_side_by_side(build_ct: BuildCt, stored_slice: Stored) -> N
 
 def test_a_png_named_dcm_is_refused(problem_of: ProblemOf) -> None:
     assert "This is a PNG file" in problem_of(lambda: read_ct(b"\x89PNG\r\n\x1a\n", limit_pixels=LIMIT)).detail
+
+
+@pytest.mark.parametrize(
+    ("attributes", "word"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "MR Image Storage"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "Secondary Capture"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"}, "RT Dose"),
+        ({"SOPClassUID": "Muster^Erika"}, "unknown to DICOM"),
+    ],
+)
+def test_what_has_no_hounsfield_units_is_no_slice(
+    attributes: dict[str, Any], word: str, build_ct: BuildCt, problem_of: ProblemOf
+) -> None:
+    problem = problem_of(lambda: read_ct(build_ct(**attributes), limit_pixels=LIMIT))
+    assert (problem.status, word in problem.detail) == (422, True)
+
+
+@pytest.mark.parametrize("end", [b"\xff\xff\xff", b"\x00\xff", b"\xff\x00\x00"])
+def test_what_fills_up_the_item_of_a_codestream_is_no_part_of_it(
+    end: bytes, build_ct: BuildCt, stored_slice: Stored
+) -> None:
+    data = build_ct(syntax=JPEG2000Lossless, codestream=jpeg2000(stored_slice) + end)
+    np.testing.assert_array_equal(read_ct(data, limit_pixels=LIMIT).hu, stored_slice - 1024.0)
+
+
+def test_numbers_that_no_float_holds_are_no_numbers(build_ct: BuildCt, problem_of: ProblemOf) -> None:
+    problem = problem_of(lambda: read_ct(build_ct(NumberOfFrames="9" * 400), limit_pixels=LIMIT))
+    assert "NumberOfFrames" in problem.detail

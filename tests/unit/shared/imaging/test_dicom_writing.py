@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import JPEG2000, UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from shared.imaging.dicom import CtSlice, read_ct
-from shared.imaging.dicom_writing import RESEARCH_NOTICE, derive_ct, new_ct, new_series_uid
+from shared.imaging.dicom_writing import RESEARCH_NOTICE, SlicePlace, derive_ct, new_ct, new_series_uid
 from tests.unit.shared.imaging.conftest import PATIENT, BuildCt
 
 LIMIT = 100_000
@@ -162,7 +162,7 @@ def test_a_new_slice_can_be_read_again() -> None:
         series_description="FBP",
         derivation="Hann 0.9",
         slice_thickness_mm=1.25,
-        position_mm=-7.5,
+        place=SlicePlace(position_mm=-7.5),
     )
     again = read_ct(data, limit_pixels=LIMIT)
     assert np.abs(again.hu - hu).max() <= 0.5
@@ -188,3 +188,60 @@ def test_a_new_slice_is_clipped_to_what_sixteen_bits_hold() -> None:
 def test_a_new_slice_is_one_finite_image(hu: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="the image"):
         new_ct(hu, spacing_mm=(1, 1), series_description="x", derivation="x")
+
+
+def test_a_source_without_its_maker_has_equipment_that_says_so(build_ct: BuildCt) -> None:
+    """Manufacturer is of type 1 in a contributing equipment (PS3.3 C.12.1)."""
+    source = read_ct(build_ct(remove=("Manufacturer",)), limit_pixels=LIMIT)
+    (scanner,) = derived(source, source.hu)[0].ContributingEquipmentSequence
+    assert (scanner.Manufacturer, scanner.DeviceSerialNumber) == ("UNKNOWN", "S-1")
+
+
+def test_the_history_of_the_source_goes_on(build_ct: BuildCt) -> None:
+    step = Dataset()
+    step.CodeValue, step.CodingSchemeDesignator, step.CodeMeaning = "113040", "DCM", "Lossy Compression"
+    data = build_ct(
+        DerivationCodeSequence=[step], DerivationDescription="Compressed", ImageComments="arms down", SeriesNumber=4
+    )
+    source = read_ct(data, limit_pixels=LIMIT)
+    dataset, _ = derived(source, source.hu)
+    assert [each.CodeValue for each in dataset.DerivationCodeSequence] == ["113040", "113087"]
+    assert dataset.DerivationDescription == "Compressed; DRUNet 1.0"
+    assert dataset.ImageComments == f"arms down; {RESEARCH_NOTICE}"
+    assert dataset.SeriesNumber == 1004
+
+
+def test_a_long_history_leaves_room_for_the_last_step(build_ct: BuildCt) -> None:
+    source = read_ct(build_ct(DerivationDescription="x" * 1024), limit_pixels=LIMIT)
+    description = derived(source, source.hu)[0].DerivationDescription
+    assert (len(description), description.endswith("; DRUNet 1.0")) == (1024, True)
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+def test_what_a_codestream_lost_is_said_though_the_source_does_not(
+    reversible: bool, build_ct: BuildCt, stored_slice: NDArray[np.uint16]
+) -> None:
+    """The 9-7 wavelet of JPEG 2000 is irreversible (PS3.3 C.7.6.1.1.5)."""
+    stream = io.BytesIO()
+    rates = {"quality_mode": "rates", "quality_layers": [4]}
+    Image.fromarray(stored_slice).save(stream, "JPEG2000", irreversible=not reversible, no_jp2=True, **rates)
+    data = build_ct(syntax=JPEG2000, codestream=stream.getvalue())
+    source = read_ct(data, limit_pixels=LIMIT)
+    dataset, _ = derived(source, source.hu)
+    if reversible:
+        assert "LossyImageCompression" not in dataset
+    else:
+        assert (dataset.LossyImageCompression, dataset.LossyImageCompressionMethod) == ("01", "ISO_15444_1")
+        assert 2 < float(dataset.LossyImageCompressionRatio) < 8
+
+
+def test_an_array_that_no_network_saw_is_not_called_smoothed() -> None:
+    hu = np.zeros((8, 8), np.float32)
+    plain, smooth = (
+        pydicom.dcmread(
+            io.BytesIO(new_ct(hu, spacing_mm=(1, 1), series_description="", derivation="FBP", smoothed=smoothed))
+        )
+        for smoothed in (False, True)
+    )
+    assert "DerivationCodeSequence" not in plain
+    assert smooth.DerivationCodeSequence[0].CodeValue == "113087"

@@ -27,11 +27,12 @@ def enhanced(model: str | None = "low-dose-ct") -> Enhanced:
 
 
 def test_dicom_takes_its_place_in_a_series() -> None:
-    place = Place(series_uid="2.25.1", study_uid="2.25.2", number=7)
+    place = Place(series_uid="2.25.1", study_uid="2.25.2", frame_uid="2.25.3", number=7, distance_mm=2.5)
     dataset = pydicom.dcmread(
         io.BytesIO(answers.encode(enhanced(), DICOM, unit="hu", window=WINDOW, pixel_size_mm=0.5, place=place))
     )
     assert (dataset.SeriesInstanceUID, dataset.StudyInstanceUID, dataset.InstanceNumber) == ("2.25.1", "2.25.2", 7)
+    assert (dataset.FrameOfReferenceUID, list(dataset.ImagePositionPatient)) == ("2.25.3", [0, 0, 15])
     assert [float(spacing) for spacing in dataset.PixelSpacing] == [0.5, 0.5]
     assert "low-dose-ct 1.2.3" in dataset.DerivationDescription
     assert "not a medical device" in dataset.ImageComments
@@ -40,6 +41,21 @@ def test_dicom_takes_its_place_in_a_series() -> None:
 def test_dicom_without_a_network_says_how_it_was_made() -> None:
     dataset = pydicom.dcmread(io.BytesIO(answers.encode(enhanced(None), DICOM, unit="hu", window=WINDOW)))
     assert dataset.DerivationDescription == "Filtered back-projection"
+
+
+def test_places_that_nobody_knows_are_said_to_be_assumed() -> None:
+    place = Place(series_uid="2.25.1", study_uid="2.25.2", frame_uid="2.25.3", number=3)
+    dataset = pydicom.dcmread(io.BytesIO(answers.encode(enhanced(), DICOM, unit="hu", window=WINDOW, place=place)))
+    assert (list(dataset.ImagePositionPatient), dataset.SpacingBetweenSlices) == ([0, 0, 2], 1)
+    assert "1 mm apart by assumption" in dataset.ImageComments
+
+
+def test_air_alone_is_a_caveat_where_the_unit_may_be_wrong() -> None:
+    air = np.full((10, 10), 0.0005, np.float32)
+    result = Enhanced(before=air, after=air, model=None, noise_level=None)
+    said = answers.describe_reconstruction(result, ReconstructionOptions(sinogram_unit="line-integral"), None).caveats
+    assert ["nothing but air" in caveat for caveat in said] == [True]
+    assert answers.describe_reconstruction(result, ReconstructionOptions(), None).caveats == []
 
 
 def test_type_that_no_route_offers() -> None:

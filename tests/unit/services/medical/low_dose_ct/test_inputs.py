@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu
+from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.geometry import ParallelBeam
 from services.medical.low_dose_ct.inputs import Slice, read_reference, read_sinogram, read_slice
 from services.medical.low_dose_ct.schemas import Unit
@@ -68,13 +72,66 @@ def test_png_is_read_back_through_the_window_it_was_drawn_with(name: str) -> Non
     step = (window.width - 1) / 255
     lowest = window.center - 0.5 - (window.width - 1) / 2  # DICOM PS3.3 C.11.2.1.2.1
     hu = (lowest + step * np.arange(256)).reshape(16, 16)
-    np.testing.assert_allclose(read(render_png(hu, window), window=window).hu, hu, atol=1e-3)
+    posted = read(render_png(hu, window), window=window)
+    np.testing.assert_allclose(posted.hu, np.maximum(hu, -1024), atol=1e-3)
+    assert posted.padding_pixels == (hu < -1024).sum()
 
 
 def test_sixteen_bit_png_keeps_its_steps() -> None:
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
-    hu = read(encode_png(grey)).hu
+    hu = read(encode_png(grey), window=Window(1000, 4000)).hu
     assert np.all(np.diff(hu.ravel()) > 0)
+
+
+@pytest.mark.parametrize("outside", [-3024, -2000, -1025])
+def test_the_same_slice_with_padding_is_the_same_from_every_format(outside: int) -> None:
+    """What scanners write outside of their field of view is air, whichever way a slice comes."""
+    hu = np.rint(slice_hu())
+    hu[:7] = outside
+    right = np.maximum(hu, -1024)
+    source = pydicom.dcmread(io.BytesIO(new_ct(hu, spacing_mm=(1, 1), series_description="-", derivation="-")))
+    source.RescaleIntercept, source.PixelRepresentation = 0, 1
+    source.PixelData = hu.astype("<i2").tobytes()
+    stream = io.BytesIO()
+    source.save_as(stream)
+    full = Window(0.5, 6554.6)  # a step of 16 bits is 0.1 HU
+    grey = np.rint(((hu - 0) / (full.width - 1) + 0.5) * 65535).astype(np.uint16)
+    normalised = hu_to_attenuation(hu, clip=False)
+    for data, unit, tolerance in (
+        (stream.getvalue(), "hu", 0.0),
+        (npy(hu), "hu", 0.0),
+        (npy(normalised.astype(np.float64)), "normalised", 1e-3),
+        (encode_png(grey), "hu", 0.051),
+    ):
+        posted = read(data, unit=cast("Unit", unit), window=full)
+        np.testing.assert_allclose(posted.hu, right, atol=tolerance)
+        assert posted.padding_pixels == (hu < -1024).sum()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.2, 0.4])
+def test_attenuation_is_not_taken_for_hounsfield_units(scale: float) -> None:
+    problem = problem_of(lambda: read(npy(hu_to_attenuation(slice_hu()) * np.float32(scale))))
+    assert (problem.status, "Set `unit` to normalised" in problem.detail) == (422, True)
+
+
+def test_a_slice_of_one_value_is_a_slice() -> None:
+    assert (read(npy(np.zeros((16, 16)))).hu == 0).all()
+
+
+def test_values_of_a_narrow_span_are_doubted() -> None:
+    assert "does `unit` say" in read(npy(slice_hu() / 40 + 25)).caveats[0]
+
+
+def test_white_of_a_png_is_said_to_be_cut_off() -> None:
+    assert "above 149 HU is lost" in read(render_png(slice_hu(), LUNG)).caveats[0]
+
+
+def test_transparent_pixels_have_no_value() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.dstack([np.full((16, 16), 90, np.uint8), np.tri(16, dtype=np.uint8) * 255]), "LA").save(
+        stream, "PNG"
+    )
+    assert "transparent" in problem_of(lambda: read(stream.getvalue())).detail
 
 
 def test_slice_below_the_smallest_side() -> None:
