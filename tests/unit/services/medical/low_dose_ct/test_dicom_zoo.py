@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from shared.imaging.dicom_parsing import quiet
-from tests.unit.services.medical.low_dose_ct.conftest import CT, from_npy, npy
+from tests.support.capability import from_npy, npy
+from tests.unit.services.medical.low_dose_ct.conftest import CT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
