@@ -10,22 +10,22 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.middleware import Middleware
 
-from gateway.access import routes as audit
+from gateway import audit_routes as audit
 from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
 from gateway.documents import cache, home, swagger
 from gateway.documents.cache import OpenApiDocumentCache
-from gateway.edge.admission import Admission
 from gateway.edge.application import Edge
-from gateway.edge.bodies import BodyReader
 from gateway.edge.browsers import BrowserPolicy
 from gateway.edge.public_layers import public_layers
 from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
 from gateway.job_routes import events, files, jobs
 from gateway.models import inference_protocol, listing, repository, traffic, uploads, versions
+from gateway.request_bodies.reader import BodyReader
 from gateway.state import GatewayState
+from gateway.upstream.admission import Admission
 from gateway.upstream.model_locator import ModelLocator
 from gateway.upstream.proxy import Proxy
 from gateway.upstream.readiness import readiness_checks

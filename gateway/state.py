@@ -13,8 +13,8 @@ from gateway.upstream.services import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.deployments.store import DesiredStateStore
-from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.store import JobStore
+from shared.request_context import ANONYMOUS, current_context
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.ssrf_guard import SsrfGuard

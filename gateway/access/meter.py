@@ -7,8 +7,8 @@ import logging
 from gateway.redis_deadline import redis_deadline
 from shared.access.keys import ApiKey, Limits
 from shared.access.quotas import READS_PER_REQUEST, Grant, Policy, Quotas, limits_of
-from shared.http.context import RequestContext
 from shared.problems import QuotaExceeded, ServiceUnavailable
+from shared.request_context import RequestContext
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)

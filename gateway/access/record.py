@@ -6,8 +6,8 @@ from starlette.types import Scope
 
 from shared.access.audit import AuditLog, Entry
 from shared.access.keys import ApiKey
-from shared.http.context import ANONYMOUS
 from shared.http.middleware import AUDIT_IN_SCOPE
+from shared.request_context import ANONYMOUS
 
 
 def record(

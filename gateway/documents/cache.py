@@ -16,7 +16,7 @@ from gateway.access.documentation import describe_access
 from gateway.documents.merging import Document, merge
 from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.access.scopes import AccessPolicy
-from shared.http.context import public_path
+from shared.request_context import public_path
 from shared.settings import DOMAINS, Domain
 
 _TIMEOUT_S = 3.0

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel, Field
 
 from shared.http.application import VERSION
-from shared.http.context import public_path
 from shared.http.negotiation import JSON, choose_media_type
 from shared.problems import NotAcceptable, problem_responses
+from shared.request_context import public_path
 
 router = APIRouter(tags=["gateway"])
 

@@ -16,20 +16,20 @@ from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
 from gateway.access.record import record
-from gateway.edge.admission import Admission
-from gateway.edge.bodies import NO_BODY, BodyReader, ClientDisconnected, HeldBody, RequestBody
+from gateway.calls import Call, Router
 from gateway.edge.browsers import BrowserPolicy
-from gateway.edge.calls import Call, Router
 from gateway.edge.heads import check_head
 from gateway.idempotency.runner import HEADER as IDEMPOTENCY_KEY
 from gateway.idempotency.runner import IdempotentRunner
+from gateway.request_bodies.reader import NO_BODY, BodyReader, ClientDisconnected, HeldBody, RequestBody
 from gateway.state import KEY_IN_SCOPE
+from gateway.upstream.admission import Admission
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.access.scopes import PUBLIC, AccessPolicy, grants
-from shared.http.context import bound, current_context, new_context
 from shared.http.errors import problem_response
 from shared.problems import Forbidden, Problem
+from shared.request_context import bound, current_context, new_context
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)

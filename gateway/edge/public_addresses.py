@@ -1,8 +1,8 @@
 """Where callers find the gateway when a reverse proxy serves it below a path, such as https://example.org/facet.
 
 The prefix is known in one place, the outermost layer: from X-Forwarded-Prefix of a trusted proxy, else from the path of
-the setting `public_url`. From there it goes into the context of the request (`shared.http.context.public_path` writes
-it into bodies, here and in the services, which are told), and onto the paths in Location, Content-Location and Link of
+the setting `public_url`. From there it goes into the context of the request (`request_context.public_path` writes it
+into bodies, here and in the services, which are told), and onto the paths in Location, Content-Location and Link of
 every answer. Routes, scopes, quotas and the log know nothing of it.
 """
 
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.context import PREFIX_IN_SCOPE, path_prefix
+from shared.request_context import PREFIX_IN_SCOPE, path_prefix
 from shared.settings import Settings
 
 _ROOTS: Final = frozenset({"v1", "v2", "docs", "health", "metrics", "openapi.json", "console"})

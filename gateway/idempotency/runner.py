@@ -20,14 +20,14 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
-from gateway.edge.bodies import RequestBody
-from gateway.edge.calls import Call
+from gateway.calls import Call
 from gateway.idempotency.fingerprint import fingerprint
 from gateway.idempotency.store import LEASE_S, Claim, IdempotencyStore, Outcome, StoredAnswer, secret_name
 from gateway.redis_deadline import redis_deadline
-from shared.http.context import bound, current_context, new_context
+from gateway.request_bodies.reader import RequestBody
 from shared.http.errors import problem_response
 from shared.problems import BadRequest, Conflict, Problem, UnprocessableContent
+from shared.request_context import bound, current_context, new_context
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class IdempotentRunner:
         """Run a request that has a key, or answer what was answered to it before.
 
         Args:
-            call: what answers the request (`gateway.edge.calls`).
+            call: what answers the request (`gateway.calls`).
             scope: of the request.
             body: of the request.
             send: takes the answer.

@@ -21,9 +21,9 @@ from gateway.access.event_links import PARAMETER
 from gateway.job_routes.jobs import JOB_PROBLEMS, JobId
 from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
-from shared.http.context import public_path
 from shared.jobs.events import JobEvent, JobEvents, parse_event_id
 from shared.problems import BadRequest, Problem, problem_responses
+from shared.request_context import public_path
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 

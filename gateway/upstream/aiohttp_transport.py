@@ -17,7 +17,7 @@ from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.edge.bodies import RequestBody
+from gateway.request_bodies.reader import RequestBody
 from gateway.upstream.transport import (
     ConnectionBroken,
     PoolExhausted,

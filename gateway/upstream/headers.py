@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from starlette.types import Scope
 
-from shared.http.context import RequestContext
+from shared.request_context import RequestContext
 
 RawHeaders = list[tuple[bytes, bytes]]
 

@@ -11,8 +11,8 @@ from typing import Final
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.admission import Admission
-from gateway.edge.bodies import ClientDisconnected, RequestBody
+from gateway.request_bodies.reader import ClientDisconnected, RequestBody
+from gateway.upstream.admission import Admission
 from gateway.upstream.headers import client_response_headers, onward_headers
 from gateway.upstream.services import Upstreams
 from gateway.upstream.transport import (
@@ -23,9 +23,9 @@ from gateway.upstream.transport import (
     UpstreamRequest,
     UpstreamResponse,
 )
-from shared.http.context import RequestContext, current_context
 from shared.http.disconnect import PATIENCE_S
 from shared.problems import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
+from shared.request_context import RequestContext, current_context
 from shared.settings import Domain
 from shared.telemetry import tracing
 from shared.telemetry.spans import begin_hop, end_hop

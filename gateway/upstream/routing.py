@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.edge.bodies import RequestBody
-from gateway.edge.calls import Call
+from gateway.calls import Call
+from gateway.request_bodies.reader import RequestBody
 from gateway.upstream.model_locator import ModelLocator
 from gateway.upstream.proxy import Proxy
 from shared.http.errors import problem_response

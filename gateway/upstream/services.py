@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.edge.bodies import NO_BODY
+from gateway.request_bodies.reader import NO_BODY
 from gateway.upstream.aiohttp_transport import AiohttpTransport
 from gateway.upstream.transport import (
     RawHeaders,
@@ -17,8 +17,8 @@ from gateway.upstream.transport import (
     UpstreamRequest,
     UpstreamTransport,
 )
-from shared.http.context import current_context
 from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
+from shared.request_context import current_context
 from shared.settings import DOMAINS, Domain, Settings
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.edge.bodies import RequestBody
+from gateway.request_bodies.reader import RequestBody
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 

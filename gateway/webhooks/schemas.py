@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.http.context import public_path
+from shared.request_context import public_path
 from shared.webhooks.events import TEST_EVENT, WebhookEvent
 from shared.webhooks.records import ANSWER_KEPT, Delivery, DeliveryAttempt, DeliveryStatus, Webhook
 from shared.webhooks.ssrf_guard import URL_LIMIT

@@ -11,8 +11,8 @@ import httpx
 
 from shared.fleet.budget import QueryBudget
 from shared.fleet.questions import FleetAnswer, Outcome, Pause, Question, RetryPolicy, converse
-from shared.http.context import current_context
 from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
+from shared.request_context import current_context
 from shared.settings import Domain, Settings
 
 _CONNECT_S: Final = 2.0

@@ -11,7 +11,6 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from shared.http.context import log_bindings
 from shared.http.direct import DirectRoute, DirectRoutes
 from shared.http.disconnect import DisconnectMiddleware
 from shared.http.errors import install_problem_handlers
@@ -21,6 +20,7 @@ from shared.http.middleware import Telemetry
 from shared.http.single_values import SingleValues
 from shared.http.uploads import BodyLimit
 from shared.problems import ProblemDetails
+from shared.request_context import log_bindings
 from shared.settings import Settings
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.logs import configure_logging

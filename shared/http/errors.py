@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from shared.http.context import current_context, public_path
 from shared.http.negotiation import JSON
 from shared.problems import (
     BY_STATUS,
@@ -23,6 +22,7 @@ from shared.problems import (
     UnprocessableContent,
     UnsupportedMediaType,
 )
+from shared.request_context import current_context, public_path
 
 PROTOCOL_PATH = "/v2/"
 """Where the Open Inference Protocol is spoken."""

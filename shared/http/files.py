@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from shared.http.negotiation import DICOM, JSON, NPY, ONNX, PNG, SVG, ZIP
-from shared.runtime.cards import ModelReference
+
+
+class ModelIdentity(Protocol):
+    """The model that made a file: `shared.runtime.cards.ModelReference`, or what has the same members."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def version(self) -> str:
+        """As in its card."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of its file, hexadecimal."""
+
 
 _EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
 """Those that the fleet knows by itself, and then what capabilities have declared."""
@@ -41,7 +57,7 @@ def extension_of(media_type: str) -> str:
 
 
 def file_response(
-    content: bytes, media_type: str, *, name: str, model: ModelReference | None = None, notice: str | None = None
+    content: bytes, media_type: str, *, name: str, model: ModelIdentity | None = None, notice: str | None = None
 ) -> Response:
     """A file, named after what it is and never after what the caller posted.
 

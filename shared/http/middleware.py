@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.context import (
+from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
+from shared.request_context import (
     CALLER_HEADER,
     CREATION_KEY_HEADER,
     JOB_LIMIT_HEADER,
@@ -22,7 +23,6 @@ from shared.http.context import (
     path_prefix,
     unbind,
 )
-from shared.problems import PROBLEM_MEDIA_TYPE, InternalError
 from shared.telemetry import tracing
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.metrics import HttpMetrics

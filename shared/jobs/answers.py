@@ -9,12 +9,12 @@ from typing import Any, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from shared.http.context import public_path
 from shared.http.disconnect import cancel_on_disconnect
 from shared.http.preferences import Preferences
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore
 from shared.problems import ProblemDetails
+from shared.request_context import public_path
 
 LONGEST_RETRY_AFTER_S = 30
 

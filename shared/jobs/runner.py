@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from shared.http.context import bound, new_context
 from shared.jobs.attempts import Attempt, Attempts, Refusal
 from shared.jobs.context import JobContext
 from shared.jobs.interrupts import FencedOut, GivenBack, JobCancelled
@@ -15,6 +14,7 @@ from shared.jobs.kinds import JobKinds
 from shared.jobs.lease import Lease
 from shared.jobs.publishing import Publisher
 from shared.problems import GatewayTimeout, InternalError, Problem
+from shared.request_context import bound, new_context
 from shared.storage.blobs import BlobStore
 from shared.telemetry.spans import end_attempt, job_attempt
 

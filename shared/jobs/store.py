@@ -12,7 +12,6 @@ from typing import Any, cast
 import orjson
 from redis.asyncio import Redis
 
-from shared.http.context import ANONYMOUS, RequestContext, current_context
 from shared.jobs.admission import Backlog, no_worker, queue_full, too_many_jobs
 from shared.jobs.connection import LONGEST_ANSWER_S, api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
@@ -23,6 +22,7 @@ from shared.jobs.publishing import DeferredPublisher, Publisher
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.scripts import as_fields, source
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
+from shared.request_context import ANONYMOUS, RequestContext, current_context
 from shared.settings import Settings
 from shared.telemetry.spans import job_creation
 

@@ -27,7 +27,6 @@ from typing import Any
 
 from celery import Celery, signals
 
-from shared.http.context import log_bindings
 from shared.jobs.attempts import Attempts
 from shared.jobs.celery_app import TASK_NAME, CeleryPublisher, create_celery
 from shared.jobs.connection import worker_client
@@ -37,6 +36,7 @@ from shared.jobs.runner import JobRunner
 from shared.jobs.sweeper import Sweeper
 from shared.jobs.watchdog import Watchdog, sight_of, watch
 from shared.memory import release_garbage
+from shared.request_context import log_bindings
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.telemetry.logs import configure_logging

@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio.to_thread
 from pydantic import ValidationError
 
-from shared.http.context import current_context
 from shared.memory import release_garbage
 from shared.problems import NotFound, ServiceUnavailable
+from shared.request_context import current_context
 from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
 from shared.runtime.inspection.verification import Refused
 from shared.runtime.sessions import OnnxModel

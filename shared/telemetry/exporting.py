@@ -20,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from shared.settings import Settings
-from shared.telemetry.tracing import Span
+from shared.telemetry.span_recording import Span
 
 _EVERY_MS = 1000
 _QUEUE = 8192

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from shared.http.context import RequestContext, new_context
+from shared.request_context import RequestContext, new_context
 from shared.telemetry import tracing
+from shared.telemetry.span_recording import Attributes, Span
 from shared.telemetry.timing import Timings
-from shared.telemetry.tracing import Attributes, Span, child_span
+from shared.telemetry.tracing import child_span
 
 
 class Job(Protocol):

@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from shared.http.context import new_context
 from shared.problems import ServiceUnavailable
+from shared.request_context import new_context
 from shared.settings import Settings
 from shared.telemetry import tracing
 from shared.telemetry.spans import record_delivery

@@ -17,10 +17,10 @@ from typing import Any, cast
 import orjson
 from redis.asyncio import Redis
 
-from shared.http.context import current_context
 from shared.jobs.connection import unavailable_without_redis
 from shared.jobs.scripts import as_fields
 from shared.problems import Conflict, NotFound, field_problem
+from shared.request_context import current_context
 from shared.settings import Settings
 from shared.webhooks.events import TEST_EVENT
 from shared.webhooks.records import Delivery, DeliveryStatus, Webhook

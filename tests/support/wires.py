@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from gateway.edge.bodies import RequestBody
+from gateway.request_bodies.reader import RequestBody
 from gateway.upstream.transport import (
     ConnectionBroken,
     PoolExhausted,

@@ -13,9 +13,9 @@ from fastapi import FastAPI, Request, Response
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.fleet.client import BlockingFleetClient, FleetClient
 from shared.fleet.questions import Question, RetryPolicy
-from shared.http.context import bound, new_context
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.problems import GatewayTimeout, ServiceUnavailable
+from shared.request_context import bound, new_context
 from shared.settings import Settings
 from tests.integration.conftest import free_port
 from tests.integration.gateway.servers import serve

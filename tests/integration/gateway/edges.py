@@ -11,13 +11,13 @@ from starlette.types import ASGIApp, Scope
 from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
-from gateway.edge.admission import Admission
+from gateway.calls import Call
 from gateway.edge.application import Edge
-from gateway.edge.bodies import BodyReader
 from gateway.edge.browsers import BrowserPolicy
-from gateway.edge.calls import Call
 from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
+from gateway.request_bodies.reader import BodyReader
+from gateway.upstream.admission import Admission
 from services.declarations import declared_capabilities
 from shared.access.audit import AuditLog, Entry
 from shared.access.keys import KeyStore

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 
-from gateway.edge.bodies import NO_BODY, RequestBody
+from gateway.request_bodies.reader import NO_BODY, RequestBody
 from gateway.upstream.aiohttp_transport import AiohttpTransport
 from gateway.upstream.transport import RawHeaders, UpstreamRequest, UpstreamResponse
 from tests.integration.gateway.servers import Handler

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.edge.bodies import ClientDisconnected, RequestBody
+from gateway.request_bodies.reader import ClientDisconnected, RequestBody
 from shared.access.audit import Entry
 from shared.access.keys import KeyStore
 from shared.problems import ReducedCapacity

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.edge.bodies import NO_BODY, RequestBody
+from gateway.request_bodies.reader import NO_BODY, RequestBody
 from gateway.upstream.aiohttp_transport import AiohttpTransport
 from gateway.upstream.headers import onward_headers
 from gateway.upstream.transport import UpstreamRequest
-from shared.http.context import RequestContext
+from shared.request_context import RequestContext
 from tests.integration.gateway.exchanges import OK, on_disk
 from tests.integration.gateway.servers import serve_bytes
 from tests.unit.gateway.edge.channels import scope_of

@@ -16,8 +16,8 @@ import pytest_asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.idempotency.store import IdempotencyStore, StoredAnswer
-from shared.http.context import bound, current_context, new_context
 from shared.jobs.connection import api_client
+from shared.request_context import bound, current_context, new_context
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from tests.integration.gateway.edges import EdgeParts, edge_around

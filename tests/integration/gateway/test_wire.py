@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from gateway.edge.bodies import NO_BODY, RequestBody
+from gateway.request_bodies.reader import NO_BODY, RequestBody
 from gateway.upstream.aiohttp_transport import AiohttpTransport
 from gateway.upstream.transport import ConnectionBroken, TimedOut, Unreachable
 from tests.integration.gateway.exchanges import OK, Serve, ask, on_disk, onward, read_body, read_head, saying

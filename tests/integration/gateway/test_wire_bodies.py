@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 import pytest
 
 import gateway.upstream.aiohttp_transport
-from gateway.edge.bodies import RequestBody
+from gateway.request_bodies.reader import RequestBody
 from gateway.upstream.aiohttp_transport import AiohttpTransport
 from gateway.upstream.transport import PoolExhausted, TimedOut, TransportFailure
 from tests.integration.gateway.exchanges import OK, Serve, ask, on_disk, onward, read_body, read_head, saying, until

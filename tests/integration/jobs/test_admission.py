@@ -8,12 +8,12 @@ import dataclasses
 import pytest
 import redis
 
-from shared.http.context import RequestContext, new_context
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.records import JobStatus
 from shared.jobs.store import JobStore
 from shared.jobs.sweeper import Sweeper
 from shared.problems import QuotaExceeded, ReducedCapacity
+from shared.request_context import RequestContext, new_context
 from tests.integration.jobs import job_kinds
 from tests.integration.jobs.conftest import Recorder
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import redis
 
-from shared.http.context import bound, new_context
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.interrupts import FencedOut
 from shared.jobs.records import JobStatus
 from shared.jobs.store import JobStore
 from shared.jobs.sweeper import Sweeper
 from shared.problems import Conflict, NotFound, QuotaExceeded, ServiceUnavailable, UnprocessableContent
+from shared.request_context import bound, new_context
 from shared.settings import Settings
 from tests.integration.jobs import job_kinds
 from tests.integration.jobs.conftest import QUEUE, Recorder

@@ -25,7 +25,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.http.context import new_context
 from shared.jobs.attempts import Attempt, Attempts, Refusal
 from shared.jobs.connection import api_client, worker_client
 from shared.jobs.interrupts import FencedOut
@@ -34,6 +33,7 @@ from shared.jobs.records import JobStatus
 from shared.jobs.store import JobStore
 from shared.jobs.sweeper import Sweeper
 from shared.problems import Conflict, UnprocessableContent
+from shared.request_context import new_context
 from shared.settings import Settings
 
 QUEUE = "medical.onnx"

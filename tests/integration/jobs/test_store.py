@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import redis
 
-from shared.http.context import new_context
 from shared.jobs.attempts import Attempt, Attempts, Refusal
 from shared.jobs.heartbeat import Heartbeat
 from shared.jobs.identifiers import new_job_id
@@ -16,6 +15,7 @@ from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore, open_job_store
 from shared.jobs.sweeper import Sweeper
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable, UnprocessableContent
+from shared.request_context import new_context
 from shared.settings import Settings
 from tests.integration.conftest import free_port
 from tests.integration.jobs import job_kinds

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from shared.http.context import new_context
 from shared.jobs.records import JobStatus
 from shared.jobs.store import JobStore
+from shared.request_context import new_context
 from shared.settings import Settings
 from tests.integration.jobs import job_kinds
 from tests.integration.jobs.conftest import ROOT, kill_group

@@ -15,11 +15,11 @@ import redis
 from redis.asyncio import Redis
 
 from gateway.app import create_app
-from shared.http.context import bound, new_context
 from shared.jobs.attempts import Attempt, Attempts
 from shared.jobs.connection import api_client, worker_client
 from shared.jobs.kinds import JobKind, JobKinds
 from shared.jobs.store import JobStore
+from shared.request_context import bound, new_context
 from shared.settings import Settings
 from shared.webhooks.store import WebhookStore
 from tests.integration.gateway.conftest import QUEUE, Unpublished, kind

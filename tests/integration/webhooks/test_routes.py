@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.http.context import bound, new_context
 from shared.problems import NotFound
+from shared.request_context import bound, new_context
 from shared.settings import Settings
 from shared.webhooks.store import WebhookStore
 from tests.integration.webhooks.conftest import ALL, Subscribe, delivery_when

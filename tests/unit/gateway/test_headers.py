@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from gateway.upstream.headers import client_response_headers, onward_headers
-from shared.http.context import RequestContext
+from shared.request_context import RequestContext
 
 CONTEXT = RequestContext("request-1", "a" * 32, "b" * 16, "01", "vendor=1")
 

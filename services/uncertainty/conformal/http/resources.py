@@ -17,9 +17,9 @@ from services.uncertainty.conformal.storage.calibration_entries import Calibrati
 from services.uncertainty.conformal.storage.record_stores import open_calibrations, open_monitors, open_streams
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.fleet.client import FleetClient
-from shared.http.context import ANONYMOUS, current_context
 from shared.jobs.connection import api_client
 from shared.problems import Gone
+from shared.request_context import ANONYMOUS, current_context
 from shared.service_state import ServiceState, state_of
 from shared.storage.blobs import BlobMissing, BlobStore
 from shared.stores.owned_records import OwnedRecords

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.edge import admission as module
-from gateway.edge.admission import Admission
+from gateway.upstream import admission as module
+from gateway.upstream.admission import Admission
 from shared.http.errors import problem_response
 from shared.problems import Problem, ReducedCapacity, ServiceUnavailable
 

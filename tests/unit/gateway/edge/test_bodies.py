@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 from starlette.types import Message, Receive
 
-from gateway.edge.bodies import NO_BODY, BodyReader, RequestBody
+from gateway.request_bodies.reader import NO_BODY, BodyReader, RequestBody
 from shared.capabilities.collection import BodyLimits
 from shared.problems import BadRequest, ContentTooLarge, Problem, RequestTimeout, ServiceUnavailable
 from shared.settings import Settings
@@ -99,7 +99,7 @@ async def test_a_disk_without_space_is_no_fault_of_the_caller(monkeypatch: pytes
     def full(_: Path | None) -> BinaryIO:
         return cast("BinaryIO", Path("/dev/full").open("wb"))  # the kernel's disk that is always full
 
-    monkeypatch.setattr("gateway.edge.bodies._temporary_file", full)
+    monkeypatch.setattr("gateway.request_bodies.reader._temporary_file", full)
     reader = reader_of()
     with pytest.raises(ServiceUnavailable, match="no disk space"):
         await reader.read(scope_of(), channel(b"x" * 2000))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway.edge.budget import ByteBudget
+from gateway.request_bodies.budget import ByteBudget
 
 
 def test_what_is_reserved_is_counted_until_it_is_released() -> None:

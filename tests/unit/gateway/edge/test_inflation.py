@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from gateway.edge.bodies import BodyReader
-from gateway.edge.inflation import Inflater, coding_of
+from gateway.request_bodies.inflation import Inflater, coding_of
+from gateway.request_bodies.reader import BodyReader
 from shared.problems import BadRequest, ContentTooLarge, UnsupportedMediaType
 from shared.settings import Settings
 from tests.unit.gateway.edge.channels import channel, cut, scope_of

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.http.context import (
+from shared.request_context import (
     RequestContext,
     bound,
     current_context,

@@ -8,9 +8,9 @@ import pytest
 from fastapi import APIRouter, FastAPI, Form, HTTPException, Query
 from pydantic import BaseModel, Field
 
-from shared.http.context import bound, new_context
 from shared.http.errors import install_problem_handlers, json_pointer, problem_response, validation_problem
 from shared.problems import BY_STATUS, BadRequest, Conflict, Problem, ServiceUnavailable, field_problem
+from shared.request_context import bound, new_context
 
 Client = httpx.AsyncClient
 

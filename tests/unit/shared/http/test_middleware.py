@@ -11,8 +11,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.http.context import current_context
 from shared.http.middleware import Telemetry
+from shared.request_context import current_context
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.logs import JsonFormatter
 from shared.telemetry.metrics import HttpMetrics

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.http.context import bound, new_context
 from shared.problems import NotFound, ServiceUnavailable
+from shared.request_context import bound, new_context
 from shared.runtime.registry import ModelNote, ModelRegistry
 from shared.runtime.version_routing import Canary, by_number, falls_to_canary, resolve
 from tests.support.tiny_models import release

@@ -13,14 +13,15 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shared.http.context import RequestContext, current_context, new_context
 from shared.http.middleware import Telemetry
+from shared.request_context import RequestContext, current_context, new_context
 from shared.settings import Settings
 from shared.telemetry import tracing
 from shared.telemetry.metrics import HttpMetrics
+from shared.telemetry.span_recording import Span, Tracer
 from shared.telemetry.spans import begin_hop, job_attempt, record_delivery
 from shared.telemetry.timing import count_batch, note_model, timed
-from shared.telemetry.tracing import Span, Tracer, TracingUnavailable, require_tracing, start_tracing, stop_tracing
+from shared.telemetry.tracing import TracingUnavailable, require_tracing, start_tracing, stop_tracing
 from tests.support.trace_receiver import receiving_traces
 
 ROOT = Path(__file__).parents[4]

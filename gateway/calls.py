@@ -7,7 +7,7 @@ from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.edge.bodies import RequestBody
+from gateway.request_bodies.reader import RequestBody
 
 Call = Callable[[Scope, RequestBody, Receive, Send], Awaitable[None]]
 """Answers a request; `receive` tells only of a caller who leaves."""

@@ -14,8 +14,8 @@ from typing import BinaryIO, Final, cast
 import anyio.to_thread
 from starlette.types import Message, Receive, Scope
 
-from gateway.edge.budget import ByteBudget
-from gateway.edge.inflation import Inflater, coding_of
+from gateway.request_bodies.budget import ByteBudget
+from gateway.request_bodies.inflation import Inflater, coding_of
 from shared.capabilities.collection import BodyLimits
 from shared.problems import BadRequest, ContentTooLarge, RequestTimeout, ServiceUnavailable
 from shared.settings import Settings
