@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, FastAPI, Request
 
 from shared.jobs.store import JobStore
-from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import ComputePool
+from shared.runtime.model_batchers import Batchers
 from shared.runtime.registry import ModelRegistry
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore

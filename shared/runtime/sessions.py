@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from shared.runtime.cancellation import current_cancellation
 from shared.runtime.cards import UploadedCard, read_card, read_weights
+from shared.runtime.inspection.preparation import prepare
 from shared.runtime.inspection.sandbox import input_shapes
 from shared.runtime.inspection.verification import MOST_BYTES, verify
-from shared.runtime.preparation import prepare
 from shared.runtime.session_options import session_options
 from shared.runtime.warm_up import WarmUp
 from shared.telemetry.timing import note_model
@@ -94,7 +94,7 @@ class OnnxModel:
 
         Args:
             card: the model's card.
-            weights: content of the ONNX file, prepared (`shared.runtime.preparation`).
+            weights: content of the ONNX file, prepared (`shared.runtime.inspection.preparation`).
             threads: of one run.
             shared: see `open`.
             size: of named axes of which the card says nothing, for runs that try it.

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 
 from shared.runtime.inspection.onnx_file import read_onnx
-from shared.runtime.preparation import prepare
+from shared.runtime.inspection.preparation import prepare
 from tests.support.empty_tensors import Array, Case, empty_tensors, graph
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")

@@ -21,9 +21,9 @@ from shared.deployments.store import DesiredStateStore
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
 from shared.jobs.connection import api_client
 from shared.problems import ServiceUnavailable, field_problem
-from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import ModelReference, reference_of
-from shared.runtime.preparation import TrialLimits
+from shared.runtime.inspection.preparation import TrialLimits
+from shared.runtime.model_batchers import Batchers
 from shared.service_state import ServiceState, state_of
 from shared.settings import Settings
 

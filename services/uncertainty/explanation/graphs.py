@@ -20,9 +20,9 @@ from services.uncertainty.explanation.conversion import with_explanation, with_p
 from services.uncertainty.explanation.reading import read_network
 from shared.memory import release_garbage
 from shared.runtime.batching.items import Answer, Arrays
-from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import UploadedCard
 from shared.runtime.compute_pool import Admission
+from shared.runtime.model_batchers import Batchers
 from shared.runtime.sessions import OnnxModel
 
 Result = TypeVar("Result")

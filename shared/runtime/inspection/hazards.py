@@ -13,7 +13,7 @@ Two are known of onnxruntime (1.32); tests look for more.
 
 Types of what is computed inside come from the onnx package's inference. It parses other people's bytes natively, so
 that happens in this process (`shared.runtime.isolation`), and serving processes do not load the package.
-`shared.runtime.preparation` starts it.
+`shared.runtime.inspection.preparation` starts it.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from shared.runtime.inspection.failure_reasons import reason_of
 from shared.runtime.inspection.hazards import UnknownDivision, without_hazards
 from shared.runtime.inspection.onnx_file import read_onnx
+from shared.runtime.inspection.preparation import TrialLimits, prepare
 from shared.runtime.inspection.verification import Refused
-from shared.runtime.preparation import TrialLimits, prepare
 from tests.support.own_models import scale
 
 ROOT = Path(__file__).parents[4]
