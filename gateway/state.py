@@ -13,7 +13,7 @@ from gateway.upstream.services import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.deployments.store import DesiredStateStore
-from shared.http.context import ANONYMOUS, current_context
+from shared.http.context import current_caller
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
@@ -52,8 +52,7 @@ def gateway_state(request: Request) -> GatewayState:
 
 async def caller() -> str:
     """Who asks, as authenticated; everybody is the same caller as long as there are no API keys."""
-    context = current_context()
-    return context.caller if context else ANONYMOUS
+    return current_caller()
 
 
 async def visible_owner(request: Request) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import orjson
 from redis.asyncio import Redis
 
-from shared.http.context import ANONYMOUS, RequestContext, current_context
+from shared.http.context import RequestContext, current_caller, current_context
 from shared.jobs.admission import Backlog, no_worker, queue_full, too_many_jobs
 from shared.jobs.connection import LONGEST_ANSWER_S, api_client, unavailable_without_redis
 from shared.jobs.cursors import decode_cursor, encode_cursor
@@ -93,7 +93,7 @@ class JobStore:
             The job; with a creation key that made one before, that one.
         """
         context = context or current_context()
-        owner = owner or (context.caller if context else ANONYMOUS)
+        owner = owner or current_caller()
         with job_creation(context, kind=kind.name, queue=kind.queue) or nullcontext() as span:
             record = await self._create(kind, arguments, owner=owner, context=span.context if span else context)
             if span is not None:

@@ -17,7 +17,7 @@ from services.uncertainty.conformal.storage.calibration_entries import Calibrati
 from services.uncertainty.conformal.storage.record_stores import open_calibrations, open_monitors, open_streams
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.fleet.client import FleetClient
-from shared.http.context import ANONYMOUS, current_context
+from shared.http.context import current_caller
 from shared.jobs.connection import api_client
 from shared.problems import Gone
 from shared.service_state import ServiceState, state_of
@@ -67,12 +67,6 @@ class ConformalState:
             return await anyio.to_thread.run_sync(self.cache.load, entry.blob, blobs)
         except BlobMissing:
             raise Gone("The scores of this calibration are no longer in the blob store. Calibrate again.") from None
-
-
-def current_caller() -> str:
-    """Name the caller of the request: the owner of what it creates."""
-    context = current_context()
-    return context.caller if context else ANONYMOUS
 
 
 @asynccontextmanager

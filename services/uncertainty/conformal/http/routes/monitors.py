@@ -22,7 +22,7 @@ from services.uncertainty.conformal.application.prediction import (
 )
 from services.uncertainty.conformal.application.validation import check_values
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
-from services.uncertainty.conformal.http.resources import ConformalState, Resources, current_caller
+from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     IF_MATCH,
     POSTING,
@@ -45,6 +45,7 @@ from services.uncertainty.conformal.schemas.monitors import (
 )
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from shared.http.context import current_caller
 from shared.http.uploads import UploadRoute
 from shared.problems import Conflict, NotFound, PreconditionFailed, field_problem, problem_responses
 from shared.service import Service, ServiceState
