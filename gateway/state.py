@@ -14,7 +14,7 @@ from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
 from shared.deployments.store import DesiredStateStore
 from shared.jobs.store import JobStore
-from shared.request_context import ANONYMOUS, current_context
+from shared.request_context import current_caller
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from shared.webhooks.ssrf_guard import SsrfGuard
@@ -52,8 +52,7 @@ def gateway_state(request: Request) -> GatewayState:
 
 async def caller() -> str:
     """Who asks, as authenticated; everybody is the same caller as long as there are no API keys."""
-    context = current_context()
-    return context.caller if context else ANONYMOUS
+    return current_caller()
 
 
 async def visible_owner(request: Request) -> str | None:

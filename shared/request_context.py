@@ -166,6 +166,12 @@ def current_context() -> RequestContext | None:
     return _current.get()
 
 
+def current_caller() -> str:
+    """Who asks, as authenticated: the owner of what the request at hand creates."""
+    context = current_context()
+    return context.caller if context else ANONYMOUS
+
+
 bind = _current.set
 unbind = _current.reset
 """Make a context current, and what was before it again; `bound` where a few microseconds do not matter."""

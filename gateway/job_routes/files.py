@@ -12,13 +12,15 @@ from urllib.parse import quote
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Path, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.responses import StreamingResponse
 
 from gateway.job_routes.jobs import JOB_PROBLEMS, JobId, read_finished
 from gateway.job_routes.ranges import Part, is_unchanged, requested_part
 from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
+from shared.http.route_parts import BINARY
+from shared.jobs.files import StoredFile, files_of
 from shared.problems import Conflict, NotFound, RangeNotSatisfiable, problem_responses
 from shared.storage.blobs import Blob, BlobCorrupted, BlobMissing, BlobStore
 
@@ -26,11 +28,10 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 _CHUNK_BYTES = 256 * 1024
 
-_BINARY = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-
+_ANY_FILE = {"*/*": BINARY}
 
 _PARTS: dict[int | str, dict[str, Any]] = {
-    206: {"description": "The part that Range asked for", "content": _BINARY},
+    206: {"description": "The part that Range asked for", "content": _ANY_FILE},
     304: {"description": "The caller has it, as If-None-Match says"},
     **problem_responses(RangeNotSatisfiable),
 }
@@ -45,20 +46,12 @@ class Wanted:
     if_none_match: Annotated[str | None, Header(description="ETag of what the caller has")] = None
 
 
-class StoredFile(BaseModel):
-    """How a result names a file: `result["files"][name]`."""
-
-    digest: str
-    media_type: str
-    size: int
-
-
 @router.get(
     "/files/{name}",
     summary="Read a file of a result",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The file, in the type that the result names", "content": _BINARY},
+        200: {"description": "The file, in the type that the result names", "content": _ANY_FILE},
         **_PARTS,
         **JOB_PROBLEMS,
         **problem_responses(Conflict),
@@ -76,10 +69,10 @@ async def read_file(
     A download that broke off goes on by `Range`, with its ETag in `If-Range`.
     """
     record = await read_finished(gateway, job_id, owner)
-    files = (record.result or {}).get("files", {})
-    if not isinstance(files, dict) or name not in files:
-        known = ", ".join(sorted(files)[:20]) if isinstance(files, dict) else ""
-        raise NotFound(f"The result of this job has no such file. Files here: {known or 'none'}.")
+    files = files_of(record.result)
+    if name not in files:
+        known = ", ".join(sorted(files)[:20]) or "none"
+        raise NotFound(f"The result of this job has no such file. Files here: {known}.")
     try:
         file = StoredFile.model_validate(files[name])
     except ValidationError:
@@ -91,7 +84,7 @@ async def read_file(
     "/previews/{digest}",
     summary="Read a preview",
     response_class=StreamingResponse,
-    responses={200: {"description": "The picture", "content": _BINARY}, **_PARTS, **JOB_PROBLEMS},
+    responses={200: {"description": "The picture", "content": _ANY_FILE}, **_PARTS, **JOB_PROBLEMS},
 )
 async def read_preview(
     gateway: Gateway,

@@ -11,7 +11,8 @@ from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
 from shared.http.paging import link_next
 from shared.http.preferences import Preferences, preferences_of
-from shared.jobs.answers import JobView, job_path, public_result, retry_after_s
+from shared.jobs.answers import JobView, public_result, retry_after_s
+from shared.jobs.identifiers import job_path
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import PAGE_LIMIT
 from shared.problems import (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Response, UploadFile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from fastapi import APIRouter, Form, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.models.listing import FleetCard
 from gateway.models.management import PROBLEMS, Managed
 from gateway.state import Gateway
 from shared.deployments.desired_state import Deployment
+from shared.http.route_parts import File
 from shared.http.uploads import UploadRoute, read_upload
 from shared.problems import (
     ContentTooLarge,
@@ -25,8 +26,6 @@ from shared.runtime.cards import LONGEST_NAME, MODEL_NAME, MODEL_VERSION, Upload
 from shared.runtime.inspection.sandbox import require_warm_up
 from shared.runtime.inspection.verification import Refused, draft_card, verify
 from shared.settings import Domain
-
-File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
 
 _LARGEST_CARD = 1024 * 1024
 _ONNX = "application/onnx"

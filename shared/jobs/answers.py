@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 
 from shared.http.disconnect import cancel_on_disconnect
 from shared.http.preferences import Preferences
+from shared.jobs.identifiers import job_path
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.store import JobStore
-from shared.problems import ProblemDetails
+from shared.problems import ProblemDetails, TooManyRequests, problem_responses
 from shared.request_context import public_path
 
 LONGEST_RETRY_AFTER_S = 30
@@ -100,14 +101,10 @@ JOB_RESPONSES: dict[int | str, dict[str, Any]] = {
             "Retry-After": {"description": "Seconds until another look makes sense", "schema": {"type": "integer"}},
             "Preference-Applied": {"description": "Preferences that were honoured", "schema": {"type": "string"}},
         },
-    }
+    },
+    **problem_responses(TooManyRequests),
 }
 """OpenAPI `responses` of a route that may answer with a job."""
-
-
-def job_path(job_id: str) -> str:
-    """Where the gateway serves a job; in bodies of answers, `public_path` of it."""
-    return f"/v1/jobs/{job_id}"
 
 
 def public_result(result: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -25,6 +25,11 @@ def new_job_id(nanoseconds: int | None = None) -> str:
     return str(UUID(int=value))
 
 
+def job_path(job_id: str) -> str:
+    """Where the gateway serves a job; in bodies of answers, `shared.request_context.public_path` of it."""
+    return f"/v1/jobs/{job_id}"
+
+
 def is_job_id(text: str) -> bool:
     """Whether this can be the id of a job at all; checked before it gets near a key of Redis."""
     return JOB_ID.fullmatch(text) is not None

@@ -5,6 +5,7 @@ A new capability is tried by these tests as soon as it is declared.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -78,6 +79,16 @@ def test_a_sample_works_and_is_answered_as_documented(fleet: Fleet, route: Route
         job = fleet.finished(answer)
         assert job["status"] == "succeeded", job
         assert job["result"]
+        require_files(fleet, job)
+
+
+def require_files(fleet: Fleet, job: dict[str, Any]) -> None:
+    """Check that what the result says of its files is what is found where it says."""
+    for name, file in job["result"].get("files", {}).items():
+        assert file["href"] == f"/v1/jobs/{job['id']}/files/{name}"
+        found = fleet.client.get(file["href"])
+        assert (found.status_code, found.headers["content-type"]) == (200, file["type"])
+        assert (len(found.content), hashlib.sha256(found.content).hexdigest()) == (file["size"], file["sha256"])
 
 
 @each_form

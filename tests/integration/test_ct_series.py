@@ -72,7 +72,7 @@ class Bench:
         return record.result
 
     def file(self, result: dict[str, Any], name: str) -> bytes:
-        return self.blobs.get(result["files"][name]["digest"])
+        return self.blobs.get(f"sha256:{result['files'][name]['sha256']}")
 
 
 @asynccontextmanager

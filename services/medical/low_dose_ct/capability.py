@@ -53,6 +53,11 @@ CAPABILITY: Final = Capability(
     samples=(
         Sample(title="Enhance a noisy slice", path="/v1/medical/ct/enhancements", files={"file": _SLICE}),
         Sample(
+            title="Enhance a series of slices",
+            path="/v1/medical/ct/enhancements",
+            files={"file": SampleFile(name="low-dose-series.zip", make=f"{_HERE}.demo:low_dose_series")},
+        ),
+        Sample(
             title="Reconstruct a noisy sinogram",
             path="/v1/medical/ct/reconstructions",
             files={"file": SampleFile(name="low-dose-sinogram.npy", make=f"{_HERE}.demo:low_dose_sinogram")},

@@ -6,7 +6,9 @@ the low-dose sinogram. The README's curl commands and its picture are made from 
 
 from __future__ import annotations
 
+import io
 import sys
+import zipfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,9 +18,11 @@ from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, 
 from services.medical.low_dose_ct.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB
+from services.medical.low_dose_ct.inputs import read_slice
 from services.medical.low_dose_ct.simulation import CROP, apply_photon_noise, project_attenuation
 from shared.imaging.arrays import encode_npy
 from shared.imaging.dicom_writing import new_ct
+from shared.imaging.windows import parse_window
 
 SEED = 7
 
@@ -58,6 +62,16 @@ def low_dose_slice() -> bytes:
 def low_dose_sinogram() -> bytes:
     """NPY of the low-dose sinogram."""
     return _files()["low-dose-sinogram.npy"]
+
+
+def low_dose_series() -> bytes:
+    """ZIP of two slices of a low-dose scan: the noisy one, and the same one upside down, as NPY."""
+    stream = io.BytesIO()
+    hu = read_slice(low_dose_slice(), unit="hu", window=parse_window("lung", pointer="/"), pixel_limit=1024 * 1024).hu
+    with zipfile.ZipFile(stream, "w") as archive:
+        for index, one in enumerate((hu, np.flipud(hu))):
+            archive.writestr(zipfile.ZipInfo(f"{index}.npy"), encode_npy(np.ascontiguousarray(one)))
+    return stream.getvalue()
 
 
 def normal_dose_slice() -> bytes:

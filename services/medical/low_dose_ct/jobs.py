@@ -5,9 +5,7 @@ A slice that cannot be read does not fail the series: its place in the result sa
 
 from __future__ import annotations
 
-import io
 import uuid
-import zipfile
 from functools import lru_cache
 from typing import Any, cast
 
@@ -19,21 +17,14 @@ from services.medical.low_dose_ct.released import open_model
 from services.medical.low_dose_ct.schemas import DISCLAIMER, Statistics
 from services.medical.low_dose_ct.series import EnhancementSeries, ReconstructionSeries
 from shared.http.files import extension_of
-from shared.http.negotiation import PNG, ZIP
+from shared.http.negotiation import PNG
 from shared.imaging.dicom import CtSlice
 from shared.imaging.dicom_elements import uid
 from shared.jobs.context import JobContext
+from shared.jobs.files import JobFiles, StoredFile
 from shared.problems import Problem, ProblemDetails, UnprocessableContent
 from shared.runtime.cards import ModelReference
 from shared.settings import get_settings
-
-
-class StoredFile(BaseModel):
-    """A file that the job made; served at /v1/jobs/{id}/files/{name}."""
-
-    digest: str
-    media_type: str
-    size: int
 
 
 class SliceResult(BaseModel):
@@ -94,7 +85,7 @@ def _work_through(context: JobContext, inputs: list[str], media_type: str, pipel
     if not so_far.files:
         first = cast("ProblemDetails", so_far.slices[0].problem)
         raise UnprocessableContent(f"None of the {len(inputs)} slices could be worked on. The first: {first.detail}")
-    so_far.files["series.zip"] = _store(context, _pack(context, so_far.files), ZIP)
+    JobFiles.of(context, so_far.files).pack_zip("series.zip")
     return so_far.model_dump(mode="json")
 
 
@@ -111,7 +102,7 @@ def _add_slice(context: JobContext, so_far: SeriesResult, digest: str, media_typ
     encoded, preview = pipeline.encode(processed, media_type, place=place), pipeline.encode(processed, PNG)
     before, after = answers.statistics(result.before), answers.statistics(result.after)
     name = f"slice-{index + 1:04d}.{extension_of(media_type)}"
-    so_far.files[name] = _store(context, encoded, media_type)
+    JobFiles.of(context, so_far.files).put(name, encoded, media_type)
     so_far.model = result.model
     so_far.slices.append(SliceResult(index=index, file=name, before=before, after=after))
     context.preview(preview, PNG)
@@ -127,19 +118,3 @@ def _place(job_id: str, source: CtSlice | None, index: int, distance_mm: float |
 def _uid(*parts: str) -> str:
     """A UID that follows from its parts: a UUID of version 5 as a decimal number (PS3.5 B.2)."""
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, '/'.join(('facet', *parts))).int}"
-
-
-def _store(context: JobContext, content: bytes, media_type: str) -> StoredFile:
-    blob = context.blobs.put(content, media_type)
-    return StoredFile(digest=blob.digest, media_type=media_type, size=blob.size)
-
-
-def _pack(context: JobContext, files: dict[str, StoredFile]) -> bytes:
-    """All files in one ZIP, stored with a fixed date so that a repeated attempt makes the same bytes."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, file in files.items():
-            entry = zipfile.ZipInfo(name)
-            entry.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
-            archive.writestr(entry, context.blobs.get(file.digest), zipfile.ZIP_DEFLATED)
-    return packed.getvalue()

@@ -5,7 +5,7 @@ One file is answered at once; several files, or a ZIP of them, or `Prefer: respo
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -26,26 +26,18 @@ from services.medical.low_dose_ct.schemas import (
     SimulationForm,
     SimulationOptions,
 )
-from services.medical.low_dose_ct.series import create_series_job, wants_job
+from services.medical.low_dose_ct.series import create_series_job
 from shared.http.files import FILE_HEADERS, file_response, json_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import DICOM, JSON, NPY, PNG, accept_of, choose_media_type
+from shared.http.route_parts import POST_PROBLEMS, PREFER, binary_content
 from shared.imaging.signatures import MediaType
 from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import parse_window
-from shared.jobs.answers import JobView
+from shared.jobs.answers import JOB_RESPONSES, JobView
+from shared.jobs.creation import wants_job
 from shared.jobs.kinds import JobKind
-from shared.problems import (
-    BadRequest,
-    ContentTooLarge,
-    NotAcceptable,
-    ServiceUnavailable,
-    TooManyRequests,
-    UnprocessableContent,
-    UnsupportedMediaType,
-    field_problem,
-    problem_responses,
-)
+from shared.problems import field_problem
 from shared.service import service_state
 from shared.telemetry.timing import timed
 
@@ -56,24 +48,16 @@ Options = TypeVar("Options", bound=BaseModel)
 IMAGE_TYPES = (JSON, PNG, NPY, DICOM)
 SINOGRAM_TYPES = (JSON, NPY, PNG)
 
-_PROBLEMS = problem_responses(
-    BadRequest, NotAcceptable, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, ServiceUnavailable
-)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGE_ANSWERS = {
-    "content": {PNG: _BINARY, NPY: _BINARY, DICOM: _BINARY},
+    "content": binary_content(PNG, NPY, DICOM),
     "headers": FILE_HEADERS,
     "description": "The slice; or, where the request made a job and waited for its end, the finished job",
 }
-_SINOGRAM_ANSWERS = {"content": {NPY: _BINARY, PNG: _BINARY}, "headers": FILE_HEADERS, "description": "The scan"}
-_JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobView, "description": "A series was taken as a job; Location says where to follow it"},
-    **problem_responses(TooManyRequests),
-}
+_SINOGRAM_ANSWERS = {"content": binary_content(NPY, PNG), "headers": FILE_HEADERS, "description": "The scan"}
 
 _HEADERS = {
     "accept": "application/json describes the answer; the other types are the image",
-    "prefer": "`respond-async` makes a job of one file too; `wait=N` waits N seconds for a job (RFC 7240)",
+    "prefer": PREFER,
 }
 
 _SLICES = (MediaType.DICOM, MediaType.NPY, MediaType.PNG)
@@ -89,7 +73,7 @@ SIMULATION = ImageForm(SimulationOptions, SimulationForm, _SLICES)
     headers=_HEADERS,
     summary="Reconstruct a low-dose sinogram",
     response_model=ReconstructionAnswer | JobView,
-    responses={200: _IMAGE_ANSWERS, **_JOB_ANSWERS, **_PROBLEMS},
+    responses={200: _IMAGE_ANSWERS, **JOB_RESPONSES, **POST_PROBLEMS},
 )
 async def reconstruct_sinogram(request: Request, posted: Posted[ReconstructionOptions]) -> Response:
     """Filtered back-projection, then the network: one pass, no iterations.
@@ -110,7 +94,7 @@ async def reconstruct_sinogram(request: Request, posted: Posted[ReconstructionOp
     headers=_HEADERS,
     summary="Enhance a low-dose CT slice",
     response_model=EnhancementAnswer | JobView,
-    responses={200: _IMAGE_ANSWERS, **_JOB_ANSWERS, **_PROBLEMS},
+    responses={200: _IMAGE_ANSWERS, **JOB_RESPONSES, **POST_PROBLEMS},
 )
 async def enhance_slice(request: Request, posted: Posted[EnhancementOptions]) -> Response:
     """Denoise a slice that was reconstructed elsewhere: DICOM, NPY or PNG, of any size.
@@ -132,7 +116,7 @@ async def enhance_slice(request: Request, posted: Posted[EnhancementOptions]) ->
     headers={"accept": _HEADERS["accept"]},
     summary="Simulate a low-dose scan",
     response_model=SimulationAnswer,
-    responses={200: _SINOGRAM_ANSWERS, **_PROBLEMS},
+    responses={200: _SINOGRAM_ANSWERS, **POST_PROBLEMS},
 )
 async def simulate_scan(request: Request, posted: Posted[SimulationOptions]) -> Response:
     """Scan a normal-dose slice, or a generated phantom, with LoDoPaB-CT's physics.

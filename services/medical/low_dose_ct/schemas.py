@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import UploadFile
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.medical.low_dose_ct.attenuation import HU_MAX, MU_AIR, MU_MAX, MU_WATER
 from services.medical.low_dose_ct.filters import FilterName, Ramp
 from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
+from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference
 
 DISCLAIMER = "Research use only, not a medical device."
@@ -17,9 +17,6 @@ DISCLAIMER = "Research use only, not a medical device."
 Unit = Literal["hu", "normalised"]
 SinogramUnit = Literal["normalised", "line-integral"]
 ModelName = Literal["low-dose-ct", "gaussian-denoiser"]
-
-File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
-"""A multipart file, in the form that Swagger UI draws a file chooser for."""
 
 WINDOW_HELP = (
     "HU window that PNG answers and previews are drawn with: lung, mediastinum, soft-tissue, bone, full, or "

@@ -1,31 +1,24 @@
-"""A series of slices becomes a job: the files go to the blob store, their digests into the job's arguments."""
+"""A series of slices: the arguments of its jobs, and how one is made of what was posted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-import anyio.to_thread
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from services.medical.low_dose_ct.schemas import EnhancementOptions, ReconstructionOptions
 from shared.http.image_bodies import PostedFile
 from shared.http.negotiation import DICOM, JSON, NPY
-from shared.http.preferences import preferences_of
-from shared.imaging.archive import ArchiveLimits, read_archive
-from shared.imaging.signatures import MediaType, require_type, sniff
-from shared.jobs.answers import answer_job
+from shared.imaging.signatures import MediaType
+from shared.jobs.creation import create_job_of_files, read_series
 from shared.jobs.kinds import JobKind
-from shared.problems import field_problem
 from shared.service import ServiceState
 from shared.telemetry.timing import timed
 
 SLICE_TYPES = (MediaType.DICOM, MediaType.NPY, MediaType.PNG)
 SINOGRAM_TYPES = (MediaType.NPY,)
-
-_POINTER = "/body/file"
-_ZIP_START = b"PK\x03\x04"
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -42,13 +35,6 @@ EnhancementSeries = Series[EnhancementOptions]
 ReconstructionSeries = Series[ReconstructionOptions]
 
 
-async def wants_job(request: Request, files: Sequence[PostedFile]) -> bool:
-    """Whether these files are worked on as a job: several, a ZIP, or because the caller prefers it."""
-    if len(files) > 1 or preferences_of(request).respond_async:
-        return True
-    return await files[0].start(len(_ZIP_START)) == _ZIP_START
-
-
 async def create_series_job(
     request: Request,
     service: ServiceState,
@@ -57,7 +43,7 @@ async def create_series_job(
     options: Options,
     media_type: str,
 ) -> Response:
-    """Store the files, create the job and answer 202 (or 200, where `Prefer: wait` was long enough).
+    """Create the job of a series and answer with it.
 
     Args:
         request: the request, for its preferences.
@@ -75,31 +61,14 @@ async def create_series_job(
     """
     accepted = SLICE_TYPES if isinstance(options, EnhancementOptions) else SINOGRAM_TYPES
     with timed("pre"):
-        contents = await _contents(files, limit=service.settings.upload_files_limit)
-        types = [require_type(data, accepted, pointer=f"{_POINTER}/{i}") for i, data in enumerate(contents)]
-        digests = await anyio.to_thread.run_sync(_store, service, contents, types)
+        series = await read_series(files, accepted, limit=service.settings.upload_files_limit)
+    contents, types = zip(*series, strict=True)
     chosen = media_type if media_type != JSON else DICOM if types[0] is MediaType.DICOM else NPY
-    # Options are validated already; a form's files have no place in a job's arguments.
-    arguments = Series(options=options, inputs=digests, media_type=chosen).model_dump(mode="json")
-    record = await service.jobs.create(kind, arguments)
-    return await answer_job(service.jobs, record, preferences_of(request))
 
+    def arguments(digests: list[str]) -> Series[Options]:
+        # Options are validated already; a form's files have no place in a job's arguments.
+        return Series(options=options, inputs=digests, media_type=chosen)
 
-async def _contents(files: Sequence[PostedFile], *, limit: int) -> list[bytes]:
-    contents: list[bytes] = []
-    for index, file in enumerate(files):
-        pointer = f"{_POINTER}/{index}"
-        data = await file.read()
-        if sniff(data) is MediaType.ZIP:
-            limits = ArchiveLimits(entries=limit)
-            entries = await anyio.to_thread.run_sync(lambda: read_archive(data, limits, pointer=pointer))  # noqa: B023
-            contents += [entry.data for entry in entries]
-        else:
-            contents.append(data)
-    if len(contents) > limit:
-        raise field_problem(_POINTER, f"A series may have {limit} slices; these are {len(contents)}.")
-    return contents
-
-
-def _store(service: ServiceState, contents: Sequence[bytes], types: Collection[MediaType]) -> list[str]:
-    return [service.blobs.put(data, str(kind)).digest for data, kind in zip(contents, types, strict=True)]
+    return await create_job_of_files(
+        request, kind, contents, arguments, jobs=service.jobs, blobs=service.blobs, types=list(map(str, types))
+    )

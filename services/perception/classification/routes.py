@@ -17,17 +17,12 @@ from services.perception.classification.signs import SIGNS
 from shared.http.files import FILE_HEADERS, file_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
+from shared.http.route_parts import POST_PROBLEMS, binary_content
 from shared.imaging.arrays import encode_npy
 from shared.imaging.pictures import PICTURE_TYPES
 from shared.imaging.sizes import stated_pixels
 from shared.problems import (
-    BadRequest,
-    ContentTooLarge,
-    NotAcceptable,
     NotFound,
-    ServiceUnavailable,
-    UnprocessableContent,
-    UnsupportedMediaType,
     field_problem,
     problem_responses,
 )
@@ -41,21 +36,7 @@ CAVEAT = (
     "most alike, however sure it sounds."
 )
 
-_PROBLEMS = problem_responses(
-    BadRequest,
-    NotFound,
-    NotAcceptable,
-    ContentTooLarge,
-    UnsupportedMediaType,
-    UnprocessableContent,
-    ServiceUnavailable,
-)
-_ANSWERS = {
-    "content": {NPY: {"schema": {"type": "string", "format": "binary"}}},
-    "headers": FILE_HEADERS,
-    "description": "The classes",
-}
-
+_ANSWERS = {"content": binary_content(NPY), "headers": FILE_HEADERS, "description": "The classes"}
 
 CLASSIFICATION = ImageForm(ClassificationOptions, ClassificationForm, PICTURE_TYPES)
 _classifiers = Classifiers()
@@ -68,7 +49,7 @@ _classifiers = Classifiers()
     headers={"accept": "application/json names classes; application/x-npy holds all probabilities"},
     summary="Classify pictures",
     response_model=ClassificationAnswer,
-    responses={200: _ANSWERS, **_PROBLEMS},
+    responses={200: _ANSWERS, **POST_PROBLEMS, **problem_responses(NotFound)},
 )
 async def classify_signs(request: Request, posted: Posted[ClassificationOptions]) -> Response:
     """Which class each picture shows, with probabilities: of 43 traffic signs, or of a classifier that was uploaded.

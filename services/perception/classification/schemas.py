@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict, Field
 
-from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-
+from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference
-
-File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
 
 BATCH_LIMIT = 64
 """Most pictures in one request."""

@@ -22,10 +22,10 @@ MODEL_CALIBRATION: Final = JobKind(
     name="uncertainty.calibrations",
     queue="uncertainty.onnx",
     function=f"{_HERE}.application.jobs:calibrate_on_model",
-    title="Calibrate a classifier of the fleet on labelled pictures",
+    title="Calibrate a classifier of the fleet on labelled images",
     time_limit_s=1800,
     cancel_bound_s=60,
-    step_unit="picture",
+    step_unit="image",
 )
 
 _LOGITS: Final = SampleFile(name="logits.npy", make=f"{_HERE}.demo:sample_logits")

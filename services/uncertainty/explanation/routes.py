@@ -29,19 +29,15 @@ from services.uncertainty.explanation.schemas import (
 from shared.http.files import FILE_HEADERS, file_response, json_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, NPY, ONNX, PNG, accept_of, choose_media_type
+from shared.http.route_parts import POST_PROBLEMS, binary_content
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
 from shared.imaging.colour import read_colour
 from shared.imaging.pictures import PICTURE_TYPES
 from shared.imaging.sizes import stated_pixels
 from shared.problems import (
-    BadRequest,
-    ContentTooLarge,
-    NotAcceptable,
     NotFound,
     ServiceUnavailable,
-    UnprocessableContent,
-    UnsupportedMediaType,
     field_problem,
     problem_responses,
 )
@@ -51,16 +47,7 @@ from shared.telemetry.timing import timed
 
 router = APIRouter(prefix="/v1/uncertainty", tags=["explanation"], route_class=UploadRoute)
 
-_PROBLEMS = problem_responses(
-    BadRequest,
-    NotFound,
-    NotAcceptable,
-    ContentTooLarge,
-    UnsupportedMediaType,
-    UnprocessableContent,
-    ServiceUnavailable,
-)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PROBLEMS = {**POST_PROBLEMS, **problem_responses(NotFound)}
 _LAYERED = {method for method, description in DESCRIPTIONS.items() if description.layers}
 
 
@@ -76,7 +63,7 @@ EXPLANATION = ImageForm(ExplanationOptions, ExplanationForm, PICTURE_TYPES)
     response_model=ExplanationAnswer,
     responses={
         200: {
-            "content": {PNG: _BINARY, NPY: _BINARY},
+            "content": binary_content(PNG, NPY),
             "headers": FILE_HEADERS,
             "description": "Relevance of each pixel",
         },
@@ -143,7 +130,7 @@ async def list_explainers(explainers: KnownExplainers) -> ExplainerList:
     "/explainers/conversions",
     summary="Make a classifier explain itself",
     response_class=Response,
-    responses={200: {"content": {ONNX: _BINARY}, "description": "The model with its explanation"}, **_PROBLEMS},
+    responses={200: {"content": binary_content(ONNX), "description": "The model with its explanation"}, **_PROBLEMS},
 )
 async def convert_model(
     form: Annotated[ConversionForm, Form(media_type="multipart/form-data")], service: Service

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.uncertainty.explanation.inference import INTEGRATION_STEPS, LARGEST_BATCH
 from services.uncertainty.explanation.methods import Method
+from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference
-
-File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
 
 Rows = list[list[float]]
 

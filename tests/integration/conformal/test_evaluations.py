@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from xml.etree import ElementTree as ET
 
 import httpx
@@ -57,9 +58,9 @@ async def test_metrics_of_intervals(client: httpx.AsyncClient) -> None:
     assert found["regression"]["mean_winkler_score"] == pytest.approx(2 * q + 20 * outside.mean())
 
 
-@pytest.mark.parametrize("picture", ["coverage", "size"])
+@pytest.mark.parametrize("shown", ["coverage", "size"])
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-async def test_pictures(client: httpx.AsyncClient, picture: str, kind: str) -> None:
+async def test_images(client: httpx.AsyncClient, shown: str, kind: str) -> None:
     values, labels = logits(300)
     if kind == "classification":
         posted = {"logits": values[:200].tolist(), "labels": labels[:200].tolist()}
@@ -67,18 +68,32 @@ async def test_pictures(client: httpx.AsyncClient, picture: str, kind: str) -> N
         posted = {"predictions": values[:, 0].tolist(), "targets": values[:, 1].tolist()}
     body = await calibrated(client, kind=kind, **posted)
     route = f"{CALIBRATIONS}/{body['id']}/evaluations"
-    svg = await client.post(route, json={**posted, "picture": picture}, headers={"Accept": "image/svg+xml"})
+    svg = await client.post(route, json={**posted, "image": shown}, headers={"Accept": "image/svg+xml"})
     assert svg.headers["content-type"].startswith("image/svg+xml")
     root = ET.fromstring(svg.content)
     assert root.tag == f"{SVG}svg"
     bars = root.iter(f"{SVG}polygon")
     tallest = min(float(one.attrib["points"].split(",")[1].split()[0]) for one in bars)
     assert tallest < 100, "the highest bar nearly fills the plot"
-    png = await client.post(route, json={**posted, "picture": picture}, headers={"Accept": "image/png"})
+    png = await client.post(route, json={**posted, "image": shown}, headers={"Accept": "image/png"})
     image = np.asarray(Image.open(io.BytesIO(png.content)))
     assert image.shape == (800, 1440, 3)
     blue = (image == (0x3B, 0x76, 0xAF)).all(axis=2)
     assert blue.any()
+
+
+async def test_the_earlier_name_of_a_field_is_taken_and_called_deprecated(client: httpx.AsyncClient) -> None:
+    values, labels = logits(60)
+    posted = {"logits": values.tolist(), "labels": labels.tolist()}
+    route = f"{CALIBRATIONS}/{(await calibrated(client, **posted))['id']}/evaluations"
+    svg = {"Accept": "image/svg+xml"}
+    now = await client.post(route, json={**posted, "image": "size"}, headers=svg)
+    before = await client.post(route, json={**posted, "picture": "size"}, headers=svg)
+    assert (before.status_code, before.content) == (200, now.content)
+    assert re.fullmatch(r"@\d+", before.headers["deprecation"])
+    assert "deprecation" not in now.headers
+    described = await client.post(route, json={**posted, "picture": "size"})
+    assert described.headers["deprecation"] == before.headers["deprecation"]
 
 
 async def test_what_is_refused(client: httpx.AsyncClient) -> None:
@@ -91,7 +106,9 @@ async def test_what_is_refused(client: httpx.AsyncClient) -> None:
         ({"labels": [7] * 30}, "/body/labels"),
         ({"slab_features": [[1.0]]}, "/body/slab_features"),
         ({"alpha": 0}, "/body/alpha"),
+        ({"image": "cat"}, "/body/image"),
         ({"picture": "cat"}, "/body/picture"),
+        ({"image": "size", "picture": "coverage"}, "/body/picture"),
     ):
         answer = await client.post(route, json={**posted, **change})
         assert (answer.status_code, pointers(answer)) == (422, [pointer]), answer.text

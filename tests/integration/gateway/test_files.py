@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from shared.jobs.files import JobFiles
 from shared.problems import PROBLEM_MEDIA_TYPE
 from tests.integration.gateway.conftest import Bench
 
@@ -12,10 +13,10 @@ CONTENT = bytes(range(256)) * 4096  # several parts of the stream
 
 
 async def path_of_file(bench: Bench, content: bytes = CONTENT, media_type: str = "application/dicom") -> str:
-    blob = bench.blobs.put(content, media_type)
     attempt = await bench.start()
-    attempt.note(event="preview", data={"digest": blob.digest})
-    attempt.succeed({"files": {"a.dcm": {"digest": blob.digest, "media_type": media_type, "size": blob.size}}})
+    files = JobFiles(attempt.record.id, bench.blobs)
+    attempt.note(event="preview", data={"digest": files.put("a.dcm", content, media_type).digest})
+    attempt.succeed({"files": {name: file.model_dump() for name, file in files.files.items()}})
     return f"/v1/jobs/{attempt.record.id}/files/a.dcm"
 
 

@@ -141,7 +141,7 @@ def _classify_all(context: JobContext, images: Sequence[bytes], model: str, sett
     answers = _Answers.from_bytes(context.restore())
     with fleet_client_of_worker(settings, pause=partial(_pause, context)) as client:
         for number, start in enumerate(range(answers.count, len(images), BATCH), start=1):
-            context.progress(start, len(images), f"picture {start + 1} of {len(images)}")
+            context.progress(start, len(images), f"image {start + 1} of {len(images)}")
             answers.add(classified_by_job(client, images[start : start + BATCH], model=model))
             if number % CHECKPOINT_EVERY == 0:
                 context.checkpoint(answers.to_bytes())

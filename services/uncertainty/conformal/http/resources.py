@@ -19,7 +19,7 @@ from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.fleet.client import FleetClient
 from shared.jobs.connection import api_client
 from shared.problems import Gone
-from shared.request_context import ANONYMOUS, current_context
+from shared.request_context import current_caller
 from shared.service_state import ServiceState, state_of
 from shared.storage.blobs import BlobMissing, BlobStore
 from shared.stores.owned_records import OwnedRecords
@@ -67,12 +67,6 @@ class ConformalState:
             return await anyio.to_thread.run_sync(self.cache.load, entry.blob, blobs)
         except BlobMissing:
             raise Gone("The scores of this calibration are no longer in the blob store. Calibrate again.") from None
-
-
-def current_caller() -> str:
-    """Name the caller of the request: the owner of what it creates."""
-    context = current_context()
-    return context.caller if context else ANONYMOUS
 
 
 @asynccontextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from services.uncertainty.conformal.schemas.calibrations import SEED_LIMIT, Alpha, ModelIdentity
+from shared.http.deprecation import deprecated_since
 
 
 class ChartKind(StrEnum):
@@ -25,13 +27,30 @@ class EvaluationOptions(BaseModel):
     seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores")
     first_item: int = Field(default=0, ge=0, lt=2**62, description="Number of the first item")
     force_top1: bool = Field(default=False, description="Put the best class into empty sets")
-    picture: ChartKind = Field(
+    image: ChartKind = Field(
         default=ChartKind.COVERAGE,
         description="What image/png and image/svg+xml show: coverage by class (or by length of interval), or sizes",
+    )
+    picture: ChartKind | None = Field(
+        default=None,
+        description="The earlier name of `image`, taken until the next release",
+        json_schema_extra=deprecated_since(datetime(2026, 11, 28, tzinfo=UTC)),
     )
     model_sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="The model that made the values; must be the calibrated one"
     )
+
+    @field_validator("picture")
+    @classmethod
+    def _refuse_both_names(cls, value: ChartKind | None, info: ValidationInfo) -> ChartKind | None:
+        if value is not None and info.data.get("image") not in {ChartKind.COVERAGE, value}:
+            raise ValueError("This is the earlier name of `image`, which says something else. Send `image` alone.")
+        return value
+
+    @property
+    def chart(self) -> ChartKind:
+        """What an image shows, under whichever name it was asked for."""
+        return self.picture or self.image
 
 
 class Coverage(BaseModel):

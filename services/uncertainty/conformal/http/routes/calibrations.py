@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import anyio
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from services.uncertainty.conformal.application.calibration_entry import create_entry
@@ -16,7 +16,7 @@ from services.uncertainty.conformal.application.labelled_images import read_imag
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
 from services.uncertainty.conformal.capability import MODEL_CALIBRATION
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
-from services.uncertainty.conformal.http.resources import ConformalState, Resources, current_caller
+from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     CREATED,
     LISTED,
@@ -34,11 +34,13 @@ from services.uncertainty.conformal.schemas.calibrations import (
 )
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.http.paging import link_next
-from shared.http.preferences import preferences_of
+from shared.http.route_parts import WaitPreference
 from shared.http.uploads import UploadRoute, read_upload
-from shared.jobs.answers import JOB_RESPONSES, JobView, answer_job
+from shared.jobs.answers import JOB_RESPONSES, JobView
+from shared.jobs.creation import create_job_of_files
 from shared.jobs.identifiers import new_job_id
-from shared.problems import Problem, TooManyRequests, field_problem, problem_responses
+from shared.problems import Problem, field_problem
+from shared.request_context import current_caller
 from shared.service import Service, ServiceState
 from shared.stores.owned_records import PAGE_LIMIT
 from shared.telemetry.timing import timed
@@ -64,7 +66,7 @@ class _Kind(BaseModel):
     summary="Calibrate",
     status_code=201,
     response_model=CalibrationAnswer | JobView,
-    responses={201: CREATED, **JOB_RESPONSES, **POSTING, **problem_responses(TooManyRequests)},
+    responses={201: CREATED, **JOB_RESPONSES, **POSTING},
     openapi_extra=describe_request_body(
         ClassificationOptions, DOCUMENTED_ARRAYS, other=RegressionOptions, repeated=[IMAGES]
     ),
@@ -74,9 +76,7 @@ async def calibrate(
     service: Service,
     resources: Resources,
     response: Response,
-    prefer: Annotated[
-        str | None, Header(description="`wait=N` waits N seconds for the job of a fleet model (RFC 7240)")
-    ] = None,
+    prefer: WaitPreference = None,
 ) -> Any:
     """Turn held-out answers of a model and the truth into thresholds that sets with a guarantee are made of.
 
@@ -182,14 +182,17 @@ async def _create_job(
     limit = resources.settings.upload_limit_bytes
     files = [await read_upload(file, limit=limit, pointer=f"/body/{IMAGES}/{n}") for n, file in enumerate(uploads)]
 
-    def store() -> tuple[list[str], list[int]]:
+    def check() -> list[int]:
         _, folders = read_images(files)
-        labels = read_labels(folders, parsed.read_numbers("labels"))
-        return [service.blobs.put(data).digest for data in files], labels.tolist()
+        labels: list[int] = read_labels(folders, parsed.read_numbers("labels")).tolist()
+        return labels
 
-    digests, labels = await service.compute_pool.run(store)
-    arguments = ModelCalibration(
-        options=options, identifier=new_job_id(), owner=current_caller(), files=digests, labels=labels
+    labels = await service.compute_pool.run(check)
+
+    def arguments(digests: list[str]) -> ModelCalibration:
+        owner = current_caller()
+        return ModelCalibration(options=options, identifier=new_job_id(), owner=owner, files=digests, labels=labels)
+
+    return await create_job_of_files(
+        request, MODEL_CALIBRATION, files, arguments, jobs=service.jobs, blobs=service.blobs
     )
-    record = await service.jobs.create(MODEL_CALIBRATION, arguments.model_dump(mode="json"))
-    return await answer_job(service.jobs, record, preferences_of(request))

@@ -7,15 +7,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import Header, Path
 
+from shared.http.route_parts import POST_PROBLEMS
 from shared.problems import (
-    BadRequest,
     Conflict,
-    ContentTooLarge,
     NotFound,
     PreconditionFailed,
     ServiceUnavailable,
     UnprocessableContent,
-    UnsupportedMediaType,
     problem_responses,
 )
 
@@ -31,9 +29,7 @@ CalibrationId = Annotated[
 ]
 
 READING: Final = problem_responses(NotFound, ServiceUnavailable)
-POSTING: Final = problem_responses(
-    BadRequest, Conflict, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, ServiceUnavailable
-)
+POSTING: Final = {**POST_PROBLEMS, **problem_responses(Conflict)}
 LISTED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"headers": {"Link": {"description": '`rel="next"`: the next page', "schema": {"type": "string"}}}},
     **problem_responses(UnprocessableContent, ServiceUnavailable),
@@ -41,13 +37,10 @@ LISTED: Final[dict[int | str, dict[str, Any]]] = {
 CREATED: Final[dict[str, Any]] = {
     "headers": {"Location": {"description": "Path of what was made", "schema": {"type": "string"}}}
 }
-RUNNING: Final = problem_responses(
-    BadRequest, Conflict, PreconditionFailed, ContentTooLarge, UnprocessableContent, ServiceUnavailable
-)
+RUNNING: Final = {**POSTING, **problem_responses(PreconditionFailed)}
 IF_MATCH = Annotated[
     str | None,
     Header(
         description="ETag that it must have; otherwise nothing is observed and the answer is 412", examples=['"12"']
     ),
 ]
-BINARY: Final = {"schema": {"type": "string", "format": "binary"}}

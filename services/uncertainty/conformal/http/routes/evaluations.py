@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 
 from services.uncertainty.conformal.application.calibration_evaluation import (
     Evaluation,
@@ -17,15 +17,16 @@ from services.uncertainty.conformal.application.validation import check_count, c
 from services.uncertainty.conformal.http.chart_response import chart_response
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
 from services.uncertainty.conformal.http.resources import Resources
-from services.uncertainty.conformal.http.routes.common import BINARY, POSTING, PREFIX, READING, TAGS, CalibrationId
+from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.http.routes.predictions import PREDICTION_ARRAYS, require_model
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.evaluations import EvaluationAnswer, EvaluationOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from shared.http.deprecation import DEPRECATION, deprecation_headers
 from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
+from shared.http.route_parts import BINARY
 from shared.http.uploads import UploadRoute
-from shared.problems import NotAcceptable, problem_responses
 from shared.service import Service
 from shared.telemetry.timing import timed
 
@@ -43,10 +44,13 @@ EVALUATION_ARRAYS = {
     summary="Evaluate a calibration",
     response_model=EvaluationAnswer,
     responses={
-        200: {"content": {PNG: BINARY, SVG: {"schema": {"type": "string"}}}, "description": "Metrics, or a histogram"},
+        200: {
+            "content": {PNG: BINARY, SVG: {"schema": {"type": "string"}}},
+            "description": "Metrics, or a histogram",
+            "headers": DEPRECATION,
+        },
         **READING,
         **POSTING,
-        **problem_responses(NotAcceptable),
     },
     openapi_extra=describe_request_body(EvaluationOptions, EVALUATION_ARRAYS),
 )
@@ -54,9 +58,10 @@ async def evaluate(
     request: Request,
     service: Service,
     resources: Resources,
+    response: Response,
     calibration_id: CalibrationId,
     accept: Annotated[
-        str | None, Header(description="application/json: metrics; image/png, image/svg+xml: the histogram `picture`")
+        str | None, Header(description="application/json: metrics; image/png, image/svg+xml: the histogram `image`")
     ] = None,
 ) -> Any:
     """How often sets or intervals hold the truth, how large they are, and where coverage is uneven.
@@ -74,8 +79,11 @@ async def evaluate(
         calibration = await resources.load_calibration(entry, service.blobs)
     evaluation = await service.compute_pool.run(_evaluate, entry, calibration, parsed, options)
     if media_type == JSON:
+        response.headers.update(deprecation_headers(options))
         return evaluation.answer
-    return chart_response(evaluation.plot(options.picture), media_type, name=options.picture)
+    chart = chart_response(evaluation.plot(options.chart), media_type, name=options.chart)
+    chart.headers.update(deprecation_headers(options))
+    return chart
 
 
 def _evaluate(

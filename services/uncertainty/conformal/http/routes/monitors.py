@@ -22,7 +22,7 @@ from services.uncertainty.conformal.application.prediction import (
 )
 from services.uncertainty.conformal.application.validation import check_values
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
-from services.uncertainty.conformal.http.resources import ConformalState, Resources, current_caller
+from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     IF_MATCH,
     POSTING,
@@ -47,6 +47,7 @@ from services.uncertainty.conformal.storage.calibration_entries import Calibrati
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.uploads import UploadRoute
 from shared.problems import Conflict, NotFound, PreconditionFailed, field_problem, problem_responses
+from shared.request_context import current_caller
 from shared.service import Service, ServiceState
 from shared.stores.versioned_state import Document, VersionedState
 

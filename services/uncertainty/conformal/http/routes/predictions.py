@@ -21,16 +21,17 @@ from services.uncertainty.conformal.application.prediction import (
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
 from services.uncertainty.conformal.http.resources import ConformalState, Resources
-from services.uncertainty.conformal.http.routes.common import BINARY, POSTING, PREFIX, READING, TAGS, CalibrationId
+from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.calibrations import ModelIdentity, PredictionAnswer, PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.files import file_response
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
+from shared.http.route_parts import BINARY
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
-from shared.problems import BadGateway, Conflict, GatewayTimeout, NotAcceptable, field_problem, problem_responses
+from shared.problems import BadGateway, Conflict, GatewayTimeout, field_problem, problem_responses
 from shared.runtime.cards import ModelReference
 from shared.service import Service
 from shared.telemetry.timing import timed
@@ -51,7 +52,7 @@ PREDICTION_ARRAYS = {
         200: {"content": {NPY: BINARY}, "description": "bool (N, K), or float64 (N, 2) with infinite ends, in NPY"},
         **READING,
         **POSTING,
-        **problem_responses(NotAcceptable, BadGateway, GatewayTimeout),
+        **problem_responses(BadGateway, GatewayTimeout),
     },
     openapi_extra=describe_request_body(
         PredictionOptions,

@@ -14,12 +14,14 @@ from pydantic import BaseModel
 
 from services.uncertainty.conformal.charts import Plot
 from services.uncertainty.conformal.http.chart_response import chart_response
-from services.uncertainty.conformal.http.resources import ConformalState, Resources, current_caller
-from services.uncertainty.conformal.http.routes.common import BINARY, CREATED, LISTED, PREFIX, READING, RUNNING, TAGS
+from services.uncertainty.conformal.http.resources import ConformalState, Resources
+from services.uncertainty.conformal.http.routes.common import CREATED, LISTED, PREFIX, READING, RUNNING, TAGS
 from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.paging import link_next
+from shared.http.route_parts import BINARY
 from shared.jobs.identifiers import new_job_id
 from shared.problems import NotAcceptable, problem_responses
+from shared.request_context import current_caller
 from shared.stores.owned_records import PAGE_LIMIT
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState, VersionedStates
 

@@ -16,7 +16,7 @@ from services.uncertainty.conformal.application.streams import (
     load_state,
     predict_interval,
 )
-from services.uncertainty.conformal.http.resources import Resources, current_caller
+from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import IF_MATCH, READING, RUNNING
 from services.uncertainty.conformal.http.routes.state_router import StateResource, begin_state, create_state_router
 from services.uncertainty.conformal.schemas.streams import (
@@ -29,6 +29,7 @@ from services.uncertainty.conformal.schemas.streams import (
     StreamList,
     StreamOptions,
 )
+from shared.request_context import current_caller
 from shared.service import Service
 from shared.stores.versioned_state import Document, VersionedState
 
