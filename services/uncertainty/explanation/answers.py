@@ -127,6 +127,7 @@ def _map(explained: Explained, method: Method, index: int) -> RelevanceMap:
         method=method,
         relevance=relevance.tolist(),
         total=float(relevance.sum()),
+        convergence_delta=float(one.convergence_delta[index]) if len(one.convergence_delta) else None,
         positive_share=float(np.maximum(relevance, 0).sum()) / size if size else None,
         gini=gini(relevance),
         peak=peak(relevance),

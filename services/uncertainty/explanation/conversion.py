@@ -12,9 +12,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
-from services.uncertainty.explanation.graph import Network, UnsupportedNetwork
+from services.uncertainty.explanation.graph import Network
 from services.uncertainty.explanation.graph_operations import GraphOperations
 from services.uncertainty.explanation.patterns import pattern_logits
+from services.uncertainty.explanation.preparation import opset_of, prepared
 from services.uncertainty.explanation.reading import read_network
 from services.uncertainty.explanation.rules import backward, class_relevance, contrasted
 from services.uncertainty.explanation.sums import with_fast_sums
@@ -37,8 +38,8 @@ RELEVANCE = "relevance"
 PATTERN_LOGITS = "pattern_logits"
 """Output: logits of the substitutes under the recorded pattern, float32 (batch, classes)."""
 
-OPSET = 17
-"""Least opset of a model that the rules can be put behind."""
+LOST = "lost"
+"""Output, for checks: relevance that belongs to nobody, float32 (batch,); with that of pixels it is the logit."""
 
 
 class JointGraph:
@@ -55,25 +56,28 @@ class JointGraph:
         bias: its bias, (batch, 1, 1, 1).
 
     Raises:
-        UnsupportedNetwork: a part of the model has no rule, or its opset is below `OPSET`.
+        UnsupportedNetwork: a part of the model has no rule.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.network = read_network(model)
-        if (opset := _opset(model)) < OPSET:
-            raise UnsupportedNetwork([f"opset {opset}; {OPSET} is the least"])
-        self._model = onnx.ModelProto()
-        self._model.CopyFrom(model)
+        self._model = prepared(model)
+        self.network = read_network(self._model)
         self._graph = self._model.graph
         self.picture = _picture(self._graph)
-        self.operations = GraphOperations(self._graph, opset=opset)
+        self.operations = GraphOperations(self._graph, opset=opset_of(self._model))
         self._graph.input.append(_tensor(TARGET, TensorProto.INT64, "batch"))
-        self.values = {name: name for name in self._names()}
+        self.values = {name: self._map(name) for name in self._names()}
         self._choose_class()
 
     def _names(self) -> list[str]:
         junctions = self.network.junctions
         return [self.network.input, *(name for item in junctions for name in (item.name, item.output))]
+
+    def _map(self, name: str) -> str:
+        """A tensor between the nodes as (batch, channels, height, width)."""
+        if name not in self.network.flat:
+            return name
+        return self.operations.node("Unsqueeze", name, self.operations.integers(2, 3))
 
     def _choose_class(self) -> None:
         add, head = self.operations, self.network.head
@@ -135,7 +139,9 @@ class JointGraph:
         return model
 
 
-def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patterns: bool = False) -> onnx.ModelProto:
+def with_explanation(
+    model: onnx.ModelProto, *, layers: Sequence[str] = (), patterns: bool = False, lost: bool = False
+) -> onnx.ModelProto:
     """A copy of a classifier that also explains, by sharing ratios.
 
     Args:
@@ -144,12 +150,13 @@ def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patt
             width).
         patterns: whether it also predicts from its activation pattern only: input `SUBSTITUTE`, output
             `PATTERN_LOGITS`. It costs a further forward pass.
+        lost: whether `LOST` is an output too.
 
     Returns:
         The model with the inputs `TARGET` and `CONTRAST` and the outputs `EXPLAINED` and `RELEVANCE` beside its own.
 
     Raises:
-        UnsupportedNetwork: a part of the model has no rule, or its opset is below `OPSET`.
+        UnsupportedNetwork: a part of the model has no rule.
         KeyError: a layer that the network does not have.
     """
     joint = JointGraph(model)
@@ -158,13 +165,22 @@ def with_explanation(model: onnx.ModelProto, *, layers: Sequence[str] = (), patt
     top = contrasted(joint.operations, joint.class_map(), amount, size=network.sizes[network.head.source])
     # Small factorisations: on a busy machine, the threads of BLAS would spend half a minute waiting for each other.
     with threadpool_limits(limits=1, user_api="blas"):
-        relevance = backward(joint.operations, network, values=joint.values, relevance=top)
+        leaks: list[str] = []
+        relevance = backward(joint.operations, network, values=joint.values, relevance=top, lost=leaks)
     joint.publish_map(relevance[network.input], RELEVANCE, network.input)
     for layer in layers:
         joint.publish_map(relevance[layer], layer_output(layer), layer)
     if patterns:
         _add_patterns(joint, network)
+    if lost:
+        _add_lost(joint, leaks)
     return joint.finish()
+
+
+def _add_lost(joint: JointGraph, leaks: Sequence[str]) -> None:
+    add = joint.operations
+    sums = [add.node("ReduceSum", leak, add.integers(1, 2, 3), keepdims=0) for leak in leaks]
+    joint.publish(add.node("Sum", *sums), LOST, "batch")
 
 
 def with_patterns(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -198,7 +214,3 @@ def _picture(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
 
 def _tensor(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, list(shape))
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return next((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), 0)

@@ -1,7 +1,7 @@
 """Conversion of a classifier that somebody sent, in a process of its own with limits on memory and time.
 
-Reading a model file runs native parsers and shape inference over what a stranger wrote. Nothing of it is executed, and
-what goes wrong there ends this process and not the service.
+Reading a model file runs native parsers and shape inference over what a stranger wrote, and the result is run once
+before it is answered. What goes wrong there ends this process and not the service.
 
     python -m services.uncertainty.explanation.converter --layer '*' < model.onnx > explained.onnx
 """
@@ -20,7 +20,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from services.uncertainty.explanation.conversion import with_explanation
 from services.uncertainty.explanation.graph import UnsupportedNetwork
+from services.uncertainty.explanation.preparation import prepared
 from services.uncertainty.explanation.reading import read_network
+from services.uncertainty.explanation.verification import verify
 from shared.problems import UnprocessableContent, field_problem
 
 SECONDS = 60
@@ -71,11 +73,22 @@ def _require_own_weights(model: onnx.ModelProto) -> None:
         raise UnsupportedNetwork(["weights outside of the file; save the model with its weights inside"])
 
 
-def _convert(options: argparse.Namespace) -> bytes:
+def _load() -> onnx.ModelProto:
+    """The posted model.
+
+    Raises:
+        DecodeError, ValidationError: the file is no valid ONNX model.
+        UnsupportedNetwork: it is one, but not by itself.
+    """
     model = onnx.load_model_from_string(sys.stdin.buffer.read())
     _require_own_weights(model)
     onnx.checker.check_model(model)
-    layers = read_network(model).layers() if "*" in options.layer else options.layer
+    return model
+
+
+def _convert(model: onnx.ModelProto, options: argparse.Namespace) -> bytes:
+    verify(model)
+    layers = read_network(prepared(model)).layers() if "*" in options.layer else options.layer
     content: bytes = with_explanation(model, layers=layers, patterns=options.patterns).SerializeToString()
     return content
 
@@ -88,20 +101,34 @@ def main() -> int:
     options = parser.parse_args()
     _limit()
     try:
-        content = _convert(options)
+        model = _load()
+    except (DecodeError, onnx.checker.ValidationError):
+        return _refuse({"field": "file", "detail": "The file is no valid ONNX model."})
+    except UnsupportedNetwork as error:
+        return _refuse({"field": "file", "detail": f"The model cannot be explained: {error}."})
+    try:
+        content = _convert(model, options)
     except UnsupportedNetwork as error:
         fault = {"field": "file", "detail": f"The model cannot be explained: {error}."}
     except KeyError as error:
         fault = {"field": "layer", "detail": f"The model has {error.args[0]}."}
-    except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        fault = {"field": "file", "detail": "The file is no valid ONNX model."}
-    except Exception as error:  # a file that passes the checker can still be nonsense, such as a bias of another length
+    except onnx.shape_inference.InferenceError as error:
+        fault = {"field": "file", "detail": f"The shapes of the model contradict each other: {_first_line(error)}."}
+    except Exception as error:  # a file that passes the checker can still be nonsense
         fault = {"field": "file", "detail": f"The model cannot be read: {type(error).__name__}."}
     else:
         sys.stdout.buffer.write(content)
         return 0
+    return _refuse(fault)
+
+
+def _refuse(fault: dict[str, str]) -> int:
     sys.stdout.write(json.dumps(fault))
     return _REFUSED
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
 
 
 if __name__ == "__main__":

@@ -118,12 +118,14 @@ class Network:
         sizes: height and width of the input and of every junction's output, by name.
         junctions: from the input to the head.
         head: what makes logits of the last feature map.
+        flat: names of tensors without height and width, (batch, channels), which are maps of one position.
     """
 
     input: str
     sizes: dict[str, Size]
     junctions: tuple[Junction, ...]
     head: Head
+    flat: frozenset[str] = frozenset()
 
     def layers(self) -> Sequence[str]:
         """Names of the tensors whose positions have a relevance, from the input up."""
@@ -140,6 +142,10 @@ class UnsupportedNetwork(ValueError):
     def __init__(self, parts: Sequence[str]) -> None:
         self.parts = tuple(parts)
         super().__init__("no sharing ratio is defined for " + "; ".join(parts))
+
+
+class UnsupportedNode(Exception):
+    """A node has no rule; the message says what it is."""
 
 
 class UnusableModel(UnsupportedNetwork):

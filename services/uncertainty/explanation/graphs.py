@@ -17,6 +17,7 @@ import onnx
 
 from services.uncertainty.explanation.baselines import with_class_map, with_gradient, with_propagation
 from services.uncertainty.explanation.conversion import with_explanation, with_patterns
+from services.uncertainty.explanation.preparation import prepared
 from services.uncertainty.explanation.reading import read_network
 from shared.memory import release_garbage
 from shared.runtime.batching.items import Answer, Arrays
@@ -135,7 +136,7 @@ def outline_of(model: onnx.ModelProto) -> Outline:
     Raises:
         UnsupportedNetwork: a part of it has no rule.
     """
-    network = read_network(model)
+    network = read_network(prepared(model))
     return Outline(network.input, network.head.source, {name: network.sizes[name] for name in network.layers()})
 
 

@@ -61,6 +61,8 @@ class Explanation:
         layers: relevance at layers, as it is there, (count, rows, columns), by name.
         pattern_logits: of the substitutes under the pictures' activation patterns, (count, classes); empty unless asked
             for.
+        convergence_delta: of integrated gradients, (count,): the sum of the map less the difference of the logit to
+            that of black, which would be 0 after infinitely many steps; empty for other methods.
     """
 
     logits: NDArray[np.float32]
@@ -68,6 +70,7 @@ class Explanation:
     relevance: NDArray[np.float32]
     layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     pattern_logits: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    convergence_delta: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Explainer:
@@ -192,7 +195,10 @@ class Explainer:
             point = {self._input: feed[self._input] * np.float32((index + 0.5) / steps), TARGET: ends[EXPLAINED]}
             total += (yield from self._run(GraphKind.GRADIENT, point))[GRADIENT]
         relevance = (total / np.float32(steps) * (ends[NORMALISED] - black[NORMALISED])).sum(axis=1)
-        return self._answer(ends, relevance)
+        rows = np.arange(len(relevance))
+        risen = ends[self._logits][rows, ends[EXPLAINED]] - black[self._logits][0, ends[EXPLAINED]]
+        delta = relevance.sum(axis=(1, 2), dtype=np.float64) - risen
+        return replace(self._answer(ends, relevance), convergence_delta=delta.astype(np.float32))
 
     def _multiply_gradient(self, feed: dict[str, Any]) -> Steps[Explanation]:
         found = yield from self._run(GraphKind.GRADIENT, feed)

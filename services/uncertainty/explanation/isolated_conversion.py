@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from services.uncertainty.explanation.graph import UnsupportedNetwork
+from services.uncertainty.explanation.graph import UnsupportedNetwork, UnusableModel
 from services.uncertainty.explanation.graphs import GraphKind, extended_file, outline_of
+from services.uncertainty.explanation.verification import verify
 from shared.runtime.isolation import read_isolated_request, write_isolated_answer
 from shared.runtime.session_options import session_options
 
@@ -26,6 +27,8 @@ def main() -> None:
     made = b""
     try:
         answer, made = _answer(request, content)
+    except UnusableModel as error:
+        answer = {"unusable": error.parts}
     except UnsupportedNetwork as error:
         answer = {"unsupported": error.parts}
     except Exception as error:  # a file that was verified can still be nonsense to shape inference or to the rules
@@ -36,6 +39,7 @@ def main() -> None:
 def _answer(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     model = onnx.load_model_from_string(content)
     if request["kind"] is None:
+        verify(model)
         return {"outline": asdict(outline_of(model))}, b""
     file = extended_file(model, GraphKind[request["kind"]], request["layers"])
     _try(file.content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -48,6 +49,7 @@ from shared.telemetry.timing import timed
 router = APIRouter(prefix="/v1/uncertainty", tags=["explanation"], route_class=UploadRoute)
 
 _PROBLEMS = {**POST_PROBLEMS, **problem_responses(NotFound)}
+_POSITION = re.compile(r"-?[0-9]{1,6}")
 _LAYERED = {method for method, description in DESCRIPTIONS.items() if description.layers}
 
 
@@ -139,7 +141,7 @@ async def convert_model(
 
     The answer has the inputs `target` (class to explain, -1 for the predicted one) and `contrast` (0 or 1, need not be
     given) and the outputs `explained` and `relevance` beside its own. The file is read in a process of its own
-    and never run here. Parts without a rule are all named.
+    and run there once, to see that relevance adds up. Parts without a rule are all named.
     """
     content = await read_upload(form.file)
     with timed("post"):
@@ -158,7 +160,7 @@ def _layer(explainer: Explainer, item: str, index: int, options: ExplanationOpti
     names = explainer.layers
     if item in names:
         name = item
-    elif item.lstrip("-").isdecimal() and -len(names) <= int(item[:9]) < len(names):
+    elif _POSITION.fullmatch(item) and -len(names) <= int(item) < len(names):
         name = names[int(item)]
     else:
         detail = f"There is no such layer. Give a name of GET /v1/uncertainty/explainers, or 0 to {len(names) - 1}."

@@ -70,6 +70,7 @@ def backward(
     values: Mapping[str, T],
     relevance: T,
     layer: str | None = None,
+    lost: list[T] | None = None,
 ) -> dict[str, T]:
     """Pass relevance down to the input.
 
@@ -80,6 +81,8 @@ def backward(
         relevance: of the positions of `layer`, (batch, 1, height, width). A one-hot one gives the effective receptive
             field of one position.
         layer: a name of `network.layers()`; the head's feature map where not given.
+        lost: gets maps (batch, 1, ...) of the relevance that is passed to nobody: of vectors that are zero, and of
+            biases where every contribution is.
 
     Returns:
         Relevance of the positions of the input and of each junction's output that is reached, by name.
@@ -90,9 +93,12 @@ def backward(
             continue
         before = values[junction.name]
         norm = operations.add(operations.squared_norm(before), _number(operations, NORM_FLOOR))
+        if lost is not None:
+            floor = operations.divide(_number(operations, NORM_FLOOR), norm)
+            lost.append(operations.multiply(found[junction.output], floor))
         aim = operations.scale(before, operations.divide(found[junction.output], norm))
         for branch in junction.branches:
-            share = _share(operations, branch, values[branch.source], aim, size=network.sizes[branch.source])
+            share = _share(operations, branch, values[branch.source], aim, size=network.sizes[branch.source], lost=lost)
             known = found.get(branch.source)
             found[branch.source] = share if known is None else operations.add(known, share)
     return found
@@ -103,17 +109,23 @@ def pooled(operations: Operations[T], source: T, pool: MaxPool, *, channels: int
     return operations.regroup(operations.sum_channels(_won(operations, source, pool)), channels)
 
 
-def _share(operations: Operations[T], branch: Branch, source: T, aim: T, *, size: Size) -> T:
+def _share(operations: Operations[T], branch: Branch, source: T, aim: T, *, size: Size, lost: list[T] | None) -> T:
     """Relevance that a branch passes to the positions it reads."""
     if branch.convolution is None:
         return operations.inner(source, aim)
     if branch.pool is None:
-        return convolution_shares(operations, branch.convolution, [source], aim, size=size)[0]
-    return _pooled_share(operations, branch.convolution, branch.pool, source, aim, size=size)
+        return convolution_shares(operations, branch.convolution, [source], aim, size=size, lost=lost)[0]
+    return _pooled_share(operations, branch.convolution, branch.pool, source, aim, size=size, lost=lost)
 
 
 def convolution_shares(
-    operations: Operations[T], convolution: Convolution, parts: Sequence[T], aim: T, *, size: Size
+    operations: Operations[T],
+    convolution: Convolution,
+    parts: Sequence[T],
+    aim: T,
+    *,
+    size: Size,
+    lost: list[T] | None = None,
 ) -> list[T]:
     """Relevance of the positions of each part of a convolution's input.
 
@@ -123,6 +135,7 @@ def convolution_shares(
         parts: tensors that add up to the input; more than one only behind a maximum pooling.
         aim: z R / |z|^2 of the output, (batch, outputs, height, width).
         size: height and width of the input.
+        lost: see `backward`.
     """
     stride, views = convolution.stride, phases(convolution, size)
     channels = convolution.weight.shape[1]
@@ -136,7 +149,7 @@ def convolution_shares(
     backs = [operations.convolve(aim, mirrored(view.weight), padding=view.reversed_padding) for view in views]
     shares = [[operations.inner(value, back) for value, back in zip(part, backs, strict=True)] for part in seen]
     if convolution.bias.any():
-        shares = _with_bias(operations, convolution, views, seen, shares, aim)
+        shares = _with_bias(operations, convolution, views, seen, shares, aim, lost)
     offsets = [view.offset for view in views]
     return [operations.interleave(part, offsets, stride=stride, size=size) for part in shares]
 
@@ -148,6 +161,7 @@ def _with_bias(
     seen: Sequence[Sequence[T]],
     shares: Sequence[Sequence[T]],
     aim: T,
+    lost: list[T] | None,
 ) -> list[list[T]]:
     """Shares of phases, and what the bias owes to them: <b, aim> |c_ij| / (sum over i of |c_ij|)."""
     taps = [one_hot(*view.weight.shape[2:]) for view in views]
@@ -161,6 +175,8 @@ def _with_bias(
             total = operations.add(operations.convolve(norm, each, padding=view.padding), total)
     along = operations.convolve(aim, np.ascontiguousarray(convolution.bias[None, :, None, None]))
     owed = operations.divide(along, total)
+    if lost is not None:
+        lost.append(operations.multiply(owed, _number(operations, BIAS_FLOOR)))
     spread = [
         operations.convolve(owed, mirrored(each), padding=view.reversed_padding)
         for each, view in zip(taps, views, strict=True)
@@ -175,14 +191,21 @@ def _with_bias(
 
 
 def _pooled_share(
-    operations: Operations[T], convolution: Convolution, pool: MaxPool, source: T, aim: T, *, size: Size
+    operations: Operations[T],
+    convolution: Convolution,
+    pool: MaxPool,
+    source: T,
+    aim: T,
+    *,
+    size: Size,
+    lost: list[T] | None,
 ) -> T:
     """The block of pooling and convolution: a position contributes in those channels in which it won."""
     channels, count = convolution.weight.shape[1], pool.kernel**2
     won = _won(operations, source, pool)
     one_of = np.eye(count, dtype=np.float32)[:, None, :, None, None]
     parts = [operations.regroup(operations.convolve(won, choice), channels) for choice in one_of]
-    shares = convolution_shares(operations, convolution, parts, aim, size=pool.size(size))
+    shares = convolution_shares(operations, convolution, parts, aim, size=pool.size(size), lost=lost)
     taps, padding = one_hot(pool.kernel, pool.kernel), (pool.padding, pool.padding)
     scattered = [
         operations.spread(share, taps[:, [tap]], stride=pool.stride, padding=padding, size=size)

@@ -76,6 +76,11 @@ class RelevanceMap(BaseModel):
     method: Method
     relevance: Rows = Field(description="One number for each pixel that the network sees, signed")
     total: float = Field(description="Sum over all pixels")
+    convergence_delta: float | None = Field(
+        default=None,
+        description="Of integrated gradients: total less the difference of the logit to that of a black picture. Far "
+        "from 0, the map is not to be trusted: send more `steps`. Null for other methods",
+    )
     positive_share: float | None = Field(description="Positive relevance over |relevance|; null for a map of zeros")
     gini: float = Field(description="0: spread evenly, towards 1: on one pixel")
     peak: tuple[int, int] = Field(description="Row and column of the most relevant pixel")

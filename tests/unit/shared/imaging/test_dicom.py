@@ -371,3 +371,15 @@ def test_what_fills_up_the_item_of_a_codestream_is_no_part_of_it(
 def test_numbers_that_no_float_holds_are_no_numbers(build_ct: BuildCt, problem_of: ProblemOf) -> None:
     problem = problem_of(lambda: read_ct(build_ct(NumberOfFrames="9" * 400), limit_pixels=LIMIT))
     assert "NumberOfFrames" in problem.detail
+
+
+def test_damaged_jpeg_crashes_no_service(build_ct: BuildCt, stored_slice: Stored) -> None:
+    """Under these streams gdcm itself ends with a segmentation fault, or is refused before; either is a problem."""
+    whole = encode_jpeg_lossless(stored_slice)
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        damaged = bytearray(whole)
+        for place in random.integers(20, 60, 4):
+            damaged[place] = random.integers(256)
+        with contextlib.suppress(Problem):
+            read_ct(build_ct(syntax=JPEGLosslessSV1, codestream=bytes(damaged)), limit_pixels=LIMIT)

@@ -138,7 +138,9 @@ UNSUPPORTED = {
     "Sigmoid": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()),
     "grouped": nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.ReLU()),
     "dilated": nn.Sequential(nn.Conv2d(3, 6, 3, dilation=2), nn.ReLU()),
-    "AveragePool": nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 6, 1), nn.ReLU()),
+    "count its padding": nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AvgPool2d(2, padding=1, count_include_pad=False), nn.Conv2d(6, 6, 1)
+    ),
     "ConvTranspose": nn.Sequential(nn.ConvTranspose2d(3, 6, 3), nn.ReLU()),
 }
 
