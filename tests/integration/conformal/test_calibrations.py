@@ -135,7 +135,7 @@ async def test_predictions_do_not_depend_on_the_batch(client: httpx.AsyncClient)
     body = await calibrated(client, logits=values.tolist(), labels=labels.tolist(), score="aps", seed=5)
     route = f"{CALIBRATIONS}/{body['id']}/predictions"
     request = {"seed": 9, "alpha": [0.2], "p_values": True}
-    whole = await client.post(route, json={"logits": values[:10].tolist(), **request})
+    whole = await client.post(route, json={"logits": values[:10].tolist(), "first_item": 0, **request})
     part = await client.post(route, json={"logits": values[6:10].tolist(), "first_item": 6, **request})
     assert part.json()["items"] == whole.json()["items"][6:]
     calibration = calibrate(APS(), values, labels, uniforms=uniforms(5, np.arange(100), Purpose.CALIBRATION))
@@ -149,7 +149,7 @@ async def test_predictions_do_not_depend_on_the_batch(client: httpx.AsyncClient)
         assert inside == item["sets"][0]["labels"]
         assert item["credibility"] == max(item["p_values"])
     file = await client.post(
-        route, files={"logits": npy(values[:10])}, data={"seed": "9", "alpha": "0.2"},
+        route, files={"logits": npy(values[:10])}, data={"seed": "9", "first_item": "0", "alpha": "0.2"},
         headers={"Accept": "application/x-npy"},
     )  # fmt: skip
     np.testing.assert_array_equal(np.load(io.BytesIO(file.content)), expected)

@@ -39,6 +39,8 @@ def create_entry(
         owner: who may see it.
         model: whose answers were calibrated; the one that the options name if None.
     """
+    if isinstance(options, ClassificationOptions):
+        options = options.model_copy(update={"seed": fitted.seed})
     arrays, record = to_arrays(fitted.calibration)
     model = model or _stated_model(options)
     identity: dict[str, Any] = {"options": options.model_dump(mode="json", exclude={"name", "alpha"}), "record": record}

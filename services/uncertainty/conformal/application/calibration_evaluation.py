@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_fit import Items
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.item_draws import ItemDraws
 from services.uncertainty.conformal.application.prediction import (
     compute_p_values,
-    draw_uniforms,
+    draw_for_items,
     predict_intervals,
     predict_sets,
 )
@@ -86,12 +87,14 @@ def evaluate_sets(
     alpha = options.alpha or entry.options.alpha[0]
     prediction = PredictionOptions(seed=options.seed, first_item=options.first_item, force_top1=options.force_top1)
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
-    sets = predict_sets(calibration, items, prediction, [alpha]).sets[0]
+    version = entry.answer.version
+    draws = draw_for_items(calibration, items, prediction, version=version, by_repetition=True)
+    sets = predict_sets(calibration, items, prediction, [alpha], draws).sets[0]
     covered = metrics.hits(sets, labels)
     measured = _metrics(sets, items, labels, alpha).model_copy(
         update={
-            "worst_slab_coverage": _slab(features, covered, options.seed),
-            "criteria": _criteria(calibration, items, prediction, labels, alpha),
+            "worst_slab_coverage": _slab(features, covered, options.seed or 0),
+            "criteria": _criteria(calibration, items, prediction, draws, alpha),
         }
     )
     answer = EvaluationAnswer(
@@ -231,12 +234,12 @@ def _criteria(
     calibration: ClassifierCalibration,
     items: Items,
     prediction: PredictionOptions,
-    labels: NDArray[np.int64],
+    draws: ItemDraws | None,
     alpha: float,
 ) -> dict[str, float] | None:
     if isinstance(calibration, RankCalibration) or items.inputs.size > CRITERIA_LIMIT:
         return None
-    draws = draw_uniforms(calibration, len(items.inputs), prediction)
+    labels = items.labels if items.labels is not None else np.empty(0, np.int64)
     return asdict(criteria(compute_p_values(calibration, items, prediction, draws), labels, alpha))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from services.uncertainty.conformal.application.fitted_calibration import (
     FittedCalibration,
     digest_of_arrays,
 )
+from services.uncertainty.conformal.application.item_draws import count_repeated_rows, seed_of_digest
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.score_options import make_score, read_training
 from services.uncertainty.conformal.application.validation import (
@@ -65,6 +66,10 @@ _UNCLUSTERED: Final = (
 )
 
 
+_REPEATED_SHARE: Final = 20
+"""A warning is written where one row in so many is equal to another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Items:
     """Checked arrays of a classifier's items.
@@ -75,6 +80,7 @@ class Items:
         labels: (N,), None where they are not known.
         groups: (N,), None where there are none.
         weights: (N,), None where there are none.
+        contents: what the items are where the inputs are a model's answers: N encoded images.
     """
 
     name: str
@@ -82,6 +88,7 @@ class Items:
     labels: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
     weights: Values | None = None
+    contents: Sequence[bytes] | None = None
 
 
 def fit_classification(source: NamedArrays, options: ClassificationOptions) -> FittedCalibration:
@@ -112,7 +119,10 @@ def fit_items(
     _check_method(items, options)
     score = make_score(options, items.name, knn)
     count = len(items.inputs)
-    draws = uniforms(options.seed, np.arange(count), Purpose.CALIBRATION) if score.is_randomised else None
+    digest = digest_of_arrays(name_arrays(items) | _training_arrays(score))
+    seed = seed_of_digest(digest) if options.seed is None else options.seed
+    options = options.model_copy(update={"seed": seed})
+    draws = uniforms(seed, np.arange(count), Purpose.CALIBRATION) if score.is_randomised else None
     try:
         calibration = _calibrate(score, items, options, draws)
         cells = summarize_cells(calibration, options)
@@ -126,9 +136,14 @@ def fit_items(
         classes=score.classes_of(items.inputs),
         cells=cells,
         levels=summarize_levels(options.alpha, cells, sizes),
-        data_digest=digest_of_arrays(name_arrays(items) | _training_arrays(score)),
+        data_digest=digest,
         guarantee=guarantees.describe_classification(options.method, exact=_is_exact(score)),
-        warnings=warn_of_small_cells(cells) + _cluster_warnings(calibration, options),
+        warnings=[
+            *warn_of_small_cells(cells),
+            *_cluster_warnings(calibration, options),
+            *_repetition_warnings(score, items),
+        ],
+        seed=seed,
     )
 
 
@@ -199,7 +214,9 @@ def _calibrate(
             if options.clusters is not None and options.cluster_share is not None:
                 plan = ClusterPlan(clusters=options.clusters, share=options.cluster_share)
             level = options.alpha[0]
-            return calibrate_clustered(score, items.inputs, labels, level, seed=options.seed, numbers=draws, plan=plan)
+            return calibrate_clustered(
+                score, items.inputs, labels, level, seed=options.seed or 0, numbers=draws, plan=plan
+            )
         case Method.WEIGHTED if items.weights is not None:
             return calibrate_weighted(score, items.inputs, labels, items.weights, uniforms=draws)
         case Method.RC3P:
@@ -264,3 +281,16 @@ def _cluster_warnings(calibration: ClassifierCalibration, options: Classificatio
     if calibration.taxonomy.cells > 1:
         return []
     return [_UNCLUSTERED]
+
+
+def _repetition_warnings(score: Score, items: Items) -> list[str]:
+    """Warn where equal items would share a draw: the coverage of one calibration then strays from its band."""
+    if not score.is_randomised or items.contents is not None:
+        return []
+    repeated = count_repeated_rows(items.inputs)
+    if repeated * _REPEATED_SHARE < len(items.inputs):
+        return []
+    return [
+        f"{repeated} of {len(items.inputs)} rows are equal to another one. Equal rows share their draw when they are "
+        "predicted, unless `first_item` numbers the items: number them, so that coverage lies in the band."
+    ]

@@ -32,6 +32,7 @@ class FittedCalibration:
         data_digest: sha256 of the posted arrays.
         guarantee: in words.
         warnings: sentences for whoever uses it.
+        seed: of the draws that were made, None where none can be.
     """
 
     calibration: AnyCalibration
@@ -43,6 +44,7 @@ class FittedCalibration:
     data_digest: str
     guarantee: str
     warnings: list[str] = field(default_factory=list)
+    seed: int | None = None
 
     @property
     def effective_count(self) -> float:

@@ -105,7 +105,7 @@ def calibrate_on_model(context: JobContext) -> dict[str, Any]:
     images, _ = read_images([context.blobs.get(digest) for digest in arguments.files])
     answers = _classify_all(context, images, arguments.options.model or "", settings)
     context.progress(len(images), len(images), "calibrating")
-    entry = _fit_entry(context, arguments, answers)
+    entry = _fit_entry(context, arguments, answers, images)
     asyncio.run(_store(entry, settings))
     answer = entry.answer
     return {
@@ -120,12 +120,15 @@ def calibrate_on_model(context: JobContext) -> dict[str, Any]:
     }
 
 
-def _fit_entry(context: JobContext, arguments: ModelCalibration, answers: _Answers) -> CalibrationEntry:
+def _fit_entry(
+    context: JobContext, arguments: ModelCalibration, answers: _Answers, images: Sequence[bytes]
+) -> CalibrationEntry:
     probabilities = answers.probabilities
     labels = check_labels(
         np.array(arguments.labels), "/body/labels", count=len(probabilities), classes=probabilities.shape[1]
     )
-    fitted = fit_items(Items(name="probabilities", inputs=probabilities, labels=labels), arguments.options)
+    items = Items(name="probabilities", inputs=probabilities, labels=labels, contents=images)
+    fitted = fit_items(items, arguments.options)
     return create_entry(
         fitted,
         arguments.options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,11 @@ from services.uncertainty.conformal.application.calibration_fit import (
     require_side_arrays,
 )
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
 from services.uncertainty.conformal.methods.calibration import add_best_label
 from services.uncertainty.conformal.methods.group_scores import confidence, credibility
-from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.scores import Values
@@ -49,11 +50,13 @@ class Sets:
         alphas: levels.
         sets: bool (N, K) for each level.
         p_values: (N, K), None unless asked for.
+        draws: where the random numbers of the items came from.
     """
 
     alphas: Sequence[float]
     sets: list[NDArray[np.bool_]]
     p_values: Values | None
+    draws: Literal["none", "by-item", "by-number"] = "none"
 
 
 def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Items:
@@ -84,39 +87,76 @@ def require_classes(entry: CalibrationEntry, classes: int) -> None:
         )
 
 
-def draw_uniforms(calibration: ClassifierCalibration, count: int, options: PredictionOptions) -> Values | None:
-    """Draw the uniform numbers (N,) of a randomised score, None if the score has none.
+def draw_for_items(
+    calibration: ClassifierCalibration,
+    items: Items,
+    options: PredictionOptions,
+    *,
+    version: str,
+    by_repetition: bool = False,
+) -> ItemDraws | None:
+    """Draw the random numbers of items, None where nothing is randomised.
 
-    They depend on the seed and on the number of each item, not on the batch that it is in.
+    Args:
+        calibration: whose score may be randomised.
+        items: whose draws are asked.
+        options: seed and numbers, if given, and whether ties are broken by a draw.
+        version: of the calibration.
+        by_repetition: equal items of a batch get different draws, so that the law of the number of hits holds.
     """
-    if not calibration.score.is_randomised:
+    if not calibration.score.is_randomised and not options.smoothed:
         return None
-    return uniforms(options.seed, options.first_item + np.arange(count), Purpose.PREDICTION)
+    if options.first_item is not None:
+        return draw_by_number(options.seed or 0, options.first_item, len(items.inputs))
+    return draw_by_content(
+        items.inputs, version=version, seed=options.seed, contents=items.contents, by_repetition=by_repetition
+    )
 
 
 def predict_sets(
-    calibration: ClassifierCalibration, items: Items, options: PredictionOptions, alphas: Sequence[float]
+    calibration: ClassifierCalibration,
+    items: Items,
+    options: PredictionOptions,
+    alphas: Sequence[float],
+    draws: ItemDraws | None,
 ) -> Sets:
     """Predict sets at each level, and p-values if the options ask for them.
+
+    Args:
+        calibration: to predict with.
+        items: to predict.
+        options: what is asked.
+        alphas: levels.
+        draws: of `draw_for_items`.
 
     Raises:
         UnprocessableContent: p-values of a method that has none, groups or weights that do not fit, or features of
             another length.
     """
-    draws = draw_uniforms(calibration, len(items.inputs), options)
+    numbers = score_draws(calibration, draws)
+    wanted = options.p_values or options.smoothed
     try:
-        sets = [compute_sets(calibration, items, alpha, draws) for alpha in alphas]
+        values = compute_p_values(calibration, items, options, draws) if wanted else None
+        if values is not None and options.smoothed:
+            sets = [values > alpha for alpha in alphas]
+        else:
+            sets = [compute_sets(calibration, items, alpha, numbers) for alpha in alphas]
         if options.force_top1:
-            best = items.inputs if items.name != "features" else -calibration.score.of_all(items.inputs, draws)
+            best = items.inputs if items.name != "features" else -calibration.score.of_all(items.inputs, numbers)
             sets = [add_best_label(one, best) for one in sets]
-        values = compute_p_values(calibration, items, options, draws) if options.p_values else None
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
-    return Sets(alphas, sets, values)
+    origin: Literal["by-item", "by-number"] = "by-item" if options.first_item is None else "by-number"
+    return Sets(alphas, sets, values if options.p_values else None, "none" if draws is None else origin)
+
+
+def score_draws(calibration: ClassifierCalibration, draws: ItemDraws | None) -> Values | None:
+    """The numbers (N,) that a randomised score takes; None if the score takes none."""
+    return draws.score if draws is not None and calibration.score.is_randomised else None
 
 
 def compute_p_values(
-    calibration: ClassifierCalibration, items: Items, options: PredictionOptions, draws: Values | None
+    calibration: ClassifierCalibration, items: Items, options: PredictionOptions, draws: ItemDraws | None
 ) -> Values:
     """Compute the p-value of each class, (N, K), in (0, 1].
 
@@ -124,14 +164,17 @@ def compute_p_values(
         UnprocessableContent: the method has none.
     """
     require_side_arrays(calibration, items)
+    numbers = score_draws(calibration, draws)
     if isinstance(calibration, RankCalibration):
-        raise field_problem("/body/p_values", "rc3p has no p-values: its sets need not grow as alpha falls.")
+        name = "p_values" if options.p_values else "smoothed"
+        raise field_problem(f"/body/{name}", "rc3p has no p-values: its sets need not grow as alpha falls.")
     if isinstance(calibration, WeightedCalibration):
+        if options.smoothed:
+            raise field_problem("/body/smoothed", "Weighted p-values cannot be smoothed. Leave it out.")
         weights = items.weights if items.weights is not None else np.ones(len(items.inputs))
-        return calibration.p_values(items.inputs, weights=weights, uniforms=draws)
-    count = options.first_item + np.arange(len(items.inputs))
-    smoothing = uniforms(options.seed, count, Purpose.SMOOTHING) if options.smoothed else None
-    return calibration.p_values(items.inputs, uniforms=draws, groups=items.groups, smoothing=smoothing)
+        return calibration.p_values(items.inputs, weights=weights, uniforms=numbers)
+    smoothing = draws.smoothing if draws is not None and options.smoothed else None
+    return calibration.p_values(items.inputs, uniforms=numbers, groups=items.groups, smoothing=smoothing)
 
 
 def predict_intervals(calibration: RegressionCalibration, points: Points, alphas: Sequence[float]) -> list[Intervals]:
@@ -183,8 +226,8 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
             )
             for alpha, chosen, size in zip(sets.alphas, sets.sets, sizes, strict=True)
         ]
-        items.append(PredictedItem(item=options.first_item + index, sets=predicted, **_p_values(sets, index)))
-    return _answer(entry, options, items=items)
+        items.append(PredictedItem(item=(options.first_item or 0) + index, sets=predicted, **_p_values(sets, index)))
+    return _answer(entry, options, items=items, draws=sets.draws)
 
 
 def answer_intervals(
@@ -199,7 +242,7 @@ def answer_intervals(
         raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
     listed = [
         PredictedPoint(
-            item=options.first_item + index,
+            item=(options.first_item or 0) + index,
             intervals=[
                 PredictedInterval(
                     alpha=alpha,
@@ -233,6 +276,7 @@ def _answer(
     items: list[PredictedItem] | None = None,
     points: list[PredictedPoint] | None = None,
     warnings: Sequence[str] = (),
+    draws: Literal["none", "by-item", "by-number"] = "none",
 ) -> PredictionAnswer:
     calibration = entry.answer
     return PredictionAnswer(
@@ -240,7 +284,8 @@ def _answer(
         version=calibration.version,
         model=calibration.model,
         seed=options.seed,
-        first_item=options.first_item,
+        first_item=options.first_item or 0,
+        draws=draws,
         items=items,
         points=points,
         warnings=[*warnings, *calibration.warnings],

@@ -93,7 +93,13 @@ class ClassificationOptions(_Options):
         description="split: one threshold; class: one for each class; group: for each posted group; clustered: for "
         "clusters of classes; weighted: by posted weights, under covariate shift; rc3p: for each class, by rank too",
     )
-    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores and of clusters")
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=SEED_LIMIT,
+        description="Of the draws of randomised scores and of clusters; follows from the posted arrays unless given. "
+        "The answer's `options` say which it was",
+    )
     randomised: bool = Field(
         default=True, description="aps, raps, saps, topk: exact coverage by a draw of each item, echoed by its seed"
     )
@@ -218,11 +224,23 @@ class PredictionOptions(BaseModel):
     )
     p_values: bool = Field(default=False, description="classification: the p-value of each class too")
     force_top1: bool = Field(default=False, description="Put the best class into empty sets; coverage only rises")
-    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores")
-    first_item: int = Field(
-        default=0, ge=0, lt=2**62, description="Number of the first item: an item keeps its draw in any batch"
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=SEED_LIMIT,
+        description="For other draws of the same items than those that follow from calibration and item",
     )
-    smoothed: bool = Field(default=False, description="p_values: exactly uniform, by another draw of the same seed")
+    first_item: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**62,
+        description="Number of the first item, if draws are to follow from seed and number. Without it the draw of an "
+        "item follows from the calibration and the item itself (its row of values, its image), in any batch",
+    )
+    smoothed: bool = Field(
+        default=False,
+        description="Sets and p-values break ties by another draw: p-values are exactly uniform, coverage is exact",
+    )
     model_sha256: str | None = Field(
         default=None,
         pattern="^[0-9a-f]{64}$",
@@ -272,8 +290,12 @@ class PredictionAnswer(BaseModel):
     calibration: str
     version: str
     model: ModelIdentity | None
-    seed: int
-    first_item: int
+    seed: int | None = Field(description="As posted; null: none was given")
+    first_item: int = Field(description="Number of the first item: as posted, or 0")
+    draws: Literal["none", "by-item", "by-number"] = Field(
+        description="Where the random number of an item comes from. none: the score needs none; by-item: from "
+        "calibration, seed and the item's own values or image; by-number: from seed and the item's number"
+    )
     items: list[PredictedItem] | None = Field(default=None, description="classification")
     points: list[PredictedPoint] | None = Field(default=None, description="regression")
     warnings: list[str]

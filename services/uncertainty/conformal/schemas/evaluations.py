@@ -24,8 +24,15 @@ class EvaluationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     alpha: Alpha | None = Field(default=None, description="Level; the first of the calibration unless given")
-    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws of randomised scores")
-    first_item: int = Field(default=0, ge=0, lt=2**62, description="Number of the first item")
+    seed: int | None = Field(
+        default=None, ge=0, lt=SEED_LIMIT, description="For other draws than those that follow from the items"
+    )
+    first_item: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**62,
+        description="Number of the first item, if draws are to follow from seed and number; otherwise from each item",
+    )
     force_top1: bool = Field(default=False, description="Put the best class into empty sets")
     image: ChartKind = Field(
         default=ChartKind.COVERAGE,

@@ -16,9 +16,10 @@ from services.uncertainty.conformal.application.monitors import (
     load_options,
 )
 from services.uncertainty.conformal.application.prediction import (
-    draw_uniforms,
+    draw_for_items,
     read_prediction_items,
     read_prediction_points,
+    score_draws,
 )
 from services.uncertainty.conformal.application.validation import check_values
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
@@ -175,8 +176,9 @@ def _score_items(
         raise TypeError("a calibration with one cell is expected")
     items = read_prediction_items(parsed, entry, labelled=True)
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
-    draws = PredictionOptions(seed=options.seed, first_item=first)
-    scores = calibration.score.of_labels(items.inputs, labels, draw_uniforms(calibration, len(labels), draws))
+    numbered = PredictionOptions(seed=options.seed, first_item=first)
+    draws = draw_for_items(calibration, items, numbered, version=entry.answer.version)
+    scores = calibration.score.of_labels(items.inputs, labels, score_draws(calibration, draws))
     if not np.isfinite(scores).all():
         raise field_problem(f"/body/{items.name}", "The score of an item is infinite.")
     return scores

@@ -12,6 +12,7 @@ from services.uncertainty.conformal.application.fleet_models import BATCH, class
 from services.uncertainty.conformal.application.prediction import (
     answer_intervals,
     answer_sets,
+    draw_for_items,
     predict_intervals,
     predict_sets,
     read_prediction_items,
@@ -75,8 +76,9 @@ async def predict(
     """Which classes each item may have, or between which ends its value lies, at any level.
 
     Post the kind of values that was calibrated. For a calibration of a classifier of the fleet, images will do: they
-    are shown to it, and if its weights are no longer those that were calibrated the answer is 409. Draws of
-    randomised scores follow from the seed and the number of an item, so a repeated request gets the same answer.
+    are shown to it, and if its weights are no longer those that were calibrated the answer is 409. The draw
+    of a randomised score is the item's own: it follows from the calibration and the item, so that a repeated request
+    gets the same answer, whether items are posted one by one or together.
     """
     del accept  # documented here; several lines of it are one list
     media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
@@ -134,7 +136,7 @@ async def classify_images(parsed: ParsedRequest, entry: CalibrationEntry, resour
     answer = await classified(resources.fleet, images, model=model.name)
     require_identity(entry, answer.model)
     require_classes(entry, answer.probabilities.shape[1])
-    return Items(name="probabilities", inputs=answer.probabilities)
+    return Items(name="probabilities", inputs=answer.probabilities, contents=images)
 
 
 def require_identity(entry: CalibrationEntry, present: ModelIdentity) -> None:
@@ -173,7 +175,8 @@ def _predict(
     with timed("pre"):
         items = classified_items or read_prediction_items(parsed, entry)
     with timed("infer"):
-        sets = predict_sets(calibration, items, options, alphas)
+        draws = draw_for_items(calibration, items, options, version=entry.answer.version)
+        sets = predict_sets(calibration, items, options, alphas, draws)
     if media_type == NPY:
         return _file_response(entry, sets.sets[0], "sets")
     return answer_sets(entry, sets, options)
