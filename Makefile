@@ -33,7 +33,7 @@ ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/requirements.txt
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
+.PHONY: help run test coverage check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal clean
 
@@ -46,6 +46,12 @@ run: $(SERVING) ## Install what the declared jobs and serving need and start the
 
 test: $(DEV) ## Unit, contract, integration and end-to-end tests (ARGS="tests/unit -k fbp")
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(DEV) ## The same, and which lines of the code no test runs; takes longer (ARGS="tests/unit")
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 check: $(DEV) ## Lint, format, types and import rules
 	$(BIN)/ruff check .
@@ -127,7 +133,7 @@ lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fr
 	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
 
 clean: ## Remove the environment, caches and the local fleet's data
-	rm -rf $(VENV) .venv-fuzz .venv-oracles .venv-peers .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) .venv-fuzz .venv-oracles .venv-peers .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* *.egg-info build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -175,7 +175,13 @@ def running_fleet(folder: Path) -> Iterator[Fleet]:
         client = stack.enter_context(httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False))
         until(lambda: all(_is_ready(settings, domain) for domain in DOMAINS), said="a service does not get ready")
         until(lambda: all(_is_attended(settings, weight) for weight in _weights()), said=workers)
-        yield Fleet(client, client.get("/openapi.json").json(), DECLARED.body_limits(settings))
+        until(lambda: "x-unavailable" not in _document(client), said="the document lacks a service")
+        yield Fleet(client, _document(client), DECLARED.body_limits(settings))
+
+
+def _document(client: httpx.Client) -> Document:
+    found: Document = client.get("/openapi.json").json()
+    return found
 
 
 def _settings(values: Mapping[str, str]) -> Settings:
