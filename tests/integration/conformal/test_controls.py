@@ -185,7 +185,7 @@ def test_false_discoveries_are_controlled() -> None:
         sizes.append(chosen)
         worse += bool(fresh[chosen] > alpha)
     assert worse <= binom.ppf(0.999, 200, delta)
-    assert np.median(sizes) > 20
+    assert np.median(sizes) > 10, "sets with something in them"
 
 
 def test_the_bound_of_rcps_is_its_p_value() -> None:

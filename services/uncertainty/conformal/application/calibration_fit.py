@@ -310,7 +310,8 @@ def _repetition_warnings(score: Score, items: Items) -> list[str]:
     repeated = count_repeated_rows(items.inputs)
     if repeated * _REPEATED_SHARE < len(items.inputs):
         return []
-    return [
+    warning = (
         f"{repeated} of {len(items.inputs)} rows are equal to another one. Equal rows share their draw when they are "
         "predicted, unless `first_item` numbers the items: number them, so that coverage lies in the band."
-    ]
+    )
+    return [warning]

@@ -2,9 +2,9 @@
 
 Each is one formula of a label's own probability, the sum of the larger ones, its rank and the largest probability.
 Probabilities are rounded to multiples of 2^-52 (an error of at most 1.2e-16), so that every sum of a row is exact in
-float64 and equal to the last bit in whatever order it is taken; what a row lacks of 1 goes to its largest. So the sum of
-all is exactly 1 for each item: were it 1 up to rounding, rounding would decide which items have all labels. Labels of
-equal logits share one rank, the best.
+float64 and equal to the last bit in whatever order it is taken; what a row lacks of 1 goes to its largest. So the sum
+of all is exactly 1 for each item: were it 1 up to rounding, rounding would decide which items have all labels. Labels
+of equal logits share one rank, the best.
 """
 
 from __future__ import annotations
