@@ -7,11 +7,22 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn.isotonic import IsotonicRegression
 
+<<<<<<< HEAD
 from tests.integration.conformal.conftest import pointers
 from tests.support.capability import npy
+=======
+from services.uncertainty.conformal.methods.mask_losses import false_discovery_losses
+from services.uncertainty.conformal.methods.risk_control import (
+    learn_then_test,
+    risk_controlling_set,
+    upper_risk_bound,
+)
+from tests.integration.conformal.conftest import npy, pointers
+>>>>>>> w-conf
 
 RISKS = "/v1/uncertainty/risk-controls"
 VENN_ABERS = "/v1/uncertainty/venn-abers"
@@ -127,3 +138,68 @@ async def test_distributions(client: httpx.AsyncClient) -> None:
 async def test_what_is_refused(client: httpx.AsyncClient, body: dict[str, Any], pointer: str) -> None:
     answer = await client.post(RISKS, json=body)
     assert (answer.status_code, pointers(answer)) == (422, [pointer]), answer.text
+
+
+def _discoveries(count: int, *, seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Masks of 64 pixels whose probabilities are true: a pixel of probability p is true with p."""
+    random = np.random.default_rng(seed)
+    chances = random.beta(0.4, 0.8, (count, 64))
+    return chances, random.random(chances.shape) < chances
+
+
+@pytest.mark.parametrize("correction", ["fixed-sequence", "bonferroni"])
+async def test_false_discoveries_answer_the_largest_valid_set(client: httpx.AsyncClient, correction: str) -> None:
+    """Fails with the sequence from the whole picture on: nothing was valid, or the empty set was answered."""
+    chances, truth = _discoveries(300, seed=0)
+    files = {"probabilities": npy(chances), "truth": npy(truth)}
+    asked = {"procedure": "ltt", "loss": "false-discoveries", "alpha": "0.25", "correction": correction}
+    body = (await client.post(RISKS, files=files, data=asked)).json()
+    valid = np.flatnonzero(body["valid"])
+    index = body["lambdas"].index(body["lambda"])
+    assert index == valid[-1]
+    assert body["set_shares"][index] > 0.1
+    assert body["risks"][index] <= 0.25
+    assert body["p_values"][index] <= 0.1
+    assert body["warnings"] == []
+    impossible = (await client.post(RISKS, files=files, data={**asked, "alpha": "0.001"})).json()
+    assert impossible["lambda"] is None or "empty" in impossible["warnings"][0]
+
+
+async def test_the_sequence_can_be_said_of_posted_losses(client: httpx.AsyncClient) -> None:
+    losses = np.zeros((200, 4))
+    losses[:100, 3] = 1
+    losses[:, 2] = 0.01
+    body = {"losses": losses.tolist(), "lambdas": [0, 1, 2, 3], "procedure": "ltt"}
+    descending = (await client.post(RISKS, json=body)).json()
+    assert descending["lambda"] is None
+    ascending = (await client.post(RISKS, json={**body, "sequence": "ascending"})).json()
+    assert (ascending["lambda"], ascending["valid"]) == (2.0, [True, True, True, False])
+    refused = await client.post(RISKS, json={**body, "procedure": "crc", "sequence": "ascending"})
+    assert pointers(refused) == ["/body/sequence"]
+
+
+def test_false_discoveries_are_controlled() -> None:
+    """Monte Carlo: the true rate at the answered lambda exceeds alpha in at most a share delta of calibrations."""
+    grid, alpha, delta = np.linspace(0, 1, 51), 0.25, 0.1
+    fresh = false_discovery_losses(*_discoveries(20_000, seed=1), grid).mean(axis=0)
+    worse, sizes = 0, []
+    for seed in range(200):
+        losses = false_discovery_losses(*_discoveries(100, seed=100 + seed), grid)
+        valid = learn_then_test(losses, grid, alpha, delta=delta, order=np.arange(51)).valid
+        chosen = int(np.flatnonzero(valid)[-1])
+        sizes.append(chosen)
+        worse += bool(fresh[chosen] > alpha)
+    assert worse <= binom.ppf(0.999, 200, delta)
+    assert np.median(sizes) > 10, "sets with something in them"
+
+
+def test_the_bound_of_rcps_is_its_p_value() -> None:
+    """The column that the vectorised test finds is that of the upper bounds, one by one."""
+    random = np.random.default_rng(4)
+    for _ in range(30):
+        losses = np.sort(random.random((60, 12)), axis=1)[:, ::-1] * random.random()
+        grid = np.linspace(0, 1, 12)
+        bounds = np.array([upper_risk_bound(float(risk), count=60, delta=0.1) for risk in losses.mean(axis=0)])
+        missed = np.flatnonzero(bounds >= 0.2)
+        expected = 0 if not len(missed) else int(missed[-1]) + 1
+        assert risk_controlling_set(losses, grid, 0.2, delta=0.1) == (expected if expected < 12 else None)

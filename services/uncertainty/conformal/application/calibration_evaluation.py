@@ -27,6 +27,7 @@ from services.uncertainty.conformal.methods.efficiency_criteria import criteria
 from services.uncertainty.conformal.methods.interval_scores import winkler_scores
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
+from services.uncertainty.conformal.methods.ties import find_ties
 from services.uncertainty.conformal.methods.worst_slab_coverage import worst_slab_coverage
 from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.evaluations import (
@@ -102,7 +103,7 @@ def evaluate_sets(
         version=entry.answer.version,
         model=entry.answer.model,
         alpha=alpha,
-        coverage=_coverage(covered, _marginal_count(calibration), alpha, filled=options.force_top1),
+        coverage=_coverage(covered, _marginal_scores(calibration), alpha, filled=options.force_top1),
         classification=measured,
         warnings=entry.answer.warnings,
     )
@@ -159,30 +160,35 @@ def evaluate_intervals(
         version=entry.answer.version,
         model=entry.answer.model,
         alpha=alpha,
-        coverage=_coverage(covered, tail.cells[0].scores.size if plain else None, alpha),
+        coverage=_coverage(covered, tail.cells[0].scores if plain else None, alpha),
         regression=measured,
         warnings=[*crossed_warnings(points.band), *entry.answer.warnings],
     )
     return Evaluation(answer, lengths, None)
 
 
-def _marginal_count(calibration: AnyCalibration) -> int | None:
-    """N where all items share a threshold, so that the Beta-Binomial law of hits holds; otherwise None."""
+def _marginal_scores(calibration: AnyCalibration) -> NDArray[np.float64] | None:
+    """The sorted scores (n,) where all items share a threshold, so that the law of hits holds; otherwise None."""
     if isinstance(calibration, Calibration) and calibration.taxonomy.cells == 1:
-        return len(calibration.cells.scores)
+        return calibration.cells.scores
     return None
 
 
-def _coverage(covered: NDArray[np.bool_], count: int | None, alpha: float, *, filled: bool = False) -> Coverage:
+def _coverage(
+    covered: NDArray[np.bool_], scores: NDArray[np.float64] | None, alpha: float, *, filled: bool = False
+) -> Coverage:
+    """Count the covered items and compare with the law of hits, one-sided where coverage can only be higher."""
     hits, items = int(covered.sum()), len(covered)
-    lawful = count is not None and not filled
+    count = None if scores is None else len(scores)
+    above = scores is not None and (filled or find_ties(scores, alpha).near)
     return Coverage(
         covered=hits,
         items=items,
         coverage=hits / items,
         interval=binomial_interval(hits, items),
-        expected_hits=hits_interval(count, alpha, items) if lawful and count is not None else None,
-        p_value=hits_p_value(hits, count, alpha, items) if lawful and count is not None else None,
+        expected_hits=None if count is None else hits_interval(count, alpha, items, tied=above),
+        p_value=None if count is None else hits_p_value(hits, count, alpha, items, tied=above),
+        one_sided=above,
     )
 
 

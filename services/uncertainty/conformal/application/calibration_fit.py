@@ -14,6 +14,8 @@ from services.uncertainty.conformal.application.calibration_summaries import (
     summarize_cells,
     summarize_levels,
     warn_of_small_cells,
+    warn_of_ties,
+    warn_of_weights,
 )
 from services.uncertainty.conformal.application.fitted_calibration import (
     SIZED_ITEMS,
@@ -37,9 +39,12 @@ from services.uncertainty.conformal.methods.calibration import (
     make_group_taxonomy,
 )
 from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
+from services.uncertainty.conformal.methods.levels import needed_count
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
-from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
+from services.uncertainty.conformal.methods.rank_calibration import RankCalibration, calibrate_ranks
+from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Inputs, Score, Values
+from services.uncertainty.conformal.methods.ties import count_tied
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration, calibrate_weighted
 from services.uncertainty.conformal.schemas.calibrations import (
     ClassificationOptions,
@@ -61,8 +66,9 @@ ARRAYS: Final[Mapping[str, str]] = {
 }
 
 _UNCLUSTERED: Final = (
-    "There were too few examples of each class to cluster any; this is plain split conformal prediction. Give clusters "
-    "and cluster_share, or more items."
+    "No classes were clustered; this is plain split conformal prediction. By the authors' rule there were too few "
+    "examples of each class, too few classes, or so many examples that clusters bring nothing: with {needed} or more "
+    "examples of each class take method=class, otherwise give clusters and cluster_share."
 )
 
 
@@ -137,9 +143,13 @@ def fit_items(
         cells=cells,
         levels=summarize_levels(options.alpha, cells, sizes),
         data_digest=digest,
-        guarantee=guarantees.describe_classification(options.method, exact=_is_exact(score)),
+        guarantee=guarantees.describe_classification(
+            options.method, exact=_is_exact(score), tied=count_tied_scores(calibration), count=count
+        ),
         warnings=[
             *warn_of_small_cells(cells),
+            *warn_of_ties(cells),
+            *warn_of_weights(cells),
             *_cluster_warnings(calibration, options),
             *_repetition_warnings(score, items),
         ],
@@ -270,6 +280,16 @@ def require_side_arrays(calibration: ClassifierCalibration, items: Items) -> Non
             raise field_problem(f"/body/{name}", detail)
 
 
+def count_tied_scores(calibration: ClassifierCalibration | RegressionCalibration) -> int:
+    """Count the calibration scores that equal another one of their cell."""
+    if isinstance(calibration, RegressionCalibration):
+        return sum(count_tied(cell.scores) for tail in calibration.tails for cell in tail.cells)
+    if isinstance(calibration, WeightedCalibration):
+        return count_tied(calibration.scores.scores)
+    cells = calibration.scores if isinstance(calibration, RankCalibration) else calibration.cells
+    return sum(count_tied(cells.cell(index)) for index in range(len(cells)))
+
+
 def _is_exact(score: Score) -> bool:
     """Whether ties of the score have probability zero for continuous inputs; not if it counts ranks alone."""
     return score.is_randomised or score.name in {"thr", "margin", "knn"}
@@ -280,7 +300,7 @@ def _cluster_warnings(calibration: ClassifierCalibration, options: Classificatio
         return []
     if calibration.taxonomy.cells > 1:
         return []
-    return [_UNCLUSTERED]
+    return [_UNCLUSTERED.format(needed=needed_count(options.alpha[0]))]
 
 
 def _repetition_warnings(score: Score, items: Items) -> list[str]:
@@ -290,7 +310,8 @@ def _repetition_warnings(score: Score, items: Items) -> list[str]:
     repeated = count_repeated_rows(items.inputs)
     if repeated * _REPEATED_SHARE < len(items.inputs):
         return []
-    return [
+    warning = (
         f"{repeated} of {len(items.inputs)} rows are equal to another one. Equal rows share their draw when they are "
         "predicted, unless `first_item` numbers the items: number them, so that coverage lies in the band."
-    ]
+    )
+    return [warning]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.uncertainty.conformal.methods.coverage_distribution import coverage_band, expected_coverage
-from services.uncertainty.conformal.methods.levels import needed_count
+from services.uncertainty.conformal.methods.levels import needed_count, to_level
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.taxonomies import ByCluster, ByGroup, ByLabel, Taxonomy
+from services.uncertainty.conformal.methods.ties import find_ties
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.schemas.calibrations import (
     CellSummary,
@@ -38,17 +41,23 @@ def summarize_cells(calibration: ClassifierCalibration, options: ClassificationO
         return [_weighted_cell(calibration, options.alpha)]
     if isinstance(calibration, RankCalibration):
         return _ranked_cells(calibration, options.alpha)
-    counts = [int(one) for one in calibration.cells.counts]
     columns = [(alpha, calibration.thresholds(alpha)) for alpha in options.alpha]
-    # Clusters' null cell holds all items, those of the clusters too; the law is known for each.
+    # The null cell of clusters holds the scores of all classes, and is for the rare ones: theirs is another law.
+    null_cell = len(calibration.cells) - 1 if isinstance(calibration.taxonomy, ByCluster) else None
+    alone = calibration.taxonomy.cells == 1
     return [
         CellSummary(
             cell=name,
-            n=count,
-            effective_n=count,
-            thresholds=[_threshold(alpha, float(values[index]), count) for alpha, values in columns],
+            n=int(calibration.cells.cell(index).size),
+            effective_n=int(calibration.cells.cell(index).size),
+            thresholds=[
+                _threshold(
+                    alpha, float(values[index]), calibration.cells.cell(index), lawful=alone or index != null_cell
+                )
+                for alpha, values in columns
+            ],
         )
-        for index, (name, count) in enumerate(zip(_names(calibration.taxonomy), counts, strict=True))
+        for index, name in enumerate(_names(calibration.taxonomy))
     ]
 
 
@@ -65,7 +74,7 @@ def summarize_regression_cells(calibration: RegressionCalibration, options: Regr
                 mean = None if cell.weights is None else np.array([cell.weights.mean()])
                 groups = None if cell.label == "" else [cell.label]
                 q = float(tail.quantiles(level, 1, groups=groups, weights=mean)[0])
-                one = _threshold(level, q, cell.scores.size, lawful=not weighted)
+                one = _threshold(level, q, cell.scores, lawful=not weighted)
                 thresholds.append(one.model_copy(update={"alpha": alpha}))
             summaries.append(
                 CellSummary(
@@ -92,7 +101,7 @@ def summarize_levels(
     return [
         LevelSummary(
             alpha=alpha,
-            n_required=needed_count(alpha),
+            n_required=needed_count(to_level(alpha) / (1 if all(cell.tail == "both" for cell in cells) else 2)),
             unbounded_cells=sum(cell.thresholds[index].q is None for cell in cells),
             expected_size=size,
         )
@@ -106,31 +115,50 @@ def warn_of_small_cells(cells: Sequence[CellSummary]) -> list[str]:
     for index, first in enumerate(cells[0].thresholds):
         small = [cell for cell in cells if cell.n < cell.thresholds[index].n_required]
         if small:
-            named = ", ".join(f"{cell.cell} ({cell.n})" for cell in small[:5]) + (", ..." if len(small) > 5 else "")
+            named = ", ".join(_name_small(cell) for cell in small[:5]) + (", ..." if len(small) > 5 else "")
+            required = sorted({cell.thresholds[index].n_required for cell in small})
+            span = f"{required[0]}" if len(required) == 1 else f"{required[0]} to {required[-1]}"
+            limited = any(cell.thresholds[index].rank_limit is not None for cell in small)
+            cut = " up to its rank limit" if limited else ""
             warnings.append(
-                f"At alpha {first.alpha:g} a finite threshold needs {first.n_required} scores in a cell; too few are "
-                f"in {len(small)} of {len(cells)}: {named}. There the threshold is infinite and everything is in."
+                f"At alpha {first.alpha:g} a finite threshold needs {span} scores in a cell; too few are in "
+                f"{len(small)} of {len(cells)}: {named}. There the threshold is infinite and everything is in{cut}."
             )
     return warnings
 
 
+def _name_small(cell: CellSummary) -> str:
+    side = "" if cell.tail == "both" else f" {cell.tail}"
+    return f"{cell.cell}{side} ({cell.n})"
+
+
 def _threshold(
-    alpha: float, value: float, count: int, *, lawful: bool = True, rank_limit: int | None = None
+    alpha: float,
+    value: float,
+    ordered: NDArray[np.float64],
+    *,
+    lawful: bool = True,
+    rank_limit: int | None = None,
+    required: int | None = None,
 ) -> CellThreshold:
-    band, mean = _law(count, alpha) if lawful else (None, None)
+    """Summarize a threshold of a cell with scores (n,), ascending."""
+    ties = find_ties(ordered, alpha) if lawful else None
+    band, mean = _law(len(ordered), alpha, ties.near) if ties is not None else (None, None)
     return CellThreshold(
         alpha=alpha,
         q=finite_or_none(value),
-        n_required=needed_count(alpha),
+        n_required=required or needed_count(alpha),
         rank_limit=rank_limit,
+        tied=ties.equal or None if ties is not None else None,
+        one_sided=ties is not None and ties.near,
         coverage_band=band,
         expected_coverage=mean,
     )
 
 
 @lru_cache(maxsize=4096)
-def _law(count: int, alpha: float) -> tuple[tuple[float, float], float]:
-    return coverage_band(count, alpha), expected_coverage(count, alpha)
+def _law(count: int, alpha: float, tied: bool) -> tuple[tuple[float, float], float]:
+    return coverage_band(count, alpha, tied=tied), expected_coverage(count, alpha)
 
 
 def _weighted_cell(calibration: WeightedCalibration, alphas: Sequence[float]) -> CellSummary:
@@ -142,7 +170,9 @@ def _weighted_cell(calibration: WeightedCalibration, alphas: Sequence[float]) ->
         n=len(weights),
         effective_n=calibration.effective_size,
         thresholds=[
-            _threshold(alpha, float(calibration.scores.quantiles(mean, alpha)[0]), len(weights), lawful=False)
+            _threshold(
+                alpha, float(calibration.scores.quantiles(mean, alpha)[0]), calibration.scores.scores, lawful=False
+            )
             for alpha in alphas
         ],
     )
@@ -156,11 +186,53 @@ def _ranked_cells(calibration: RankCalibration, alphas: Sequence[float]) -> list
             n=int(count),
             effective_n=int(count),
             thresholds=[
-                _threshold(alpha, float(values[label]), int(count), lawful=False, rank_limit=int(limits[label]))
+                _threshold(
+                    alpha,
+                    float(values[label]),
+                    calibration.scores.cell(label),
+                    lawful=False,
+                    rank_limit=int(limits[label]),
+                    required=_required_by_rank(calibration, label, alpha, int(limits[label])),
+                )
                 for alpha, values, limits in columns
             ],
         )
         for label, count in enumerate(calibration.scores.counts)
+    ]
+
+
+def _required_by_rank(calibration: RankCalibration, label: int, alpha: float, limit: int) -> int:
+    """Scores that a finite threshold needs at alpha less the share of examples that the rank limit gives up."""
+    ranks = calibration.ranks.cell(label)
+    if not len(ranks):
+        return needed_count(alpha)
+    return needed_count(to_level(alpha) - Fraction(int((ranks > limit).sum()), len(ranks)))
+
+
+def warn_of_ties(cells: Sequence[CellSummary]) -> list[str]:
+    """Write a warning for each level at which scores tie near thresholds: upper limits are then not stated."""
+    warnings = []
+    for index, first in enumerate(cells[0].thresholds):
+        tied = [cell for cell in cells if cell.thresholds[index].one_sided]
+        if tied:
+            equal = sum(cell.thresholds[index].tied or 0 for cell in tied)
+            warnings.append(
+                f"At alpha {first.alpha:g} scores tie near the threshold in {len(tied)} of {len(cells)} cells ({equal} "
+                "are equal to it): coverage may be higher than 1 - alpha, and only lower limits of it are stated. "
+                "`smoothed` predictions, or a randomised score, break ties by a draw."
+            )
+    return warnings
+
+
+def warn_of_weights(cells: Sequence[CellSummary]) -> list[str]:
+    """Write a warning where weights leave too little data: fewer equal weights than a finite threshold needs."""
+    poor = [cell for cell in cells if cell.effective_n < cell.n and cell.thresholds]
+    needed = [(cell, max(one.n_required for one in cell.thresholds)) for cell in poor]
+    return [
+        f"The weights of cell {cell.cell} say no more than {cell.effective_n:.3g} equal ones, and its levels need "
+        f"{most}: a few items decide the threshold, and another draw of them would give another one."
+        for cell, most in needed
+        if cell.effective_n < most
     ]
 
 

@@ -15,6 +15,8 @@ from services.uncertainty.conformal.application.calibration_summaries import (
     summarize_levels,
     summarize_regression_cells,
     warn_of_small_cells,
+    warn_of_ties,
+    warn_of_weights,
 )
 from services.uncertainty.conformal.application.fitted_calibration import (
     SIZED_ITEMS,
@@ -34,6 +36,7 @@ from services.uncertainty.conformal.methods.interval_bands import (
     around_quantiles_relative,
 )
 from services.uncertainty.conformal.methods.regression import RegressionCalibration, calibrate
+from services.uncertainty.conformal.methods.ties import count_tied
 from services.uncertainty.conformal.schemas.calibrations import RegressionOptions, RegressionScore
 from shared.problems import field_problem
 
@@ -158,9 +161,17 @@ def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCal
         levels=summarize_levels(options.alpha, cells, _lengths(calibration, points, options)),
         data_digest=digest_of_arrays(_all_arrays(points)),
         guarantee=guarantees.describe_regression(
-            weighted=points.weights is not None, grouped=points.groups is not None, asymmetric=options.asymmetric
+            weighted=points.weights is not None,
+            grouped=points.groups is not None,
+            asymmetric=options.asymmetric,
+            tied=sum(count_tied(cell.scores) for tail in calibration.tails for cell in tail.cells),
         ),
-        warnings=crossed_warnings(points.band) + warn_of_small_cells(cells),
+        warnings=[
+            *crossed_warnings(points.band),
+            *warn_of_small_cells(cells),
+            *warn_of_ties(cells),
+            *warn_of_weights(cells),
+        ],
     )
 
 

@@ -20,7 +20,7 @@ from services.uncertainty.conformal.methods.risk_control import (
     learn_then_test,
     risk_controlling_set,
 )
-from services.uncertainty.conformal.schemas.controls import MaskLoss, Procedure, RiskAnswer, RiskOptions
+from services.uncertainty.conformal.schemas.controls import MaskLoss, Procedure, RiskAnswer, RiskOptions, Sequence
 from shared.problems import field_problem
 
 RISK_ARRAYS: Final[Mapping[str, str]] = {
@@ -60,6 +60,7 @@ def control_risk(source: NamedArrays, options: RiskOptions) -> RiskAnswer:
 
 def _control(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | None, options: RiskOptions) -> RiskAnswer:
     bounds = values = required = None
+    ascending = _ascends(options)
     match options.procedure:
         case Procedure.CRC:
             controlled = control_expected_loss(losses, lambdas, options.alpha, bound=options.bound)
@@ -72,17 +73,19 @@ def _control(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | None,
                 options.alpha,
                 delta=options.delta,
                 correction=options.correction,
+                order=np.arange(len(lambdas)) if ascending else None,
                 bound=options.bound,
             )
             valid, values = tested.valid, tested.p_values.tolist()
         case _:
             column = risk_controlling_set(losses, lambdas, options.alpha, delta=options.delta)
             valid = np.arange(len(lambdas)) >= (len(lambdas) if column is None else column)
+    chosen = None if not valid.any() else int(np.flatnonzero(valid)[-1 if ascending else 0])
     return RiskAnswer(
         procedure=options.procedure,
         alpha=options.alpha,
         n=len(losses),
-        lambda_=float(lambdas[int(np.argmax(valid))]) if valid.any() else None,
+        lambda_=None if chosen is None else float(lambdas[chosen]),
         valid=valid.tolist(),
         lambdas=lambdas.tolist(),
         risks=losses.mean(axis=0).tolist(),
@@ -90,8 +93,24 @@ def _control(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | None,
         p_values=values,
         set_shares=None if shares is None else shares.tolist(),
         n_required=required,
+        warnings=_warnings(shares, chosen),
         guarantee=_GUARANTEES[options.procedure],
     )
+
+
+def _ascends(options: RiskOptions) -> bool:
+    """Whether the sequence begins with the first lambda, and the largest valid one is answered."""
+    if options.sequence is not None and options.procedure is not Procedure.LTT:
+        raise field_problem("/body/sequence", "Lambdas are tested in a sequence by the procedure ltt only.")
+    if options.sequence is not None:
+        return options.sequence is Sequence.ASCENDING
+    return options.procedure is Procedure.LTT and options.loss is MaskLoss.FALSE_DISCOVERIES
+
+
+def _warnings(shares: FloatArray | None, chosen: int | None) -> list[str]:
+    if chosen is None or shares is None or shares[chosen] > 0:
+        return []
+    return ["At this lambda all sets are empty: no set with anything in it could be shown to keep the risk."]
 
 
 def _read_losses(source: NamedArrays, options: RiskOptions) -> tuple[FloatArray, FloatArray, FloatArray | None]:

@@ -22,15 +22,19 @@ def expected_coverage(count: int, alpha: Level) -> float:
     return conformal_rank(count, alpha) / (count + 1)
 
 
-def coverage_band(count: int, alpha: Level, *, confidence: float = 0.95) -> Interval:
+def coverage_band(count: int, alpha: Level, *, confidence: float = 0.95, tied: bool = False) -> Interval:
     """The central interval of the true coverage of one calibration set of n items: Beta(k, n + 1 - k).
 
-    (1, 1) where n is too small for a finite threshold: then every label is in every set.
+    (1, 1) where n is too small for a finite threshold: then every label is in every set. With ties the law is a lower
+    limit only, and the interval reaches from its lower quantile to 1.
     """
     rank = conformal_rank(count, alpha)
     if rank > count:
         return 1.0, 1.0
-    low, high = scipy.stats.beta(rank, count + 1 - rank).interval(confidence)
+    law = scipy.stats.beta(rank, count + 1 - rank)
+    if tied:
+        return float(law.ppf(1 - confidence)), 1.0
+    low, high = law.interval(confidence)
     return float(low), float(high)
 
 
@@ -46,19 +50,28 @@ def hits_law(count: int, alpha: Level, tests: int) -> Any:
     return scipy.stats.betabinom(tests, rank, count + 1 - rank)
 
 
-def hits_interval(count: int, alpha: Level, tests: int, *, confidence: float = 0.95) -> tuple[int, int]:
-    """The central interval of the number of covered among m test items."""
+def hits_interval(
+    count: int, alpha: Level, tests: int, *, confidence: float = 0.95, tied: bool = False
+) -> tuple[int, int]:
+    """The central interval of the number of covered among m test items; with ties from a lower limit to m."""
     if conformal_rank(count, alpha) > count:
         return tests, tests
+    if tied:
+        return int(hits_law(count, alpha, tests).ppf(1 - confidence)), tests
     low, high = hits_law(count, alpha, tests).interval(confidence)
     return int(low), int(high)
 
 
-def hits_p_value(hits: int, count: int, alpha: Level, tests: int) -> float:
-    """Two-sided p-value of a number of covered items: twice the smaller tail of the Beta-Binomial law, at most 1."""
+def hits_p_value(hits: int, count: int, alpha: Level, tests: int, *, tied: bool = False) -> float:
+    """Two-sided p-value of a number of covered items: twice the smaller tail of the Beta-Binomial law, at most 1.
+
+    With ties more hits are no surprise: the p-value of so few hits, one-sided.
+    """
     if conformal_rank(count, alpha) > count:
         return 1.0 if hits == tests else 0.0
     law = hits_law(count, alpha, tests)
+    if tied:
+        return float(law.cdf(hits))
     return float(min(1.0, 2 * min(law.cdf(hits), law.sf(hits - 1))))
 
 

@@ -189,12 +189,12 @@ def risk_controlling_set(losses: object, lambdas: object, alpha: Level, *, delta
         delta: probability of a larger risk, in (0, 1).
     """
     table, _ = _table(losses, lambdas, 1.0)
-    level, chosen = float(to_level(alpha)), None
-    for column in reversed(range(table.shape[1])):
-        if upper_risk_bound(float(table[:, column].mean()), count=table.shape[0], delta=delta) >= level:
-            break
-        chosen = column
-    return chosen
+    # P-values fall as alpha grows, so that a bound is below alpha exactly where the p-value at alpha is at most delta.
+    p_values = hoeffding_bentkus_p_values(table.mean(axis=0), float(to_level(alpha)), count=table.shape[0])
+    below = p_values <= float(to_level(delta))
+    missed = np.flatnonzero(~below)
+    first = 0 if not len(missed) else int(missed[-1]) + 1
+    return first if first < len(below) else None
 
 
 def _table(losses: object, lambdas: object, bound: float) -> tuple[FloatArray, FloatArray]:

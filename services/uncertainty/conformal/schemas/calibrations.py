@@ -154,10 +154,23 @@ class CellThreshold(BaseModel):
     q: float | None = Field(description="Scores of at most this are in; null: infinite, everything is in")
     n_required: int = Field(description="Scores that a finite threshold needs", examples=[9])
     rank_limit: int | None = Field(default=None, description="rc3p: labels of a larger rank are left out")
-    coverage_band: tuple[float, float] | None = Field(
-        description="95 % of calibrations have a true coverage in here: Beta(k, n + 1 - k); null where no law is known"
+    tied: int | None = Field(
+        default=None,
+        description="Calibration scores that are equal to q, itself among them; null where q is infinite or no score "
+        "of this cell",
     )
-    expected_coverage: float | None = Field(description="k / (n + 1), over draws of calibration and test items")
+    one_sided: bool = Field(
+        default=False,
+        description="Scores tie near q, so that coverage may be higher than the law says: `coverage_band` and "
+        "`expected_coverage` are lower limits only",
+    )
+    coverage_band: tuple[float, float] | None = Field(
+        description="95 % of calibrations have a true coverage in here: Beta(k, n + 1 - k), where `one_sided` from its "
+        "5 % quantile to 1; null where no law is known"
+    )
+    expected_coverage: float | None = Field(
+        description="k / (n + 1), over draws of calibration and test items; where `one_sided` at least this"
+    )
 
 
 class CellSummary(BaseModel):

@@ -32,6 +32,13 @@ class MaskLoss(StrEnum):
     FALSE_DISCOVERIES = "false-discoveries"
 
 
+class Sequence(StrEnum):
+    """In which order lambdas are tested, and which of the valid ones is answered."""
+
+    ASCENDING = "ascending"
+    DESCENDING = "descending"
+
+
 class RiskOptions(BaseModel):
     """Which risk, and how it is controlled."""
 
@@ -45,10 +52,19 @@ class RiskOptions(BaseModel):
     alpha: float = Field(default=0.1, ge=1e-9, le=1e6, description="Risk that is accepted, below the bound")
     delta: Alpha = Field(default=0.1, description="rcps, ltt: probability that the risk is larger after all")
     bound: float = Field(default=1.0, ge=1e-6, le=1e6, description="Largest possible loss; rcps: 1")
-    correction: Correction = Field(default=Correction.FIXED_SEQUENCE, description="ltt: from the last lambda, or all")
+    correction: Correction = Field(
+        default=Correction.FIXED_SEQUENCE, description="ltt: one lambda after the other in a sequence, or all at once"
+    )
+    sequence: Sequence | None = Field(
+        default=None,
+        description="ltt: ascending begins with the first lambda and answers the largest that is valid, for losses that "
+        "are small for small sets (false discoveries, where it is the default); descending begins with the last and "
+        "answers the smallest, for losses that fall with lambda",
+    )
     loss: MaskLoss = Field(
         default=MaskLoss.FALSE_NEGATIVES,
-        description="Of posted masks: share of true pixels missed, or share of the set that is not true (ltt)",
+        description="Share of true pixels missed, or share of the set that is not true (ltt); of posted masks, or what "
+        "posted losses are",
     )
 
 
@@ -59,7 +75,9 @@ class RiskAnswer(BaseModel):
     alpha: float
     n: int = Field(description="Items")
     lambda_: float | None = Field(
-        serialization_alias="lambda", description="The smallest that is valid, with the smallest sets; null: none is"
+        serialization_alias="lambda",
+        description="The smallest that is valid, with the smallest sets; with an ascending sequence (false discoveries) "
+        "the largest, with the largest sets. null: none is valid",
     )
     valid: list[bool] = Field(description="Of each lambda")
     lambdas: list[float]
@@ -68,6 +86,7 @@ class RiskAnswer(BaseModel):
     p_values: list[float] | None = Field(description="ltt: of the hypothesis that the risk exceeds alpha")
     set_shares: list[float] | None = Field(description="Of masks: mean share that is in the set, the price of the risk")
     n_required: int | None = Field(description="crc: items with which a loss of 0 would be accepted")
+    warnings: list[str] = Field(default=[], description="What to know before the lambda is used")
     guarantee: str
 
 

@@ -68,9 +68,17 @@ class Coverage(BaseModel):
     coverage: float
     interval: tuple[float, float] = Field(description="Exact 95 % interval of this calibration's coverage (binomial)")
     expected_hits: tuple[int, int] | None = Field(
-        description="Central 95 % of the number of covered items, by the Beta-Binomial law; null where no law is known"
+        description="Central 95 % of the number of covered items, by the Beta-Binomial law; where `one_sided` its 5 % "
+        "quantile and the number of items; null where no law is known"
     )
-    p_value: float | None = Field(description="Of so many or so few covered items, under that law, two-sided")
+    p_value: float | None = Field(
+        description="Of so many or so few covered items, under that law, two-sided; where `one_sided` of so few only"
+    )
+    one_sided: bool = Field(
+        default=False,
+        description="Calibration scores tie near the threshold, or empty sets were filled: more covered items than the "
+        "law says are no surprise, and only too few are tested",
+    )
 
 
 class StratumCoverage(BaseModel):

@@ -67,7 +67,8 @@ async def evaluate(
     """How often sets or intervals hold the truth, how large they are, and where coverage is uneven.
 
     Every share has its exact interval, and the number of covered items is compared with the Beta-Binomial law that it
-    has under exchangeability: a small p-value says that these items are not like those of the calibration.
+    has under exchangeability: a small p-value says that these items are not like those of the calibration. Where
+    calibration scores tie near the threshold coverage may well be higher, and only too few covered items count.
     """
     del accept  # documented here; several lines of it are one list
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, SVG))

@@ -2,7 +2,9 @@
 
 Each is one formula of a label's own probability, the sum of the larger ones, its rank and the largest probability.
 Probabilities are rounded to multiples of 2^-52 (an error of at most 1.2e-16), so that every sum of a row is exact in
-float64 and equal to the last bit in whatever order it is taken. Labels of equal logits share one rank, the best.
+float64 and equal to the last bit in whatever order it is taken; what a row lacks of 1 goes to its largest. So the sum
+of all is exactly 1 for each item: were it 1 up to rounding, rounding would decide which items have all labels. Labels
+of equal logits share one rank, the best.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from services.uncertainty.conformal.methods.scores.transforms import Transform, 
 
 Ranks = Values | NDArray[np.intp]
 
+_SUM_TOLERANCE = 1.001e-3
+"""Rows of probabilities whose sum is this near 1 are scaled to 1; others, parts of a distribution, stay as they are."""
 _SUM_LIMIT = 1.001
 """Largest sum of a row of probabilities that is accepted; sums are exact below 2."""
 
@@ -52,8 +56,10 @@ class RankedScore(Score):
         order = np.argsort(values, axis=1)[:, ::-1]
         ordered = np.take_along_axis(values, order, axis=1)
         probabilities = np.take_along_axis(self._probabilities(values), order, axis=1)
+        probabilities[:, 0] += _remainders(probabilities)
         first = _first_of_equals(ordered)
         larger = np.take_along_axis(np.cumsum(probabilities, axis=1) - probabilities, first, axis=1)
+        probabilities = np.take_along_axis(probabilities, first, axis=1)
         scores = self._formula(probabilities, larger, first, probabilities[:, :1], uniforms[:, None])
         out = np.empty_like(values)
         np.put_along_axis(out, order, np.broadcast_to(scores, out.shape), axis=1)
@@ -64,9 +70,12 @@ class RankedScore(Score):
         better = values > values[rows, labels][:, None]
         rank: NDArray[np.intp] = np.count_nonzero(better, axis=1)
         probabilities = self._probabilities(values)
-        own, largest = probabilities[rows, labels], probabilities.max(axis=1)
+        rest = _remainders(probabilities)
+        largest = probabilities.max(axis=1) + rest
+        own = np.where(rank == 0, largest, probabilities[rows, labels])
         probabilities *= better
-        return self._formula(own, probabilities.sum(axis=1), rank, largest, uniforms)
+        larger = probabilities.sum(axis=1) + np.where(rank == 0, 0.0, rest)
+        return self._formula(own, larger, rank, largest, uniforms)
 
     def _sets(self, values: Values, thresholds: Values, uniforms: Values) -> Sets:
         """One threshold for all labels of an item: sort without indices, find the last rank that fits, compare."""
@@ -74,6 +83,7 @@ class RankedScore(Score):
             return self._all(values, uniforms) <= thresholds
         ordered = np.sort(values, axis=1)[:, ::-1]
         probabilities = self._ordered_probabilities(ordered.copy(), values.copy())
+        probabilities[:, 0] += _remainders(probabilities)
         larger = np.cumsum(probabilities, axis=1) - probabilities
         ranks = np.arange(values.shape[1])[None]
         scores = self._formula(probabilities, larger, ranks, probabilities[:, :1], uniforms[:, None])
@@ -89,14 +99,14 @@ class RankedScore(Score):
         """
         if self.transform is Transform.SOFTMAX:
             values /= exponentials(values)
-        elif (values < 0).any() or (values.sum(axis=1) > _SUM_LIMIT).any():
-            raise ValueError("probabilities must not be negative nor sum to more than one")
+        else:
+            values /= _scales(values)
         return _rounded(values)
 
     def _ordered_probabilities(self, ordered: Values, values: Values) -> Values:
         """The same in order; the sum is taken in the order of the labels, as everywhere else."""
         if self.transform is Transform.IDENTITY:
-            self._probabilities(values)
+            ordered /= _scales(values)
             return _rounded(ordered)
         ordered -= ordered[:, :1].copy()
         np.exp(ordered, out=ordered)
@@ -109,6 +119,26 @@ def _rounded(probabilities: Values) -> Values:
     probabilities += 1.0
     probabilities -= 1.0
     return probabilities
+
+
+def _scales(values: Values) -> Values:
+    """What rows of probabilities are divided by, (rows, 1): their sums where they are near 1, else 1.
+
+    Raises:
+        ValueError: a value is negative, or a row sums to more than 1.001.
+    """
+    sums = values.sum(axis=1, keepdims=True)
+    if (values < 0).any() or (sums > _SUM_LIMIT).any():
+        raise ValueError("probabilities must not be negative nor sum to more than one")
+    scales: Values = np.where(np.abs(sums - 1) <= _SUM_TOLERANCE, sums, 1.0)
+    return scales
+
+
+def _remainders(probabilities: Values) -> Values:
+    """What rounded rows lack of 1, (rows,), where that is rounding; 0 where rows are parts of a distribution."""
+    rest = 1 - probabilities.sum(axis=1)
+    remainders: Values = np.where(np.abs(rest) <= probabilities.shape[1] * 2.0**-51, rest, 0.0)
+    return remainders
 
 
 def _first_of_equals(ordered: Values) -> NDArray[np.intp]:
