@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn.isotonic import IsotonicRegression
 
-<<<<<<< HEAD
-from tests.integration.conformal.conftest import pointers
-from tests.support.capability import npy
-=======
 from services.uncertainty.conformal.methods.mask_losses import false_discovery_losses
 from services.uncertainty.conformal.methods.risk_control import (
     learn_then_test,
     risk_controlling_set,
     upper_risk_bound,
 )
-from tests.integration.conformal.conftest import npy, pointers
->>>>>>> w-conf
+from tests.integration.conformal.conftest import pointers
+from tests.support.capability import npy
 
 RISKS = "/v1/uncertainty/risk-controls"
 VENN_ABERS = "/v1/uncertainty/venn-abers"

@@ -36,9 +36,9 @@ _GUARANTEES: Final = {
     StreamMethod.ACI: "For every sequence, exchangeable or not, the share of misses is within error_bound of alpha.",
     StreamMethod.AGACI: "Each expert's own share of misses is near alpha for every sequence; the aggregate has no such "
     "theorem and is good in practice.",
-    StreamMethod.DTACI: "Over any interval of the length given its regret against the best expert is bounded (Gibbs and "
-    "Candès 2024). Its step sizes are fixed, so that nothing is proved of the share of misses in the long run: a stream "
-    "that is made against it can keep that share at twice alpha. ACI has such a bound.",
+    StreamMethod.DTACI: "Over any interval of the length given its regret against the best expert is bounded (Gibbs "
+    "and Candès 2024). Its step sizes are fixed, so that nothing is proved of the share of misses in the long run: a "
+    "stream that is made against it can keep that share at twice alpha. ACI has such a bound.",
     StreamMethod.QUANTILE_TRACKING: "For scores in [0, b] and a fixed step size eta the share of misses is within (b + "
     "eta) / (eta T) of alpha for every sequence (Angelopoulos et al. 2023); with a relative step size in practice.",
     StreamMethod.PID: "If gain and saturation let the integrator reach beyond the largest possible score, the share of "
