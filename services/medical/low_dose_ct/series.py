@@ -13,11 +13,11 @@ from services.medical.low_dose_ct.schemas import EnhancementOptions, Reconstruct
 from shared.http.image_bodies import PostedFile
 from shared.http.negotiation import DICOM, JSON, NPY
 from shared.http.preferences import preferences_of
-from shared.imaging.archive import ArchiveLimits, read_archive
-from shared.imaging.signatures import MediaType, require_type, sniff
+from shared.imaging.archive import ArchiveLimits, Entry, read_archive
+from shared.imaging.signatures import MediaType, is_foreign, require_type, sniff
 from shared.jobs.answers import answer_job
 from shared.jobs.kinds import JobKind
-from shared.problems import field_problem
+from shared.problems import FieldError, UnsupportedMediaType, field_problem
 from shared.service import ServiceState
 from shared.telemetry.timing import timed
 
@@ -75,9 +75,9 @@ async def create_series_job(
     """
     accepted = SLICE_TYPES if isinstance(options, EnhancementOptions) else SINOGRAM_TYPES
     with timed("pre"):
-        contents = await _contents(files, limit=service.settings.upload_files_limit)
-        types = [require_type(data, accepted, pointer=f"{_POINTER}/{i}") for i, data in enumerate(contents)]
-        digests = await anyio.to_thread.run_sync(_store, service, contents, types)
+        found = await _contents(files, limit=service.settings.upload_files_limit)
+        types = [_type_of(entry, accepted, f"{_POINTER}/{i}") for i, entry in enumerate(found)]
+        digests = await anyio.to_thread.run_sync(_store, service, [entry.data for entry in found], types)
     chosen = media_type if media_type != JSON else DICOM if types[0] is MediaType.DICOM else NPY
     # Options are validated already; a form's files have no place in a job's arguments.
     arguments = Series(options=options, inputs=digests, media_type=chosen).model_dump(mode="json")
@@ -85,20 +85,40 @@ async def create_series_job(
     return await answer_job(service.jobs, record, preferences_of(request))
 
 
-async def _contents(files: Sequence[PostedFile], *, limit: int) -> list[bytes]:
-    contents: list[bytes] = []
+def _type_of(entry: Entry, accepted: Collection[MediaType], pointer: str) -> MediaType:
+    """The type of a file, named by its entry where it stands in a ZIP."""
+    try:
+        return require_type(entry.data, accepted, pointer=pointer)
+    except UnsupportedMediaType as problem:
+        if not entry.name:
+            raise
+        detail = f"The entry {entry.name!r}: {problem.detail}"
+        raise UnsupportedMediaType(detail, errors=[FieldError(pointer=pointer, detail=detail)]) from None
+
+
+async def _contents(files: Sequence[PostedFile], *, limit: int) -> list[Entry]:
+    """The posted files, without a name, and those in ZIPs, with theirs."""
+    contents: list[Entry] = []
     for index, file in enumerate(files):
         pointer = f"{_POINTER}/{index}"
         data = await file.read()
         if sniff(data) is MediaType.ZIP:
             limits = ArchiveLimits(entries=limit)
             entries = await anyio.to_thread.run_sync(lambda: read_archive(data, limits, pointer=pointer))  # noqa: B023
-            contents += [entry.data for entry in entries]
+            contents += _slices(entries)
         else:
-            contents.append(data)
+            contents.append(Entry("", data))
     if len(contents) > limit:
         raise field_problem(_POINTER, f"A series may have {limit} slices; these are {len(contents)}.")
     return contents
+
+
+def _slices(entries: list[Entry]) -> list[Entry]:
+    """Without what lies beside the slices on a hospital's CD: viewers, texts, web pages; all, if nothing is left.
+
+    A file of no known type stays and is refused by name: it may be a slice that is damaged.
+    """
+    return [entry for entry in entries if not is_foreign(entry.data)] or entries
 
 
 def _store(service: ServiceState, contents: Sequence[bytes], types: Collection[MediaType]) -> list[str]:

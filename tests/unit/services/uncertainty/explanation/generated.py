@@ -92,7 +92,7 @@ class Drawing:
     def normalise(self, out: str, weight: NDArray[Any]) -> tuple[str, NDArray[Any], NDArray[Any]]:
         outputs = len(weight)
         scale, shift, mean = (self.numbers(outputs, scale=0.5) for _ in range(3))
-        variance = np.abs(self.numbers(outputs)) + np.float32(0.5)
+        variance = (np.abs(self.numbers(outputs)) + 0.5).astype(np.float16).astype(np.float32)
         epsilon = self.choose([1e-5, 1e-2])
         names = [self.store(value) for value in (scale, shift, mean, variance)]
         factor = scale / np.sqrt(variance + epsilon)
@@ -144,7 +144,7 @@ def _block(drawing: Drawing, source: str, channels: int, size: Size) -> tuple[st
         pair = [out, source]
         total = drawing.node(drawing.choose(["Add", "Sum"]), *(pair if drawing.choose([True, False]) else pair[::-1]))
         return drawing.join(total, [Branch(source, shared), Branch(source)], size), channels, size
-    if kind == "average" and min(size) >= 3:
+    if kind == "average" and min(size) >= 4:
         kernel = drawing.choose([2, 3])
         out = drawing.node("AveragePool", source, kernel_shape=[kernel, kernel], strides=[1, 1])
         weight = np.eye(channels, dtype=np.float32)[:, :, None, None] * np.ones((1, 1, kernel, kernel), np.float32)
