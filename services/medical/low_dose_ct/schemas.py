@@ -109,8 +109,8 @@ class ReconstructionForm(ReconstructionOptions):
 
     file: list[File] = Field(
         min_length=1,
-        description="Post-log sinogram, NPY, shape (angles, detectors); several files or a ZIP make a job. The first axis "
-        "of the image is x, the second y, both increasing, and a ray is x cos(angle) + y sin(angle) = s: a sinogram of "
+        description="Post-log sinogram, NPY, shape (angles, detectors); several files or a ZIP make a job. The first "
+        "axis of the image is x, the second y, and a ray is x cos(angle) + y sin(angle) = s: a sinogram of "
         "skimage.transform.radon comes back turned by 90 degrees",
     )
     reference: File | None = Field(

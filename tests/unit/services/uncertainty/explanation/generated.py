@@ -201,7 +201,7 @@ def _head(drawing: Drawing, source: str, channels: int, size: Size) -> Head:
     elif spelling == "scaled":
         names = drawing.store(weight), drawing.store(bias)
         logits = drawing.node("Gemm", row, *names, transB=1, alpha=0.5, beta=2.0)
-        weight, bias = weight / 2, bias * 2
+        weight, bias = (weight / 2).astype(np.float32), (bias * 2).astype(np.float32)
     elif spelling == "one bias":
         bias = bias[:1]
         stored = drawing.store(bias if drawing.choose([True, False]) else bias[0])
