@@ -37,6 +37,17 @@ _NAMES: Final[dict[MediaType, str]] = {
 
 _DICOM_PREAMBLE: Final = 128
 
+_DICOM_STARTS: Final = (
+    b"\x02\x00\x00\x00",
+    b"\x02\x00\x10\x00",
+    b"\x08\x00\x05\x00",
+    b"\x08\x00\x00\x00",
+    b"\x08\x00\x08\x00",
+)
+_UNKNOWN: Final = "of an unknown type"
+_EMPTY: Final = "an empty file"
+_WITHOUT_PREAMBLE: Final = "a DICOM data set without the preamble of a file (PS3.10 7.1)"
+
 _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
     (b"%PDF-", "a PDF document"),
     (b"GIF87a", "a GIF picture"),
@@ -102,7 +113,7 @@ def describe(data: bytes) -> str:
     if media_type is not None:
         return f"a {_NAMES[media_type]} file"
     if not data:
-        return "an empty file"
+        return _EMPTY
     for magic, name in _FOREIGN:
         if data.startswith(magic):
             return name
@@ -110,7 +121,14 @@ def describe(data: bytes) -> str:
         return "an MP4, HEIC or AVIF file"
     if data[257:262] == b"ustar":
         return "a tar archive"
+    if data.startswith(_DICOM_STARTS):
+        return _WITHOUT_PREAMBLE
     return _describe_text(data)
+
+
+def is_foreign(data: bytes) -> bool:
+    """Whether `data` is of a type that is known and not read here, such as text, a PDF document or a program."""
+    return sniff(data) is None and describe(data) not in {_UNKNOWN, _EMPTY, _WITHOUT_PREAMBLE}
 
 
 def require_type(data: bytes, accepted: Collection[MediaType], *, pointer: str = "/body/file") -> MediaType:
@@ -143,5 +161,5 @@ def _describe_text(data: bytes) -> str:
     try:
         data[:512].decode("ascii")
     except UnicodeDecodeError:
-        return "of an unknown type"
-    return "of an unknown type" if b"\x00" in data[:512] else "plain text"
+        return _UNKNOWN
+    return _UNKNOWN if b"\x00" in data[:512] else "plain text"

@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from shared.http.image_bodies import PostedFile
 from shared.http.preferences import preferences_of
-from shared.imaging.archive import ArchiveLimits, read_archive
+from shared.imaging.archive import ArchiveLimits, Entry, read_archive
 from shared.imaging.signatures import MediaType, require_type, sniff
 from shared.jobs.answers import answer_job
 from shared.jobs.kinds import JobKind
 from shared.jobs.store import JobStore
-from shared.problems import field_problem
+from shared.problems import FieldError, UnsupportedMediaType, field_problem
 from shared.storage.blobs import DEFAULT_MEDIA_TYPE, BlobStore
 
 _POINTER: Final = "/body/file"
@@ -30,8 +30,16 @@ async def wants_job(request: Request, files: Sequence[PostedFile]) -> bool:
     return await files[0].start(len(_ZIP_START)) == _ZIP_START
 
 
+def _never(_: bytes) -> bool:
+    return False
+
+
 async def read_series(
-    files: Sequence[PostedFile], accepted: Collection[MediaType], *, limit: int
+    files: Sequence[PostedFile],
+    accepted: Collection[MediaType],
+    *,
+    limit: int,
+    is_foreign: Callable[[bytes], bool] = _never,
 ) -> list[tuple[bytes, MediaType]]:
     """Read posted files, each with its type; a ZIP stands for the files in it.
 
@@ -39,26 +47,40 @@ async def read_series(
         files: as they were posted.
         accepted: types that they may have.
         limit: most files.
+        is_foreign: says what of a ZIP lies beside the files that are meant, such as the viewer on a hospital's CD; it
+            is left out, unless nothing else is there. What is damaged stays, and is refused by name.
 
     Raises:
         UnsupportedMediaType: one of the files is of another type.
         UnprocessableContent: a file is empty, or there are too many.
         ContentTooLarge: a ZIP inflates to too much.
     """
-    contents: list[bytes] = []
+    found: list[Entry] = []
     for index, file in enumerate(files):
-        contents += await _unpack(await file.read(), limit=limit, pointer=f"{_POINTER}/{index}")
-    if len(contents) > limit:
-        raise field_problem(_POINTER, f"A series may have {limit} files; these are {len(contents)}.")
-    return [(data, require_type(data, accepted, pointer=f"{_POINTER}/{index}")) for index, data in enumerate(contents)]
+        entries = await _unpack(await file.read(), limit=limit, pointer=f"{_POINTER}/{index}")
+        found += [entry for entry in entries if not entry.name or not is_foreign(entry.data)] or entries
+    if len(found) > limit:
+        raise field_problem(_POINTER, f"A series may have {limit} files; these are {len(found)}.")
+    return [(entry.data, _type_of(entry, accepted, f"{_POINTER}/{index}")) for index, entry in enumerate(found)]
 
 
-async def _unpack(data: bytes, *, limit: int, pointer: str) -> list[bytes]:
+async def _unpack(data: bytes, *, limit: int, pointer: str) -> list[Entry]:
+    """The entries of a ZIP with their names; any other file alone, without one."""
     if sniff(data) is not MediaType.ZIP:
-        return [data]
+        return [Entry("", data)]
     limits = ArchiveLimits(entries=limit)
-    entries = await anyio.to_thread.run_sync(lambda: read_archive(data, limits, pointer=pointer))
-    return [entry.data for entry in entries]
+    return await anyio.to_thread.run_sync(lambda: read_archive(data, limits, pointer=pointer))
+
+
+def _type_of(entry: Entry, accepted: Collection[MediaType], pointer: str) -> MediaType:
+    """The type of a file; a problem names its entry where it stands in a ZIP."""
+    try:
+        return require_type(entry.data, accepted, pointer=pointer)
+    except UnsupportedMediaType as problem:
+        if not entry.name:
+            raise
+        detail = f"The entry {entry.name!r}: {problem.detail}"
+        raise UnsupportedMediaType(detail, errors=[FieldError(pointer=pointer, detail=detail)]) from None
 
 
 async def create_job_of_files(

@@ -191,6 +191,25 @@ async def test_zip_in_zip_out(bench: Bench) -> None:
         assert all(entry.external_attr >> 16 & 0o400 for entry in archive.infolist()), "unzip makes readable files"
 
 
+async def test_zip_of_a_hospitals_cd(bench: Bench) -> None:
+    """Viewers and texts beside the slices are no slices; a file of no known type is refused by its name."""
+    packed, damaged = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive, zipfile.ZipFile(damaged, "w") as other:
+        for name, content in (
+            ("AUTORUN.INF", b"[autorun]\r\nopen=v.exe"),
+            ("README.TXT", b"hello"),
+            ("V.EXE", b"MZ\0"),
+        ):
+            archive.writestr(name, content)
+        archive.writestr("DICOM/I1", dicom(1))
+        other.writestr("DICOM/I1", dicom(1))
+        other.writestr("DICOM/I2", b"\x00\x9f" * 300)
+    result = await bench.result(await bench.post(ENHANCE, parts(packed.getvalue())))
+    assert [entry["file"] for entry in result["slices"]] == ["slice-0001.dcm"]
+    answer = await bench.client.post(ENHANCE, files=parts(damaged.getvalue()))
+    assert (answer.status_code, "DICOM/I2" in answer.json()["detail"]) == (415, True)
+
+
 async def test_sinograms_become_one_dicom_series(bench: Bench) -> None:
     scans = [npy(np.full((20, 24), 0.01 * number)) for number in (1, 2)]
     form = {"angles": "20", "detectors": "24", "image_size": "16", "slice_distance_mm": "2.5"}

@@ -105,7 +105,10 @@ class ReconstructionForm(ReconstructionOptions):
     """Multipart form of POST /v1/medical/ct/reconstructions."""
 
     file: list[File] = Field(
-        min_length=1, description="Post-log sinogram, NPY, shape (angles, detectors); several files or a ZIP make a job"
+        min_length=1,
+        description="Post-log sinogram, NPY, shape (angles, detectors); several files or a ZIP make a job. The first "
+        "axis of the image is x, the second y, and a ray is x cos(angle) + y sin(angle) = s: a sinogram of "
+        "skimage.transform.radon comes back turned by 90 degrees",
     )
     reference: File | None = Field(
         default=None, description="Normal-dose image (NPY in `unit`, or DICOM) to compare the answer with"
@@ -156,6 +159,10 @@ class GeometryUsed(BaseModel):
     detector_width_m: float
     detector_pitch_m: float
     angle_positions: str = Field(default="(k + 1/2) * pi / angles, k = 0 .. angles - 1")
+    axes: str = Field(
+        default="x cos(angle) + y sin(angle) = s; rows of the image along x, columns along y, both increasing",
+        description="Which way the image lies; scikit-image measures angles from the other axis",
+    )
     image_shape: tuple[int, int]
     image_width_m: float
     pixel_size_m: float

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from services.medical.low_dose_ct.schemas import EnhancementOptions, ReconstructionOptions
 from shared.http.image_bodies import PostedFile
 from shared.http.negotiation import DICOM, JSON, NPY
-from shared.imaging.signatures import MediaType
+from shared.imaging.signatures import MediaType, is_foreign
 from shared.jobs.creation import create_job_of_files, read_series
 from shared.jobs.kinds import JobKind
 from shared.service import ServiceState
@@ -61,7 +61,7 @@ async def create_series_job(
     """
     accepted = SLICE_TYPES if isinstance(options, EnhancementOptions) else SINOGRAM_TYPES
     with timed("pre"):
-        series = await read_series(files, accepted, limit=service.settings.upload_files_limit)
+        series = await read_series(files, accepted, limit=service.settings.upload_files_limit, is_foreign=is_foreign)
     contents, types = zip(*series, strict=True)
     chosen = media_type if media_type != JSON else DICOM if types[0] is MediaType.DICOM else NPY
 

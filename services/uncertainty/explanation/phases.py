@@ -71,8 +71,11 @@ def phases(convolution: Convolution, size: Size) -> list[Phase]:
 
 
 def _axis(kernel: int, padding: int, phase: int, stride: int, extent: int, behind: int) -> _Axis:
-    """Places d of the kernel from the first, which is at most 0, to where both ends need no padding below zero."""
-    first = -((phase + padding) // stride)
+    """Places d of the kernel from the first, which is at most 0, to where no end needs padding below zero.
+
+    The same holds of the transposed convolution, which matters where more places are behind than the phase has.
+    """
+    first = min(-((phase + padding) // stride), extent - behind)
     last = max(0, extent - behind, (kernel - 1 - padding - phase) // stride)
     taps = [stride * place + padding + phase for place in range(first, last + 1)]
     known = tuple(tap if 0 <= tap < kernel else -1 for tap in taps)

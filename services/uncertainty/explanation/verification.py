@@ -50,8 +50,8 @@ def verify(model: onnx.ModelProto) -> None:
     ready = prepared(model)
     described = ready.graph.input[0]
     pictures = _noise(described)
-    own = _run(model, {described.name: _in_type(pictures, model, described.name)}, "the model")[0]
     trial = with_explanation(model, patterns=True, lost=True)
+    own = _run(model, {described.name: _in_type(pictures, model, described.name)}, "the model")[0]
     feed: dict[str, NDArray[Any]] = {
         described.name: pictures,
         SUBSTITUTE: pictures,

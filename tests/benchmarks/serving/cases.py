@@ -132,18 +132,36 @@ def _enlarged(coarse: Array, side: int) -> Array:
 
 
 def decode(file: bytes, *, side: int) -> Array:
-    """RGB float32 in [0, 1], (3, side, side), of an image file; scaled by bilinear sampling without smoothing."""
+    """RGB float32 in [0, 1], (3, side, side), of an image file; scaled by area beyond a factor of two."""
     with Image.open(io.BytesIO(file)) as picture:
         pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / np.float32(255)
     return np.ascontiguousarray(_sampled(_sampled(pixels, side, axis=0), side, axis=1).transpose(2, 0, 1))
 
 
 def _sampled(pixels: Array, size: int, *, axis: int) -> Array:
-    """Linear interpolation at `size` points along an axis; centres of pixels are at halves, edges are repeated."""
+    """Linear interpolation at `size` points along an axis; centres of pixels are at halves, edges are repeated.
+
+    An axis that becomes less than half as long is averaged over the area of each new pixel instead.
+    """
     length = pixels.shape[axis]
+    if length > 2 * size:
+        return _averaged(pixels, size, axis=axis)
     at = np.clip((np.arange(size) + 0.5) * (length / size) - 0.5, 0, length - 1)
     lower = np.floor(at).astype(np.intp)
     upper = np.minimum(lower + 1, length - 1)
     share = (at - lower).astype(np.float32).reshape([-1 if number == axis else 1 for number in range(pixels.ndim)])
     sampled: Array = pixels.take(lower, axis) * (1 - share) + pixels.take(upper, axis) * share
     return sampled
+
+
+def _averaged(pixels: Array, size: int, *, axis: int) -> Array:
+    """Means over `size` equal parts of an axis, as differences of its integral."""
+    length = pixels.shape[axis]
+    before = np.zeros_like(pixels.take([0], axis), dtype=np.float64)
+    integral = np.concatenate([before, pixels.cumsum(axis, dtype=np.float64)], axis)
+    ends = np.linspace(0, length, size + 1)
+    whole = np.minimum(ends.astype(np.intp), length - 1)
+    share = (ends - whole).reshape([-1 if number == axis else 1 for number in range(pixels.ndim)])
+    at_ends = integral.take(whole, axis) * (1 - share) + integral.take(whole + 1, axis) * share
+    averaged: Array = (np.diff(at_ends, axis=axis) * (size / length)).astype(np.float32)
+    return averaged

@@ -16,6 +16,7 @@ from services.uncertainty.explanation.conversion import with_explanation
 from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.reading import read_network
 from services.uncertainty.explanation.training.torch_operations import explain
+from services.uncertainty.explanation.verification import verify
 
 
 class Pooled(nn.Module):
@@ -182,3 +183,96 @@ def test_a_network_without_pooling_before_the_head_is_refused() -> None:
 def test_unknown_layer() -> None:
     with pytest.raises(KeyError, match="no such layer: nowhere"):
         with_explanation(exported(resnet(), dynamo=True), layers=["nowhere"])
+
+
+class Stem(nn.Module):
+    """How ResNet-18 and 34 begin: the first shortcut reads a maximum pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 4, 7, 2, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
+        self.block = nn.Sequential(
+            nn.Conv2d(4, 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4),
+        )
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        stem = self.stem(pictures)
+        features = torch.relu(self.block(stem) + stem)
+        return self.fc(torch.flatten(nn.functional.adaptive_avg_pool2d(features, 1), 1))  # type: ignore[no-any-return]
+
+
+def vgg() -> nn.Module:
+    """As VGG ends: pooling, then linear layers with ReLU and dropout over the flattened map."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(6 * 4 * 4, 8),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Linear(8, 7),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Linear(7, 3),
+    )
+
+
+def pooled_last() -> nn.Module:
+    """Maximum pooling right in front of average pooling over the whole map, and average pooling between."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(4, 5, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.AvgPool2d(8),
+        nn.Flatten(),
+        nn.Linear(5, 3),
+    )
+
+
+@pytest.mark.parametrize("dynamo", [True, False], ids=["exporter by graph", "exporter by tracing"])
+@pytest.mark.parametrize("make", [Stem, vgg, pooled_last])
+def test_what_other_people_build_converts_and_adds_up(make: Callable[[], nn.Module], dynamo: bool) -> None:
+    torch.manual_seed(2)
+    network = make()
+    network(torch.rand(16, 3, 32, 32))
+    model = exported(network, dynamo=dynamo)
+    verify(model)
+    pictures = torch.rand(2, 3, 32, 32)
+    found = run(with_explanation(model, lost=True), pictures, [0, 2])
+    expected = network(pictures).detach().numpy()
+    np.testing.assert_allclose(found["logits"], expected, atol=1e-5)
+    total = found["relevance"].sum(axis=(1, 2)) + found["lost"]
+    np.testing.assert_allclose(total, expected[[0, 1], [0, 2]], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", [torch.onnx.TrainingMode.TRAINING, torch.onnx.TrainingMode.PRESERVE])
+def test_what_was_exported_in_training_is_refused(mode: torch.onnx.TrainingMode) -> None:
+    torch.manual_seed(1)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            small_vgg().train(),
+            (torch.rand(2, 3, 32, 32),),
+            f"{folder}/model.onnx",
+            dynamo=False,
+            training=mode,
+            do_constant_folding=False,
+            opset_version=18,
+        )
+        model = onnx.load(f"{folder}/model.onnx")
+    with pytest.raises(UnsupportedNetwork, match="training mode; export the model for inference"):
+        with_explanation(model)

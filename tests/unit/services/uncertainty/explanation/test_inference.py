@@ -135,3 +135,19 @@ def test_a_graph_that_many_threads_want_is_made_once(released: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(want, range(8)))
     assert all(one is made[0] for one in made)
+
+
+def test_integrated_gradients_say_how_far_they_are_from_adding_up(explainer: Explainer) -> None:
+    batch = np.random.default_rng(5).random((2, 3, explainer.height, explainer.width), np.float32)
+    targets = np.array([0, 1], np.int64)
+    black = explainer.explain(np.zeros_like(batch), Method.SRD, targets=targets).logits
+    few, many = (
+        explainer.explain(batch, Method.INTEGRATED_GRADIENTS, targets=targets, steps=steps) for steps in (1, 400)
+    )
+    rows = np.arange(2)
+    for found in (few, many):
+        risen = found.logits[rows, targets] - black[rows, targets]
+        delta = found.relevance.sum(axis=(1, 2)) - risen
+        np.testing.assert_allclose(found.convergence_delta, delta, atol=1e-3)
+    assert np.abs(many.convergence_delta).max() < np.abs(few.convergence_delta).max()
+    assert not len(explainer.explain(batch, Method.SRD).convergence_delta)
