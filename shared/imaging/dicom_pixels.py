@@ -34,8 +34,8 @@ from pydicom.uid import (
 )
 
 from shared.imaging.dicom_parsing import quiet, unsupported_syntax
+from shared.isolation import run_isolated
 from shared.problems import Problem, field_problem
-from shared.runtime.isolation import run_isolated
 
 _HIGH_THROUGHPUT_PREFIX: Final = "1.2.840.10008.1.2.4.20"
 _START_OF_FRAME: Final = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}

@@ -1,6 +1,6 @@
 """Decodes one JPEG codestream with gdcm, in a process of its own: damaged ones have been seen to crash it.
 
-`shared.runtime.isolation` starts it; what goes wrong there ends this process and no service.
+`shared.isolation` starts it; what goes wrong there ends this process and no service.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from shared.runtime.isolation import read_isolated_request, write_isolated_answer
+from shared.isolation import read_isolated_request, write_isolated_answer
 
 
 def main() -> None:

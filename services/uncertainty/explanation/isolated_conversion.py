@@ -1,6 +1,6 @@
 """Reads and extends a classifier that somebody uploaded, in a process of its own, and runs what came of it once.
 
-`shared.runtime.isolation` starts it. The parsers, the shape inference and the session are native code over what a
+`shared.isolation` starts it. The parsers, the shape inference and the session are native code over what a
 stranger wrote: what goes wrong there ends this process and no service.
 """
 
@@ -17,7 +17,7 @@ import onnxruntime
 from services.uncertainty.explanation.graph import UnsupportedNetwork, UnusableModel
 from services.uncertainty.explanation.graphs import GraphKind, extended_file, outline_of
 from services.uncertainty.explanation.verification import verify
-from shared.runtime.isolation import read_isolated_request, write_isolated_answer
+from shared.isolation import read_isolated_request, write_isolated_answer
 from shared.runtime.session_options import session_options
 
 

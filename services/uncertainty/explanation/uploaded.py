@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from services.uncertainty.explanation.graph import UnsupportedNetwork, UnusableModel
 from services.uncertainty.explanation.graphs import ExtendedFile, GraphKind, Outline
+from shared.isolation import run_isolated
 from shared.runtime.cards import UploadedCard
 from shared.runtime.inspection.preparation import TrialLimits
-from shared.runtime.isolation import run_isolated
 
 _MODULE: Final = "services.uncertainty.explanation.isolated_conversion"
 _RANK, _CHANNELS = 4, 3

@@ -12,7 +12,7 @@ Two are known of onnxruntime (1.32); tests look for more.
   own shape times n / n, n being the number of its elements: nothing changes, but that none fails as a division by zero.
 
 Types of what is computed inside come from the onnx package's inference. It parses other people's bytes natively, so
-that happens in this process (`shared.runtime.isolation`), and serving processes do not load the package.
+that happens in this process (`shared.isolation`), and serving processes do not load the package.
 `shared.runtime.inspection.preparation` starts it.
 """
 
@@ -30,9 +30,9 @@ import onnx
 import onnx.inliner
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from shared.isolation import read_isolated_request, write_isolated_answer
 from shared.runtime.inspection.failure_reasons import NEEDS_ELEMENTS
 from shared.runtime.inspection.onnx_file import NEEDING_ELEMENTS
-from shared.runtime.isolation import read_isolated_request, write_isolated_answer
 
 OLDEST_OPSET: Final = 7
 """The first whose operators broadcast as the rewritten ones need."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from shared.isolation import run_isolated, run_isolated_async
 from shared.runtime.inspection.onnx_file import OnnxFacts
 from shared.runtime.inspection.verification import refused
-from shared.runtime.isolation import run_isolated, run_isolated_async
 from shared.settings import Settings
 
 _MODULE: Final = "shared.runtime.inspection.hazards"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from shared.isolation import run_isolated_async
 from shared.runtime.cards import TensorDescription, UploadedCard
 from shared.runtime.inspection.failure_reasons import reason_of
 from shared.runtime.inspection.onnx_file import TensorFact
 from shared.runtime.inspection.preparation import TrialLimits
 from shared.runtime.inspection.verification import fits, refused
-from shared.runtime.isolation import run_isolated_async
 from shared.runtime.warm_up import InputShape, WarmUp, WarmUpFault
 
 _WORKER: Final = "shared.runtime.inspection.sandbox_worker"

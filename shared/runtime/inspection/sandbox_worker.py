@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime
 
-from shared.runtime.isolation import read_isolated_request, write_isolated_answer
+from shared.isolation import read_isolated_request, write_isolated_answer
 from shared.runtime.session_options import session_options
 from shared.runtime.warm_up import InputShape, WarmUp
 
