@@ -33,6 +33,10 @@ CONNECTIONS_LIMIT: Final = 512
 KEEPALIVE_S: Final = 60.0
 """Below the time after which the services close idle connections, so that none is used as it closes."""
 
+_GRACE_S: Final = 1.0
+"""Seconds beyond the time for a part of an answer, after which it is given up here. Aiohttp's own clock does so first,
+unless a chunk that is none stopped the clock and woke nobody, as was seen once."""
+
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _IN_ONE_PIECE: Final = 1024 * 1024
 """Bytes of a body up to which it is handed over as one piece."""
@@ -60,7 +64,7 @@ class AiohttpTransport:
         except BaseException:
             self.in_flight -= 1
             raise
-        return _AiohttpResponse(response, self._finish)
+        return _AiohttpResponse(response, self._finish, request.answer_timeout_s + _GRACE_S)
 
     async def _ask(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
         patience = _Patience(request.answer_timeout_s)
@@ -170,8 +174,8 @@ class _Parts(Payload):
 
 
 class _AiohttpResponse:
-    def __init__(self, response: aiohttp.ClientResponse, finish: Callable[[], None]) -> None:
-        self._response, self._finish = response, finish
+    def __init__(self, response: aiohttp.ClientResponse, finish: Callable[[], None], longest_s: float) -> None:
+        self._response, self._finish, self._longest_s = response, finish, longest_s
         self._whole: bytes | None = None
 
     @property
@@ -189,8 +193,13 @@ class _AiohttpResponse:
         return self._whole
 
     async def parts(self) -> AsyncIterator[bytes]:
+        parts = self._response.content.iter_any()
         with _failures():
-            async for part in self._response.content.iter_any():
+            while True:
+                async with asyncio.timeout(self._longest_s):
+                    part = await anext(parts, None)
+                if part is None:
+                    return
                 yield part
 
     async def close(self) -> None:
