@@ -16,6 +16,8 @@ from services.uncertainty.conformal.application.calibration_fit import (
     require_side_arrays,
 )
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.class_labels import name_labels
+from services.uncertainty.conformal.application.costs import refuse_costly_scores
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
@@ -39,7 +41,7 @@ from services.uncertainty.conformal.storage.serialization import ClassifierCalib
 from shared.problems import Conflict, ContentTooLarge, field_problem
 
 ANSWERED_LIMIT = 5_000_000
-"""Most numbers of a JSON answer: items times classes times levels."""
+"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, label
     """
     answer = entry.answer
     source.refuse_others((answer.inputs, *(["labels"] if labelled else []), "groups", "weights"))
-    items = read_items(source, answer.inputs, classes=answer.classes, labelled=labelled)
+    called = answer.class_labels
+    items = read_items(source, answer.inputs, classes=answer.classes, labelled=labelled, called=called)
     if answer.inputs != "features":
         require_classes(entry, items.inputs.shape[1])
     return items
@@ -133,6 +136,8 @@ def predict_sets(
         UnprocessableContent: p-values of a method that has none, groups or weights that do not fit, or features of
             another length.
     """
+    rounds = len(alphas) * (not options.smoothed) + options.p_values + options.smoothed + options.force_top1
+    refuse_costly_sets(calibration, items, rounds)
     numbers = score_draws(calibration, draws)
     wanted = options.p_values or options.smoothed
     try:
@@ -148,6 +153,19 @@ def predict_sets(
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
     origin: Literal["by-item", "by-number"] = "by-item" if options.first_item is None else "by-number"
     return Sets(alphas, sets, values if options.p_values else None, "none" if draws is None else origin)
+
+
+def refuse_costly_sets(calibration: ClassifierCalibration, items: Items, rounds: int) -> None:
+    """Refuse sets of items that would cost too much for what was posted; the estimate counts rounds of all scores.
+
+    Raises:
+        UnprocessableContent: names the estimate.
+    """
+    score = calibration.score
+    classes, count = score.classes_of(items.inputs), len(items.inputs)
+    refuse_costly_scores(
+        score, classes, items=count, rounds=rounds, numbers=items.inputs.size, pointer=f"/body/{items.name}"
+    )
 
 
 def score_draws(calibration: ClassifierCalibration, draws: ItemDraws | None) -> Values | None:
@@ -211,15 +229,16 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
         ContentTooLarge: more numbers than JSON should hold.
     """
     count, classes = sets.sets[0].shape
-    if count * (classes if sets.p_values is not None else 1) * len(sets.alphas) > ANSWERED_LIMIT:
-        raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
     sizes = [one.sum(axis=1) for one in sets.sets]
+    # A set takes as long to write as about ten of its numbers.
+    length = 10 * count * len(sizes) + sum(int(size.sum()) for size in sizes)
+    _refuse_long(length + (count * classes if sets.p_values is not None else 0))
     items = []
     for index in range(count):
         predicted = [
             PredictedSet(
                 alpha=alpha,
-                labels=np.flatnonzero(chosen[index]).tolist(),
+                **name_labels(entry.answer.class_labels, np.flatnonzero(chosen[index]).tolist()),
                 size=int(size[index]),
                 empty=not size[index],
                 full=bool(size[index] == classes),
@@ -238,8 +257,7 @@ def answer_intervals(
     alphas: Sequence[float],
 ) -> PredictionAnswer:
     """Write intervals as an answer; problems as of `answer_sets`."""
-    if points.count * len(alphas) > ANSWERED_LIMIT:
-        raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
+    _refuse_long(10 * points.count * len(alphas))
     listed = [
         PredictedPoint(
             item=(options.first_item or 0) + index,
@@ -256,6 +274,14 @@ def answer_intervals(
         for index in range(points.count)
     ]
     return _answer(entry, options, points=listed, warnings=crossed_warnings(points.band))
+
+
+def _refuse_long(length: int) -> None:
+    if length > ANSWERED_LIMIT:
+        raise ContentTooLarge(
+            f"The answer would have about {length} numbers, and JSON may have {ANSWERED_LIMIT}. Ask for "
+            "application/x-npy, for fewer levels, or post fewer items."
+        )
 
 
 def _p_values(sets: Sets, index: int) -> dict[str, object]:

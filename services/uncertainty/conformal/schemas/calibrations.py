@@ -191,7 +191,7 @@ class LevelSummary(BaseModel):
     unbounded_cells: int = Field(description="Cells with too few scores for a finite threshold")
     expected_size: float | None = Field(
         description="Mean size of sets, or length of intervals, on the calibration items themselves (2,000 of them at "
-        "most); null where one is infinite"
+        "most, fewer of scores that take long); null where one is infinite, or where no item could be tried"
     )
 
 
@@ -211,13 +211,29 @@ class CalibrationAnswer(BaseModel):
     created_at: datetime
     n: int = Field(description="Calibration items that were posted")
     effective_n: float
-    classes: int | None = Field(description="K; null for regression")
+    classes: int | None = Field(description="Number of classes K; null for regression")
+    class_labels: list[int] | list[str] | None = Field(
+        default=None,
+        description="What the classes are called, in the order of the columns: the posted class_names, or the labels "
+        "of knn's training items. null: 0 to K - 1",
+    )
     levels: list[LevelSummary]
-    cells: list[CellSummary]
+    cells: list[CellSummary] = Field(
+        description="What is compared with what: the first 100 cells; `/cells` of the calibration pages all of them"
+    )
+    cells_total: int = Field(default=0, description="Number of all cells")
     data_digest: str = Field(description="sha256 of the posted arrays; the arrays themselves are not kept")
     model: ModelIdentity | None
     guarantee: str = Field(description="What holds, in words")
     warnings: list[str]
+
+
+class CellList(BaseModel):
+    """One page of the cells of a calibration, in their order."""
+
+    cells: list[CellSummary] = Field(description="From the one that was asked for on")
+    cells_total: int = Field(description="Number of all cells")
+    next_first: int | None = Field(description="`first` of the next page; null on the last one")
 
 
 class CalibrationList(BaseModel):
@@ -265,7 +281,13 @@ class PredictedSet(BaseModel):
     """The set of one item at one level."""
 
     alpha: float
-    labels: list[int] = Field(description="Classes in the set, ascending", examples=[[14]])
+    labels: list[int] = Field(
+        description="Classes in the set, ascending: numbers of columns from 0, or the labels of knn's training items",
+        examples=[[14]],
+    )
+    names: list[str] | None = Field(
+        default=None, description="Names of these classes, where the calibration was given class_names"
+    )
     size: int
     empty: bool
     full: bool

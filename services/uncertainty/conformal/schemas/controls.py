@@ -57,9 +57,9 @@ class RiskOptions(BaseModel):
     )
     sequence: Sequence | None = Field(
         default=None,
-        description="ltt: ascending begins with the first lambda and answers the largest that is valid, for losses that "
-        "are small for small sets (false discoveries, where it is the default); descending begins with the last and "
-        "answers the smallest, for losses that fall with lambda",
+        description="ltt: ascending begins with the first lambda and answers the largest that is valid, for losses "
+        "that are small for small sets (false discoveries, where it is the default); descending begins with the last "
+        "and answers the smallest, for losses that fall with lambda",
     )
     loss: MaskLoss = Field(
         default=MaskLoss.FALSE_NEGATIVES,
@@ -76,8 +76,8 @@ class RiskAnswer(BaseModel):
     n: int = Field(description="Items")
     lambda_: float | None = Field(
         serialization_alias="lambda",
-        description="The smallest that is valid, with the smallest sets; with an ascending sequence (false discoveries) "
-        "the largest, with the largest sets. null: none is valid",
+        description="The smallest that is valid, with the smallest sets; with an ascending sequence (false "
+        "discoveries) the largest, with the largest sets. null: none is valid",
     )
     valid: list[bool] = Field(description="Of each lambda")
     lambdas: list[float]

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from services.uncertainty.conformal.application.calibration_entry import create_entry
 from services.uncertainty.conformal.application.calibration_fit import ARRAYS, fit_classification
+from services.uncertainty.conformal.application.calibration_summaries import summarize_all_cells
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration
 from services.uncertainty.conformal.application.jobs import ModelCalibration
 from services.uncertainty.conformal.application.labelled_images import read_images, read_labels
@@ -29,6 +31,7 @@ from services.uncertainty.conformal.http.routes.common import (
 from services.uncertainty.conformal.schemas.calibrations import (
     CalibrationAnswer,
     CalibrationList,
+    CellList,
     ClassificationOptions,
     RegressionOptions,
 )
@@ -94,7 +97,7 @@ async def calibrate(
         options = parse_options(parsed)
     if isinstance(options, ClassificationOptions) and options.model is not None:
         return await _create_job(request, service, resources, parsed, options)
-    fitted = await service.compute_pool.run(_fit, parsed, options)
+    fitted = await service.compute_pool.run(stoppable(_fit), parsed, options)
     entry = await anyio.to_thread.run_sync(
         lambda: create_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=current_caller())
     )
@@ -131,6 +134,25 @@ async def read_calibration(
     response.headers["ETag"] = f'"{answer.version.removeprefix("sha256:")}"'
     response.headers["Cache-Control"] = "private, no-cache"
     return answer
+
+
+@router.get("/{calibration_id}/cells", summary="Read the cells of a calibration", responses=READING)
+async def read_cells(
+    service: Service,
+    resources: Resources,
+    calibration_id: CalibrationId,
+    response: Response,
+    first: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first cell of the page, from 0")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most cells on the page")] = 100,
+) -> CellList:
+    """Thresholds of each class, group or cluster, a page of them."""
+    entry = await resources.read_entry(calibration_id)
+    calibration = await resources.load_calibration(entry, service.blobs)
+    cells = await service.compute_pool.run(stoppable(summarize_all_cells), calibration, entry.options)
+    following = first + limit if first + limit < len(cells) else None
+    response.headers["Cache-Control"] = "private, no-cache"
+    link_next(response, f"{calibration_path(calibration_id)}/cells", {"limit": limit, "first": following})
+    return CellList(cells=cells[first : first + limit], cells_total=len(cells), next_first=following)
 
 
 @router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)
