@@ -174,10 +174,10 @@ async def test_cells_are_paged(client: httpx.AsyncClient) -> None:
     assert (len(body["cells"]), body["cells_total"]) == (100, 150)
     route = f"{CALIBRATIONS}/{body['id']}/cells"
     first = (await client.get(route)).json()
-    assert (first["cells"], first["next_first"]) == (body["cells"], 100)
-    last = (await client.get(route, params={"first": 100})).json()
+    assert (first["cells"], first["next_cursor"]) == (body["cells"], "100")
+    last = (await client.get(route, params={"cursor": 100})).json()
     assert [cell["cell"] for cell in last["cells"]] == [f"class {label}" for label in range(100, 150)]
-    assert last["next_first"] is None
+    assert last["next_cursor"] is None
 
 
 async def test_parquet_that_inflates(client: httpx.AsyncClient) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_fit import (
@@ -16,7 +17,7 @@ from services.uncertainty.conformal.application.calibration_fit import (
     require_side_arrays,
 )
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
-from services.uncertainty.conformal.application.class_labels import name_labels
+from services.uncertainty.conformal.application.class_labels import ClassLabels, name_labels
 from services.uncertainty.conformal.application.costs import refuse_costly_scores
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
@@ -28,10 +29,6 @@ from services.uncertainty.conformal.methods.regression import Intervals, Regress
 from services.uncertainty.conformal.methods.scores import Values
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.schemas.calibrations import (
-    PredictedInterval,
-    PredictedItem,
-    PredictedPoint,
-    PredictedSet,
     PredictionAnswer,
     PredictionOptions,
     RegressionOptions,
@@ -137,10 +134,10 @@ def predict_sets(
             another length.
     """
     rounds = len(alphas) * (not options.smoothed) + options.p_values + options.smoothed + options.force_top1
-    refuse_costly_sets(calibration, items, rounds)
     numbers = score_draws(calibration, draws)
     wanted = options.p_values or options.smoothed
     try:
+        refuse_costly_sets(calibration, items, rounds)
         values = compute_p_values(calibration, items, options, draws) if wanted else None
         if values is not None and options.smoothed:
             sets = [values > alpha for alpha in alphas]
@@ -222,8 +219,8 @@ def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labe
     return read_points(source, options.score, labelled=labelled)
 
 
-def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> PredictionAnswer:
-    """Write sets as an answer.
+def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> bytes:
+    """Write sets as an answer: the JSON of a `PredictionAnswer`, without a model of each of perhaps a million sets.
 
     Raises:
         ContentTooLarge: more numbers than JSON should hold.
@@ -233,20 +230,46 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
     # A set takes as long to write as about ten of its numbers.
     length = 10 * count * len(sizes) + sum(int(size.sum()) for size in sizes)
     _refuse_long(length + (count * classes if sets.p_values is not None else 0))
-    items = []
-    for index in range(count):
-        predicted = [
-            PredictedSet(
-                alpha=alpha,
-                **name_labels(entry.answer.class_labels, np.flatnonzero(chosen[index]).tolist()),
-                size=int(size[index]),
-                empty=not size[index],
-                full=bool(size[index] == classes),
-            )
-            for alpha, chosen, size in zip(sets.alphas, sets.sets, sizes, strict=True)
-        ]
-        items.append(PredictedItem(item=(options.first_item or 0) + index, sets=predicted, **_p_values(sets, index)))
-    return _answer(entry, options, items=items, draws=sets.draws)
+    called = entry.answer.class_labels
+    columns = [
+        list(_list_sets(alpha, one, size, called))
+        for alpha, one, size in zip(sets.alphas, sets.sets, sizes, strict=True)
+    ]
+    values = _list_p_values(sets, count)
+    first = options.first_item or 0
+    items = [
+        {"item": first + index, "sets": list(one), **value}
+        for index, (one, value) in enumerate(zip(zip(*columns, strict=True), values, strict=True))
+    ]
+    return _write(_answer(entry, options, draws=sets.draws), items=items)
+
+
+def _list_sets(
+    alpha: float, sets: NDArray[np.bool_], sizes: NDArray[np.int64], called: ClassLabels | None
+) -> Iterator[dict[str, object]]:
+    """Sets of one level as the fields of `PredictedSet`."""
+    chosen, start, classes = np.nonzero(sets)[1].tolist(), 0, sets.shape[1]
+    for size in sizes.tolist():
+        named = name_labels(called, chosen[start : start + size])
+        start += size
+        yield {
+            "alpha": alpha, "labels": named["labels"], "names": named.get("names"), "size": size, "empty": not size,
+            "full": size == classes,
+        }  # fmt: skip
+
+
+def _list_p_values(sets: Sets, count: int) -> Iterator[dict[str, object]]:
+    if sets.p_values is None:
+        for _ in range(count):
+            yield {"p_values": None, "credibility": None, "confidence": None}
+        return
+    best, second = credibility(sets.p_values).tolist(), confidence(sets.p_values).tolist()
+    for row, one, other in zip(sets.p_values, best, second, strict=True):
+        yield {"p_values": row.tolist(), "credibility": one, "confidence": other}
+
+
+def _write(answer: PredictionAnswer, **listed: list[dict[str, object]]) -> bytes:
+    return orjson.dumps({**answer.model_dump(mode="json"), **listed})
 
 
 def answer_intervals(
@@ -255,25 +278,20 @@ def answer_intervals(
     points: Points,
     options: PredictionOptions,
     alphas: Sequence[float],
-) -> PredictionAnswer:
-    """Write intervals as an answer; problems as of `answer_sets`."""
+) -> bytes:
+    """Write intervals as an answer; as `answer_sets`."""
     _refuse_long(10 * points.count * len(alphas))
-    listed = [
-        PredictedPoint(
-            item=(options.first_item or 0) + index,
-            intervals=[
-                PredictedInterval(
-                    alpha=alpha,
-                    lower=finite_or_none(float(one.lower[index])),
-                    upper=finite_or_none(float(one.upper[index])),
-                    empty=bool(one.lower[index] > one.upper[index]),
-                )
-                for alpha, one in zip(alphas, intervals, strict=True)
-            ],
-        )
-        for index in range(points.count)
-    ]
-    return _answer(entry, options, points=listed, warnings=crossed_warnings(points.band))
+    columns = [list(_list_intervals(alpha, one)) for alpha, one in zip(alphas, intervals, strict=True)]
+    first = options.first_item or 0
+    listed = [{"item": first + index, "intervals": list(one)} for index, one in enumerate(zip(*columns, strict=True))]
+    return _write(_answer(entry, options, warnings=crossed_warnings(points.band)), points=listed)
+
+
+def _list_intervals(alpha: float, intervals: Intervals) -> Iterator[dict[str, object]]:
+    """Intervals of one level as the fields of `PredictedInterval`."""
+    for lower, upper in zip(intervals.lower.tolist(), intervals.upper.tolist(), strict=True):
+        ends = {"lower": finite_or_none(lower), "upper": finite_or_none(upper)}
+        yield {"alpha": alpha, **ends, "empty": lower > upper}
 
 
 def _refuse_long(length: int) -> None:
@@ -284,23 +302,10 @@ def _refuse_long(length: int) -> None:
         )
 
 
-def _p_values(sets: Sets, index: int) -> dict[str, object]:
-    if sets.p_values is None:
-        return {}
-    row = sets.p_values[[index]]
-    return {
-        "p_values": row[0].tolist(),
-        "credibility": float(credibility(row)[0]),
-        "confidence": float(confidence(row)[0]),
-    }
-
-
 def _answer(
     entry: CalibrationEntry,
     options: PredictionOptions,
     *,
-    items: list[PredictedItem] | None = None,
-    points: list[PredictedPoint] | None = None,
     warnings: Sequence[str] = (),
     draws: Literal["none", "by-item", "by-number"] = "none",
 ) -> PredictionAnswer:
@@ -312,8 +317,6 @@ def _answer(
         seed=options.seed,
         first_item=options.first_item or 0,
         draws=draws,
-        items=items,
-        points=points,
         warnings=[*warnings, *calibration.warnings],
         guarantee=calibration.guarantee,
     )

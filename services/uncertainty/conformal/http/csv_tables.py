@@ -73,6 +73,8 @@ def find_layout(stream: BinaryIO, pointer: str) -> Layout:
         lines.pop()  # the sample ends within it
     separator = _find_separator(lines)
     rows = [split_line(line, separator) for line in lines]
+    if not rows:
+        raise field_problem(pointer, "There are no numbers.")
     decimal_comma = separator not in {",", None} and any(_DECIMAL_COMMA.fullmatch(cell) for row in rows for cell in row)
     if separator is None and any(_DECIMAL_COMMA.fullmatch(cell) for row in rows for cell in row):
         decimal_comma = True
@@ -169,7 +171,7 @@ def split_line(line: str, separator: str | None) -> list[str]:
 
 
 def _find_separator(lines: list[str]) -> str | None:
-    """The separator that makes equal rows of the last lines: semicolons and tabs before commas, which may be decimal."""
+    """The separator that makes equal rows of the last lines: semicolons and tabs before commas, perhaps decimal."""
     last = lines[-1] if lines else ""
     for separator in (";", "\t", ","):
         if separator in last:

@@ -233,7 +233,7 @@ class CellList(BaseModel):
 
     cells: list[CellSummary] = Field(description="From the one that was asked for on")
     cells_total: int = Field(description="Number of all cells")
-    next_first: int | None = Field(description="`first` of the next page; null on the last one")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
 class CalibrationList(BaseModel):

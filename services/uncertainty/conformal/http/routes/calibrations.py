@@ -142,17 +142,17 @@ async def read_cells(
     resources: Resources,
     calibration_id: CalibrationId,
     response: Response,
-    first: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first cell of the page, from 0")] = 0,
+    cursor: Annotated[int, Query(ge=0, lt=2**31, description="`next_cursor` of the page before: a cell's number")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="Most cells on the page")] = 100,
 ) -> CellList:
     """Thresholds of each class, group or cluster, a page of them."""
     entry = await resources.read_entry(calibration_id)
     calibration = await resources.load_calibration(entry, service.blobs)
     cells = await service.compute_pool.run(stoppable(summarize_all_cells), calibration, entry.options)
-    following = first + limit if first + limit < len(cells) else None
+    following = str(cursor + limit) if cursor + limit < len(cells) else None
     response.headers["Cache-Control"] = "private, no-cache"
-    link_next(response, f"{calibration_path(calibration_id)}/cells", {"limit": limit, "first": following})
-    return CellList(cells=cells[first : first + limit], cells_total=len(cells), next_first=following)
+    link_next(response, f"{calibration_path(calibration_id)}/cells", {"limit": limit, "cursor": following})
+    return CellList(cells=cells[cursor : cursor + limit], cells_total=len(cells), next_cursor=following)
 
 
 @router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)

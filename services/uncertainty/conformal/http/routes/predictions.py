@@ -169,7 +169,7 @@ def _predict(
     options: PredictionOptions,
     media_type: str,
     classified_items: Items | None,
-) -> Response | PredictionAnswer:
+) -> Response:
     alphas = options.alpha or entry.options.alpha
     if isinstance(calibration, RegressionCalibration):
         with timed("pre"):
@@ -178,7 +178,7 @@ def _predict(
             intervals = predict_intervals(calibration, points, alphas)
         if media_type == NPY:
             return _file_response(entry, np.stack([intervals[0].lower, intervals[0].upper], axis=1), "intervals")
-        return answer_intervals(entry, intervals, points, options, alphas)
+        return Response(answer_intervals(entry, intervals, points, options, alphas), media_type=JSON)
     with timed("pre"):
         items = classified_items or read_prediction_items(parsed, entry)
     with timed("infer"):
@@ -186,7 +186,7 @@ def _predict(
         sets = predict_sets(calibration, items, options, alphas, draws)
     if media_type == NPY:
         return _file_response(entry, sets.sets[0], "sets")
-    return answer_sets(entry, sets, options)
+    return Response(answer_sets(entry, sets, options), media_type=JSON)
 
 
 def _file_response(entry: CalibrationEntry, array: Any, name: str) -> Response:
