@@ -33,6 +33,7 @@ from services.uncertainty.conformal.application.item_draws import count_repeated
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.score_options import make_score, read_training
 from services.uncertainty.conformal.application.validation import (
+    SUM_TOLERANCE,
     check_count,
     check_scores,
     check_weights,
@@ -182,6 +183,7 @@ def fit_items(
             *warn_of_weights(cells),
             *_cluster_warnings(calibration, options),
             *_repetition_warnings(score, items),
+            *warn_of_probabilities(items),
         ],
         seed=seed,
     )
@@ -377,5 +379,21 @@ def _repetition_warnings(score: Score, items: Items) -> list[str]:
     warning = (
         f"{repeated} of {len(items.inputs)} rows are equal to another one. Equal rows share their draw when they are "
         "predicted, unless `first_item` numbers the items: number them, so that coverage lies in the band."
+    )
+    return [warning]
+
+
+def warn_of_probabilities(items: Items) -> list[str]:
+    """Warn of logits that look like probabilities: each row in [0, 1] and adding up to 1."""
+    rows = items.inputs
+    if items.name != "logits" or not len(rows):
+        return []
+    sample = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SIZED_ITEMS)).astype(np.int64))]
+    sums = sample.sum(axis=1, dtype=np.float64)
+    if (sample < 0).any() or (sample > 1).any() or (np.abs(sums - 1) > SUM_TOLERANCE).any():
+        return []
+    warning = (
+        "The logits look like probabilities: all lie in [0, 1] and each row adds up to 1. Their softmax has been taken, "
+        "which flattens them. Post probabilities under the name probabilities."
     )
     return [warning]

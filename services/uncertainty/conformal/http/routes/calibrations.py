@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import anyio
@@ -169,8 +170,23 @@ def parse_options(parsed: ParsedRequest) -> ClassificationOptions | RegressionOp
         UnprocessableContent: they do not fit.
     """
     if parsed.validate_options(_Kind).kind == "regression":
-        return parsed.validate_options(RegressionOptions)
-    return parsed.validate_options(ClassificationOptions)
+        return _without_foreign_defaults(parsed, RegressionOptions, ClassificationOptions).validate_options(
+            RegressionOptions
+        )
+    return _without_foreign_defaults(parsed, ClassificationOptions, RegressionOptions).validate_options(
+        ClassificationOptions
+    )
+
+
+def _without_foreign_defaults(parsed: ParsedRequest, own: type[BaseModel], other: type[BaseModel]) -> ParsedRequest:
+    """Leave out options of the other kind that have their defaults: forms and examples send every field."""
+    foreign = {name: one.default for name, one in other.model_fields.items() if name not in own.model_fields}
+
+    def is_default(name: str, value: Any) -> bool:
+        return name in foreign and (value == foreign[name] or str(value).lower() == str(foreign[name]).lower())
+
+    kept = {name: value for name, value in parsed.options.items() if not is_default(name, value)}
+    return replace(parsed, options=kept)
 
 
 def calibration_path(identifier: str) -> str:
