@@ -1,4 +1,4 @@
-"""Tables as pandas, R, Excel and scikit-learn write them give the calibration that JSON gives, or are refused by place."""
+"""Tables as pandas, R, Excel and scikit-learn write them give what JSON gives, or are refused by place."""
 
 from __future__ import annotations
 

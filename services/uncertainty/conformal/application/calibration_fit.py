@@ -393,7 +393,7 @@ def warn_of_probabilities(items: Items) -> list[str]:
     if (sample < 0).any() or (sample > 1).any() or (np.abs(sums - 1) > SUM_TOLERANCE).any():
         return []
     warning = (
-        "The logits look like probabilities: all lie in [0, 1] and each row adds up to 1. Their softmax has been taken, "
-        "which flattens them. Post probabilities under the name probabilities."
+        "The logits look like probabilities: all lie in [0, 1] and each row adds up to 1. Their softmax has been "
+        "taken, which flattens them. Post probabilities under the name probabilities."
     )
     return [warning]

@@ -72,7 +72,7 @@ def seconds_of_scores(score: Score, classes: int) -> float:
         nearest = classes * score.neighbours
         return trained * (6e-8 + 3e-9 * features) + classes * 1e-6 + nearest * 2.5e-7
     if isinstance(score, Entmax) and score.gamma not in (1, 2):
-        return 1.5e-8 * classes**2
+        return 1.5e-8 * float(classes) ** 2
     return 1.5e-7 * classes
 
 

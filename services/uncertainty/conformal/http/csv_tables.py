@@ -166,7 +166,7 @@ def _find_fault(stream: BinaryIO, layout: Layout) -> str | None:
 def split_line(line: str, separator: str | None) -> list[str]:
     """Cells of a line without their quotes and white space."""
     if separator is None:
-        return [cell.strip('"') for cell in line.split()]
+        return [cell for cell in next(csv.reader([line.strip()], delimiter=" ", skipinitialspace=True), [""]) if cell]
     return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [""])]
 
 
@@ -176,7 +176,7 @@ def _find_separator(lines: list[str]) -> str | None:
     for separator in (";", "\t", ","):
         if separator in last:
             return separator
-    return None if len(last.split()) > 1 and '"' not in last else ","
+    return None if len(split_line(last, None)) > 1 else ","
 
 
 def _are_numbers(row: list[str], *, decimal_comma: bool) -> bool:
