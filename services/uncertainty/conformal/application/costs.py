@@ -68,7 +68,7 @@ def refuse_thresholds(pointer: str, cells: int, levels: int) -> None:
 def seconds_of_scores(score: Score, classes: int) -> float:
     """Seconds that the scores of all labels of one item take."""
     if isinstance(score, KNN):
-        trained, features = score.features.shape
+        trained, features = int(score.features.shape[0]), int(score.features.shape[1])
         nearest = classes * score.neighbours
         return trained * (6e-8 + 3e-9 * features) + classes * 1e-6 + nearest * 2.5e-7
     if isinstance(score, Entmax) and score.gamma not in (1, 2):
