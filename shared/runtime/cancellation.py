@@ -35,6 +35,15 @@ class CancellationToken:
             for options in self._running:
                 options.terminate = True
 
+    def raise_if_interrupted(self) -> None:
+        """Stop a computation that is no model run, between two of its steps.
+
+        Raises:
+            Interrupted: it was told to stop.
+        """
+        if self._set:
+            raise Interrupted
+
     @contextmanager
     def attach(self, options: onnxruntime.RunOptions) -> Iterator[None]:
         """Make a run with these options stoppable.

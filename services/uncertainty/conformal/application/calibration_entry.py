@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +18,9 @@ from services.uncertainty.conformal.schemas.calibrations import (
 from services.uncertainty.conformal.storage.calibration_entries import NPZ_TYPE, CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import to_arrays, to_npz
 from shared.storage.blobs import BlobStore, digest_of
+
+LISTED_CELLS: Final = 100
+"""Cells that the description of a calibration holds; others are read page by page."""
 
 
 def create_entry(
@@ -45,6 +48,8 @@ def create_entry(
     model = model or _stated_model(options)
     identity: dict[str, Any] = {"options": options.model_dump(mode="json", exclude={"name", "alpha"}), "record": record}
     identity |= {"inputs": fitted.inputs, "model": None if model is None else model.model_dump()}
+    if fitted.class_labels is not None:
+        identity["class_labels"] = fitted.class_labels
     version = digest_of(orjson.dumps([identity, digest_of_arrays(arrays)], option=orjson.OPT_SORT_KEYS))
     blob = blobs.put(to_npz(arrays, record, identifier=identifier), NPZ_TYPE)
     answer = CalibrationAnswer(
@@ -60,8 +65,10 @@ def create_entry(
         n=fitted.count,
         effective_n=fitted.effective_count,
         classes=fitted.classes,
+        class_labels=fitted.class_labels,
         levels=fitted.levels,
-        cells=fitted.cells,
+        cells=fitted.cells[:LISTED_CELLS],
+        cells_total=len(fitted.cells),
         data_digest=fitted.data_digest,
         model=model,
         guarantee=fitted.guarantee,

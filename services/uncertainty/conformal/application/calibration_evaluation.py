@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_fit import Items
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.item_draws import ItemDraws
 from services.uncertainty.conformal.application.prediction import (
     compute_p_values,
     draw_for_items,
     predict_intervals,
     predict_sets,
+    refuse_costly_sets,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
 from services.uncertainty.conformal.charts import Bar, Curve, Plot, widen_range
@@ -28,7 +30,7 @@ from services.uncertainty.conformal.methods.interval_scores import winkler_score
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.ties import find_ties
-from services.uncertainty.conformal.methods.worst_slab_coverage import worst_slab_coverage
+from services.uncertainty.conformal.methods.worst_slab_coverage import DIRECTIONS, SEARCHED_ITEMS, worst_slab_coverage
 from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.evaluations import (
     ChartKind,
@@ -88,6 +90,11 @@ def evaluate_sets(
     alpha = options.alpha or entry.options.alpha[0]
     prediction = PredictionOptions(seed=options.seed, first_item=options.first_item, force_top1=options.force_top1)
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
+    refuse_costly_sets(calibration, items, 2)
+    if features is not None:
+        work = DIRECTIONS * min(SEARCHED_ITEMS, len(features)) * (4e-9 * features.shape[1] + 3e-7)
+        what = f"Looking for a slab of {features.shape[1]} features"
+        refuse_costly("/body/slab_features", what, numbers=items.inputs.size + features.size, seconds=work)
     version = entry.answer.version
     draws = draw_for_items(calibration, items, prediction, version=version, by_repetition=True)
     sets = predict_sets(calibration, items, prediction, [alpha], draws).sets[0]
@@ -243,7 +250,8 @@ def _criteria(
     draws: ItemDraws | None,
     alpha: float,
 ) -> dict[str, float] | None:
-    if isinstance(calibration, RankCalibration) or items.inputs.size > CRITERIA_LIMIT:
+    numbers = len(items.inputs) * calibration.score.classes_of(items.inputs)
+    if isinstance(calibration, RankCalibration) or numbers > CRITERIA_LIMIT:
         return None
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
     return asdict(criteria(compute_p_values(calibration, items, prediction, draws), labels, alpha))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,13 @@ from services.uncertainty.conformal.application.calibration_summaries import (
     warn_of_ties,
     warn_of_weights,
 )
+from services.uncertainty.conformal.application.class_labels import ClassLabels, read_class_names, read_labels
+from services.uncertainty.conformal.application.costs import (
+    SIZING_S,
+    refuse_costly_scores,
+    refuse_thresholds,
+    seconds_of_scores,
+)
 from services.uncertainty.conformal.application.fitted_calibration import (
     SIZED_ITEMS,
     FittedCalibration,
@@ -26,8 +33,8 @@ from services.uncertainty.conformal.application.item_draws import count_repeated
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.score_options import make_score, read_training
 from services.uncertainty.conformal.application.validation import (
+    SUM_TOLERANCE,
     check_count,
-    check_labels,
     check_scores,
     check_weights,
     check_whole_numbers,
@@ -55,10 +62,11 @@ from services.uncertainty.conformal.storage.serialization import ClassifierCalib
 from shared.problems import field_problem
 
 ARRAYS: Final[Mapping[str, str]] = {
-    "logits": "Logits (N, K); or probabilities",
+    "logits": "Logits (N, K), of which the softmax is taken; post probabilities under their own name",
     "probabilities": "Probabilities (N, K), rows adding up to 1",
-    "labels": "True classes (N,), 0 to K - 1",
-    "groups": "method group: a group of each item, (N,)",
+    "labels": "True classes (N,): 0 to K - 1, or names of class_names; of knn any whole numbers that training has",
+    "class_names": "Names of the classes (K,) in the order of the columns; sets then hold names too",
+    "groups": "method group: a group of each item (N,), whole numbers",
     "weights": "method weighted: a positive weight of each item, (N,)",
     "features": "score knn: features (N, F), in place of logits",
     "training_features": "score knn: features (T, F) of training items that do not calibrate",
@@ -104,9 +112,31 @@ def fit_classification(source: NamedArrays, options: ClassificationOptions) -> F
         UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
     """
     source.refuse_others(ARRAYS)
-    knn = read_training(source) if options.score is ScoreName.KNN else None
-    items = read_items(source, "features" if knn else None, classes=knn[2] if knn else None, labelled=True)
-    return fit_items(items, options, knn)
+    if options.score is not ScoreName.KNN:
+        items = read_items(source, None, classes=None, labelled=True)
+        names = read_class_names(source, classes=items.inputs.shape[1])
+        return replace(fit_items(items, options), class_labels=names)
+    knn, called = read_training(source)
+    names = read_class_names(source, classes=knn[2])
+    items = read_items(source, "features", classes=knn[2], labelled=True, called=called)
+    fitted = fit_items(items, options, knn)
+    warnings = [*fitted.warnings, *_neighbour_warnings(knn[1], options, called)]
+    return replace(fitted, class_labels=names or called, warnings=warnings)
+
+
+def _neighbour_warnings(
+    labels: NDArray[np.int64], options: ClassificationOptions, called: list[int] | None
+) -> list[str]:
+    """Warn of classes with fewer training items than neighbours: they are never in a set."""
+    few = np.flatnonzero(np.bincount(labels) < options.neighbours)
+    if not len(few):
+        return []
+    shown = ", ".join(str(index if called is None else called[index]) for index in few[:5].tolist())
+    warning = (
+        f"{len(few)} classes have fewer than {options.neighbours} training items, so that their scores are infinite "
+        f"and they are in a set only where everything is: {shown}{', ...' if len(few) > 5 else ''}."
+    )
+    return [warning]
 
 
 def fit_items(
@@ -125,6 +155,7 @@ def fit_items(
     _check_method(items, options)
     score = make_score(options, items.name, knn)
     count = len(items.inputs)
+    _refuse_costly(score, items, options)
     digest = digest_of_arrays(name_arrays(items) | _training_arrays(score))
     seed = seed_of_digest(digest) if options.seed is None else options.seed
     options = options.model_copy(update={"seed": seed})
@@ -152,12 +183,38 @@ def fit_items(
             *warn_of_weights(cells),
             *_cluster_warnings(calibration, options),
             *_repetition_warnings(score, items),
+            *warn_of_probabilities(items),
         ],
         seed=seed,
     )
 
 
-def read_items(source: NamedArrays, name: str | None, *, classes: int | None, labelled: bool) -> Items:
+def _refuse_costly(score: Score, items: Items, options: ClassificationOptions) -> None:
+    """Refuse a calibration that would cost too much for what was posted.
+
+    Raises:
+        UnprocessableContent: names the estimate.
+    """
+    classes, count = score.classes_of(items.inputs), len(items.inputs)
+    cells, pointer = 1, "/body/alpha"
+    if options.method is Method.GROUP and items.groups is not None:
+        cells = len(np.unique(items.groups)) * (classes if options.with_labels else 1)
+        pointer = "/body/with_labels" if options.with_labels else "/body/groups"
+    elif options.method in {Method.CLASS, Method.RC3P}:
+        cells = classes
+    elif options.method is Method.CLUSTERED:
+        cells = options.clusters or 1
+    refuse_thresholds(pointer, cells, len(options.alpha))
+    if isinstance(score, KNN):
+        numbers = items.inputs.size + score.features.size
+        refuse_costly_scores(
+            score, classes, items=count, rounds=1, numbers=numbers, pointer="/body/neighbours", answered=False
+        )
+
+
+def read_items(
+    source: NamedArrays, name: str | None, *, classes: int | None, labelled: bool, called: ClassLabels | None = None
+) -> Items:
     """Read and check the arrays of a classifier's items.
 
     Args:
@@ -165,6 +222,7 @@ def read_items(source: NamedArrays, name: str | None, *, classes: int | None, la
         name: which inputs have to be there; logits or probabilities, whichever is, where None.
         classes: K, the width of the inputs where None.
         labelled: labels have to be there.
+        called: what the classes are called, by which labels are looked up; the posted class_names where None.
     """
     name = name or _choose_inputs(source)
     array = source.require_numbers(name, dimensions=2)
@@ -174,14 +232,17 @@ def read_items(source: NamedArrays, name: str | None, *, classes: int | None, la
     else:
         inputs = check_scores(array, pointer, probabilities=name == "probabilities")
     count, width = len(inputs), classes or inputs.shape[1]
-    labels = source.require_numbers("labels") if labelled else source.read_numbers("labels")
-    groups, weights = source.read_numbers("groups"), source.read_numbers("weights")
+    if called is None:
+        called = read_class_names(source, classes=width)
+    wanted = labelled or source.has("labels")
+    labels = read_labels(source, count=count, classes=width, called=called) if wanted else None
+    groups, weights = source.read_numbers("groups", count=count), source.read_numbers("weights", count=count)
     if groups is not None:
         check_count(groups, "/body/groups", count)
     return Items(
         name=name,
         inputs=inputs.astype(np.float64) if inputs.dtype.kind != "f" else inputs,
-        labels=None if labels is None else check_labels(labels, "/body/labels", count=count, classes=width),
+        labels=labels,
         groups=None if groups is None else check_whole_numbers(groups, "/body/groups"),
         weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
     )
@@ -243,8 +304,13 @@ def _calibrate(
 def _sizes(
     calibration: ClassifierCalibration, items: Items, options: ClassificationOptions, draws: Values | None
 ) -> list[float | None]:
-    """Mean set size at each level on evenly spaced calibration items."""
-    chosen = np.unique(np.linspace(0, len(items.inputs) - 1, min(SIZED_ITEMS, len(items.inputs))).astype(np.int64))
+    """Mean set size at each level on evenly spaced calibration items, as many as there is time for; None for none."""
+    classes = calibration.score.classes_of(items.inputs)
+    affordable = int(SIZING_S / (seconds_of_scores(calibration.score, classes) * len(options.alpha)))
+    if not affordable:
+        return [None] * len(options.alpha)
+    most = min(SIZED_ITEMS, len(items.inputs), affordable)
+    chosen = np.unique(np.linspace(0, len(items.inputs) - 1, most).astype(np.int64))
     few = Items(
         name=items.name,
         inputs=items.inputs[chosen],
@@ -313,5 +379,21 @@ def _repetition_warnings(score: Score, items: Items) -> list[str]:
     warning = (
         f"{repeated} of {len(items.inputs)} rows are equal to another one. Equal rows share their draw when they are "
         "predicted, unless `first_item` numbers the items: number them, so that coverage lies in the band."
+    )
+    return [warning]
+
+
+def warn_of_probabilities(items: Items) -> list[str]:
+    """Warn of logits that look like probabilities: each row in [0, 1] and adding up to 1."""
+    rows = items.inputs
+    if items.name != "logits" or not len(rows):
+        return []
+    sample = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SIZED_ITEMS)).astype(np.int64))]
+    sums = sample.sum(axis=1, dtype=np.float64)
+    if (sample < 0).any() or (sample > 1).any() or (np.abs(sums - 1) > SUM_TOLERANCE).any():
+        return []
+    warning = (
+        "The logits look like probabilities: all lie in [0, 1] and each row adds up to 1. Their softmax has been "
+        "taken, which flattens them. Post probabilities under the name probabilities."
     )
     return [warning]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
@@ -15,6 +16,7 @@ from services.uncertainty.conformal.methods.coverage_distribution import coverag
 from services.uncertainty.conformal.methods.levels import needed_count, to_level
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.sorted_scores import EVERYTHING, SortedScores
 from services.uncertainty.conformal.methods.taxonomies import ByCluster, ByGroup, ByLabel, Taxonomy
 from services.uncertainty.conformal.methods.ties import find_ties
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
@@ -25,7 +27,7 @@ from services.uncertainty.conformal.schemas.calibrations import (
     LevelSummary,
     RegressionOptions,
 )
-from services.uncertainty.conformal.storage.serialization import ClassifierCalibration
+from services.uncertainty.conformal.storage.serialization import AnyCalibration, ClassifierCalibration
 
 _SIDES: tuple[Literal["below", "above"], ...] = ("below", "above")
 
@@ -71,9 +73,9 @@ def summarize_regression_cells(calibration: RegressionCalibration, options: Regr
             thresholds = []
             for alpha in options.alpha:
                 level = alpha / len(calibration.tails)
+                alone = SortedScores((replace(cell, label=EVERYTHING),))
                 mean = None if cell.weights is None else np.array([cell.weights.mean()])
-                groups = None if cell.label == "" else [cell.label]
-                q = float(tail.quantiles(level, 1, groups=groups, weights=mean)[0])
+                q = float(alone.quantiles(level, 1, weights=mean)[0])
                 one = _threshold(level, q, cell.scores, lawful=not weighted)
                 thresholds.append(one.model_copy(update={"alpha": alpha}))
             summaries.append(
@@ -86,6 +88,19 @@ def summarize_regression_cells(calibration: RegressionCalibration, options: Regr
                 )
             )
     return summaries
+
+
+def summarize_all_cells(
+    calibration: AnyCalibration, options: ClassificationOptions | RegressionOptions
+) -> list[CellSummary]:
+    """Summarize the cells of a calibration of either kind."""
+    if isinstance(calibration, RegressionCalibration):
+        if not isinstance(options, RegressionOptions):
+            raise TypeError("options of a regression are expected")
+        return summarize_regression_cells(calibration, options)
+    if not isinstance(options, ClassificationOptions):
+        raise TypeError("options of a classification are expected")
+    return summarize_cells(calibration, options)
 
 
 def summarize_levels(

@@ -32,6 +32,7 @@ class FittedCalibration:
         data_digest: sha256 of the posted arrays.
         guarantee: in words.
         warnings: sentences for whoever uses it.
+        class_labels: what the classes are called; None for 0 to K - 1.
         seed: of the draws that were made, None where none can be.
     """
 
@@ -45,6 +46,7 @@ class FittedCalibration:
     guarantee: str
     warnings: list[str] = field(default_factory=list)
     seed: int | None = None
+    class_labels: list[int] | list[str] | None = None
 
     @property
     def effective_count(self) -> float:

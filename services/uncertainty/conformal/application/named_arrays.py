@@ -23,12 +23,14 @@ class NamedArrays(Protocol):
         """
         ...
 
-    def read_numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any] | None:
+    def read_numbers(self, name: str, *, dimensions: int | None = 1, count: int | None = None) -> NDArray[Any] | None:
         """Read an array of numbers.
 
         Args:
             name: of the array.
             dimensions: 1 or 2; None for 2 or more, where truth values will do.
+            count: items that it should have, if that is known: a table whose first line may be names or numbers is
+                then read as the one that fits.
 
         Returns:
             The array in its own numeric type, not checked for NaN; None if there is none of this name.
@@ -40,10 +42,10 @@ class NamedArrays(Protocol):
         """
         ...
 
-    def require_numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any]:
+    def require_numbers(self, name: str, *, dimensions: int | None = 1, count: int | None = None) -> NDArray[Any]:
         """Read an array of numbers; as `read_numbers`, and a missing one is an UnprocessableContent."""
         ...
 
-    def read_texts(self, name: str) -> list[str] | None:
-        """Read an array of labels, one text for each; None if there is none of this name."""
+    def read_texts(self, name: str, *, count: int | None = None) -> list[str] | None:
+        """Read an array of labels, one text for each; None if there is none of this name. Count as above."""
         ...

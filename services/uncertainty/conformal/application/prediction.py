@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_fit import (
@@ -16,6 +17,8 @@ from services.uncertainty.conformal.application.calibration_fit import (
     require_side_arrays,
 )
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.class_labels import ClassLabels, name_labels
+from services.uncertainty.conformal.application.costs import refuse_costly_scores
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
@@ -26,10 +29,6 @@ from services.uncertainty.conformal.methods.regression import Intervals, Regress
 from services.uncertainty.conformal.methods.scores import Values
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.schemas.calibrations import (
-    PredictedInterval,
-    PredictedItem,
-    PredictedPoint,
-    PredictedSet,
     PredictionAnswer,
     PredictionOptions,
     RegressionOptions,
@@ -39,7 +38,7 @@ from services.uncertainty.conformal.storage.serialization import ClassifierCalib
 from shared.problems import Conflict, ContentTooLarge, field_problem
 
 ANSWERED_LIMIT = 5_000_000
-"""Most numbers of a JSON answer: items times classes times levels."""
+"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, label
     """
     answer = entry.answer
     source.refuse_others((answer.inputs, *(["labels"] if labelled else []), "groups", "weights"))
-    items = read_items(source, answer.inputs, classes=answer.classes, labelled=labelled)
+    called = answer.class_labels
+    items = read_items(source, answer.inputs, classes=answer.classes, labelled=labelled, called=called)
     if answer.inputs != "features":
         require_classes(entry, items.inputs.shape[1])
     return items
@@ -133,9 +133,11 @@ def predict_sets(
         UnprocessableContent: p-values of a method that has none, groups or weights that do not fit, or features of
             another length.
     """
+    rounds = len(alphas) * (not options.smoothed) + options.p_values + options.smoothed + options.force_top1
     numbers = score_draws(calibration, draws)
     wanted = options.p_values or options.smoothed
     try:
+        refuse_costly_sets(calibration, items, rounds)
         values = compute_p_values(calibration, items, options, draws) if wanted else None
         if values is not None and options.smoothed:
             sets = [values > alpha for alpha in alphas]
@@ -148,6 +150,19 @@ def predict_sets(
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
     origin: Literal["by-item", "by-number"] = "by-item" if options.first_item is None else "by-number"
     return Sets(alphas, sets, values if options.p_values else None, "none" if draws is None else origin)
+
+
+def refuse_costly_sets(calibration: ClassifierCalibration, items: Items, rounds: int) -> None:
+    """Refuse sets of items that would cost too much for what was posted; the estimate counts rounds of all scores.
+
+    Raises:
+        UnprocessableContent: names the estimate.
+    """
+    score = calibration.score
+    classes, count = score.classes_of(items.inputs), len(items.inputs)
+    refuse_costly_scores(
+        score, classes, items=count, rounds=rounds, numbers=items.inputs.size, pointer=f"/body/{items.name}"
+    )
 
 
 def score_draws(calibration: ClassifierCalibration, draws: ItemDraws | None) -> Values | None:
@@ -204,30 +219,57 @@ def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labe
     return read_points(source, options.score, labelled=labelled)
 
 
-def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> PredictionAnswer:
-    """Write sets as an answer.
+def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> bytes:
+    """Write sets as an answer: the JSON of a `PredictionAnswer`, without a model of each of perhaps a million sets.
 
     Raises:
         ContentTooLarge: more numbers than JSON should hold.
     """
     count, classes = sets.sets[0].shape
-    if count * (classes if sets.p_values is not None else 1) * len(sets.alphas) > ANSWERED_LIMIT:
-        raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
     sizes = [one.sum(axis=1) for one in sets.sets]
-    items = []
-    for index in range(count):
-        predicted = [
-            PredictedSet(
-                alpha=alpha,
-                labels=np.flatnonzero(chosen[index]).tolist(),
-                size=int(size[index]),
-                empty=not size[index],
-                full=bool(size[index] == classes),
-            )
-            for alpha, chosen, size in zip(sets.alphas, sets.sets, sizes, strict=True)
-        ]
-        items.append(PredictedItem(item=(options.first_item or 0) + index, sets=predicted, **_p_values(sets, index)))
-    return _answer(entry, options, items=items, draws=sets.draws)
+    # A set takes as long to write as about ten of its numbers.
+    length = 10 * count * len(sizes) + sum(int(size.sum()) for size in sizes)
+    _refuse_long(length + (count * classes if sets.p_values is not None else 0))
+    called = entry.answer.class_labels
+    columns = [
+        list(_list_sets(alpha, one, size, called))
+        for alpha, one, size in zip(sets.alphas, sets.sets, sizes, strict=True)
+    ]
+    values = _list_p_values(sets, count)
+    first = options.first_item or 0
+    items = [
+        {"item": first + index, "sets": list(one), **value}
+        for index, (one, value) in enumerate(zip(zip(*columns, strict=True), values, strict=True))
+    ]
+    return _write(_answer(entry, options, draws=sets.draws), items=items)
+
+
+def _list_sets(
+    alpha: float, sets: NDArray[np.bool_], sizes: NDArray[np.int64], called: ClassLabels | None
+) -> Iterator[dict[str, object]]:
+    """Sets of one level as the fields of `PredictedSet`."""
+    chosen, start, classes = np.nonzero(sets)[1].tolist(), 0, sets.shape[1]
+    for size in sizes.tolist():
+        named = name_labels(called, chosen[start : start + size])
+        start += size
+        yield {
+            "alpha": alpha, "labels": named["labels"], "names": named.get("names"), "size": size, "empty": not size,
+            "full": size == classes,
+        }  # fmt: skip
+
+
+def _list_p_values(sets: Sets, count: int) -> Iterator[dict[str, object]]:
+    if sets.p_values is None:
+        for _ in range(count):
+            yield {"p_values": None, "credibility": None, "confidence": None}
+        return
+    best, second = credibility(sets.p_values).tolist(), confidence(sets.p_values).tolist()
+    for row, one, other in zip(sets.p_values, best, second, strict=True):
+        yield {"p_values": row.tolist(), "credibility": one, "confidence": other}
+
+
+def _write(answer: PredictionAnswer, **listed: list[dict[str, object]]) -> bytes:
+    return orjson.dumps({**answer.model_dump(mode="json"), **listed})
 
 
 def answer_intervals(
@@ -236,45 +278,34 @@ def answer_intervals(
     points: Points,
     options: PredictionOptions,
     alphas: Sequence[float],
-) -> PredictionAnswer:
-    """Write intervals as an answer; problems as of `answer_sets`."""
-    if points.count * len(alphas) > ANSWERED_LIMIT:
-        raise ContentTooLarge("The answer would be too long for JSON. Ask for application/x-npy, or post fewer items.")
-    listed = [
-        PredictedPoint(
-            item=(options.first_item or 0) + index,
-            intervals=[
-                PredictedInterval(
-                    alpha=alpha,
-                    lower=finite_or_none(float(one.lower[index])),
-                    upper=finite_or_none(float(one.upper[index])),
-                    empty=bool(one.lower[index] > one.upper[index]),
-                )
-                for alpha, one in zip(alphas, intervals, strict=True)
-            ],
+) -> bytes:
+    """Write intervals as an answer; as `answer_sets`."""
+    _refuse_long(10 * points.count * len(alphas))
+    columns = [list(_list_intervals(alpha, one)) for alpha, one in zip(alphas, intervals, strict=True)]
+    first = options.first_item or 0
+    listed = [{"item": first + index, "intervals": list(one)} for index, one in enumerate(zip(*columns, strict=True))]
+    return _write(_answer(entry, options, warnings=crossed_warnings(points.band)), points=listed)
+
+
+def _list_intervals(alpha: float, intervals: Intervals) -> Iterator[dict[str, object]]:
+    """Intervals of one level as the fields of `PredictedInterval`."""
+    for lower, upper in zip(intervals.lower.tolist(), intervals.upper.tolist(), strict=True):
+        ends = {"lower": finite_or_none(lower), "upper": finite_or_none(upper)}
+        yield {"alpha": alpha, **ends, "empty": lower > upper}
+
+
+def _refuse_long(length: int) -> None:
+    if length > ANSWERED_LIMIT:
+        raise ContentTooLarge(
+            f"The answer would have about {length} numbers, and JSON may have {ANSWERED_LIMIT}. Ask for "
+            "application/x-npy, for fewer levels, or post fewer items."
         )
-        for index in range(points.count)
-    ]
-    return _answer(entry, options, points=listed, warnings=crossed_warnings(points.band))
-
-
-def _p_values(sets: Sets, index: int) -> dict[str, object]:
-    if sets.p_values is None:
-        return {}
-    row = sets.p_values[[index]]
-    return {
-        "p_values": row[0].tolist(),
-        "credibility": float(credibility(row)[0]),
-        "confidence": float(confidence(row)[0]),
-    }
 
 
 def _answer(
     entry: CalibrationEntry,
     options: PredictionOptions,
     *,
-    items: list[PredictedItem] | None = None,
-    points: list[PredictedPoint] | None = None,
     warnings: Sequence[str] = (),
     draws: Literal["none", "by-item", "by-number"] = "none",
 ) -> PredictionAnswer:
@@ -286,8 +317,6 @@ def _answer(
         seed=options.seed,
         first_item=options.first_item or 0,
         draws=draws,
-        items=items,
-        points=points,
         warnings=[*warnings, *calibration.warnings],
         guarantee=calibration.guarantee,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import LARGEST, check_count, check_test_count, check_values
 from services.uncertainty.conformal.methods.arrays import FloatArray
@@ -44,6 +45,9 @@ def predict_distributions(source: NamedArrays, options: DistributionOptions) -> 
     targets = check_values(source.require_numbers("targets"), "/body/targets", count=len(points))
     test_points = check_values(source.require_numbers("test_predictions"), "/body/test_predictions")
     check_test_count(len(test_points), "/body/test_predictions")
+    answered = len(test_points) * (len(options.quantiles) + len(options.values) + 2)
+    what = f"{answered} quantiles and probabilities"
+    refuse_costly("/body/test_predictions", what, numbers=len(points) + len(test_points), seconds=answered * 1.5e-6)
     unit, test_unit = (
         _read_difficulty(source, "difficulty", len(points)),
         _read_difficulty(source, "test_difficulty", len(test_points)),

@@ -18,6 +18,7 @@ from services.uncertainty.conformal.application.calibration_summaries import (
     warn_of_ties,
     warn_of_weights,
 )
+from services.uncertainty.conformal.application.costs import refuse_thresholds
 from services.uncertainty.conformal.application.fitted_calibration import (
     SIZED_ITEMS,
     FittedCalibration,
@@ -142,6 +143,9 @@ def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) 
 def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCalibration:
     """Read the arrays and calibrate on them; problems as of `read_points`."""
     points = read_points(source, options.score, labelled=True)
+    if points.groups is not None:
+        sides = 2 if options.asymmetric else 1
+        refuse_thresholds("/body/groups", len(np.unique(points.groups)) * sides, len(options.alpha))
     targets = points.targets if points.targets is not None else np.empty(0)
     calibration = calibrate(
         points.band,

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import check_finite, check_values
 from services.uncertainty.conformal.methods.arrays import FloatArray
@@ -131,6 +132,10 @@ def _read_losses(source: NamedArrays, options: RiskOptions) -> tuple[FloatArray,
     check_finite(chances, "/body/probabilities")
     if truth.shape != chances.shape or not np.isin(truth, (0, 1)).all():
         raise field_problem("/body/truth", f"Values 0 or 1 of the shape {chances.shape} are needed.")
+    work = len(chances) * (len(lambdas) * 1.2e-7 + 5e-5)
+    held = len(chances) * len(lambdas) * 32 / 2**20
+    what = f"Losses of {len(chances)} items at {len(lambdas)} lambdas"
+    refuse_costly("/body/lambdas", what, numbers=2 * chances.size, seconds=work, mebibytes=held)
     make = false_negative_losses if options.loss is MaskLoss.FALSE_NEGATIVES else false_discovery_losses
     try:
         return make(chances, truth.astype(np.bool_), lambdas), lambdas, set_shares(chances, lambdas)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.application.class_labels import call_classes
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
-from services.uncertainty.conformal.application.validation import check_labels, check_scores, check_whole_numbers
+from services.uncertainty.conformal.application.validation import check_count, check_scores, check_whole_numbers
 from services.uncertainty.conformal.methods.scores import KNN, SCORES, Entmax, Score, Transform, Values
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions, ScoreName
 from shared.problems import field_problem
@@ -41,8 +42,11 @@ def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, N
     return SCORES[options.score](**parameters)
 
 
-def read_training(source: NamedArrays) -> tuple[Values, NDArray[np.int64], int]:
-    """Read training features (T, F), their labels (T,) and the number of classes, for the score knn.
+def read_training(source: NamedArrays) -> tuple[tuple[Values, NDArray[np.int64], int], list[int] | None]:
+    """Read training features (T, F), places of their labels (T,) and the number of classes, for the score knn.
+
+    Labels are names, not sizes: there are as many classes as different labels. They come back beside, None if they are
+    0 to K - 1.
 
     Raises:
         UnprocessableContent: they are missing or do not fit.
@@ -50,11 +54,12 @@ def read_training(source: NamedArrays) -> tuple[Values, NDArray[np.int64], int]:
     features = source.require_numbers("training_features", dimensions=2).astype(np.float64)
     checked = check_scores(features, "/body/training_features", probabilities=False)
     labels = check_whole_numbers(source.require_numbers("training_labels"), "/body/training_labels")
-    classes = int(labels.max()) + 1
+    check_count(labels, "/body/training_labels", len(features))
+    called, places = call_classes(labels)
+    classes = int(places.max()) + 1
     if classes < 2:
         raise field_problem("/body/training_labels", "There is one class; two or more are needed.")
-    check_labels(labels, "/body/training_labels", count=len(features), classes=classes)
-    return checked.astype(np.float64), labels, classes
+    return (checked.astype(np.float64), places, classes), called
 
 
 def _parameters(**values: Any) -> dict[str, Any]:

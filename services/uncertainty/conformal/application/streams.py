@@ -14,6 +14,7 @@ from services.uncertainty.conformal.application.validation import LARGEST
 from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, widen_range
 from services.uncertainty.conformal.methods.aggregated_aci import AgACI, DtACI, create_agaci, create_dtaci
 from services.uncertainty.conformal.methods.conformal_pid import WINDOW, ConformalPID, create_conformal_pid
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.interval_bands import Band
 from services.uncertainty.conformal.methods.online import ACI, CAPACITY, OnlineMethod, create_aci, step
 from services.uncertainty.conformal.schemas.streams import (
@@ -29,6 +30,9 @@ from shared.problems import field_problem
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 
 _STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (ACI, AgACI, DtACI, ConformalPID)}
+
+STEPS_S: Final = 1.8
+"""Most seconds that the observations of one request may take."""
 
 _TOO_LARGE: Final = "The score of a label is too large to compute with: its values do not fit each other."
 
@@ -131,9 +135,11 @@ def advance(
         UnprocessableContent: a score beyond 1e100, which no state could compute with.
     """
     state = load_state(stream.state)
+    _refuse_costly(state, len(observations))
     answers: list[Document] = []
     for index, observation in enumerate(observations):
         interval = predict_interval(state, observation, options.score)
+        check_interruption()
         if isinstance(state, ConformalPID) and observation.forecast is not None:
             state = state.with_forecast(observation.forecast)
         below, above = _scores_of_label(observation, options.score)
@@ -142,6 +148,23 @@ def advance(
         state, missed = step(state, below=below, above=above)
         answers.append({"interval": interval.model_dump(), "missed": missed})
     return _to_document(state), answers
+
+
+def _refuse_costly(state: OnlineMethod, count: int) -> None:
+    """Refuse more observations at once than can be computed in a moment.
+
+    Raises:
+        UnprocessableContent: names the estimate and how many observations fit.
+    """
+    experts = len(state.gammas) if isinstance(state, AgACI | DtACI) else 0
+    window = min(state.capacity, len(state.window) + count)
+    each = 1e-4 + window * (1.3e-7 + 1e-9 * experts) + experts * 1.2e-4
+    if count * each > STEPS_S:
+        detail = (
+            f"{count} observations with {window} scores in memory and {experts} experts would take about "
+            f"{count * each:.2g} s; post at most {max(1, int(STEPS_S / each))} at once."
+        )
+        raise field_problem("/body/observations", detail)
 
 
 def _to_document(state: OnlineMethod) -> Document:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import (
     check_labels,
@@ -52,6 +53,9 @@ def predict_venn_abers(source: NamedArrays, options: VennAbersOptions) -> VennAb
     labels = check_labels(source.require_numbers("labels"), "/body/labels", count=len(scores), classes=2)
     test_scores = check_values(source.require_numbers("test_scores"), "/body/test_scores")
     check_test_count(len(test_scores), "/body/test_scores")
+    work = len(scores) * 3e-6 + len(test_scores) * 9e-5
+    what = f"{len(test_scores)} test scores"
+    refuse_costly("/body/test_scores", what, numbers=len(scores) + len(test_scores), seconds=work)
     pairs = venn_abers(scores, labels).probabilities(test_scores)
     single = single_probability(pairs)
     return VennAbersAnswer(
@@ -74,6 +78,10 @@ def _predict_many_classes(source: NamedArrays, options: VennAbersOptions) -> Ven
     if test_rows.shape[1] != classes:
         raise field_problem("/body/test_probabilities", f"There are {test_rows.shape[1]} classes, not {classes}.")
     check_test_count(len(test_rows) * classes * (classes - 1) // 2, "/body/test_probabilities")
+    questions = classes * (classes - 1) // 2
+    work = questions * (2e-3 + 4e-6 * len(rows) / classes) + len(test_rows) * questions * 9e-5
+    what = f"{questions} binary questions to {len(rows)} and {len(test_rows)} items"
+    refuse_costly("/body/probabilities", what, numbers=rows.size + test_rows.size, seconds=work)
     probabilities = class_venn_abers(rows, labels, decomposition=options.decomposition).probabilities(test_rows)
     return VennAbersAnswer(n=len(rows), probabilities=probabilities.tolist(), guarantee=_GUARANTEE_CLASSES)
 

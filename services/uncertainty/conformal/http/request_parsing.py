@@ -32,6 +32,8 @@ from shared.problems import (
 MODEL = TypeVar("MODEL", bound=BaseModel)
 _JSON_BYTES: Final = 64 * 1024 * 1024
 _FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+_NAMES: Final = ("/class_names", "/labels", "/groups")
+"""Arrays that may hold texts, which a form gives between commas as they are."""
 _LABELS: Final = 10_000_000
 
 
@@ -83,34 +85,36 @@ class ParsedRequest:
         files = {one: value for one, value in self.files.items() if one != name}
         return replace(self, lists=lists, files=files)
 
-    def read_numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any] | None:
+    def read_numbers(self, name: str, *, dimensions: int | None = 1, count: int | None = None) -> NDArray[Any] | None:
         """Read an array of numbers, None if there is none of this name; problems as of `table_readers.read_numbers`."""
         pointer = f"/body/{name}"
         if name in self.lists:
             return _convert_list(self.lists[name], dimensions, self.limit, pointer)
         if name in self.files:
-            return read_numbers(self._file(name), dimensions=dimensions, limit=self.limit)
+            return read_numbers(self._file(name), dimensions=dimensions, limit=self.limit, count=count)
         return None
 
-    def require_numbers(self, name: str, *, dimensions: int | None = 1) -> NDArray[Any]:
+    def require_numbers(self, name: str, *, dimensions: int | None = 1, count: int | None = None) -> NDArray[Any]:
         """Read an array of numbers that has to be there.
 
         Raises:
             UnprocessableContent: it is not.
         """
-        array = self.read_numbers(name, dimensions=dimensions)
+        array = self.read_numbers(name, dimensions=dimensions, count=count)
         if array is None:
             raise field_problem(f"/body/{name}", "This is needed: a file (NPY, CSV, Parquet), or a list in JSON.")
         return array
 
-    def read_texts(self, name: str) -> list[str] | None:
+    def read_texts(self, name: str, *, count: int | None = None) -> list[str] | None:
         """Read an array of labels, None if there is none of this name."""
         if name in self.lists:
             values = self.lists[name]
-            if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in values):
-                raise field_problem(f"/body/{name}", "A list of texts or whole numbers is needed.")
-            return [str(one) for one in values]
-        return read_texts(self._file(name), limit=_LABELS) if name in self.files else None
+            texts = [_to_text(one) for one in values]
+            if None in texts:
+                detail = f"A list of texts or whole numbers is needed; item {texts.index(None)} is neither."
+                raise field_problem(f"/body/{name}", detail)
+            return [text for text in texts if text is not None]
+        return read_texts(self._file(name), limit=_LABELS, count=count) if name in self.files else None
 
     def _file(self, name: str) -> TableFile:
         files = self.files[name]
@@ -166,6 +170,8 @@ def _parse_list(value: str | list[str], pointer: str) -> list[Any]:
     try:
         values = orjson.loads(f"[{text}]")
     except orjson.JSONDecodeError:
+        if pointer.endswith(_NAMES):
+            return [part.strip() for part in text.split(",")]
         raise field_problem(pointer, "Numbers between commas are needed, or a file: curl -F 'labels=@path'.") from None
     return values if isinstance(values, list) else [values]
 
@@ -193,13 +199,21 @@ async def _read_json(request: Request, arrays: Collection[str], limit: int) -> P
     )
 
 
+def _to_text(value: Any) -> str | None:
+    """A label as text; a whole number that was sent as a float is one."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
 def _convert_list(values: list[Any], dimensions: int | None, limit: int, pointer: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError:
         raise field_problem(pointer, "The rows are of different lengths.") from None
     if array.dtype.kind not in ("fiu" if dimensions else "fiub"):
-        raise field_problem(pointer, "Numbers are needed, without null or text between them.")
+        hint = " Labels that are texts need class_names, in the order of the columns." if "labels" in pointer else ""
+        raise field_problem(pointer, f"Numbers are needed, without null or text between them.{hint}")
     if array.size > limit:
         detail = f"There are {array.size} numbers; at most {limit} are accepted."
         raise ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
@@ -208,6 +222,9 @@ def _convert_list(values: list[Any], dimensions: int | None, limit: int, pointer
         needed = "a list of numbers" if dimensions == 1 else "a list of rows"
         raise field_problem(pointer, f"The shape is {array.shape}; {needed} is needed.")
     return array
+
+
+_TEXTS: Final = frozenset({"class_names", "groups", "labels", "test_groups"})
 
 
 def describe_request_body(
@@ -233,7 +250,7 @@ def describe_request_body(
         "items": {"oneOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
     }
     labels = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
-    listed = {name: {**(labels if name == "groups" else numbers), "description": text} for name, text in arrays.items()}
+    listed = {name: {**(labels if name in _TEXTS else numbers), "description": text} for name, text in arrays.items()}
     file = {"type": "string", "format": "binary"}
     filed: dict[str, dict[str, Any]] = {
         name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()

@@ -6,15 +6,17 @@ claims is compared with a ceiling before anything of that size is allocated.
 
 from __future__ import annotations
 
+import csv
 import io
 import mmap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.http.csv_tables import find_layout, open_text, read_rows, resolve_names
 from shared.imaging.arrays import map_npy
 from shared.imaging.signatures import describe, sniff
 from shared.problems import ContentTooLarge, FieldError, UnprocessableContent, UnsupportedMediaType, field_problem
@@ -24,6 +26,10 @@ _PARQUET: Final = b"PAR1"
 _HEAD: Final = 512
 _CHUNK: Final = 1024 * 1024
 _LINE: Final = 1024 * 1024
+_BATCH: Final = 1_000_000
+_INFLATED_BYTES: Final = 64 * 1024 * 1024
+_INFLATION: Final = 32
+"""Parquet of so many numbers as bytes, and a multiple of the file's size, is read: constant columns take no room."""
 _NO_TABLES: Final = (b"{", b"[", b"<", b"%PDF", b"%!PS", b"GIF8", b"#!")
 _MAPPED_BYTES: Final = 1024 * 1024
 """Smaller files are read; a mapping would not pay."""
@@ -49,7 +55,7 @@ class TableFile:
     pointer: str
 
 
-def read_numbers(file: TableFile, *, dimensions: int | None, limit: int) -> NDArray[Any]:
+def read_numbers(file: TableFile, *, dimensions: int | None, limit: int, count: int | None = None) -> NDArray[Any]:
     """The numbers of a file.
 
     Args:
@@ -57,6 +63,7 @@ def read_numbers(file: TableFile, *, dimensions: int | None, limit: int) -> NDAr
         dimensions: 1 or 2; None for 2 or more, and truth values will do. A table of one column or row is a vector where
             1 is asked for.
         limit: most numbers.
+        count: rows that there should be, if that is known.
 
     Returns:
         (n,) or (n, k); from NPY in the file's own type and read-only, from CSV float64, from Parquet the widest type
@@ -76,27 +83,35 @@ def read_numbers(file: TableFile, *, dimensions: int | None, limit: int) -> NDAr
         array = _read_parquet(file, limit)
     else:
         _require_text(head, file.pointer)
-        array = _read_csv(file, limit)
+        array = _read_csv(file, limit, count)
     return _shaped(array, dimensions, file.pointer)
 
 
-def read_texts(file: TableFile, *, limit: int) -> list[str]:
+def read_texts(file: TableFile, *, limit: int, count: int | None = None) -> list[str]:
     """One label of each line of a CSV file of one column, or of each number of NPY; errors as `read_numbers`."""
     head = _head(file)
     if head.startswith((_NPY, _PARQUET)):
-        return [str(one) for one in read_numbers(file, dimensions=1, limit=limit).tolist()]
+        numbers = read_numbers(file, dimensions=1, limit=limit)
+        # Whole numbers that were stored as floats are the labels that JSON and CSV would write.
+        whole = numbers.dtype.kind == "f" and bool((numbers == np.rint(numbers)).all())
+        return [str(one) for one in (numbers.astype(np.int64) if whole else numbers).tolist()]
     _require_text(head, file.pointer)
     if file.size > _CHUNK * 64:
         raise _too_large(file.pointer, "The file of labels is larger than 64 MiB.")
     try:
-        lines = [line.strip().strip('"') for line in file.stream.read().decode("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in file.stream.read().decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise field_problem(file.pointer, "The text is not UTF-8.") from None
     if len(lines) > limit:
         raise _too_large(file.pointer, f"The file has {len(lines)} lines; at most {limit} are accepted.")
-    if any("," in line for line in lines):
+    rows = [next(csv.reader([line])) for line in lines]
+    # The index that pandas and R write before the labels has an empty name, or none.
+    if rows and len(rows[-1]) == 2 and (len(rows[0]) == 1 or rows[0][0] in {"", "Unnamed: 0"}):
+        rows = [row[-1:] for row in rows]
+    if any(len(row) != 1 for row in rows):
         raise field_problem(file.pointer, "One column is expected, but there are commas.")
-    return [line for line in lines if line]
+    texts = [row[0].strip() for row in rows]
+    return texts[1:] if count is not None and len(texts) == count + 1 else texts
 
 
 def _head(file: TableFile) -> bytes:
@@ -133,51 +148,32 @@ def _is_text(head: bytes) -> bool:
     return not any(character < " " and character not in "\t\r\n" for character in text)
 
 
-def _read_csv(file: TableFile, limit: int) -> NDArray[np.float64]:
+def _read_csv(file: TableFile, limit: int, count: int | None) -> NDArray[np.float64]:
     commas, lines = _count_csv(file)
     if commas + lines > limit + 2 * _LINE:
         raise _too_large(file.pointer, f"The file has about {commas + lines} numbers; at most {limit} are accepted.")
-    file.stream.seek(0)
-    skipped = 0 if _are_numbers(file.stream.readline(_LINE)) else 1
-    if skipped and not _has_more(file):
+    layout = find_layout(file.stream, file.pointer)
+    if layout.names and not _has_more(file):
         raise field_problem(file.pointer, "There are no numbers.")
-    file.stream.seek(0)
-    try:
-        array = np.loadtxt(
-            file.stream, np.float64, delimiter=",", comments=None, ndmin=2, skiprows=skipped, encoding="utf-8-sig"
-        )
-    except UnicodeDecodeError:
-        raise field_problem(file.pointer, "The text is not UTF-8.") from None
-    except ValueError as error:
-        raise field_problem(file.pointer, f"The CSV cannot be read: {str(error)[:200]}") from None
+    array = resolve_names(layout, read_rows(file.stream, layout, file.pointer), count, file.pointer)
     if array.size > limit:
         raise _too_large(file.pointer, f"The file has {array.size} numbers; at most {limit} are accepted.")
     return array
 
 
 def _has_more(file: TableFile) -> bool:
-    """Whether anything but white space follows; on none NumPy would only warn."""
-    while chunk := file.stream.read(_CHUNK):
-        if chunk.strip():
-            return True
-    return False
+    """Whether anything but white space follows the first line; on none NumPy would only warn."""
+    with open_text(file.stream) as text:
+        text.readline(_LINE)
+        return any(line.strip() for line in text)
 
 
 def _count_csv(file: TableFile) -> tuple[int, int]:
     commas = lines = 0
     while chunk := file.stream.read(_CHUNK):
-        commas += chunk.count(b",")
+        commas += max(chunk.count(separator) for separator in (b",", b";", b"\t", b" "))
         lines += chunk.count(b"\n")
     return commas, lines
-
-
-def _are_numbers(line: bytes) -> bool:
-    try:
-        for cell in line.decode("utf-8-sig").strip().split(","):
-            float(cell.strip().strip('"'))
-    except ValueError:
-        return False
-    return True
 
 
 def _read_parquet(file: TableFile, limit: int) -> NDArray[Any]:
@@ -188,30 +184,52 @@ def _read_parquet(file: TableFile, limit: int) -> NDArray[Any]:
             WITHOUT_PARQUET, errors=[FieldError(pointer=file.pointer, detail=WITHOUT_PARQUET)]
         ) from None
     try:
-        parts = list(_within(ParquetFile(file.stream), limit, file.pointer))
+        return _read_batches(ParquetFile(file.stream), file, limit)
     except (UnprocessableContent, ContentTooLarge):
         raise
     except Exception:  # pyarrow throws errors of many types at damaged files
         raise field_problem(file.pointer, "The Parquet file cannot be read: it is damaged.") from None
-    if not parts:
+
+
+def _read_batches(table: Any, file: TableFile, limit: int) -> NDArray[Any]:
+    """Fill one array (rows, columns), batch by batch: the footer's count is but a claim, checked while reading."""
+    names = _data_columns(table)
+    rows, width = table.metadata.num_rows, len(names)
+    if not 0 <= rows * width <= limit:
+        raise _too_large(file.pointer, f"The file has more than {limit} numbers.")
+    if not rows or not width:
         raise field_problem(file.pointer, "The Parquet file has no rows.")
-    return np.concatenate(parts)
+    types = [table.schema_arrow.field(name).type.to_pandas_dtype() for name in names]
+    dtype = np.result_type(*types)
+    inflated = rows * width * dtype.itemsize
+    if inflated > _INFLATED_BYTES + _INFLATION * file.size:
+        detail = (
+            f"The file has {file.size} bytes and {inflated // 2**20} MiB of numbers, more than {_INFLATION} times as "
+            "much. Post it as NPY."
+        )
+        raise _too_large(file.pointer, detail)
+    out = np.empty((rows, width), dtype)
+    start = 0
+    for batch in table.iter_batches(batch_size=max(1, _BATCH // width), columns=names):
+        end = start + batch.num_rows
+        if end > rows:
+            raise field_problem(file.pointer, "The Parquet file has more rows than it says.")
+        for place, column in enumerate(batch.columns):
+            out[start:end, place] = _column(column, file.pointer)
+        start = end
+    if start < rows:
+        raise field_problem(file.pointer, "The Parquet file has fewer rows than it says.")
+    return out
 
 
-def _within(table: Any, limit: int, pointer: str) -> Iterator[NDArray[Any]]:
-    """Batches as arrays (rows, columns), until there are too many numbers: the footer's count is but a claim."""
-    columns = table.metadata.num_columns
-    count = table.metadata.num_rows * columns
-    if 0 <= count <= limit:
-        count = 0
-        for batch in table.iter_batches():
-            count += batch.num_rows * columns
-            if count > limit:
-                break
-            if batch.num_rows:
-                yield np.stack([_column(column, pointer) for column in batch.columns], axis=1)
-    if not 0 <= count <= limit:
-        raise _too_large(pointer, f"The file has more than {limit} numbers.")
+def _data_columns(table: Any) -> list[str]:
+    """Names of the columns but for those that pandas wrote its index to."""
+    names: list[str] = table.schema_arrow.names
+    metadata = (table.schema_arrow.metadata or {}).get(b"pandas")
+    if metadata is None:
+        return names
+    index = orjson.loads(metadata).get("index_columns", [])
+    return [name for name in names if name not in index]
 
 
 def _column(column: Any, pointer: str) -> NDArray[Any]:

@@ -201,6 +201,7 @@ def _power_of_two(ranges: FloatArray) -> FloatArray:
 
 def _rates(variances: FloatArray, ranges: FloatArray, experts: int) -> FloatArray:
     """Learning rates of Bernstein online aggregation, min(1 / range, sqrt(log K / variance))."""
-    slow = np.sqrt(np.log(max(experts, 2)) / np.maximum(variances, np.finfo(np.float64).tiny))
+    with np.errstate(over="ignore"):  # where nothing varied the other rate is the smaller one
+        slow = np.sqrt(np.log(max(experts, 2)) / np.maximum(variances, np.finfo(np.float64).tiny))
     rates: FloatArray = np.minimum(1 / _power_of_two(ranges), slow)
     return rates

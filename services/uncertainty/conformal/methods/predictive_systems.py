@@ -75,13 +75,13 @@ class Predictive:
         points: (m,), predictions.
         difficulty: (m,), units of the residuals.
         cells: the residuals, by group.
-        members: for each cell, which points belong to it, (m,).
+        members: for each cell, the places of the points that belong to it.
     """
 
     points: FloatArray
     difficulty: FloatArray
     cells: tuple[Cell, ...]
-    members: list[NDArray[np.bool_]]
+    members: list[NDArray[np.intp]]
 
     def probabilities(self, values: object, *, tau: object = 0.5) -> FloatArray:
         """P(Y <= value) of each point, (m,), in [0, 1].

@@ -92,15 +92,17 @@ class SortedScores:
                 bounds[members] = WeightedScores(cell.scores, cell.weights).quantiles(test_weights[members], level)
         return bounds
 
-    def members(self, count: int, groups: Labels | None) -> list[NDArray[np.bool_]]:
-        """For each cell, which of the test points belong to it, (m,) each."""
+    def members(self, count: int, groups: Labels | None) -> list[NDArray[np.intp]]:
+        """For each cell, the places of the test points that belong to it."""
         grouped = self.labels != (EVERYTHING,)
         if grouped != (groups is not None):
             raise ValueError("groups are needed exactly where the calibration has groups")
         if groups is None:
-            return [np.ones(count, dtype=np.bool_)]
-        names = group_names(groups, count)
-        return [names == cell.label for cell in self.cells]
+            return [np.arange(count)]
+        labels, place = np.unique(group_names(groups, count), return_inverse=True)
+        parts = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+        found = dict(zip(labels.tolist(), parts, strict=True))
+        return [found.get(cell.label, np.empty(0, np.intp)) for cell in self.cells]
 
     def _test_weights(self, weights: object | None, count: int) -> FloatArray:
         if self.weighted != (weights is not None):
@@ -151,12 +153,13 @@ def sort_scores(scores: object, *, groups: Labels | None = None, weights: object
     mass = None if weights is None else require_not_negative(weights, "weights", values.size)
     if groups is None:
         return SortedScores((_cell(EVERYTHING, values, mass),))
-    names = group_names(groups, values.size)
-    cells = []
-    for label in np.unique(names):
-        chosen = names == label
-        cells.append(_cell(str(label), values[chosen], None if mass is None else mass[chosen]))
-    return SortedScores(tuple(cells))
+    labels, place = np.unique(group_names(groups, values.size), return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(place))[:-1])
+    named = zip(labels, parts, strict=True)
+    return SortedScores(
+        tuple(_cell(str(label), values[part], None if mass is None else mass[part]) for label, part in named)
+    )
 
 
 def group_names(groups: Labels, count: int) -> NDArray[np.str_]:

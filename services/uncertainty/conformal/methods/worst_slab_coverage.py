@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.scores import Values
+
+SEARCHED_ITEMS = 2000
+"""Most items that a slab is looked for on; the time grows with their square, and all others measure."""
+DIRECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +44,7 @@ def worst_slab_coverage(
     *,
     seed: int,
     mass: float = 0.1,
-    directions: int = 1000,
+    directions: int = DIRECTIONS,
     search_share: float = 0.25,
 ) -> float | None:
     """Coverage in the worst slab: found on a part of the items, measured on the others, so that it is not biased.
@@ -64,7 +69,7 @@ def worst_slab_coverage(
         raise ValueError(f"features {features.shape} and {covered.shape} hits do not fit, or are fewer than 4")
     random = np.random.default_rng(seed)
     order = random.permutation(len(covered))
-    searched = max(2, round(search_share * len(covered)))
+    searched = min(SEARCHED_ITEMS, max(2, round(search_share * len(covered))))
     search, measure = order[:searched], order[searched:]
     slab = worst_slab(features[search], covered[search], random=random, mass=mass, directions=directions)
     inside = measure[slab.contains(features[measure])]
@@ -77,6 +82,7 @@ def worst_slab(
     """The slab of at least a share `mass` of the items with the lowest coverage, over random directions."""
     best: Slab | None = None
     for _ in range(directions):
+        check_interruption()
         direction: Values = random.normal(size=(1, features.shape[1]))[0]
         direction /= np.linalg.norm(direction)
         product = features @ direction

@@ -35,6 +35,11 @@ class ScoreName(StrEnum):
     ENTMAX = "entmax"
 
 
+def _canonical_score(value: Any) -> Any:
+    """Least ambiguous classifiers (LAC) is what others call the threshold score (THR)."""
+    return ScoreName.THR if value == "lac" else value
+
+
 class Method(StrEnum):
     """Which calibration scores an item is compared with."""
 
@@ -87,7 +92,9 @@ class ClassificationOptions(_Options):
         description="A classifier of the fleet (`/v1/models`) to calibrate, in a job: post labelled images as `file`",
         examples=["traffic-signs"],
     )
-    score: ScoreName = Field(default=ScoreName.THR, description="Nonconformity score")
+    score: Annotated[ScoreName, BeforeValidator(_canonical_score)] = Field(
+        default=ScoreName.THR, description="Nonconformity score; lac is another name of thr"
+    )
     method: Method = Field(
         default=Method.SPLIT,
         description="split: one threshold; class: one for each class; group: for each posted group; clustered: for "
@@ -139,8 +146,8 @@ class RegressionOptions(_Options):
 class ModelIdentity(BaseModel):
     """The model whose answers were calibrated."""
 
-    name: str | None = Field(examples=["traffic-signs"])
-    version: str | None = Field(examples=["1.0.0"])
+    name: str | None = Field(description="Its name; null: not stated", examples=["traffic-signs"])
+    version: str | None = Field(description="Its version; null: not stated", examples=["1.0.0"])
     weights_sha256: str | None = Field(description="Predictions of another model are refused")
     served_by: str | None = Field(
         default=None, description="The fleet's domain that serves it", examples=["perception"]
@@ -150,9 +157,11 @@ class ModelIdentity(BaseModel):
 class CellThreshold(BaseModel):
     """The threshold of one cell at one level."""
 
-    alpha: float = Field(examples=[0.1])
-    q: float | None = Field(description="Scores of at most this are in; null: infinite, everything is in")
-    n_required: int = Field(description="Scores that a finite threshold needs", examples=[9])
+    alpha: float = Field(description="Miscoverage level", examples=[0.1])
+    q: float | None = Field(
+        description="Scores of at most this are in; null: infinite, everything is in (rc3p: up to rank_limit)"
+    )
+    n_required: int = Field(description="Scores in the cell that a finite threshold needs", examples=[9])
     rank_limit: int | None = Field(default=None, description="rc3p: labels of a larger rank are left out")
     tied: int | None = Field(
         default=None,
@@ -186,44 +195,60 @@ class CellSummary(BaseModel):
 class LevelSummary(BaseModel):
     """One level over all cells."""
 
-    alpha: float
-    n_required: int
+    alpha: float = Field(description="Miscoverage level")
+    n_required: int = Field(description="Scores in a cell that a finite threshold needs; of a side if asymmetric")
     unbounded_cells: int = Field(description="Cells with too few scores for a finite threshold")
     expected_size: float | None = Field(
         description="Mean size of sets, or length of intervals, on the calibration items themselves (2,000 of them at "
-        "most); null where one is infinite"
+        "most, fewer of scores that take long); null where one is infinite, or where no item could be tried"
     )
 
 
 class CalibrationAnswer(BaseModel):
     """A calibration. It never changes: another calibration is another resource."""
 
-    id: str = Field(examples=["019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"])
+    id: str = Field(description="Of the calibration", examples=["019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"])
     version: str = Field(description="sha256 of the kept scores and of everything that decides predictions")
-    name: str
-    kind: Literal["classification", "regression"]
-    method: str = Field(examples=["split"])
-    score: str = Field(examples=["thr"])
+    name: str = Field(description="As posted; need not be unique")
+    kind: Literal["classification", "regression"] = Field(description="Of sets of classes, or of intervals")
+    method: str = Field(description="Which calibration scores an item is compared with", examples=["split"])
+    score: str = Field(description="Nonconformity score", examples=["thr"])
     inputs: str = Field(
         description="What predictions take: logits, probabilities, features or a band", examples=["logits"]
     )
     options: dict[str, Any] = Field(description="As posted, with the defaults")
-    created_at: datetime
+    created_at: datetime = Field(description="When it was made, UTC")
     n: int = Field(description="Calibration items that were posted")
-    effective_n: float
-    classes: int | None = Field(description="K; null for regression")
-    levels: list[LevelSummary]
-    cells: list[CellSummary]
+    effective_n: float = Field(description="Equal weights that say as much, (sum w)^2 / sum w^2; n without weights")
+    classes: int | None = Field(description="Number of classes K; null for regression")
+    class_labels: list[int] | list[str] | None = Field(
+        default=None,
+        description="What the classes are called, in the order of the columns: the posted class_names, or the labels "
+        "of knn's training items. null: 0 to K - 1",
+    )
+    levels: list[LevelSummary] = Field(description="Each level over all cells")
+    cells: list[CellSummary] = Field(
+        description="What is compared with what: the first 100 cells; `/cells` of the calibration pages all of them"
+    )
+    cells_total: int = Field(default=0, description="Number of all cells")
     data_digest: str = Field(description="sha256 of the posted arrays; the arrays themselves are not kept")
-    model: ModelIdentity | None
+    model: ModelIdentity | None = Field(description="Whose answers were calibrated; null: not stated")
     guarantee: str = Field(description="What holds, in words")
-    warnings: list[str]
+    warnings: list[str] = Field(description="What to know before it is used")
+
+
+class CellList(BaseModel):
+    """One page of the cells of a calibration, in their order."""
+
+    cells: list[CellSummary] = Field(description="From the one that was asked for on")
+    cells_total: int = Field(description="Number of all cells")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
 class CalibrationList(BaseModel):
     """One page of calibrations, newest first."""
 
-    calibrations: list[CalibrationAnswer]
+    calibrations: list[CalibrationAnswer] = Field(description="Yours, newest first")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
@@ -262,29 +287,39 @@ class PredictionOptions(BaseModel):
 
 
 class PredictedSet(BaseModel):
-    """The set of one item at one level."""
+    """The set of one item at one level: the classes whose p-value is above alpha (of rc3p also within rank limits)."""
 
-    alpha: float
-    labels: list[int] = Field(description="Classes in the set, ascending", examples=[[14]])
-    size: int
-    empty: bool
-    full: bool
+    alpha: float = Field(description="Miscoverage level")
+    labels: list[int] = Field(
+        description="Classes in the set, ascending: numbers of columns from 0, or the labels of knn's training items",
+        examples=[[14]],
+    )
+    names: list[str] | None = Field(
+        default=None, description="Names of these classes, where the calibration was given class_names"
+    )
+    size: int = Field(description="Number of classes in the set")
+    empty: bool = Field(description="No class fits at this level: the item is unlike those of the calibration")
+    full: bool = Field(description="Every class is in")
 
 
 class PredictedItem(BaseModel):
     """One item."""
 
     item: int = Field(description="Number of the item")
-    sets: list[PredictedSet]
-    p_values: list[float] | None = None
+    sets: list[PredictedSet] = Field(description="One for each level")
+    p_values: list[float] | None = Field(
+        default=None,
+        description="Of each class, that the item has it: the share of calibration scores, its own among them, that "
+        "are no better. No probabilities of classes: they do not add up to 1. null: not asked for",
+    )
     credibility: float | None = Field(default=None, description="Largest p-value: small where no class fits")
     confidence: float | None = Field(default=None, description="1 minus the second largest p-value")
 
 
 class PredictedInterval(BaseModel):
-    """The interval of one item at one level."""
+    """The interval of one item at one level, in the unit of the targets."""
 
-    alpha: float
+    alpha: float = Field(description="Miscoverage level")
     lower: float | None = Field(description="null: unbounded")
     upper: float | None = Field(description="null: unbounded")
     empty: bool = Field(description="Ends that crossed: a band wider than the level needs")
@@ -293,16 +328,16 @@ class PredictedInterval(BaseModel):
 class PredictedPoint(BaseModel):
     """One item of a regression."""
 
-    item: int
-    intervals: list[PredictedInterval]
+    item: int = Field(description="Number of the item")
+    intervals: list[PredictedInterval] = Field(description="One for each level")
 
 
 class PredictionAnswer(BaseModel):
     """Sets or intervals."""
 
-    calibration: str
-    version: str
-    model: ModelIdentity | None
+    calibration: str = Field(description="Id of the calibration")
+    version: str = Field(description="Its version: equal ones predict the same")
+    model: ModelIdentity | None = Field(description="Whose answers were calibrated; null: not stated")
     seed: int | None = Field(description="As posted; null: none was given")
     first_item: int = Field(description="Number of the first item: as posted, or 0")
     draws: Literal["none", "by-item", "by-number"] = Field(
@@ -311,5 +346,5 @@ class PredictionAnswer(BaseModel):
     )
     items: list[PredictedItem] | None = Field(default=None, description="classification")
     points: list[PredictedPoint] | None = Field(default=None, description="regression")
-    warnings: list[str]
-    guarantee: str
+    warnings: list[str] = Field(description="What to know before it is used")
+    guarantee: str = Field(description="What holds, in words")

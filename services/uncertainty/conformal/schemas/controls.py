@@ -71,8 +71,8 @@ class RiskOptions(BaseModel):
 class RiskAnswer(BaseModel):
     """Which lambdas keep the risk."""
 
-    procedure: Procedure
-    alpha: float
+    procedure: Procedure = Field(description="As asked")
+    alpha: float = Field(description="Miscoverage level")
     n: int = Field(description="Items")
     lambda_: float | None = Field(
         serialization_alias="lambda",
@@ -80,14 +80,14 @@ class RiskAnswer(BaseModel):
         "discoveries) the largest, with the largest sets. null: none is valid",
     )
     valid: list[bool] = Field(description="Of each lambda")
-    lambdas: list[float]
+    lambdas: list[float] = Field(description="The grid")
     risks: list[float] = Field(description="Mean loss at each lambda")
     bounds: list[float] | None = Field(description="crc: (n risk + B) / (n + 1)")
     p_values: list[float] | None = Field(description="ltt: of the hypothesis that the risk exceeds alpha")
     set_shares: list[float] | None = Field(description="Of masks: mean share that is in the set, the price of the risk")
     n_required: int | None = Field(description="crc: items with which a loss of 0 would be accepted")
     warnings: list[str] = Field(default=[], description="What to know before the lambda is used")
-    guarantee: str
+    guarantee: str = Field(description="What holds, in words")
 
 
 class VennAbersOptions(BaseModel):
@@ -104,8 +104,8 @@ class VennAbersOptions(BaseModel):
 class ProbabilityPair(BaseModel):
     """Two probabilities of the label 1, of which one is calibrated."""
 
-    p0: float
-    p1: float
+    p0: float = Field(description="Probability of the label 1 if the item had the label 0")
+    p1: float = Field(description="Probability of the label 1 if the item had the label 1")
     probability: float = Field(description="One of them both, p1 / (1 - p0 + p1)")
 
 
@@ -115,7 +115,7 @@ class VennAbersAnswer(BaseModel):
     n: int = Field(description="Calibration items")
     pairs: list[ProbabilityPair] | None = Field(default=None, description="Two classes: one for each test score")
     probabilities: list[list[float]] | None = Field(default=None, description="More classes: rows add up to 1")
-    guarantee: str
+    guarantee: str = Field(description="What holds, in words")
 
 
 LevelList = Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_listed), Field(max_length=99)]
@@ -146,8 +146,8 @@ class Distribution(BaseModel):
 class DistributionAnswer(BaseModel):
     """Predictive distributions of the test points."""
 
-    n: int
-    quantiles: list[float]
-    values: list[float]
-    distributions: list[Distribution]
-    guarantee: str
+    n: int = Field(description="Calibration items")
+    quantiles: list[float] = Field(description="Levels, as asked")
+    values: list[float] = Field(description="Values t, as asked")
+    distributions: list[Distribution] = Field(description="One for each test point")
+    guarantee: str = Field(description="What holds, in words")

@@ -63,9 +63,9 @@ class EvaluationOptions(BaseModel):
 class Coverage(BaseModel):
     """How many of the items are covered, and whether that surprises."""
 
-    covered: int
-    items: int
-    coverage: float
+    covered: int = Field(description="Items whose set or interval holds the truth")
+    items: int = Field(description="Number of items")
+    coverage: float = Field(description="Share of covered items")
     interval: tuple[float, float] = Field(description="Exact 95 % interval of this calibration's coverage (binomial)")
     expected_hits: tuple[int, int] | None = Field(
         description="Central 95 % of the number of covered items, by the Beta-Binomial law; where `one_sided` its 5 % "
@@ -84,31 +84,35 @@ class Coverage(BaseModel):
 class StratumCoverage(BaseModel):
     """Coverage of a part of the items."""
 
-    name: str = Field(examples=["size 2 to 3"])
-    items: int
-    coverage: float | None
+    name: str = Field(description="Which part", examples=["size 2 to 3"])
+    items: int = Field(description="Number of items")
+    coverage: float | None = Field(description="Share of covered items so far; null where there are none")
     interval: tuple[float, float] | None = Field(description="Exact, 95 %")
-    mean_size: float | None
+    mean_size: float | None = Field(
+        description="Mean number of classes in a set, or mean length of an interval; null: infinite, or no items"
+    )
 
 
 class ClassificationMetrics(BaseModel):
     """Metrics of sets."""
 
-    average_size: float
+    average_size: float = Field(description="Mean number of classes in a set")
     size_histogram: list[int] = Field(description="Sets of 0, 1, ..., K classes")
-    empty: int
-    full: int
-    singleton_rate: float
+    empty: int = Field(description="Sets or intervals that hold nothing")
+    full: int = Field(description="Sets of all classes")
+    singleton_rate: float = Field(description="Share of sets of one class")
     singleton_right: float = Field(description="Share of sets that are the true class alone")
-    singleton_accuracy: float | None
-    macro_coverage: float
+    singleton_accuracy: float | None = Field(
+        description="Share of sets of one class that are right; null: there are none"
+    )
+    macro_coverage: float = Field(description="Mean of the coverages of the classes that occur")
     coverage_gap: float = Field(description="CovGap in percent (Ding et al. 2023)")
     violated_classes: int = Field(description="Classes covered less than 1 - alpha")
     size_stratified_violation: float = Field(description="SSCV (Angelopoulos et al. 2021)")
     difficulty_violation: float | None = Field(description="DiffViolation, by rank of the true class; null for knn")
     worst_slab_coverage: float | None = Field(description="WSC (Cauchois et al. 2021); null without features")
-    by_size: list[StratumCoverage]
-    by_class: list[StratumCoverage]
+    by_size: list[StratumCoverage] = Field(description="Coverage by the size of the sets")
+    by_class: list[StratumCoverage] = Field(description="Coverage of each class")
     criteria: dict[str, float] | None = Field(
         description="S, N, U, F, M and observed ones of the p-values (Vovk et al. 2016); null where there are none"
     )
@@ -118,9 +122,11 @@ class RegressionMetrics(BaseModel):
     """Metrics of intervals."""
 
     average_length: float | None = Field(description="null: some are infinite")
-    median_length: float | None
-    unbounded: int
-    empty: int
+    median_length: float | None = Field(
+        description="Median length of the intervals, in the unit of the targets; null: infinite"
+    )
+    unbounded: int = Field(description="Intervals with an infinite end")
+    empty: int = Field(description="Sets or intervals that hold nothing")
     mean_winkler_score: float | None = Field(description="Gneiting and Raftery 2007; null: infinite, or some empty")
     by_length: list[StratumCoverage] = Field(description="Coverage by tenths of the interval length")
 
@@ -128,11 +134,13 @@ class RegressionMetrics(BaseModel):
 class EvaluationAnswer(BaseModel):
     """What a calibration is worth on labelled items that it has not seen."""
 
-    calibration: str
-    version: str
-    model: ModelIdentity | None
-    alpha: float
-    coverage: Coverage
-    classification: ClassificationMetrics | None = None
-    regression: RegressionMetrics | None = None
-    warnings: list[str]
+    calibration: str = Field(description="Id of the calibration")
+    version: str = Field(description="Version of the calibration: equal ones predict the same")
+    model: ModelIdentity | None = Field(description="Whose answers were calibrated; null: not stated")
+    alpha: float = Field(description="Miscoverage level")
+    coverage: Coverage = Field(description="How many items are covered")
+    classification: ClassificationMetrics | None = Field(
+        default=None, description="Of a classification; null: it is none"
+    )
+    regression: RegressionMetrics | None = Field(default=None, description="Of a regression; null: it is none")
+    warnings: list[str] = Field(description="What to know before it is used")

@@ -61,7 +61,7 @@ class MonitorObservations(BaseModel):
 class Alarm(BaseModel):
     """One way of noticing a change."""
 
-    raised: bool
+    raised: bool = Field(description="Whether it was ever raised")
     step: int | None = Field(description="Observation at which it was first raised")
     value: float = Field(description="Natural logarithm of the statistic now")
     threshold: float = Field(description="Natural logarithm of its threshold")
@@ -70,45 +70,45 @@ class Alarm(BaseModel):
 class MonitorAnswer(BaseModel):
     """A monitor as it is now."""
 
-    id: str
-    name: str
-    observes: MonitorInput
-    calibration: str | None
-    options: dict[str, Any]
-    created_at: datetime
+    id: str = Field(description="Its id")
+    name: str = Field(description="As posted; need not be unique")
+    observes: MonitorInput = Field(description="What observations hold")
+    calibration: str | None = Field(description="Id of the calibration that scores come from; null: none")
+    options: dict[str, Any] = Field(description="As posted, with the defaults")
+    created_at: datetime = Field(description="When it was begun, UTC")
     steps: int = Field(description="Observations so far; also the ETag")
     alarm: bool = Field(description="The martingale has reached 1/delta: exchangeability is refuted at level delta")
     martingale: Alarm = Field(description="Capital of the bets: P(it ever reaches 1/delta) <= delta (Ville)")
     cusum: Alarm = Field(description="For late changes")
     shiryaev_roberts: Alarm = Field(description="For late changes")
     p_value: float = Field(description="Evidence against exchangeability, valid at any time")
-    advice: str
-    guarantee: str
+    advice: str = Field(description="What to do, in words")
+    guarantee: str = Field(description="What holds, in words")
 
 
 class MonitorStep(BaseModel):
     """What one observation did."""
 
-    sequence: int
-    p_value: float
-    log_capital: float
-    alarm: bool
+    sequence: int = Field(description="Number of the observation, from 1")
+    p_value: float = Field(description="Of the observation among all before, in (0, 1]")
+    log_capital: float = Field(description="Natural logarithm of the capital of the bets after it")
+    alarm: bool = Field(description="Whether the capital has ever reached 1/delta")
 
 
 class MonitorStepsAnswer(BaseModel):
     """What the observations did."""
 
-    observations: list[MonitorStep]
-    steps: int
-    alarm: bool
-    alarm_step: int | None
+    observations: list[MonitorStep] = Field(description="One for each observation, in their order")
+    steps: int = Field(description="Observations so far")
+    alarm: bool = Field(description="Whether the capital has ever reached 1/delta")
+    alarm_step: int | None = Field(description="Observation at which it first did; null: it has not")
     replayed: bool = Field(description="They had been counted before; this is what was answered then")
 
 
 class MonitorList(BaseModel):
     """One page of monitors, newest first."""
 
-    monitors: list[MonitorAnswer]
+    monitors: list[MonitorAnswer] = Field(description="Yours, newest first")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 

@@ -136,52 +136,52 @@ class StreamInterval(BaseModel):
 class ObservationAnswer(BaseModel):
     """What was predicted, and whether it held."""
 
-    sequence: int
-    interval: StreamInterval
+    sequence: int = Field(description="Number of the observation, from 1")
+    interval: StreamInterval = Field(description="What was predicted before the label was known")
     missed: bool = Field(description="The label lay outside")
 
 
 class ObservationsAnswer(BaseModel):
     """Answers to observations."""
 
-    observations: list[ObservationAnswer]
-    steps: int
-    misses: int
-    coverage: float | None
+    observations: list[ObservationAnswer] = Field(description="One for each observation, in their order")
+    steps: int = Field(description="Observations so far")
+    misses: int = Field(description="Labels that lay outside of their interval")
+    coverage: float | None = Field(description="Share of covered items so far; null where there are none")
     replayed: bool = Field(description="They had been counted before; this is what was answered then")
 
 
 class PointsAnswer(BaseModel):
     """Intervals of points that are not observed yet."""
 
-    intervals: list[StreamInterval]
-    steps: int
+    intervals: list[StreamInterval] = Field(description="One for each point")
+    steps: int = Field(description="Observations so far")
 
 
 class StreamAnswer(BaseModel):
     """A stream as it is now."""
 
-    id: str
-    name: str
-    method: StreamMethod
-    alpha: float
-    score: StreamScore
-    options: dict[str, Any]
-    created_at: datetime
+    id: str = Field(description="Its id")
+    name: str = Field(description="As posted; need not be unique")
+    method: StreamMethod = Field(description="How the bound follows the stream")
+    alpha: float = Field(description="Miscoverage level")
+    score: StreamScore = Field(description="What observations hold")
+    options: dict[str, Any] = Field(description="As posted, with the defaults")
+    created_at: datetime = Field(description="When it was begun, UTC")
     steps: int = Field(description="Observations so far; also the ETag")
-    misses: int
-    coverage: float | None
+    misses: int = Field(description="Labels that lay outside of their interval")
+    coverage: float | None = Field(description="Share of covered items so far; null where there are none")
     level: float | None = Field(description="The level in use now, where the method has one; may leave [0, 1]")
     error_bound: float | None = Field(
         description="aci: |share of misses - alpha| cannot exceed this, whatever the stream (Gibbs and Candès 2021)"
     )
     next_bounds: tuple[float | None, float | None] = Field(description="Of the next label's score; null: infinite")
     window: int = Field(description="Scores in memory")
-    guarantee: str
+    guarantee: str = Field(description="What holds, in words")
 
 
 class StreamList(BaseModel):
     """One page of streams, newest first."""
 
-    streams: list[StreamAnswer]
+    streams: list[StreamAnswer] = Field(description="Yours, newest first")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")

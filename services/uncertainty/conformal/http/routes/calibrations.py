@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import anyio
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from services.uncertainty.conformal.application.calibration_entry import create_entry
 from services.uncertainty.conformal.application.calibration_fit import ARRAYS, fit_classification
+from services.uncertainty.conformal.application.calibration_summaries import summarize_all_cells
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration
 from services.uncertainty.conformal.application.jobs import ModelCalibration
 from services.uncertainty.conformal.application.labelled_images import read_images, read_labels
@@ -29,6 +32,7 @@ from services.uncertainty.conformal.http.routes.common import (
 from services.uncertainty.conformal.schemas.calibrations import (
     CalibrationAnswer,
     CalibrationList,
+    CellList,
     ClassificationOptions,
     RegressionOptions,
 )
@@ -94,7 +98,7 @@ async def calibrate(
         options = parse_options(parsed)
     if isinstance(options, ClassificationOptions) and options.model is not None:
         return await _create_job(request, service, resources, parsed, options)
-    fitted = await service.compute_pool.run(_fit, parsed, options)
+    fitted = await service.compute_pool.run(stoppable(_fit), parsed, options)
     entry = await anyio.to_thread.run_sync(
         lambda: create_entry(fitted, options, blobs=service.blobs, identifier=new_job_id(), owner=current_caller())
     )
@@ -133,6 +137,25 @@ async def read_calibration(
     return answer
 
 
+@router.get("/{calibration_id}/cells", summary="Read the cells of a calibration", responses=READING)
+async def read_cells(
+    service: Service,
+    resources: Resources,
+    calibration_id: CalibrationId,
+    response: Response,
+    cursor: Annotated[int, Query(ge=0, lt=2**31, description="`next_cursor` of the page before: a cell's number")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most cells on the page")] = 100,
+) -> CellList:
+    """Thresholds of each class, group or cluster, a page of them."""
+    entry = await resources.read_entry(calibration_id)
+    calibration = await resources.load_calibration(entry, service.blobs)
+    cells = await service.compute_pool.run(stoppable(summarize_all_cells), calibration, entry.options)
+    following = str(cursor + limit) if cursor + limit < len(cells) else None
+    response.headers["Cache-Control"] = "private, no-cache"
+    link_next(response, f"{calibration_path(calibration_id)}/cells", {"limit": limit, "cursor": following})
+    return CellList(cells=cells[cursor : cursor + limit], cells_total=len(cells), next_cursor=following)
+
+
 @router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)
 async def delete_calibration(service: Service, resources: Resources, calibration_id: CalibrationId) -> None:
     """Forget a calibration and its scores. Streams and monitors that were begun with it go on."""
@@ -147,8 +170,23 @@ def parse_options(parsed: ParsedRequest) -> ClassificationOptions | RegressionOp
         UnprocessableContent: they do not fit.
     """
     if parsed.validate_options(_Kind).kind == "regression":
-        return parsed.validate_options(RegressionOptions)
-    return parsed.validate_options(ClassificationOptions)
+        return _without_foreign_defaults(parsed, RegressionOptions, ClassificationOptions).validate_options(
+            RegressionOptions
+        )
+    return _without_foreign_defaults(parsed, ClassificationOptions, RegressionOptions).validate_options(
+        ClassificationOptions
+    )
+
+
+def _without_foreign_defaults(parsed: ParsedRequest, own: type[BaseModel], other: type[BaseModel]) -> ParsedRequest:
+    """Leave out options of the other kind that have their defaults: forms and examples send every field."""
+    foreign = {name: one.default for name, one in other.model_fields.items() if name not in own.model_fields}
+
+    def is_default(name: str, value: Any) -> bool:
+        return name in foreign and (value == foreign[name] or str(value).lower() == str(foreign[name]).lower())
+
+    kept = {name: value for name, value in parsed.options.items() if not is_default(name, value)}
+    return replace(parsed, options=kept)
 
 
 def calibration_path(identifier: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.predictive_distributions import (
     DISTRIBUTION_ARRAYS,
     predict_distributions,
@@ -43,7 +44,7 @@ async def control(request: Request, service: Service, resources: Resources) -> A
     of at least 1 - lambda. Use the lambda on new items; it is not to be chosen on the same items by anything else.
     """
     parsed = await parse_request(request, RISK_ARRAYS, limit=resources.settings.values_limit)
-    return await service.compute_pool.run(control_risk, parsed, parsed.validate_options(RiskOptions))
+    return await service.compute_pool.run(stoppable(control_risk), parsed, parsed.validate_options(RiskOptions))
 
 
 @router.post(

@@ -12,6 +12,7 @@ from services.uncertainty.conformal.application.calibration_evaluation import (
     evaluate_intervals,
     evaluate_sets,
 )
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.prediction import read_prediction_items, read_prediction_points
 from services.uncertainty.conformal.application.validation import check_count, check_finite
 from services.uncertainty.conformal.http.chart_response import chart_response
@@ -78,7 +79,7 @@ async def evaluate(
         options = parsed.validate_options(EvaluationOptions)
         require_model(entry, options.model_sha256)
         calibration = await resources.load_calibration(entry, service.blobs)
-    evaluation = await service.compute_pool.run(_evaluate, entry, calibration, parsed, options)
+    evaluation = await service.compute_pool.run(stoppable(_evaluate), entry, calibration, parsed, options)
     if media_type == JSON:
         response.headers.update(deprecation_headers(options))
         return evaluation.answer

@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Header, Request, Response
 
 from services.uncertainty.conformal.application.calibration_fit import ARRAYS, Items
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fleet_models import BATCH, classified
 from services.uncertainty.conformal.application.prediction import (
     answer_intervals,
@@ -91,7 +92,9 @@ async def predict(
         classified_items = await classify_images(parsed, entry, resources) if IMAGES in parsed.files else None
     if classified_items is None and _is_small(parsed):
         return _predict(entry, calibration, parsed, options, media_type, classified_items)
-    return await service.compute_pool.run(_predict, entry, calibration, parsed, options, media_type, classified_items)
+    return await service.compute_pool.run(
+        stoppable(_predict), entry, calibration, parsed, options, media_type, classified_items
+    )
 
 
 def require_model(entry: CalibrationEntry, stated: str | None) -> None:
@@ -152,7 +155,12 @@ def require_identity(entry: CalibrationEntry, present: ModelIdentity) -> None:
 
 def _is_small(parsed: ParsedRequest) -> bool:
     """Whether a request is so small that handing it to a thread would take longer than computing it."""
-    return not parsed.files and sum(len(values) for values in parsed.lists.values()) <= 8
+    lists = parsed.lists.values()
+    return not parsed.files and sum(len(values) for values in lists) <= 8 and all(_is_narrow(one) for one in lists)
+
+
+def _is_narrow(values: list[Any]) -> bool:
+    return all(not isinstance(row, list) or len(row) <= 1000 for row in values)
 
 
 def _predict(
@@ -162,7 +170,7 @@ def _predict(
     options: PredictionOptions,
     media_type: str,
     classified_items: Items | None,
-) -> Response | PredictionAnswer:
+) -> Response:
     alphas = options.alpha or entry.options.alpha
     if isinstance(calibration, RegressionCalibration):
         with timed("pre"):
@@ -171,7 +179,7 @@ def _predict(
             intervals = predict_intervals(calibration, points, alphas)
         if media_type == NPY:
             return _file_response(entry, np.stack([intervals[0].lower, intervals[0].upper], axis=1), "intervals")
-        return answer_intervals(entry, intervals, points, options, alphas)
+        return Response(answer_intervals(entry, intervals, points, options, alphas), media_type=JSON)
     with timed("pre"):
         items = classified_items or read_prediction_items(parsed, entry)
     with timed("infer"):
@@ -179,7 +187,7 @@ def _predict(
         sets = predict_sets(calibration, items, options, alphas, draws)
     if media_type == NPY:
         return _file_response(entry, sets.sets[0], "sets")
-    return answer_sets(entry, sets, options)
+    return Response(answer_sets(entry, sets, options), media_type=JSON)
 
 
 def _file_response(entry: CalibrationEntry, array: Any, name: str) -> Response:

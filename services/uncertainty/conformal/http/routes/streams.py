@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Response
 
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.streams import (
     advance,
     check_points,
@@ -92,7 +93,7 @@ async def observe(
     observations = [observation.model_dump(exclude_none=True) for observation in body.observations]
 
     async def transition(stream: VersionedState) -> tuple[Document, list[Document]]:
-        return await service.compute_pool.run(advance, stream, body.observations, options)
+        return await service.compute_pool.run(stoppable(advance), stream, body.observations, options)
 
     update = await resources.streams.apply(
         stream_id, observations, transition, owner=current_caller(), sequence=body.sequence, if_match=if_match

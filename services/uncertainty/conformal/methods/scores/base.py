@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.methods.interruption import check_interruption
+
 Inputs = NDArray[np.floating[Any]]
 Values = NDArray[np.float64]
 Labels = NDArray[np.integer[Any]]
@@ -170,4 +172,5 @@ def map_blocks(work: Callable[[slice], None], inputs: Inputs, threads: int) -> N
 def map_in_turn(work: Callable[[slice], None], slices: list[slice]) -> None:
     """Call the work with each slice."""
     for rows in slices:
+        check_interruption()
         work(rows)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, check_labels
 
 
@@ -53,7 +54,11 @@ class KNN(Score):
         return self.classes
 
     def _all(self, values: Values, uniforms: Values) -> Values:
-        return np.concatenate([self._few(values[start : start + _ROWS]) for start in range(0, len(values), _ROWS)])
+        parts = []
+        for start in range(0, len(values), _ROWS):
+            check_interruption()
+            parts.append(self._few(values[start : start + _ROWS]))
+        return np.concatenate(parts)
 
     def _labelled(self, values: Values, labels: Labels, uniforms: Values) -> Values:
         chosen: Values = self._all(values, uniforms)[np.arange(len(values)), labels]

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, block_of, check_labels
 from services.uncertainty.conformal.methods.scores.transforms import Transform, transform_label_scores, transform_scores
 
@@ -98,8 +99,11 @@ class Entmax(Score):
             return below
         if self.gamma == 2:
             return _sums_of_gaps(values)
-        columns = range(values.shape[1])
-        return np.stack([self._norm(values, values[:, column]) for column in columns], axis=1)
+        out = np.empty_like(values)
+        for column in range(values.shape[1]):
+            check_interruption()
+            out[:, column] = self._norm(values, values[:, column])
+        return out
 
     def _labelled(self, values: Values, labels: Labels, uniforms: Values) -> Values:
         own = values[np.arange(len(values)), labels]

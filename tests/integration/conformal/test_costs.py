@@ -1,0 +1,201 @@
+"""Small requests make small work: what is out of proportion is refused with its figure before it is allocated."""
+
+from __future__ import annotations
+
+import io
+import resource
+import time
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from services.uncertainty.conformal.application.costs import stoppable
+from services.uncertainty.conformal.methods.scores import Entmax
+from shared.runtime.cancellation import CancellationToken, Interrupted, interruptible
+from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
+
+ALLOWED_S, ALLOWED_MIB = 2.0, 256
+STREAMS = "/v1/uncertainty/streams"
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def timed_post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:
+    """Post and check processor time, which other processes do not change, and peak memory."""
+    began, before = time.process_time(), peak_mib()
+    answer = await client.post(path, json=body)
+    assert time.process_time() - began < ALLOWED_S, (path, {**body, "logits": "..."}.keys(), answer.text[:300])
+    assert peak_mib() - before < ALLOWED_MIB, (path, body.keys())
+    assert answer.status_code in {200, 201, 413, 422}, answer.text[:500]
+    return answer
+
+
+def rows(random: np.random.Generator, count: int, width: int) -> list[list[int]]:
+    table: list[list[int]] = random.integers(0, 10, (count, width)).tolist()
+    return table
+
+
+def levels(random: np.random.Generator) -> list[float]:
+    chosen: list[float] = np.linspace(0.01, 0.9, int(random.choice([1, 3, 32]))).tolist()
+    return chosen
+
+
+def classification(random: np.random.Generator, score: str, method: str) -> dict[str, Any]:
+    """A request of less than 100 kB for a classifier's calibration, with the numbers in any proportion."""
+    width = int(random.choice([2, 50, 1000, 10_000]))
+    count = max(2, 20_000 // width) if score != "knn" else int(random.choice([100, 3000]))
+    body: dict[str, Any] = {"score": score, "method": method, "alpha": levels(random)}
+    if score == "knn":
+        trained = int(random.choice([100, 4000]))
+        classes = int(random.choice([2, 100, trained]))
+        body |= {
+            "features": rows(random, count, 2), "training_features": rows(random, trained, 2),
+            "training_labels": (np.arange(trained) % classes).tolist(), "neighbours": int(random.choice([1, 30, 1000])),
+        }  # fmt: skip
+        width = classes
+    else:
+        body["logits"] = rows(random, count, width)
+    body["labels"] = random.integers(0, width, count).tolist()
+    if score == "entmax":
+        body["gamma"] = float(random.choice([1, 1.5, 2, 7]))
+    if method == "group":
+        body |= {"groups": random.integers(0, count, count).tolist(), "with_labels": bool(random.integers(2))}
+    if method == "weighted":
+        body["weights"] = random.integers(1, 9, count).tolist()
+    if method == "clustered":
+        body |= {"clusters": int(random.choice([2, 1000])), "cluster_share": 0.5}
+    return body
+
+
+@pytest.mark.parametrize("method", ["split", "class", "group", "clustered", "weighted", "rc3p"])
+@pytest.mark.parametrize("score", ["thr", "aps", "saps", "margin", "knn", "entmax"])
+async def test_options_of_small_requests(client: httpx.AsyncClient, score: str, method: str) -> None:
+    random = np.random.default_rng(sum(map(ord, score + method)))
+    for _ in range(2):
+        body = classification(random, score, method)
+        answer = await timed_post(client, CALIBRATIONS, body)
+        if answer.status_code != 201:
+            continue
+        assert len(answer.content) < 2_000_000
+        route = f"{CALIBRATIONS}/{answer.json()['id']}"
+        items: dict[str, Any] = {
+            name: body[name] for name in ("logits", "features", "groups", "weights") if name in body
+        }
+        asked = {"alpha": body["alpha"], "p_values": method != "rc3p"}
+        await timed_post(client, f"{route}/predictions", {**items, **asked})
+        features = {"slab_features": rows(random, len(body["labels"]), 2)}
+        await timed_post(client, f"{route}/evaluations", {**items, **features, "labels": body["labels"]})
+        await client.delete(route)
+
+
+@pytest.mark.parametrize("procedure", ["crc", "ltt", "rcps"])
+@pytest.mark.parametrize(("count", "grid"), [(20, 10_000), (15_000, 3_000), (15_000, 3)])
+async def test_small_masks(client: httpx.AsyncClient, procedure: str, count: int, grid: int) -> None:
+    lambdas = (np.arange(grid) / grid).round(4)
+    body = {"probabilities": [[1]] * count, "truth": [[1]] * count, "lambdas": np.unique(lambdas).tolist()}
+    await timed_post(client, "/v1/uncertainty/risk-controls", {**body, "procedure": procedure})
+
+
+@pytest.mark.parametrize(("count", "classes", "tests"), [(900, 50, 16), (2000, 10, 440), (5000, 3, 6000)])
+async def test_small_venn_abers(client: httpx.AsyncClient, count: int, classes: int, tests: int) -> None:
+    row = [1, *[0] * (classes - 1)]
+    body = {"probabilities": [row] * count, "labels": [0, 1] * (count // 2), "test_probabilities": [row] * tests}
+    await timed_post(client, "/v1/uncertainty/venn-abers", body)
+
+
+@pytest.mark.parametrize(("count", "tests"), [(20_000, 10), (100, 20_000)])
+async def test_small_distributions(client: httpx.AsyncClient, count: int, tests: int) -> None:
+    body = {"predictions": [1] * count, "targets": [2] * count, "test_predictions": [1] * tests}
+    ends = np.linspace(0, 1, 99).tolist()
+    await timed_post(client, "/v1/uncertainty/predictive-distributions", {**body, "quantiles": ends, "values": ends})
+
+
+@pytest.mark.parametrize("method", ["aci", "agaci", "dtaci", "quantile-tracking", "pid"])
+async def test_small_streams(client: httpx.AsyncClient, method: str) -> None:
+    options = {"method": method, "scores": [1] * 10_000, "capacity": 10_000, "score": "direct"}
+    if method in {"agaci", "dtaci"}:
+        options["gammas"] = np.geomspace(0.001, 1, 64).tolist()
+    made = await timed_post(client, STREAMS, options)
+    answer = await timed_post(
+        client, f"{STREAMS}/{made.json()['id']}/observations", {"observations": [{"score": 1}] * 1000}
+    )
+    if answer.status_code == 422:
+        assert pointers(answer) == ["/body/observations"]
+        assert "at most" in answer.json()["detail"]
+
+
+async def test_many_groups_of_a_regression(client: httpx.AsyncClient) -> None:
+    groups = [str(one) for one in range(8000)]
+    body = {"kind": "regression", "predictions": [1] * 8000, "targets": [2] * 8000, "groups": groups}
+    answer = await timed_post(client, CALIBRATIONS, body)
+    assert answer.status_code == 201
+    assert (len(answer.json()["cells"]), answer.json()["cells_total"]) == (100, 8000)
+    await timed_post(
+        client, f"{CALIBRATIONS}/{answer.json()['id']}/predictions", {"predictions": [1] * 8000, "groups": groups}
+    )
+
+
+async def test_labels_of_neighbours_are_ids(client: httpx.AsyncClient) -> None:
+    """Fails with a class for each number up to the largest label: one label of 200000 took 12 GB."""
+    features, _ = logits(200, 4)
+    labels = np.where(np.arange(200) % 2, 10**12, 7)
+    features[:, 0] += 5 * (np.arange(200) % 2)
+    body = {
+        "score": "knn", "features": features[:100].tolist(), "labels": labels[:100].tolist(), "neighbours": 3,
+        "training_features": features[100:].tolist(), "training_labels": labels[100:].tolist(),
+    }  # fmt: skip
+    made = await timed_post(client, CALIBRATIONS, body)
+    assert (made.status_code, made.json()["classes"], made.json()["class_labels"]) == (201, 2, [7, 10**12])
+    route = f"{CALIBRATIONS}/{made.json()['id']}"
+    answer = await client.post(f"{route}/predictions", json={"features": features[:40].tolist(), "force_top1": True})
+    sets = [item["sets"][0]["labels"] for item in answer.json()["items"]]
+    assert {label for one in sets for label in one} <= {7, 10**12}
+    assert np.mean([int(label) in one for label, one in zip(labels, sets, strict=False)]) > 0.8
+    wrong = await client.post(CALIBRATIONS, json={**body, "labels": [8] * 100})
+    assert (wrong.status_code, pointers(wrong)) == (422, ["/body/labels"])
+
+
+async def test_figures_are_named(client: httpx.AsyncClient) -> None:
+    values, labels = logits(12, 3000)
+    made = await calibrated(client, logits=values.round(1).tolist(), labels=labels.tolist(), score="entmax", gamma=1.5)
+    answer = await client.post(f"{CALIBRATIONS}/{made['id']}/predictions", json={"logits": values.tolist() * 2})
+    assert (answer.status_code, pointers(answer)) == (422, ["/body/logits"])
+    assert " s; for so many posted numbers" in answer.json()["detail"]
+    groups = {"method": "group", "groups": list(range(12)), "with_labels": True}
+    cells = await client.post(CALIBRATIONS, json={"logits": values.tolist(), "labels": labels.tolist(), **groups})
+    assert (cells.status_code, pointers(cells)) == (422, ["/body/with_labels"])
+    assert "36000 cells" in cells.json()["detail"]
+
+
+async def test_cells_are_paged(client: httpx.AsyncClient) -> None:
+    values, labels = logits(300, 150)
+    body = await calibrated(client, logits=values.tolist(), labels=labels.tolist(), method="class")
+    assert (len(body["cells"]), body["cells_total"]) == (100, 150)
+    route = f"{CALIBRATIONS}/{body['id']}/cells"
+    first = (await client.get(route)).json()
+    assert (first["cells"], first["next_cursor"]) == (body["cells"], "100")
+    last = (await client.get(route, params={"cursor": 100})).json()
+    assert [cell["cell"] for cell in last["cells"]] == [f"class {label}" for label in range(100, 150)]
+    assert last["next_cursor"] is None
+
+
+async def test_parquet_that_inflates(client: httpx.AsyncClient) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the optional package pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table({f"c{index}": np.zeros(1_000_000) for index in range(40)}), stream)
+    before = peak_mib()
+    answer = await client.post(CALIBRATIONS, files={"logits": stream.getvalue(), "labels": npy(np.array([0, 1]))})
+    assert (answer.status_code, pointers(answer)) == (413, ["/body/logits"])
+    assert peak_mib() - before < ALLOWED_MIB
+
+
+def test_work_stops_when_its_caller_has_gone() -> None:
+    token = CancellationToken()
+    token.interrupt()
+    with interruptible(token), pytest.raises(Interrupted):
+        stoppable(Entmax(gamma=1.5).of_all)(np.zeros((5, 4)))

@@ -1,0 +1,206 @@
+"""Tables as pandas, R, Excel and scikit-learn write them give what JSON gives, or are refused by place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
+
+COUNT, CLASSES = 60, 3
+Table = NDArray[np.float64]
+
+
+def lines(table: Table, *, separator: str = ",", decimal: str = ".") -> list[str]:
+    return [separator.join(repr(float(one)).replace(".", decimal) for one in row) for row in table]
+
+
+def pandas_without_names(table: Table) -> str:
+    """DataFrame(z).to_csv(index=False)"""
+    return "0,1,2\n" + "\n".join(lines(table)) + "\n"
+
+
+def pandas_with_index(table: Table) -> str:
+    """DataFrame(z).to_csv()"""
+    return ",0,1,2\n" + "".join(f"{index},{line}\n" for index, line in enumerate(lines(table)))
+
+
+def pandas_read_again(table: Table) -> str:
+    return pandas_with_index(table).replace(",0,1,2", "Unnamed: 0,0,1,2", 1)
+
+
+def r_with_row_names(table: Table) -> str:
+    """write.csv(z)"""
+    rows = "".join(f'"{index + 1}",{line}\n' for index, line in enumerate(lines(table)))
+    return '"","V1","V2","V3"\n' + rows
+
+
+def r_table(table: Table) -> str:
+    """write.table(z): row names without a name of their own, spaces"""
+    rows = "".join(
+        f'"row {index}" {line}\n'.replace("row ", "r") for index, line in enumerate(lines(table, separator=" "))
+    )
+    return '"V1" "V2" "V3"\n' + rows
+
+
+def excel_german(table: Table) -> str:
+    return "\ufeffa;b;c\r\n" + "\r\n".join(lines(table, separator=";", decimal=",")) + "\r\n"
+
+
+def excel_old_mac(table: Table) -> str:
+    return "a,b,c\r" + "\r".join(lines(table)) + "\r"
+
+
+def quoted(table: Table) -> str:
+    """to_csv(quoting=csv.QUOTE_ALL, index=False)"""
+    return '"a","b","c"\n' + "\n".join(",".join(f'"{one!r}"' for one in row) for row in table.tolist())
+
+
+def tabs_decimal_commas(table: Table) -> str:
+    return "\n".join(lines(table, separator="\t", decimal=","))
+
+
+def spaces(table: Table) -> str:
+    """np.savetxt"""
+    return "\n".join(lines(table, separator=" "))
+
+
+WRITERS: list[Callable[[Table], str]] = [
+    pandas_without_names, pandas_with_index, pandas_read_again, r_with_row_names, r_table, excel_german, excel_old_mac,
+    quoted, tabs_decimal_commas, spaces,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+async def test_tables(client: httpx.AsyncClient, writer: Callable[[Table], str]) -> None:
+    values, labels = logits(COUNT, CLASSES)
+    same = await calibrated(client, logits=values.tolist(), labels=labels.tolist())
+    # A series of labels without a name is written with the name 0.
+    column = "0\n" + "\n".join(map(str, labels.tolist()))
+    for posted in (column, "\n".join(map(str, labels.tolist())), '"label"\r\n' + "\r\n".join(map(str, labels))):
+        files = {"logits": writer(values).encode(), "labels": posted.encode()}
+        answer = await client.post(CALIBRATIONS, files=files)
+        assert answer.status_code == 201, answer.text
+        body = answer.json()
+        assert (body["n"], body["classes"], body["data_digest"]) == (COUNT, CLASSES, same["data_digest"])
+    predicted = await client.post(
+        f"{CALIBRATIONS}/{body['id']}/predictions", files={"logits": writer(values[:3]).encode()}
+    )
+    assert len(predicted.json()["items"]) == 3
+
+
+async def test_parquet_of_pandas(client: httpx.AsyncClient) -> None:
+    pandas = pytest.importorskip("pandas", reason="the optional package pandas is not installed")
+    pytest.importorskip("pyarrow", reason="the optional package pyarrow is not installed")
+    values, labels = logits(COUNT, CLASSES)
+    stream = io.BytesIO()
+    frame = pandas.DataFrame(values, columns=["a", "b", "c"])
+    frame[frame.a < 100].sort_values("a").sort_index().set_index(np.arange(COUNT) * 2).to_parquet(stream)
+    answer = await client.post(CALIBRATIONS, files={"logits": stream.getvalue(), "labels": npy(labels)})
+    assert (answer.status_code, answer.json()["classes"]) == (201, CLASSES), answer.text
+
+
+async def test_what_cannot_be_known_is_refused(client: httpx.AsyncClient) -> None:
+    labels = npy(np.arange(4) % 2)
+    doubtful = await client.post(CALIBRATIONS, files={"logits": b"0,1\n5,6\n7,8\n9,3\n", "labels": labels})
+    assert (doubtful.status_code, pointers(doubtful)) == (422, ["/body/logits"])
+    assert "may be the names of columns or an item" in doubtful.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"a,b\n1,2\n3,x\n", "line 3, column 2 is no number: 'x'"),
+        (b"1;2\n3;\n", "line 2, column 2 is empty"),
+        (b"a,b\n1,2\n3\n", "line 3 has 1 cells, not 2"),
+    ],
+)
+async def test_faults_are_named_by_place(client: httpx.AsyncClient, table: bytes, said: str) -> None:
+    answer = await client.post(CALIBRATIONS, files={"logits": table, "labels": npy(np.array([0, 1]))})
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"], answer.json()["detail"]
+
+
+async def test_names_of_classes_come_back(client: httpx.AsyncClient) -> None:
+    values, labels = logits(COUNT, CLASSES)
+    names = ["cat", "dog", "zebra"]
+    called = [names[label] for label in labels]
+    plain = await calibrated(client, logits=values.tolist(), labels=labels.tolist(), score="aps")
+    body = await calibrated(client, logits=values.tolist(), labels=called, class_names=names, score="aps")
+    assert (body["class_labels"], body["cells"]) == (names, plain["cells"])
+    files = {"logits": npy(values), "labels": ("label\n" + "\n".join(called)).encode()}
+    posted = await client.post(CALIBRATIONS, files=files, data={"score": "aps", "class_names": "cat,dog,zebra"})
+    assert posted.status_code == 201, posted.text
+    assert posted.json()["version"] == body["version"]
+    route = f"{CALIBRATIONS}/{body['id']}"
+    for item in (await client.post(f"{route}/predictions", json={"logits": values[:9].tolist()})).json()["items"]:
+        (one,) = item["sets"]
+        assert one["names"] == [names[label] for label in one["labels"]]
+    evaluated = await client.post(f"{route}/evaluations", json={"logits": values.tolist(), "labels": called})
+    assert evaluated.status_code == 200, evaluated.text
+    numbers = await client.post(f"{route}/evaluations", json={"logits": values.tolist(), "labels": labels.tolist()})
+    assert numbers.json()["coverage"] == evaluated.json()["coverage"]
+    for change, pointer in (
+        ({"labels": ["cow", *called[1:]]}, "/body/labels"),
+        ({"class_names": names[:2]}, "/body/class_names"),
+        ({"class_names": ["cat", "cat", "dog"]}, "/body/class_names"),
+        ({"class_names": None}, "/body/labels"),
+    ):
+        wrong = {"logits": values.tolist(), "labels": called, "class_names": names, **change}
+        answer = await client.post(CALIBRATIONS, json=wrong)
+        assert (answer.status_code, pointers(answer)) == (422, [pointer]), answer.text
+
+
+async def test_logits_that_are_probabilities_are_noticed(client: httpx.AsyncClient) -> None:
+    rows = np.random.default_rng(0).dirichlet([1, 1, 1], 40)
+    body = await calibrated(client, logits=rows.tolist(), labels=rows.argmax(axis=1).tolist())
+    assert any("look like probabilities" in one for one in body["warnings"])
+    values, labels = logits(40)
+    assert not (await calibrated(client, logits=values.tolist(), labels=labels.tolist()))["warnings"]
+
+
+async def test_other_names_and_defaults_of_the_other_kind(client: httpx.AsyncClient) -> None:
+    values, labels = logits(40)
+    posted = {"logits": values.tolist(), "labels": labels.tolist()}
+    plain = await calibrated(client, **posted)
+    assert (await calibrated(client, **posted, score="lac", asymmetric=False))["version"] == plain["version"]
+    refused = await client.post(CALIBRATIONS, json={**posted, "asymmetric": True})
+    assert pointers(refused) == ["/body/asymmetric"]
+    line = {"kind": "regression", "predictions": values[:, 0].tolist(), "targets": values[:, 1].tolist()}
+    assert (await calibrated(client, **line, method="split", randomised=True))["kind"] == "regression"
+
+
+async def test_every_field_of_an_answer_is_described(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    wanted, seen = [], set()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if "conformal" in operation.get("tags", []):
+                wanted += [(path, one) for one in _references(operation.get("responses", {}))]
+    bare = []
+    while wanted:
+        path, name = wanted.pop()
+        if name in seen or name.startswith(("Problem", "Job", "HTTPValidation", "ValidationError", "FieldError")):
+            continue
+        seen.add(name)
+        for field, schema in schemas[name].get("properties", {}).items():
+            wanted += [(path, one) for one in _references(schema)]
+            if "description" not in schema:
+                bare.append(f"{name}.{field}")
+    assert len(seen) > 20
+    assert bare == []
+
+
+def _references(part: object) -> list[str]:
+    if isinstance(part, list):
+        return [name for one in part for name in _references(one)]
+    if not isinstance(part, dict):
+        return []
+    own = [part["$ref"].rpartition("/")[2]] if "$ref" in part else []
+    return own + [name for one in part.values() for name in _references(one)]
