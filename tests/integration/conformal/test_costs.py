@@ -14,7 +14,8 @@ import pytest
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.methods.scores import Entmax
 from shared.runtime.cancellation import CancellationToken, Interrupted, interruptible
-from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
+from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, pointers
+from tests.support.capability import npy
 
 ALLOWED_S, ALLOWED_MIB = 2.0, 256
 STREAMS = "/v1/uncertainty/streams"

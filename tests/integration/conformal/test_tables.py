@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, npy, pointers
+from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, pointers
+from tests.support.capability import npy
 
 COUNT, CLASSES = 60, 3
 Table = NDArray[np.float64]
