@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -32,50 +33,62 @@ def serve(app: ASGIApp) -> Iterator[str]:
 
     Yields its URL.
     """
-    serving = _serve_edge(app) if isinstance(app, FastAPI) and hasattr(app.state, "gateway") else _serve_service(app)
+    is_gateway = isinstance(app, FastAPI) and hasattr(app.state, "gateway")
+    serving = _serve_edge(app) if is_gateway else _serve_service(app)
     with serving as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def _serve_edge(app: FastAPI) -> Iterator[int]:
+def _serve_edge(app: Any) -> Iterator[int]:
     settings: Settings = app.state.settings.model_copy(update={"gateway_port": 0})
     stop, loop = asyncio.Event(), uvloop.new_event_loop()
     listener = bind(settings)
     port: int = listener.getsockname()[1]
-    serving = serve_until(stop, app, settings, listener, grace_s=_GRACE_S)
-    served, closed = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_run, args=(loop, serving, served, closed), daemon=True)
-    thread.start()
+    serving = Serving(loop, serve_until(stop, app, settings, listener, grace_s=_GRACE_S))
     try:
-        _wait_until_it_listens(port, thread)
+        _wait_until_it_listens(port, serving)
         yield port
     finally:
-        if not served.is_set():
+        if not serving.ended.is_set():
             loop.call_soon_threadsafe(stop.set)
-        assert served.wait(_LONGEST_STOP_S), "the gateway did not stop"
-        closed.wait(_LONGEST_CLOSE_S)
+        serving.wait()
 
 
-def _run(
-    loop: asyncio.AbstractEventLoop,
-    serving: Coroutine[None, None, bool],
-    served: threading.Event,
-    closed: threading.Event,
-) -> None:
-    try:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            try:
-                assert runner.run(serving), "the application did not start"
-            finally:
-                served.set()
-    finally:
-        closed.set()
+class Serving:
+    """A server at work in a thread of its own.
+
+    Args:
+        loop: of uvloop, for it alone.
+        work: serves until the server is asked to stop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, object]) -> None:
+        self._loop, self._work = loop, work
+        self.ended = threading.Event()
+        self._closed = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def wait(self) -> None:
+        """Wait for its end. A loop that does not close is left behind."""
+        assert self.ended.wait(_LONGEST_STOP_S), "the server did not stop"
+        self._closed.wait(_LONGEST_CLOSE_S)
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                try:
+                    assert runner.run(self._work) is not False, "the application did not start"
+                finally:
+                    self.ended.set()
+        finally:
+            self._closed.set()
 
 
-def _wait_until_it_listens(port: int, thread: threading.Thread) -> None:
+def _wait_until_it_listens(port: int, serving: Serving) -> None:
     while True:
-        assert thread.is_alive(), "the gateway did not start"
+        assert serving.thread.is_alive(), "the gateway did not start"
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
@@ -91,16 +104,15 @@ def _serve_service(app: ASGIApp) -> Iterator[int]:
         config = service_configuration("medical", Settings(_env_file=None))
         config.app, config.factory, config.timeout_graceful_shutdown = app, False, _GRACE_S
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
+        serving = Serving(uvloop.new_event_loop(), server.serve([listener]))
         try:
             while not server.started:
-                assert thread.is_alive(), "the server did not start"
+                assert serving.thread.is_alive(), "the server did not start"
                 time.sleep(0.01)
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            thread.join()
+            serving.wait()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
