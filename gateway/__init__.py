@@ -1,1 +1,1 @@
-"""The one public door: routes to the services, the jobs API, one OpenAPI document and Swagger UI."""
+"""The public endpoint: routes to the services, the jobs API, one OpenAPI document and Swagger UI."""

@@ -42,7 +42,7 @@ class Settings(EdgeSettings):
     run` draws one at each start."""
 
     gateway_port: int = Field(default=8000, ge=0, le=65535)
-    """Port of the gateway, the one public door."""
+    """Port of the gateway, the public endpoint."""
 
     medical_port: int = Field(default=8101, ge=0, le=65535)
     """Port of the medical service."""

@@ -61,15 +61,15 @@ def build_fleet(settings: Settings, options: Options) -> Fleet:
     store, redis_url = _redis(settings, options.state)
     environment = _environment(settings, options, ports, redis_url)
     services: dict[str, str] = {domain: f"http://{_LOOPBACK}:{ports[domain]}" for domain in DOMAINS}
-    door = settings.host if settings.host in LOOPBACK_HOSTS else _LOOPBACK
-    gateway = f"http://{f'[{door}]' if ':' in door else door}:{ports['gateway']}"
+    host = settings.host if settings.host in LOOPBACK_HOSTS else _LOOPBACK
+    gateway = f"http://{f'[{host}]' if ':' in host else host}:{ports['gateway']}"
     told = settings.model_copy(update={"redis_url": redis_url})
     return Fleet(
         specifications=(
             *store,
             *(_http_process(name, url, environment, host=_LOOPBACK) for name, url in services.items()),
             *(_worker(weight, told, environment) for weight in options.weights),
-            _http_process("gateway", gateway, environment, host=settings.host, tier=Tier.DOOR),
+            _http_process("gateway", gateway, environment, host=settings.host, tier=Tier.EDGE),
         ),
         url=gateway,
         service_urls=services,

@@ -27,7 +27,7 @@ class Tier(IntEnum):
 
     STORE = 0
     BACKEND = 1
-    DOOR = 2
+    EDGE = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ class Supervisor:
         self._on_change({member.name: member.process.pid for member in self._members if member.process})
 
     def _stop_in_order(self) -> None:
-        """The door first, so that nothing new comes in; the store last, so that everything can be written down."""
+        """The gateway first, so that nothing new comes in; the store last, so that everything can be written down."""
         self._stopping.set()
         for tier in sorted(Tier, reverse=True):
             running = [

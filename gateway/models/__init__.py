@@ -1,1 +1,1 @@
-"""Models of the fleet at the door: cards, uploads, versions, aliases, canaries, and Triton's model repository."""
+"""Models of the fleet at the gateway: cards, uploads, versions, aliases, canaries, and Triton's model repository."""

@@ -24,11 +24,11 @@ PATIENCE_S = 0.02
 task of its own."""
 
 
-class CallerGone(Problem):
+class ClientClosedRequest(Problem):
     """The caller went away. Seen in logs and metrics only, since nobody is there to be answered."""
 
     status: ClassVar[int] = 499
-    slug, title = "caller-gone", "Caller gone"
+    slug, title = "client-closed-request", "Client closed request"
 
 
 class _Channel:
@@ -94,7 +94,7 @@ async def cancel_on_disconnect(on_leave: Callable[[], None] = lambda: None) -> A
         on_leave: called just before, to stop what cannot be cancelled, such as a computing thread.
 
     Raises:
-        CallerGone: that happened.
+        ClientClosedRequest: that happened.
     """
     channel = _channel.get()
     if channel is None:
@@ -121,4 +121,4 @@ async def cancel_on_disconnect(on_leave: Callable[[], None] = lambda: None) -> A
             for watcher in watchers:
                 watcher.cancel()
     if scope.cancel_called:
-        raise CallerGone("The caller went away before there was an answer.")
+        raise ClientClosedRequest("The caller went away before there was an answer.")

@@ -35,7 +35,7 @@ _QUIET_PATHS = frozenset({"/metrics", "/health/live", "/health/ready"})
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestRecord:
     """What is known of a request while it is answered."""
 
     context: RequestContext
@@ -58,7 +58,7 @@ class Exchange:
             headers.append((b"server-timing", own.encode()))
         return headers
 
-    def around(self, send: Send) -> Send:
+    def wrap_send(self, send: Send) -> Send:
         """The same way out, on which the answer gets those fields."""
 
         async def sending(message: Message) -> None:
@@ -104,23 +104,23 @@ class Telemetry:
             return
         context = self.identify(scope)
         began = self.begin()
-        exchange = self.exchange(context, Timings(), scope)
-        sending = exchange.around(send)
-        tokens = bind(context), collect(exchange.timings)
+        record = self.record(context, Timings(), scope)
+        sending = record.wrap_send(send)
+        tokens = bind(context), collect(record.timings)
         try:
             await self.app(scope, receive, sending)
-            if exchange.head is not None:
-                await send(exchange.head)  # a head without a body, as for a caller that is gone
+            if record.head is not None:
+                await send(record.head)  # a head without a body, as for a caller that is gone
         except Exception:
             logger.exception("unhandled error")
-            if exchange.started and exchange.head is None:
+            if record.started and record.head is None:
                 raise
-            await _answer_internal_error(scope, exchange.context, sending)
+            await _answer_internal_error(scope, record.context, sending)
         finally:
             uncollect(tokens[1])
             unbind(tokens[0])
             route = getattr(scope.get("route"), "path", None) or "unmatched"
-            self.end(scope, exchange, route, time.perf_counter() - began)
+            self.end(scope, record, route, time.perf_counter() - began)
 
     def context_of(self, scope: Scope) -> RequestContext:
         """Who the request is, by its headers."""
@@ -143,38 +143,36 @@ class Telemetry:
         """The same, with whether it is recorded as a trace."""
         context = self.context_of(scope)
         if tracing.active is not None and scope["path"] not in _QUIET_PATHS:
-            context = tracing.active.decide(context, door=not self.behind_gateway)
+            context = tracing.active.decide(context, from_strangers=not self.behind_gateway)
         return context
 
-    def exchange(self, context: RequestContext, timings: Timings, scope: Scope) -> Exchange:
+    def record(self, context: RequestContext, timings: Timings, scope: Scope) -> RequestRecord:
         """What is to be known of the answer; with the times of its phases, where a trace is recorded."""
         if tracing.active is not None and context.sampled and scope["path"] not in _QUIET_PATHS:
             timings.intervals = []
-        return Exchange(context, timings)
+        return RequestRecord(context, timings)
 
     def begin(self) -> float:
         """A request came; returns when (`time.perf_counter`)."""
         self.metrics.begin()
         return time.perf_counter()
 
-    def end(self, scope: Scope, exchange: Exchange, route: str, seconds: float) -> None:
+    def end(self, scope: Scope, record: RequestRecord, route: str, seconds: float) -> None:
         """It was answered: count it, and write its line."""
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self.metrics.end(method=method, route=route, status=exchange.status, seconds=seconds, timings=exchange.timings)
-        timings = exchange.timings
+        self.metrics.end(method=method, route=route, status=record.status, seconds=seconds, timings=record.timings)
+        timings = record.timings
         if timings.intervals is not None:
-            record_request(
-                exchange.context, timings, method=method, route=route, status=exchange.status, seconds=seconds
-            )
+            record_request(record.context, timings, method=method, route=route, status=record.status, seconds=seconds)
         if scope["path"] in _QUIET_PATHS:
             return
-        phases = {phase: round(value * 1000, 1) for phase, value in exchange.timings.seconds.items()}
+        phases = {phase: round(value * 1000, 1) for phase, value in record.timings.seconds.items()}
         line: dict[str, Any] = {
-            "request_id": exchange.context.request_id,
-            "trace_id": exchange.context.trace_id,
+            "request_id": record.context.request_id,
+            "trace_id": record.context.trace_id,
             "method": method,
             "route": route,
-            "status": exchange.status,
+            "status": record.status,
             "ms": round(seconds * 1000, 1),
             "phases_ms": phases,
         }

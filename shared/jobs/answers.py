@@ -154,7 +154,7 @@ async def answer_job(store: JobStore, record: JobRecord, preferences: Preference
         200 with the finished job and Content-Location if it finished while the caller waited, else 202.
 
     Raises:
-        CallerGone: the caller went away while it waited. The job goes on.
+        ClientClosedRequest: the caller went away while it waited. The job goes on.
     """
     if preferences.wait_s:
         async with cancel_on_disconnect():

@@ -23,7 +23,7 @@ from shared.problems import InternalError, Problem, ServiceUnavailable
 from shared.settings import Settings
 
 _BATCH = 100
-_SCRIPTS = ("expire", "reclaim", "unheard")
+_SCRIPTS = ("expire", "reclaim", "unpublished")
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Sweeper:
         grace_ms = round(self._settings.worker_gone_after_s * 1000)
         found: list[str] = []
         for queue in cast("set[str]", self._redis.smembers("facet:queues")):
-            ids = cast("list[str]", self._run("unheard", queue, KEY_PREFIX + queue, grace_ms, _BATCH))
+            ids = cast("list[str]", self._run("unpublished", queue, KEY_PREFIX + queue, grace_ms, _BATCH))
             for job_id in ids:
                 _logger.warning("job without a message, published again", extra={"job_id": job_id})
                 self._publish(job_id)

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class WorkerSnapshot:
     """What one look sees of the worker."""
 
     beats: int
@@ -47,27 +47,27 @@ class Watchdog:
         patience: looks in a row without a beat, or without taking a message that waits, until the worker is stuck.
     """
 
-    def __init__(self, look: Callable[[], Sight], *, patience: int) -> None:
+    def __init__(self, look: Callable[[], WorkerSnapshot], *, patience: int) -> None:
         self._look = look
         self._patience = patience
-        self._last: Sight | None = None
+        self._last: WorkerSnapshot | None = None
         self._silent = 0
         self._starved = 0
 
     def fault(self) -> str | None:
         """Look once more: None as long as all is well, else what is wrong with the worker."""
         try:
-            sight = self._look()
+            snapshot = self._look()
         except redis.RedisError:
             self._last = None
             self._silent = self._starved = 0
             return None
-        last, self._last = self._last, sight
-        if last is None or sight.beats == 0:
+        last, self._last = self._last, snapshot
+        if last is None or snapshot.beats == 0:
             return None
-        self._silent = self._silent + 1 if sight.beats == last.beats else 0
-        idle = sight.received == last.received and not sight.computing
-        self._starved = self._starved + 1 if idle and sight.waiting else 0
+        self._silent = self._silent + 1 if snapshot.beats == last.beats else 0
+        idle = snapshot.received == last.received and not snapshot.computing
+        self._starved = self._starved + 1 if idle and snapshot.waiting else 0
         if self._silent >= self._patience:
             return "its consumer stands still"
         if self._starved >= self._patience:
@@ -75,7 +75,7 @@ class Watchdog:
         return None
 
 
-def sight_of(client: redis.Redis, queues: Sequence[str], beats: Callable[[], int]) -> Callable[[], Sight]:
+def snapshot_of(client: redis.Redis, queues: Sequence[str], beats: Callable[[], int]) -> Callable[[], WorkerSnapshot]:
     """What can be seen from a thread of the worker's parent process.
 
     Args:
@@ -84,9 +84,9 @@ def sight_of(client: redis.Redis, queues: Sequence[str], beats: Callable[[], int
         beats: how often the pulse has run.
     """
 
-    def look() -> Sight:
+    def look() -> WorkerSnapshot:
         waiting = any(client.llen(KEY_PREFIX + queue) for queue in queues)
-        return Sight(
+        return WorkerSnapshot(
             beats=beats(),
             received=sum(state.total_count.values()),
             computing=bool(state.active_requests),

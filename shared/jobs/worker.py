@@ -34,7 +34,7 @@ from shared.jobs.heartbeat import Heartbeat, consumer_step
 from shared.jobs.kinds import JobKinds
 from shared.jobs.runner import JobRunner
 from shared.jobs.sweeper import Sweeper
-from shared.jobs.watchdog import Watchdog, sight_of, watch
+from shared.jobs.watchdog import Watchdog, snapshot_of, watch
 from shared.memory import release_garbage
 from shared.request_context import log_bindings
 from shared.settings import Settings
@@ -123,7 +123,7 @@ class Worker:
 
     def _watch(self) -> None:
         client = worker_client(self._settings.redis_url, retries=0)
-        look = sight_of(client, self._queues, lambda: self._pulse.beats)
+        look = snapshot_of(client, self._queues, lambda: self._pulse.beats)
         every_s = 2 * self._settings.worker_heartbeat_s
         patience = max(2, math.ceil(self._settings.worker_stuck_after_s / every_s))
         watch(Watchdog(look, patience=patience), every_s=every_s, ending=lambda: bool(self._draining.value))

@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 import anyio
 import anyio.to_thread
 
-from shared.http.disconnect import CallerGone, cancel_on_disconnect
+from shared.http.disconnect import ClientClosedRequest, cancel_on_disconnect
 from shared.problems import ServiceUnavailable
 from shared.runtime.cancellation import CancellationToken, Interrupted, interruptible
 from shared.telemetry.timing import timed
@@ -127,7 +127,7 @@ class ComputePool:
 
         Raises:
             ServiceUnavailable: the queue is full.
-            CallerGone: the caller went away while it waited.
+            ClientClosedRequest: the caller went away while it waited.
         """
         self._require_place()
         if cost <= 0:
@@ -176,7 +176,7 @@ class ComputePool:
         try:
             answer = await _outlasting_cancellation(function)
         except Interrupted:
-            raise CallerGone("The caller went away while its answer was computed.") from None
+            raise ClientClosedRequest("The caller went away while its answer was computed.") from None
         self._seconds += _WEIGHT_OF_NEWEST * (time.perf_counter() - began - self._seconds)
         return answer
 
@@ -195,7 +195,7 @@ class Admission:
         Time spent waiting counts as phase `queue`.
 
         Raises:
-            CallerGone: the caller went away while it waited or its function ran.
+            ClientClosedRequest: the caller went away while it waited or its function ran.
         """
         return await self._pool.compute(partial(function, *arguments, **named))
 

@@ -80,15 +80,15 @@ class Tracer:
     record: Callable[[Span], None]
     close: Callable[[], None]
 
-    def decide(self, context: RequestContext, *, door: bool) -> RequestContext:
+    def decide(self, context: RequestContext, *, from_strangers: bool) -> RequestContext:
         """The request with the sampled flag that says whether it is recorded.
 
         Args:
             context: of a request that has just come.
-            door: it comes from strangers, whose flag may only say no.
+            from_strangers: it comes from strangers, whose flag may only say no.
         """
         followed = context.parent_id is not None
-        if followed and not (door and context.sampled):
+        if followed and not (from_strangers and context.sampled):
             return context
         sampled = random.random() < self.share
         if sampled == context.sampled:

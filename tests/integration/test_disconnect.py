@@ -19,7 +19,7 @@ import redis
 from fastapi import APIRouter, Form, Request, Response
 
 from gateway.app import create_app
-from shared.http.disconnect import CallerGone
+from shared.http.disconnect import ClientClosedRequest
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.http.preferences import preferences_of
 from shared.jobs.answers import answer_job
@@ -89,7 +89,7 @@ def _router(ledger: Ledger) -> APIRouter:
         ledger.began.set()
         try:
             return await answer_job(service.jobs, record, preferences_of(request))
-        except CallerGone:
+        except ClientClosedRequest:
             ledger.interrupted.set()
             raise
 
@@ -97,7 +97,7 @@ def _router(ledger: Ledger) -> APIRouter:
 
 
 @pytest.fixture(params=["service", "gateway"])
-def door(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path, redis_url: str) -> Iterator[str]:
+def gateway_url(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path, redis_url: str) -> Iterator[str]:
     """URL of the service itself, or of a gateway before it."""
     release(tmp_path, kind="slow")
     settings = Settings(_env_file=None, redis_url=redis_url, blob_url=str(tmp_path / "blobs"), inference_threads=1)
@@ -140,8 +140,8 @@ async def _leave(request: asyncio.Task[httpx.Response]) -> None:
         await request
 
 
-async def test_who_leaves_frees_its_place_and_its_thread(door: str, ledger: Ledger) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=60, headers=FLEET) as client:
+async def test_who_leaves_frees_its_place_and_its_thread(gateway_url: str, ledger: Ledger) -> None:
+    async with httpx.AsyncClient(base_url=gateway_url, timeout=60, headers=FLEET) as client:
 
         def post(side: int) -> asyncio.Task[httpx.Response]:
             return asyncio.create_task(client.post("/v1/medical/slow", data={"side": str(side)}))
@@ -164,16 +164,18 @@ async def test_who_leaves_frees_its_place_and_its_thread(door: str, ledger: Ledg
         assert ledger.finished == [9], "neither of those who left was computed to its end"
 
 
-async def test_who_stays_is_answered(door: str, ledger: Ledger) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=60, headers=FLEET) as client:
+async def test_who_stays_is_answered(gateway_url: str, ledger: Ledger) -> None:
+    async with httpx.AsyncClient(base_url=gateway_url, timeout=60, headers=FLEET) as client:
         await _until_ready(client)
         answers = await asyncio.gather(*(client.post("/v1/medical/slow", data={"side": "8"}) for _ in range(4)))
     assert [answer.json() for answer in answers] == [8] * 4
     assert not ledger.interrupted.is_set()
 
 
-async def test_who_leaves_while_waiting_for_a_job_leaves_it_running(door: str, ledger: Ledger, redis_url: str) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=60, headers=FLEET) as client:
+async def test_who_leaves_while_waiting_for_a_job_leaves_it_running(
+    gateway_url: str, ledger: Ledger, redis_url: str
+) -> None:
+    async with httpx.AsyncClient(base_url=gateway_url, timeout=60, headers=FLEET) as client:
         waiting = asyncio.create_task(client.post("/v1/medical/long", headers={"Prefer": "wait=50"}))
         await _until(ledger.began)
         with worker_client(redis_url) as connection:

@@ -126,7 +126,7 @@ def holds(path: Path, text: str) -> bool:
 def test_it_starts_announces_and_stops_from_the_door_to_the_store(start: Start, tmp_path: Path) -> None:
     first, second, third = free_ports(3)
     run = start(
-        server(tmp_path, "gateway", first, Tier.DOOR),
+        server(tmp_path, "gateway", first, Tier.EDGE),
         server(tmp_path, "store", second, Tier.STORE),
         server(tmp_path, "medical", third),
     )

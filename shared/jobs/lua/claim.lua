@@ -20,5 +20,5 @@ redis.call('HSETNX', job_key(id), 'started_at', now)
 redis.call('HDEL', job_key(id), 'step_s')
 touch(id)
 emit(id, 'status', '{"status":"running","attempt":' .. attempt .. '}')
-if attempt == 1 then tell(id, 'job.started') end
+if attempt == 1 then outbox_append(id, 'job.started') end
 return { 'claimed', attempt }

@@ -10,7 +10,7 @@ local id, queue, owner, gone_after = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]
 local creation_key, job_limit, kind, queue_limit = ARGV[6], tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
 local now = now_ms()
 if creation_key ~= '' then
-  local existing = redis.call('GET', once_key(creation_key))
+  local existing = redis.call('GET', stored_key(creation_key))
   if existing then return { 'existing', existing } end
 end
 -- A client whose answer was lost asks again with the same id.
@@ -27,7 +27,7 @@ if waiting >= queue_limit then
 end
 redis.call('HSET', job_key(id), 'id', id, 'queue', queue, 'owner', owner, 'kind', kind, 'status', 'queued',
   'attempt', 0, 'lost', 0, 'version', 1, 'created_at', now, unpack(ARGV, 11))
-if creation_key ~= '' then redis.call('SET', once_key(creation_key), id, 'PX', ARGV[7]) end
+if creation_key ~= '' then redis.call('SET', stored_key(creation_key), id, 'PX', ARGV[7]) end
 redis.call('ZADD', 'facet:jobs', 0, id) -- equal scores: the order is that of the ids, which sort by time
 redis.call('ZADD', owner_key(owner), 0, id)
 redis.call('ZADD', unfinished_key(owner), 0, id)

@@ -12,7 +12,7 @@ local function workers_key(queue) return 'facet:queue:' .. queue .. ':workers' e
 local function owner_key(owner) return 'facet:jobs:of:' .. owner end
 local function unfinished_key(owner) return 'facet:unfinished:' .. owner end
 local function kind_key(kind) return 'facet:kind:' .. kind .. ':waiting' end
-local function once_key(creation_key) return 'facet:once:' .. creation_key end
+local function stored_key(creation_key) return 'facet:once:' .. creation_key end
 
 -- Milliseconds since the epoch by Redis' clock, so that the clocks of workers need not agree.
 local function now_ms()
@@ -26,7 +26,7 @@ end
 
 -- Leave word for the webhooks of the job's owner, if there are any, in the same step as the change that it tells of.
 -- The courier of shared/webhooks reads it; only if none does for very long are the oldest lines trimmed.
-local function tell(id, event)
+local function outbox_append(id, event)
   local found = redis.call('HMGET', job_key(id), 'owner', 'kind', 'traceparent', 'tracestate')
   if redis.call('EXISTS', 'facet:webhooks:of:' .. found[1]) == 0 then return end
   redis.call('XADD', 'facet:outbox', 'MAXLEN', '~', OUTBOX_KEPT, '*', 'type', event, 'owner', found[1], 'job_id', id,
@@ -74,7 +74,7 @@ local function requeue(id, queue_timeout_ms)
 end
 
 -- Keep a job that was given up where an operator finds it.
-local function bury(id, reason)
+local function dead_letter(id, reason)
   redis.call('HSET', job_key(id), 'dead', reason)
   redis.call('ZADD', 'facet:dead', now_ms(), id)
 end
@@ -99,5 +99,5 @@ local function finish(id, status, retention_ms, field, value)
   emit(id, 'status', '{"status":"' .. status .. '"}')
   local problem = field == 'problem' and value or 'null'
   emit(id, 'done', '{"status":"' .. status .. '","problem":' .. problem .. '}')
-  tell(id, 'job.' .. status)
+  outbox_append(id, 'job.' .. status)
 end

@@ -20,12 +20,12 @@ if found[4] then
 elseif lost >= tonumber(ARGV[2]) then
   status = 'failed'
   finish(id, status, dead_retention, 'problem', ARGV[5])
-  bury(id, 'lost workers')
+  dead_letter(id, 'lost workers')
 elseif now - tonumber(found[2]) > tonumber(found[3]) * 1000 then
   -- It ignored the soft limit and was killed by the hard one: another try would end the same way.
   status = 'failed'
   finish(id, status, dead_retention, 'problem', ARGV[6])
-  bury(id, 'time limit')
+  dead_letter(id, 'time limit')
 else
   requeue(id, tonumber(ARGV[3]))
 end

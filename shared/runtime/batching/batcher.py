@@ -101,7 +101,7 @@ class Batcher:
             ReducedCapacity: the queue is full.
             ServiceUnavailable: the deadline could not be met, or the batcher is closed.
             GatewayTimeout: the deadline passed while it waited or was computed; answered at that moment.
-            CallerGone: the caller went away.
+            ClientClosedRequest: the caller went away.
             Exception: whatever the model raised of these rows.
         """
         common = common or {}

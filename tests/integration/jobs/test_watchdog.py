@@ -14,13 +14,13 @@ import redis
 
 from shared.jobs.celery_app import KEY_PREFIX
 from shared.jobs.connection import worker_client
-from shared.jobs.watchdog import EXIT_CODE, Sight, Watchdog, sight_of
+from shared.jobs.watchdog import EXIT_CODE, Watchdog, WorkerSnapshot, snapshot_of
 from shared.settings import Settings
 from tests.integration.conftest import free_port
 from tests.integration.jobs.conftest import ROOT, kill_group
 from tests.integration.jobs.stuck_worker import QUEUE
 
-WELL = Sight(beats=1, received=0, computing=False, waiting=False)
+WELL = WorkerSnapshot(beats=1, received=0, computing=False, waiting=False)
 
 
 @contextmanager
@@ -52,20 +52,20 @@ def test_a_worker_that_takes_no_messages_ends_itself(settings: Settings, client:
         assert worker.wait(timeout=40) == EXIT_CODE
 
 
-def faults(*sights: Sight | redis.RedisError) -> list[str | None]:
-    left = iter(sights)
+def faults(*snapshots: WorkerSnapshot | redis.RedisError) -> list[str | None]:
+    left = iter(snapshots)
 
-    def look() -> Sight:
-        sight = next(left)
-        if isinstance(sight, redis.RedisError):
-            raise sight
-        return sight
+    def look() -> WorkerSnapshot:
+        snapshot = next(left)
+        if isinstance(snapshot, redis.RedisError):
+            raise snapshot
+        return snapshot
 
     watchdog = Watchdog(look, patience=2)
-    return [watchdog.fault() for _ in sights]
+    return [watchdog.fault() for _ in snapshots]
 
 
-def beating(count: int, **changes: object) -> list[Sight]:
+def beating(count: int, **changes: object) -> list[WorkerSnapshot]:
     return [dataclasses.replace(WELL, beats=number, **changes) for number in range(1, count + 1)]  # type: ignore[arg-type]
 
 
@@ -92,4 +92,4 @@ def test_who_takes_one_message_after_the_other_is_well() -> None:
 def test_nothing_can_be_seen_without_redis() -> None:
     client = worker_client(f"redis://127.0.0.1:{free_port()}/0", retries=0)
     with pytest.raises(redis.ConnectionError):
-        sight_of(client, [QUEUE], lambda: 1)()
+        snapshot_of(client, [QUEUE], lambda: 1)()

@@ -35,7 +35,7 @@ def test_it_is_made_of_the_processes_of_the_design(tmp_path: Path) -> None:
 def test_redis_starts_first_and_the_gateway_stops_first(tmp_path: Path) -> None:
     processes = by_name(any_fleet(tmp_path))
     assert processes.pop("redis").tier is Tier.STORE
-    assert processes.pop("gateway").tier is Tier.DOOR
+    assert processes.pop("gateway").tier is Tier.EDGE
     assert {each.tier for each in processes.values()} == {Tier.BACKEND}
 
 

@@ -62,14 +62,14 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def get(path: str, *, traceparent: str = "", door: bool = True) -> httpx.Response:
-    app = Telemetry(answer, metrics=HttpMetrics("test"), behind_gateway=not door)
+async def get(path: str, *, traceparent: str = "", from_strangers: bool = True) -> httpx.Response:
+    app = Telemetry(answer, metrics=HttpMetrics("test"), behind_gateway=not from_strangers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.example") as client:
         return await client.get(path, headers={"traceparent": traceparent} if traceparent else {})
 
 
 @pytest.mark.parametrize(
-    ("traceparent", "door", "share", "expected"),
+    ("traceparent", "from_strangers", "share", "expected"),
     [
         ("", True, 1.0, True),
         ("", True, 0.0, False),
@@ -82,9 +82,9 @@ async def get(path: str, *, traceparent: str = "", door: bool = True) -> httpx.R
         ("", False, 0.0, False),
     ],
 )
-def test_who_decides(traceparent: str, door: bool, share: float, expected: bool) -> None:
+def test_who_decides(traceparent: str, from_strangers: bool, share: float, expected: bool) -> None:
     context = new_context(traceparent=traceparent)
-    decided = Recorded().tracer(share).decide(context, door=door)
+    decided = Recorded().tracer(share).decide(context, from_strangers=from_strangers)
     assert decided.sampled is expected
     assert (decided.trace_id, decided.span_id, decided.parent_id) == (
         context.trace_id,
@@ -96,13 +96,13 @@ def test_who_decides(traceparent: str, door: bool, share: float, expected: bool)
 def test_a_strangers_trace_id_does_not_sway_the_draw() -> None:
     tracer = Recorded().tracer(0.3)
     low = new_context(traceparent=f"00-{'0' * 31}1-{CALLER}-01")  # what samplers by trace id would always take
-    share = sum(tracer.decide(low, door=True).sampled for _ in range(4000)) / 4000
+    share = sum(tracer.decide(low, from_strangers=True).sampled for _ in range(4000)) / 4000
     assert share == pytest.approx(0.3, abs=0.05)
 
 
 def test_other_flags_stay() -> None:
     context = new_context(traceparent=f"00-{TRACE}-{CALLER}-03")
-    assert Recorded().tracer(0.0).decide(context, door=True).trace_flags == "02"
+    assert Recorded().tracer(0.0).decide(context, from_strangers=True).trace_flags == "02"
 
 
 async def test_a_request_and_its_phases(recorded: Recorded) -> None:
