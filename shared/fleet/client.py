@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from shared.fleet.budget import QueryBudget
-from shared.fleet.questions import FleetAnswer, Outcome, Pause, Question, RetryPolicy, converse
+from shared.fleet.questions import FleetAnswer, Outcome, Pause, Question, RetryPolicy, Send, advance, converse
 from shared.http.fleet import FLEET_TOKEN_HEADER, require_fleet_token
 from shared.request_context import current_context
 from shared.settings import Domain, Settings
@@ -48,23 +48,18 @@ class FleetClient:
             Problem: the service's own, or that it does not answer within the deadline.
         """
         conversation = converse(question, self.domain, policy=self._policy, budget=self.budget)
-        outcome: Outcome | None = None
-        while True:
-            try:
-                step = conversation.send(outcome)
-            except StopIteration as end:
-                answer: FleetAnswer = end.value
-                return answer
-            if isinstance(step, Pause):
-                await anyio.sleep(step.seconds)
-                outcome = None
-                continue
-            outcome = await self._send(question, step.timeout_s)
+        step = advance(conversation)
+        while not isinstance(step, FleetAnswer):
+            step = advance(conversation, await self._take(step, question))
+        return step
 
-    async def _send(self, question: Question, timeout_s: float) -> Outcome:
+    async def _take(self, step: Send | Pause, question: Question) -> Outcome | None:
+        if isinstance(step, Pause):
+            await anyio.sleep(step.seconds)
+            return None
         try:
-            with anyio.fail_after(timeout_s):
-                return await self._http.post(question.path, **_request(question, timeout_s))
+            with anyio.fail_after(step.timeout_s):
+                return await self._http.post(question.path, **_request(question, step.timeout_s))
         except TimeoutError:
             return httpx.ReadTimeout("the deadline has passed")
         except httpx.HTTPError as error:
@@ -108,22 +103,17 @@ class BlockingFleetClient:
     def ask(self, question: Question) -> FleetAnswer:
         """As `FleetClient.ask`; the deadline holds for each part of an answer here."""
         conversation = converse(question, self.domain, policy=self._policy, budget=self.budget)
-        outcome: Outcome | None = None
-        while True:
-            try:
-                step = conversation.send(outcome)
-            except StopIteration as end:
-                answer: FleetAnswer = end.value
-                return answer
-            if isinstance(step, Pause):
-                self._pause(step.seconds)
-                outcome = None
-                continue
-            outcome = self._send(question, step.timeout_s)
+        step = advance(conversation)
+        while not isinstance(step, FleetAnswer):
+            step = advance(conversation, self._take(step, question))
+        return step
 
-    def _send(self, question: Question, timeout_s: float) -> Outcome:
+    def _take(self, step: Send | Pause, question: Question) -> Outcome | None:
+        if isinstance(step, Pause):
+            self._pause(step.seconds)
+            return None
         try:
-            return self._http.post(question.path, **_request(question, timeout_s))
+            return self._http.post(question.path, **_request(question, step.timeout_s))
         except httpx.HTTPError as error:
             return error
 

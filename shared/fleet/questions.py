@@ -111,6 +111,23 @@ Outcome = httpx.Response | httpx.HTTPError
 Conversation = Generator[Send | Pause, Outcome | None, FleetAnswer]
 
 
+def advance(conversation: Conversation, outcome: Outcome | None = None) -> Send | Pause | FleetAnswer:
+    """What is to be done next, or the answer.
+
+    Args:
+        conversation: of `converse`.
+        outcome: what came of the last `Send`; None after a `Pause`, and at the beginning.
+
+    Raises:
+        BudgetExhausted, Problem: as `converse`.
+    """
+    try:
+        return conversation.send(outcome)
+    except StopIteration as end:
+        answer: FleetAnswer = end.value
+        return answer
+
+
 def converse(
     question: Question, domain: Domain, *, policy: RetryPolicy, budget: QueryBudget | None = None
 ) -> Conversation:
