@@ -92,11 +92,11 @@ def create_app(
     redis, resolver, access = api_client(settings.redis_url), Resolver(), AccessPolicy(capabilities)
     state = _state_of(settings, redis, Upstreams(settings, wire=wire), resolver)
     checks = readiness_checks(state.upstreams, state.jobs)
-    courier = DeliveryWorker(DeliveryQueue(redis, settings), _sender(state), settings)
+    worker = DeliveryWorker(DeliveryQueue(redis, settings), _sender(state), settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with courier.working():
+        async with worker.working():
             yield
         await state.audit.drain()
         resolver.close()

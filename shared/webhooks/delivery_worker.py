@@ -30,7 +30,7 @@ class DeliveryWorker:
     gateway was doing, is delivered again by another once the lease is over.
 
     Args:
-        queue: shared with the couriers of other gateways.
+        queue: shared with the delivery workers of other gateways.
         sender: posts.
         settings: schedule of retries and how much at once.
     """
@@ -45,7 +45,7 @@ class DeliveryWorker:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Work in the background of what runs inside."""
-        task = asyncio.create_task(self._work(), name="webhook courier")
+        task = asyncio.create_task(self._work(), name="webhook delivery worker")
         try:
             yield
         finally:
@@ -62,11 +62,11 @@ class DeliveryWorker:
                 answers = True
             except ServiceUnavailable:
                 if answers:
-                    _logger.warning("the courier of webhooks waits for Redis")
+                    _logger.warning("the delivery worker of webhooks waits for Redis")
                 answers = False
                 await asyncio.sleep(_PAUSE_S)
             except Exception:  # whatever it is, deliveries go on
-                _logger.exception("the courier of webhooks stumbled")
+                _logger.exception("the delivery worker of webhooks stumbled")
                 await asyncio.sleep(_PAUSE_S)
 
     async def _round(self) -> None:
@@ -137,7 +137,7 @@ class DeliveryWorker:
         return ("failed", 0.0) if pause_s is None else ("retry", pause_s)
 
     async def _settle(self, leased: Leased, outcome: Outcome, sent: Sent, pause_s: float, *, until: float) -> None:
-        """Settle, through a short absence of Redis; after the end of the lease another courier has it."""
+        """Settle, through a short absence of Redis; after the end of the lease another delivery worker has it."""
         said = "unsettled"
         while said == "unsettled" and time.monotonic() < until:
             with suppress(ServiceUnavailable):

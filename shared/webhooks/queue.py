@@ -1,4 +1,4 @@
-"""Deliveries as couriers see them: made of the outbox's lines, leased when due, settled."""
+"""Deliveries as delivery workers see them: made of the outbox's lines, leased when due, settled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FAILING = "Everything sent to it failed for too long."
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A delivery that this courier alone works on until the lease ends."""
+    """A delivery that this delivery worker alone works on until the lease ends."""
 
     delivery: Mapping[str, str]
     webhook: Mapping[str, str]
@@ -41,7 +41,7 @@ class Leased:
 
 
 class DeliveryQueue:
-    """What couriers of all gateways share.
+    """What delivery workers of all gateways share.
 
     Args:
         redis: a client of `shared.jobs.connection.api_client`.
@@ -55,7 +55,7 @@ class DeliveryQueue:
 
     @property
     def lease_s(self) -> float:
-        """Seconds after which a courier that was silent is taken for dead: a delivery's limit and time to settle."""
+        """Seconds after which a delivery worker that was silent is taken for dead: a delivery's limit and time to settle."""
         return 2 * self._settings.webhook_timeout_s
 
     async def expand(self) -> int:
@@ -89,7 +89,7 @@ class DeliveryQueue:
         """Write down how an attempt ended.
 
         Returns:
-            "settled", "disabled" when the webhook now is, or "superseded" when another courier has taken over.
+            "settled", "disabled" when the webhook now is, or "superseded" when another delivery worker has taken over.
         """
         said: str = await self._run(
             "settle",

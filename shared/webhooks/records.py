@@ -66,7 +66,7 @@ class DeliveryAttempt:
     """One try to deliver. Members are JSON as kept."""
 
     at: str | None
-    """When it began, ISO 8601; None of a courier that was lost."""
+    """When it began, ISO 8601; None of a delivery worker that was lost."""
     duration_ms: int | None = None
     status_code: int | None = None
     error: str | None = None

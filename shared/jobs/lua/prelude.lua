@@ -25,7 +25,7 @@ local function emit(id, event, data)
 end
 
 -- Leave word for the webhooks of the job's owner, if there are any, in the same step as the change that it tells of.
--- The courier of shared/webhooks reads it; only if none does for very long are the oldest lines trimmed.
+-- The delivery worker of shared/webhooks reads it; only if none does for very long are the oldest lines trimmed.
 local function outbox_append(id, event)
   local found = redis.call('HMGET', job_key(id), 'owner', 'kind', 'traceparent', 'tracestate')
   if redis.call('EXISTS', 'facet:webhooks:of:' .. found[1]) == 0 then return end

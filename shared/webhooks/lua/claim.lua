@@ -1,5 +1,5 @@
--- Lease due deliveries to a courier. ARGV: most of them, most of one webhook at once, lease_ms, attempts, attempt that
--- is noted of a courier that was lost
+-- Lease due deliveries to a delivery worker. ARGV: most of them, most of one webhook at once, lease_ms, attempts, attempt that
+-- is noted of a delivery worker that was lost
 -- Returns the milliseconds until something is due (-1: nothing is), then for each delivery its hash and its webhook's.
 local budget, slots, lease, tries, lost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local now = now_ms()
@@ -9,7 +9,7 @@ local function is_used_up(id)
   return tonumber(found[1]) - tonumber(found[2]) >= tries
 end
 
--- Deliveries whose courier died are due again.
+-- Deliveries whose delivery worker died are due again.
 local function take_back(webhook)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', leased_key(webhook), '-inf', now)) do
     redis.call('ZREM', leased_key(webhook), id)

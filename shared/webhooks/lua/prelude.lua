@@ -4,8 +4,8 @@
 -- facet:webhook:{id}               hash
 -- facet:webhook:{id}:deliveries    all that are kept, in the order of their ids, which is that of their time
 -- facet:webhook:{id}:waiting       deliveries by the time when they are due
--- facet:webhook:{id}:leased        deliveries that a courier works on, by the end of its lease
--- facet:webhooks:due               webhooks by the time when a courier should look at them
+-- facet:webhook:{id}:leased        deliveries that a delivery worker works on, by the end of its lease
+-- facet:webhooks:due               webhooks by the time when a delivery worker should look at them
 -- facet:delivery:{id}              hash, and :attempts the list of what was tried
 
 local ATTEMPTS_KEPT = 50
@@ -31,7 +31,7 @@ local function lowest(key)
   return first[2] and tonumber(first[2])
 end
 
--- When a courier is to look at a webhook: at its next due delivery or end of a lease; if its slots are full, at the
+-- When a delivery worker is to look at a webhook: at its next due delivery or end of a lease; if its slots are full, at the
 -- latter. Settling looks at it again anyway.
 local function schedule(webhook, is_full)
   local lease, due = lowest(leased_key(webhook)), lowest(waiting_key(webhook))
@@ -76,7 +76,7 @@ local function deliver(webhook, kept, kept_ms, fields)
   return id
 end
 
--- Make couriers look now: they wait for lines of the outbox.
+-- Make delivery workers look now: they wait for lines of the outbox.
 local function wake() redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_KEPT, '*', 'type', 'wake') end
 
 local function note(id, attempt)

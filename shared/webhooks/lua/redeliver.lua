@@ -1,5 +1,5 @@
 -- Deliver once more, now, with the whole schedule of retries before it. ARGV: delivery, webhook, kept_ms
--- Returns 'unknown', 'disabled', 'delivering' (a courier is at it at this moment) or 'due'.
+-- Returns 'unknown', 'disabled', 'delivering' (a delivery worker is at it at this moment) or 'due'.
 local id, webhook = ARGV[1], ARGV[2]
 local found = redis.call('HMGET', delivery_key(id), 'webhook', 'attempt')
 if found[1] ~= webhook then return 'unknown' end

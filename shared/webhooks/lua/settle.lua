@@ -1,7 +1,7 @@
 -- Write down how an attempt ended. ARGV: delivery, token (number of the attempt), outcome, delay_ms, attempt as JSON,
 -- disable_after_ms, reason of that
 -- Outcomes: 'delivered', 'retry' after the delay, 'failed' for good, 'gone' (no more, by the receiver's own word)
--- Returns 'settled', 'disabled' if the webhook now is, or 'superseded' if another courier has taken over.
+-- Returns 'settled', 'disabled' if the webhook now is, or 'superseded' if another delivery worker has taken over.
 local id, outcome = ARGV[1], ARGV[3]
 local found = redis.call('HMGET', delivery_key(id), 'webhook', 'attempt')
 local webhook = found[1]

@@ -1,4 +1,4 @@
-"""A gateway whose courier delivers to receivers of this machine, and hands on the worker's side of its jobs."""
+"""A gateway whose delivery worker delivers to receivers of this machine, and hands on the worker's side of its jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks in the gateway's document, and a courier without a Redis."""
+"""Webhooks in the gateway's document, and a delivery worker without a Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Couriers that share the work, die, and meet names that change their addresses."""
+"""Delivery workers that share the work, die, and meet names that change their addresses."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_several_gateways_deliver_each_message_once(
     assert len({request.headers["webhook-id"] for request in receiver.received}) == 40
 
 
-async def test_couriers_outlive_their_connections(jobs: Jobs, subscribe: Subscribe, settings: Settings) -> None:
+async def test_delivery_workers_outlive_their_connections(jobs: Jobs, subscribe: Subscribe, settings: Settings) -> None:
     with receiving() as receiver, redis.Redis.from_url(settings.redis_url) as plain:
         await subscribe(receiver, events=["job.started"])
         await jobs.start()
