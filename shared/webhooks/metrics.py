@@ -19,7 +19,7 @@ class WebhookMetrics(Collector):
     """Asks Redis at each scrape; without an answer in half a second there are no webhook metrics in it.
 
     - `facet_webhook_attempts_total{outcome}`: delivered, retry, failed (given up) or gone (410)
-    - `facet_webhook_outbox_lines`: changes of jobs that no delivery worker has read; more than a few mean that none runs
+    - `facet_webhook_outbox_lines`: changes of jobs that no worker has read; more than a few mean that none runs
     - `facet_webhooks_waiting`: webhooks to which something waits to be delivered
 
     Args:

@@ -55,7 +55,7 @@ class DeliveryQueue:
 
     @property
     def lease_s(self) -> float:
-        """Seconds after which a delivery worker that was silent is taken for dead: a delivery's limit and time to settle."""
+        """Seconds after which a worker that was silent is taken for dead: a delivery's limit and time to settle."""
         return 2 * self._settings.webhook_timeout_s
 
     async def expand(self) -> int:

@@ -112,7 +112,7 @@ async def test_days_of_failure_disable_a_webhook(
     assert await connection.zcard("facet:webhooks:due") == 0
 
 
-async def test_a_late_courier_cannot_settle(settings: Settings, webhooks: WebhookStore, connection: Redis) -> None:
+async def test_a_late_worker_cannot_settle(settings: Settings, webhooks: WebhookStore, connection: Redis) -> None:
     queue = DeliveryQueue(connection, settings.model_copy(update={"webhook_timeout_s": 0.05}))
     webhook, _ = await webhooks.create("me", url="https://93.184.216.34", events=tuple(ALL), kinds=(), description="")
     delivery = await webhooks.test(webhook.id, owner="me")
