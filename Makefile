@@ -64,7 +64,7 @@ format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 bench: $(BENCH) bench-memory ## All benchmarks; quiet machine wanted
-	$(BIN)/python -m pytest --timeout 0 tests/benchmarks $(ARGS)
+	$(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/benchmarks $(ARGS)
 
 bench-memory: $(SERVING) ## Memory of each process: idle, after mixed requests, at its peak; writes tests/benchmarks/memory.md
 	$(BIN)/python -m tests.benchmarks.memory $(ARGS)
@@ -79,7 +79,7 @@ chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes test
 	$(BIN)/python -m tests.chaos
 
 bench-fbp: $(BENCH) ## Filtered back-projection beside scikit-image and ASTRA
-	$(BIN)/python -m pytest --timeout 0 tests/benchmarks -k fbp $(ARGS)
+	$(BIN)/python -m pytest --timeout 0 -o faulthandler_timeout=0 tests/benchmarks -k fbp $(ARGS)
 
 bench-serving: $(BENCH) ## Serving beside its peers; needs wrk, and goes on where it ended (ARGS="--cases photo --systems facet,triton")
 	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
