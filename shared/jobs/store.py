@@ -22,7 +22,7 @@ from shared.jobs.publishing import DeferredPublisher, Publisher
 from shared.jobs.records import JobRecord, JobStatus
 from shared.jobs.scripts import as_fields, source
 from shared.problems import Conflict, Gone, NotFound, ServiceUnavailable
-from shared.request_context import RequestContext, current_caller, current_context
+from shared.request_context import ANONYMOUS, RequestContext, current_context
 from shared.settings import Settings
 from shared.telemetry.spans import job_creation
 
@@ -80,8 +80,8 @@ class JobStore:
         Args:
             kind: what to do.
             arguments: JSON for the function; large things by their blob digest.
-            owner: who may see it; the caller of the request where not given.
-            context: the request behind it, for logs and traces; the current one where not given.
+            owner: who may see it; the caller of the request behind it where not given.
+            context: the request behind it, for logs and traces too; the current one where not given.
 
         Raises:
             QuotaExceeded: the owner has as many unfinished jobs as the context allows.
@@ -93,7 +93,7 @@ class JobStore:
             The job; with a creation key that made one before, that one.
         """
         context = context or current_context()
-        owner = owner or current_caller()
+        owner = owner or (context.caller if context else ANONYMOUS)
         with job_creation(context, kind=kind.name, queue=kind.queue) or nullcontext() as span:
             record = await self._create(kind, arguments, owner=owner, context=span.context if span else context)
             if span is not None:

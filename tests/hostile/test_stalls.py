@@ -62,7 +62,7 @@ STALLS: dict[str, Callable[[Fleet], bytes]] = {
         fleet, messages.INFER, b"{", messages.JSON_TYPE, b"Idempotency-Key: " + fleet.nonce().encode()
     ),
     "JSON of the protocol": lambda fleet: _upload(fleet, messages.INFER, b'{"inputs":', messages.JSON_TYPE),
-    "another service": lambda fleet: _upload(fleet, "/v1/medical/scripted/well", b"half", messages.RAW_TYPE),
+    "another service": lambda fleet: _upload(fleet, "/v1/medical/ct/enhancements", b"half", messages.RAW_TYPE),
     "after an offer": lambda fleet: _upload(
         fleet, messages.INFER, b"{", messages.JSON_TYPE, b"Upgrade: h2c", b"Connection: Upgrade"
     ),
