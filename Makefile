@@ -12,6 +12,8 @@ PORT ?=
 # further options of a command, such as ARGS="--device cuda"
 ARGS ?=
 OUT ?= .facet/demo
+# of make test: how many run side by side
+TEST_PROCESSES ?= 2
 # of make capability
 DOMAIN ?=
 NAME ?=
@@ -44,8 +46,16 @@ run: $(SERVING) ## Install what the declared jobs and serving need and start the
 	@case " $(if $(WITHOUT_TORCH),,$$($(BIN)/python -m services.kinds)) " in *" torch "*) $(MAKE) --no-print-directory $(TORCH);; esac
 	@exec $(BIN)/python -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(WITHOUT_TORCH),--without-torch) $(ARGS)
 
-test: $(DEV) ## Unit, contract, integration and end-to-end tests (ARGS="tests/unit -k fbp")
+test: $(DEV) ## All tests, or a part of them (ARGS="tests/unit -k fbp")
+ifneq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest $(ARGS)
+else
+	@# Whole fleets and the clocks of hostile callers want both cores for themselves: they come last, alone.
+	@status=0; \
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/unit tests/contract tests/integration || status=1; \
+	$(BIN)/python -m pytest tests/e2e tests/hostile || status=1; \
+	exit $$status
+endif
 
 coverage: $(DEV) ## The same, and which lines of the code no test runs; takes longer (ARGS="tests/unit")
 	@rm -f .coverage .coverage.*

@@ -82,7 +82,9 @@ def test_it_is_clean_typed_and_keeps_to_the_import_rules(house: Path) -> None:
 def test_its_own_tests_and_those_of_every_capability_pass(house: Path) -> None:
     quiet = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--show-capture=no", "--tb=short"]
     every = ["tests/unit/services/test_declarations.py", "tests/contract/test_every_route.py"]
-    said = run([*quiet, "-k", f"{NAME} or knows_no_capability or holds_routes", *FOLDERS[1:], *every], folder=house)
+    # What happens to a job of torch that is cancelled or whose worker is killed, tests of the toy capability show.
+    chosen = f"({NAME} or knows_no_capability or holds_routes) and not (inversions and (cancelled or killed))"
+    said = run([*quiet, "-k", chosen, *FOLDERS[1:], *every], folder=house)
     assert " passed" in said
     assert "skipped" not in said
 
