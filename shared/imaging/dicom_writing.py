@@ -300,7 +300,7 @@ def _empty_ct(place: SlicePlace) -> Dataset:
     for keyword in (
         "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",
         "ReferringPhysicianName", "StudyID", "PatientPosition", "PositionReferenceIndicator", "KVP",
-        "AcquisitionNumber",
+        "AcquisitionNumber", "Laterality",
     ):  # fmt: skip
         setattr(dataset, keyword, None)
     dataset.StudyInstanceUID = place.study_uid or generate_uid(prefix=None)
