@@ -128,9 +128,8 @@ def run_edge(app: ASGIApp, settings: Settings, *, grace_s: float) -> int:
         settings: where to listen, times and limits.
         grace_s: seconds that answers in flight get to end.
     """
-    # Not `uvloop.run`: closing its loop was seen to wait without end for a handle, once in hundreds of stops.
-    # The process ends now, and what the loop holds with it.
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_serve_until_signalled(app, settings, grace_s))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve_until_signalled(app, settings, grace_s))
 
 
 async def serve_until(
@@ -164,7 +163,4 @@ async def _serve_until_signalled(app: ASGIApp, settings: Settings, grace_s: floa
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    served = await serve_until(stop, app, settings, bind(settings), grace_s=grace_s)
-    await loop.shutdown_asyncgens()
-    await loop.shutdown_default_executor()
-    return 0 if served else 3
+    return 0 if await serve_until(stop, app, settings, bind(settings), grace_s=grace_s) else 3

@@ -21,8 +21,6 @@ from deploy.serve import service_configuration
 from shared.settings import Settings
 
 _LONGEST_STOP_S = 30
-_LONGEST_CLOSE_S = 5
-"""Closing a loop of uvloop may wait without end for a handle (see `deploy.edge_server.run_edge`)."""
 _GRACE_S = 1
 """Seconds that answers in flight get at the end of a test."""
 
@@ -50,7 +48,7 @@ def _serve_edge(app: Any) -> Iterator[int]:
         _wait_until_it_listens(port, serving)
         yield port
     finally:
-        if not serving.ended.is_set():
+        if serving.thread.is_alive():
             loop.call_soon_threadsafe(stop.set)
         serving.wait()
 
@@ -65,25 +63,17 @@ class Serving:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, object]) -> None:
         self._loop, self._work = loop, work
-        self.ended = threading.Event()
-        self._closed = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def wait(self) -> None:
-        """Wait for its end. A loop that does not close is left behind."""
-        assert self.ended.wait(_LONGEST_STOP_S), "the server did not stop"
-        self._closed.wait(_LONGEST_CLOSE_S)
+        """Wait for its end."""
+        self.thread.join(_LONGEST_STOP_S)
+        assert not self.thread.is_alive(), "the server did not stop"
 
     def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                try:
-                    assert runner.run(self._work) is not False, "the application did not start"
-                finally:
-                    self.ended.set()
-        finally:
-            self._closed.set()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            assert runner.run(self._work) is not False, "the application did not start"
 
 
 def _wait_until_it_listens(port: int, serving: Serving) -> None:
