@@ -1,0 +1,58 @@
+"""Convolutions, and batch normalisation, which is folded into them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from services.uncertainty.explanation.attributes import padding_of, read_attributes, same_steps
+from services.uncertainty.explanation.graph import Branch, Convolution, UnsupportedNode
+from services.uncertainty.explanation.layers.constants import finite
+from services.uncertainty.explanation.layers.tensors import Tensors, Total
+
+
+def read_convolution(tensors: Tensors, node: onnx.NodeProto) -> None:
+    """Conv: the first branch of a sum; a maximum pooling in front of it is a part of that branch."""
+    settings = read_attributes(
+        node, auto_pad=b"NOTSET", dilations=[1, 1], group=1, kernel_shape=None, pads=None, strides=[1, 1]
+    )
+    if settings["group"] != 1:
+        raise UnsupportedNode("grouped convolution")
+    if any(step != 1 for step in settings["dilations"]):
+        raise UnsupportedNode("dilated convolution")
+    weight = tensors.weight(node.input[1])
+    if weight.ndim != 4 or settings["kernel_shape"] not in (None, list(weight.shape[2:])):
+        raise UnsupportedNode("a convolution that is not of height and width")
+    source = tensors.feature(node.input[0])
+    below = tensors.require_size(source.name)
+    below = below if source.pool is None else source.pool.size(below)
+    stride = same_steps(settings["strides"])
+    pads = padding_of(settings, weight.shape[2:], stride, below)
+    if any(pad >= kernel for pad, kernel in zip(pads, weight.shape[2:], strict=True)):
+        raise UnsupportedNode("padding that is not smaller than the kernel")
+    bias = tensors.vector(node, 2, len(weight))
+    convolution = Convolution(weight, bias, stride=stride, padding=pads)
+    tensors.require_agreement(node.output[0], convolution.size(below))
+    tensors.meanings[node.output[0]] = Total((Branch(source.name, convolution, source.pool),))
+
+
+def read_batch_normalization(tensors: Tensors, node: onnx.NodeProto) -> None:
+    """BatchNormalization behind one convolution."""
+    settings = read_attributes(node, epsilon=1e-5, momentum=0.9, training_mode=0)
+    if settings["training_mode"] or len(node.output) > 1:
+        raise UnsupportedNode("batch normalisation in training mode; export the model for inference")
+    meaning = tensors.meaning(node.input[0])
+    if not isinstance(meaning, Total) or len(meaning.branches) != 1 or meaning.branches[0].convolution is None:
+        raise UnsupportedNode("batch normalisation that does not follow a convolution")
+    (branch,), plain = meaning.branches, meaning.branches[0].convolution
+    scale, shift, mean, variance = (tensors.vector(node, place, len(plain.bias)) for place in range(1, 5))
+    with np.errstate(invalid="ignore", divide="ignore"):  # judged right after
+        factor = scale / np.sqrt(variance + settings["epsilon"])
+    folded = replace(
+        plain,
+        weight=finite(plain.weight * factor[:, None, None, None]),
+        bias=finite(shift + (plain.bias - mean) * factor),
+    )
+    tensors.meanings[node.output[0]] = Total((replace(branch, convolution=folded),))
