@@ -130,7 +130,7 @@ class OnnxModel:
         import onnxruntime  # 20 MB, which a service without models is spared
 
         wanted = self.card.runtime
-        arena = wanted.arena or _is_bounded(self.card)
+        arena = wanted.arena or (_is_bounded(self.card) and not wanted.on_demand)
         options = session_options(self._threads, spinning=wanted.spinning, arena=arena)
         session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
         # It would keep the file's content for a change of providers, which there is none of.

@@ -9,7 +9,7 @@ import onnx
 from onnx import shape_inference
 
 from services.uncertainty.explanation.graph import Network, UnsupportedNetwork, UnsupportedNode
-from services.uncertainty.explanation.layers.activation import read_identity, read_rectifier
+from services.uncertainty.explanation.layers.activation import read_clip, read_identity, read_rectifier
 from services.uncertainty.explanation.layers.addition import read_addition
 from services.uncertainty.explanation.layers.convolution import read_batch_normalization, read_convolution
 from services.uncertainty.explanation.layers.linear import head_of, read_linear, read_reshaping
@@ -28,6 +28,7 @@ _READERS: Final[Mapping[str, Callable[[Tensors, onnx.NodeProto], None]]] = {
     "AveragePool": read_average_pool,
     "BatchNormalization": read_batch_normalization,
     "Cast": read_identity,
+    "Clip": read_clip,
     "Conv": read_convolution,
     "Dropout": read_identity,
     "Flatten": read_reshaping,
@@ -50,9 +51,9 @@ def read_network(model: onnx.ModelProto) -> Network:
 
     Args:
         model: as `prepared` leaves it: one input (batch, channels, height, width) of fixed height and width, one output
-            (batch, classes), normalisation by constants, convolutions, batch normalisation, ReLU, maximum pooling of
-            what a ReLU answered, average pooling, additions, and either global average pooling and a linear layer, or
-            linear layers with ReLU between them.
+            (batch, classes), normalisation by constants, convolutions with or without groups, batch normalisation, ReLU
+            and ReLU6 (Clip from 0), maximum pooling of what a ReLU answered, average pooling, additions, and either
+            global average pooling and a linear layer, or linear layers with ReLU between them.
 
     Raises:
         UnsupportedNetwork: names every node that is something else.

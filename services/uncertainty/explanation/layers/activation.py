@@ -1,6 +1,8 @@
-"""Activations, and the operators that change nothing at inference."""
+"""Activations, rectifiers with a ceiling or without, and the operators that change nothing at inference."""
 
 from __future__ import annotations
+
+import math
 
 import onnx
 
@@ -17,6 +19,30 @@ def read_rectifier(tensors: Tensors, node: onnx.NodeProto) -> None:
         raise UnsupportedNode("a ReLU that does not follow a convolution or an addition")
     tensors.join(node.input[0], node.output[0], meaning)
     tensors.meanings[node.output[0]] = Feature(node.output[0])
+
+
+def read_clip(tensors: Tensors, node: onnx.NodeProto) -> None:
+    """Clip from 0 to a ceiling above it, as ReLU6 is: ends a sum."""
+    read_attributes(node)
+    meaning = tensors.meaning(node.input[0])
+    if not isinstance(meaning, Total):
+        raise UnsupportedNode("a Clip that does not follow a convolution or an addition")
+    lowest, highest = (_bound(tensors, node, place) for place in (1, 2))
+    if lowest != 0 or (highest is not None and not highest > 0):
+        raise UnsupportedNode(f"a Clip from {lowest} to {highest}, which is no rectifier: it has to begin at 0")
+    tensors.join(node.input[0], node.output[0], meaning, ceiling=highest)
+    tensors.meanings[node.output[0]] = Feature(node.output[0])
+
+
+def _bound(tensors: Tensors, node: onnx.NodeProto, place: int) -> float | None:
+    """A bound of a Clip; None where it is left out, or no finite number."""
+    if len(node.input) <= place or not node.input[place]:
+        return None
+    value = tensors.constant(node.input[place])
+    if value.size != 1:
+        raise UnsupportedNode("a Clip whose bounds are not one number each")
+    number = float(value.reshape(()))
+    return number if math.isfinite(number) else None
 
 
 def read_identity(tensors: Tensors, node: onnx.NodeProto) -> None:

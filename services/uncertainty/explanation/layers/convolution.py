@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from services.uncertainty.explanation.attributes import padding_of, read_attributes, same_steps
+from services.uncertainty.explanation.attributes import read_attributes, same_steps, sides_of
 from services.uncertainty.explanation.graph import Branch, Convolution, UnsupportedNode
 from services.uncertainty.explanation.layers.constants import finite
 from services.uncertainty.explanation.layers.tensors import Tensors, Total
+
+_MOST_UNGROUPED: Final = 16 * 1024 * 1024
+"""Weights of a kernel whose groups are more than a channel wide, for its norms: 64 MB."""
 
 
 def read_convolution(tensors: Tensors, node: onnx.NodeProto) -> None:
@@ -18,8 +23,6 @@ def read_convolution(tensors: Tensors, node: onnx.NodeProto) -> None:
     settings = read_attributes(
         node, auto_pad=b"NOTSET", dilations=[1, 1], group=1, kernel_shape=None, pads=None, strides=[1, 1]
     )
-    if settings["group"] != 1:
-        raise UnsupportedNode("grouped convolution")
     if any(step != 1 for step in settings["dilations"]):
         raise UnsupportedNode("dilated convolution")
     weight = tensors.weight(node.input[1])
@@ -28,14 +31,28 @@ def read_convolution(tensors: Tensors, node: onnx.NodeProto) -> None:
     source = tensors.feature(node.input[0])
     below = tensors.require_size(source.name)
     below = below if source.pool is None else source.pool.size(below)
-    stride = same_steps(settings["strides"])
-    pads = padding_of(settings, weight.shape[2:], stride, below)
-    if any(pad >= kernel for pad, kernel in zip(pads, weight.shape[2:], strict=True)):
+    groups, stride = settings["group"], same_steps(settings["strides"])
+    if groups != 1:
+        _require_groups(weight, groups, tensors.channels(source.name))
+    pads = sides_of(settings, weight.shape[2:], stride, below)
+    if any(pad >= kernel for pad, kernel in zip(pads, weight.shape[2:] * 2, strict=True)):
         raise UnsupportedNode("padding that is not smaller than the kernel")
     bias = tensors.vector(node, 2, len(weight))
-    convolution = Convolution(weight, bias, stride=stride, padding=pads)
+    padding = pads[:2] if pads[:2] == pads[2:] else pads
+    convolution = Convolution(weight, bias, stride=stride, padding=padding, groups=groups)
     tensors.require_agreement(node.output[0], convolution.size(below))
     tensors.meanings[node.output[0]] = Total((Branch(source.name, convolution, source.pool),))
+
+
+def _require_groups(weight: NDArray[np.float32], groups: int, channels: int) -> None:
+    """That groups fit, and that the norms of their contributions take no more memory than those of one layer may."""
+    outputs, inputs = weight.shape[:2]
+    if groups < 1 or outputs % groups or inputs * groups != channels:
+        raise UnsupportedNode(f"{groups} groups of {channels} channels for a kernel of {outputs} x {inputs}")
+    if inputs > 1 and weight.size * groups > _MOST_UNGROUPED:
+        raise UnsupportedNode(
+            f"{groups} groups of {inputs} channels: without groups, more than {_MOST_UNGROUPED} weights"
+        )
 
 
 def read_batch_normalization(tensors: Tensors, node: onnx.NodeProto) -> None:

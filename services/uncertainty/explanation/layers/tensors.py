@@ -113,9 +113,9 @@ class Tensors:
             raise UnsupportedNode("it follows the global pooling")
         return meaning
 
-    def join(self, name: str, output: str, total: Total) -> None:
-        """End a sum: `output` is what is read of it."""
-        self.junctions[output] = Junction(name, output, total.branches)
+    def join(self, name: str, output: str, total: Total, *, ceiling: float | None = None) -> None:
+        """End a sum: `output` is what is read of it, after a rectifier with that ceiling where it has another name."""
+        self.junctions[output] = Junction(name, output, total.branches, ceiling)
         if len(self.shapes.get(name, ())) == 2:
             self.flat |= {name, output}
 

@@ -41,8 +41,8 @@ COMMAND = "python -m services.perception.classification.training.imagenet releas
 PREPROCESSING = Preprocessing(region="centre", share=SIDE / (SIDE + 32), filter="bicubic")
 """As the weights were evaluated: the middle of the picture, bicubic (efficientnet_lite_builder.py, size/(size+32))."""
 
-ROWS = 4
-"""Pictures of one run: ten megabytes of feature maps each."""
+ROWS = 1
+"""Pictures of one run: several are no quicker each, and take ten megabytes of feature maps each."""
 
 PUBLISHED_ACCURACY = 0.751
 """On ImageNet's validation pictures, as stated by Google for EfficientNet-Lite0 in single precision."""

@@ -104,7 +104,10 @@ REFUSED = {
     ],
     "padding that is not smaller than the kernel": [node("Conv", "a", "k", pads=[1, 1, 1, 1])],
     "differ between sides": [node("MaxPool", "a", kernel_shape=[2, 2], auto_pad="SAME_UPPER")],
-    "grouped": [node("Conv", "a", "g", group=4)],
+    "a Clip from -1.0 to 6.0": [node("Conv", "a", "k", to="y"), node("Clip", "y", "below", "six")],
+    "a Clip from None to 6.0": [node("Conv", "a", "k", to="y"), node("Clip", "y", "", "six")],
+    "a Clip that does not follow": [node("Clip", "a", "zero", "six")],
+    "cuts something off": [node("Conv", "a", "k3", pads=[-1, 0, 0, 0])],
     "dilated convolution": [node("Conv", "a", "k3", dilations=[2, 2])],
     "by its kernel, strides and padding": [
         node("MaxPool", "a", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
@@ -116,7 +119,9 @@ REFUSED = {
 WEIGHTS = {
     "k": EYE,
     "one": EYE[:1],
-    "g": np.ones((4, 1, 1, 1), np.float32),
+    "zero": np.array(0, np.float32),
+    "six": np.array(6, np.float32),
+    "below": np.array(-1, np.float32),
     "k3": np.ones((4, 4, 3, 3), np.float32),
     "map": np.random.default_rng(1).random((1, 4, 7, 7), np.float32),
     "nan": EYE * np.float32(np.nan),
