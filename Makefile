@@ -118,6 +118,7 @@ train-blood-cells: $(DEV) ## Train the small classifier that evaluate-explanatio
 
 evaluate-explanations: $(DEV) ## Measure every explanation method; writes report.md beside the code (half an hour)
 	$(BIN)/python -m services.uncertainty.explanation.training evaluate $(ARGS)
+	$(BIN)/python -m services.uncertainty.explanation.training photographs
 
 evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and tables; writes report.md beside the code
 	$(BIN)/python -m services.uncertainty.conformal.evaluation evaluate $(ARGS)

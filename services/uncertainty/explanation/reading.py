@@ -11,9 +11,9 @@ from onnx import shape_inference
 from services.uncertainty.explanation.graph import Network, UnsupportedNetwork, UnsupportedNode
 from services.uncertainty.explanation.layers.activation import read_clip, read_identity, read_rectifier
 from services.uncertainty.explanation.layers.addition import read_addition
-from services.uncertainty.explanation.layers.convolution import read_batch_normalization, read_convolution
+from services.uncertainty.explanation.layers.convolution import read_batch_normalization, read_convolution, read_padding
 from services.uncertainty.explanation.layers.linear import head_of, read_linear, read_reshaping
-from services.uncertainty.explanation.layers.normalisation import fold_constants, is_normalisation
+from services.uncertainty.explanation.layers.normalisation import fold_constants, is_normalisation, with_known_padding
 from services.uncertainty.explanation.layers.pooling import read_average_pool, read_global_average, read_max_pool
 from services.uncertainty.explanation.layers.tensors import Tensors
 
@@ -37,6 +37,7 @@ _READERS: Final[Mapping[str, Callable[[Tensors, onnx.NodeProto], None]]] = {
     "Identity": read_identity,
     "MatMul": read_linear,
     "MaxPool": read_max_pool,
+    "Pad": read_padding,
     "ReduceMean": read_global_average,
     "Relu": read_rectifier,
     "Reshape": read_reshaping,
@@ -58,7 +59,7 @@ def read_network(model: onnx.ModelProto) -> Network:
     Raises:
         UnsupportedNetwork: names every node that is something else.
     """
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    graph = shape_inference.infer_shapes(with_known_padding(model), data_prop=True).graph
     tensors = Tensors(graph)
     inputs = [item.name for item in graph.input if item.name not in tensors.constants]
     if len(inputs) != 1 or len(graph.output) != 1:

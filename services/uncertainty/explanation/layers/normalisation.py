@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from services.uncertainty.explanation.graph import UnsupportedNode
@@ -13,10 +14,26 @@ from services.uncertainty.explanation.layers.activation import require_identity
 from services.uncertainty.explanation.layers.tensors import Tensors
 
 _FOLDED: Final = frozenset(
-    {"Add", "Cast", "Concat", "Constant", "Div", "Identity", "Mul", "Neg", "Reshape", "Sqrt", "Squeeze", "Sub"}
-    | {"Transpose", "Unsqueeze"}
+    {
+        "Add",
+        "Cast",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Div",
+        "Identity",
+        "Mul",
+        "Neg",
+        "Reshape",
+        "Slice",
+        "Sqrt",
+    }
+    | {"Squeeze", "Sub", "Transpose", "Unsqueeze"}
 )
-"""Operations that are computed here where all that they read is constant; none makes much out of little."""
+"""Operations that are computed here where all that they read is constant; none makes much out of little, but the one
+that repeats a number, which is only computed where it makes few."""
+
+_FEW: Final = 1024
 
 
 def fold_constants(tensors: Tensors, node: onnx.NodeProto) -> bool:
@@ -27,6 +44,8 @@ def fold_constants(tensors: Tensors, node: onnx.NodeProto) -> bool:
     """
     if node.op_type not in _FOLDED or not all(name in tensors.constants or not name for name in node.input):
         return False
+    if node.op_type == "ConstantOfShape" and np.prod(tensors.constants[node.input[0]], dtype=np.float64) > _FEW:
+        return False
     given = {name: tensors.constants[name] for name in node.input if name}
     try:
         values = ReferenceEvaluator(node).run(None, given)
@@ -34,6 +53,29 @@ def fold_constants(tensors: Tensors, node: onnx.NodeProto) -> bool:
         raise UnsupportedNode("a constant that cannot be computed") from None
     tensors.constants |= {name: np.array(value) for name, value in zip(node.output, values, strict=True) if name}
     return True
+
+
+def with_known_padding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with what is computed of constants as constants, where a Pad may read it: else no shape is inferred."""
+    if not any(node.op_type == "Pad" for node in model.graph.node):
+        return model
+    tensors, known = Tensors(model.graph), onnx.ModelProto()
+    known.CopyFrom(model)
+    del known.graph.node[:]
+    for node in model.graph.node:
+        if _is_folded(tensors, node):
+            values = ((name, tensors.constants[name]) for name in node.output if name)
+            known.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values)
+        else:
+            known.graph.node.append(node)
+    return known
+
+
+def _is_folded(tensors: Tensors, node: onnx.NodeProto) -> bool:
+    try:
+        return fold_constants(tensors, node)
+    except UnsupportedNode:
+        return False  # said where the node is read
 
 
 def is_normalisation(tensors: Tensors, node: onnx.NodeProto) -> bool:

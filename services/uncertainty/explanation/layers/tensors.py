@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from services.uncertainty.explanation.graph import Branch, Head, Junction, MaxPool, Size, UnsupportedNode
+from services.uncertainty.explanation.graph import Branch, Head, Junction, MaxPool, Sides, Size, UnsupportedNode
 from services.uncertainty.explanation.layers.constants import finite, per_channel
 
 
@@ -20,6 +20,14 @@ class Feature:
 
     name: str
     pool: MaxPool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """A feature map with zeros around it, which a convolution takes as its own padding."""
+
+    feature: Feature
+    sides: Sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Scores:
     head: Head
 
 
-Meaning = Feature | Total | Pooled | Flattened | Scores
+Meaning = Feature | Padded | Total | Pooled | Flattened | Scores
 
 
 class Tensors:
@@ -107,6 +115,8 @@ class Tensors:
         if isinstance(meaning, Total):
             self.join(name, name, meaning)
             meaning = self.meanings[name] = Feature(name)
+        if isinstance(meaning, Padded):
+            raise UnsupportedNode("zeros around something else than what a convolution reads")
         if isinstance(meaning, Flattened):
             raise UnsupportedNode("a feature map is reshaped before global average pooling")
         if not isinstance(meaning, Feature):

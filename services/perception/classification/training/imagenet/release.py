@@ -30,6 +30,7 @@ from shared.runtime.cards import (
     TensorDescription,
     TrainingRecord,
     Weights,
+    read_card,
 )
 from shared.runtime.sessions import OnnxModel
 
@@ -63,6 +64,11 @@ _LIMITS = [
         "Google publishes these weights under Apache-2.0."
     ),
     "The accuracy on ImageNet is Google's figure and was not measured again.",
+    (
+        "Explained by sharing ratios, relevance adds up to the logit; plain maps follow edges and colour the "
+        "background too, those with contrast find the subject. Layer-wise propagation loses most of the logit to "
+        "biases. Figures and what was seen: services/uncertainty/explanation/photographs.md."
+    ),
 ]
 _CHOICES = [
     (
@@ -81,7 +87,7 @@ _CAVEATS = [
 
 
 def release(state: Mapping[str, Tensor], names: list[str], folder: Path | None = None) -> Path:
-    """Write the model and its card, without quality, which `with_quality` adds.
+    """Write the model and its card; quality that is known of the very same weights is kept, `with_quality` adds it.
 
     Args:
         state: the published weights by key.
@@ -95,9 +101,16 @@ def release(state: Mapping[str, Tensor], names: list[str], folder: Path | None =
     weights = Weights(file=MODEL_FILE, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     card = _card(weights, names)
     model = OnnxModel(card, content, threads=1)
-    card = card.model_copy(update={"parity": _parity(state), "latency": _latency(model)})
-    write_card(card, folder)
+    measured = {"parity": _parity(state), "latency": _latency(model), "quality": _known_quality(folder, weights)}
+    write_card(card.model_copy(update=measured), folder)
     return folder
+
+
+def _known_quality(folder: Path, weights: Weights) -> list[Quality]:
+    if not (folder / CARD_FILE).exists():
+        return []
+    earlier = read_card(folder)
+    return earlier.quality if earlier.weights.sha256 == weights.sha256 else []
 
 
 def write_card(card: ModelCard, folder: Path) -> None:

@@ -77,6 +77,8 @@ class Drawing:
         bias = self.numbers(outputs, scale=0.3)
         how = self.choose(["none", "inside", "behind", "norm"])
         inside = [self.store(bias)] if how == "inside" else []
+        if attributes.get("pads") and self.choose([False, False, True]):
+            source = self.pad(source, attributes.pop("pads"))
         out = self.node("Conv", source, self.store(weight), *inside, **attributes)
         if how == "behind":
             pair = [out, self.store(bias[:, None, None])]
@@ -86,6 +88,15 @@ class Drawing:
         bias = np.zeros(outputs, np.float32) if how == "none" else bias
         found = Convolution(weight, bias, stride=stride, padding=padding, groups=groups)
         return out, found, found.size(size)
+
+    def pad(self, source: str, sides: list[int]) -> str:
+        """The zeros as a node of their own."""
+        above, left, below, right = sides
+        if self.opset >= 18 and self.choose([False, True]):
+            amounts, axes = np.array([left, above, right, below]), np.array([-1, 2])
+            return self.node("Pad", source, self.store(amounts), "", self.store(axes))
+        zero = [self.store(np.array(0.0))] if self.choose([False, True]) else []
+        return self.node("Pad", source, self.store(np.array([0, 0, above, left, 0, 0, below, right])), *zero)
 
     def padding(self, kernel: int, stride: int, size: Size) -> tuple[Sides, dict[str, Any]]:
         """Zeros above, left, below and right, and the attributes that say so, with those of the stride."""

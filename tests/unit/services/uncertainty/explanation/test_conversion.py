@@ -225,8 +225,11 @@ class Mobile(nn.Module):
 
     @staticmethod
     def layer(inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Module:
-        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU6())
+        # TensorFlow's SAME: of an even size with a stride of 2, one zero less before.
+        before = (kernel - 1) // 2 - (stride == 2)
+        zeros = nn.ZeroPad2d((before, kernel // 2, before, kernel // 2))
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        return nn.Sequential(zeros, convolution, nn.BatchNorm2d(outputs), nn.ReLU6())
 
     def forward(self, pictures: Tensor) -> Tensor:
         stem = self.stem(6 * pictures)

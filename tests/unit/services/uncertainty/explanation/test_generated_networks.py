@@ -107,6 +107,9 @@ REFUSED = {
     "a Clip from -1.0 to 6.0": [node("Conv", "a", "k", to="y"), node("Clip", "y", "below", "six")],
     "a Clip from None to 6.0": [node("Conv", "a", "k", to="y"), node("Clip", "y", "", "six")],
     "a Clip that does not follow": [node("Clip", "a", "zero", "six")],
+    "padding with something else than zeros": [node("Pad", "a", "around", "six", to="y"), node("Conv", "y", "k3")],
+    "something else than height and width": [node("Pad", "a", "channels", to="y"), node("Conv", "y", "k3")],
+    "zeros around something else": [node("Pad", "a", "around")],
     "cuts something off": [node("Conv", "a", "k3", pads=[-1, 0, 0, 0])],
     "dilated convolution": [node("Conv", "a", "k3", dilations=[2, 2])],
     "by its kernel, strides and padding": [
@@ -119,6 +122,8 @@ REFUSED = {
 WEIGHTS = {
     "k": EYE,
     "one": EYE[:1],
+    "around": np.array([0, 0, 0, 0, 0, 0, 1, 1]),
+    "channels": np.array([0, 1, 0, 0, 0, 0, 0, 0]),
     "zero": np.array(0, np.float32),
     "six": np.array(6, np.float32),
     "below": np.array(-1, np.float32),
