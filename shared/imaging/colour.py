@@ -33,11 +33,28 @@ def read_colour(data: bytes, *, height: int, width: int, pixel_limit: int, point
     Raises:
         UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
     """
+    colour, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
+    sampled = resize(colour, height=height, width=width)
+    return np.ascontiguousarray(sampled.transpose(2, 0, 1)) / np.float32(white)
+
+
+def read_pixels(data: bytes, *, pixel_limit: int, pointer: str) -> tuple[NDArray[Any], int]:
+    """Decode a posted picture.
+
+    Args:
+        data: PNG, JPEG or WebP of any size; grey becomes RGB.
+        pixel_limit: most pixels of it.
+        pointer: the field to blame.
+
+    Returns:
+        RGB (rows, columns, 3), uint8 or uint16, and the value of white.
+
+    Raises:
+        UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
+    """
     picture = decode_picture(data, limit_pixels=pixel_limit, pointer=pointer)
     pixels = picture.pixels
-    colour = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
-    sampled = resize(colour, height=height, width=width)
-    return np.ascontiguousarray(sampled.transpose(2, 0, 1)) / np.float32(picture.maximum)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), picture.maximum
 
 
 def resize(picture: NDArray[Any], *, height: int, width: int) -> NDArray[np.float32]:

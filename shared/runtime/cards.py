@@ -108,6 +108,11 @@ class RuntimeOptions(_Part):
     batch_elements: float | None = Field(default=None, gt=0, description="Most elements of all inputs of one run")
     coalesce: bool = Field(default=False, description="Compute equal requests that are under way once")
     kept_answers: int = Field(default=0, ge=0, description="Answers that are kept for equal requests to come")
+    on_demand: bool = Field(
+        default=False,
+        description="Of a released model: its session is made when it is first asked for, not before its service is "
+        "ready, so that it takes no memory where nobody asks",
+    )
 
 
 class UploadedCard(_Part):

@@ -63,7 +63,8 @@ class ModelEntry:
 class ModelRegistry:
     """Opens the models of `<folder>/<name>/<version>/` and hands them out by name.
 
-    A model that cannot be opened keeps the service from getting ready but not from living: the others serve on.
+    A model that cannot be opened keeps the service from getting ready but not from living: the others serve on. One
+    whose card wants it on demand is verified, and opened by the first request.
 
     Args:
         folders: the service's `models` folders; may be absent. Uploaded models are added at run time.
@@ -95,7 +96,7 @@ class ModelRegistry:
             try:
                 model = OnnxModel.open(folder, threads=self._threads, shared=True)
                 _require_own_folder(model.card, folder)
-                seconds = model.warm_up()
+                seconds = model.warm_up() if model.is_open() else 0.0
             except Exception as error:  # onnxruntime raises a type of its own per failure
                 self._fail(label, _reason(error))
             else:

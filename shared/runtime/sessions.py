@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.runtime.cancellation import current_cancellation
-from shared.runtime.cards import UploadedCard, read_card, read_weights
+from shared.runtime.cards import ModelCard, UploadedCard, read_card, read_weights
 from shared.runtime.inspection.preparation import prepare
 from shared.runtime.inspection.sandbox import input_shapes
 from shared.runtime.inspection.verification import MOST_BYTES, verify
 from shared.runtime.session_options import session_options
 from shared.runtime.warm_up import WarmUp
 from shared.telemetry.timing import note_model
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _TRIES = 5
 _TOO_QUICK_FOR_THREADS_S = 0.001
@@ -34,7 +39,7 @@ class OnnxModel:
 
     Args:
         card: the model's card.
-        weights: content of the ONNX file.
+        weights: content of the ONNX file, or what reads it when the model is first run.
         threads: threads that one run computes with.
         outputs: names of the outputs to return, those of the card by default; for graphs that were made of the card's.
 
@@ -44,17 +49,18 @@ class OnnxModel:
     """
 
     def __init__(
-        self, card: UploadedCard, weights: bytes, *, threads: int, outputs: Sequence[str] | None = None
+        self,
+        card: UploadedCard,
+        weights: bytes | Callable[[], bytes],
+        *,
+        threads: int,
+        outputs: Sequence[str] | None = None,
     ) -> None:
-        import onnxruntime  # 20 MB, which a service without models is spared
-
         self.card = card
-        wanted = card.runtime
-        arena = wanted.arena or _is_bounded(card)
-        options = session_options(wanted.threads or threads, spinning=wanted.spinning, arena=arena)
-        self._session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
-        # It would keep the file's content for a change of providers, which there is none of.
-        self._session._model_bytes = None
+        self._threads = card.runtime.threads or threads
+        self._read = weights if callable(weights) else None
+        self._making = threading.Lock()
+        self._session = None if callable(weights) else self._make_session(weights)
         self._output_names = list(outputs or (output.name for output in card.outputs))
         self.single_threaded: OnnxModel | None = None
         self.lanes = 1
@@ -68,6 +74,9 @@ class OnnxModel:
             threads: of one run.
             shared: whether many requests will share it, so that some of them are to be computed beside each other.
 
+        Returns:
+            The model, without a session until it is first run if its card wants it `on_demand`.
+
         Raises:
             DigestMismatch: the weights are not those of the card.
             Refused: the file is no graph as the card describes it, or names other files.
@@ -75,6 +84,8 @@ class OnnxModel:
         card = read_card(folder)
         weights = read_weights(folder, card)
         facts = verify(weights, card, most_bytes=max(MOST_BYTES, len(weights)))
+        if card.runtime.on_demand:
+            return cls(card, partial(_read_prepared, folder, card), threads=threads)
         return cls.made(card, prepare(weights, facts), threads=threads, shared=shared)
 
     @classmethod
@@ -111,6 +122,29 @@ class OnnxModel:
             model.single_threaded, model.lanes = cls(card, weights, threads=1), threads
         return model
 
+    def is_open(self) -> bool:
+        """Whether it has a session; one that is made on demand has none before the first run."""
+        return self._session is not None
+
+    def _make_session(self, weights: bytes) -> onnxruntime.InferenceSession:
+        import onnxruntime  # 20 MB, which a service without models is spared
+
+        wanted = self.card.runtime
+        arena = wanted.arena or (_is_bounded(self.card) and not wanted.on_demand)
+        options = session_options(self._threads, spinning=wanted.spinning, arena=arena)
+        session = onnxruntime.InferenceSession(weights, sess_options=options, providers=["CPUExecutionProvider"])
+        # It would keep the file's content for a change of providers, which there is none of.
+        session._model_bytes = None
+        return session
+
+    def _opened(self) -> onnxruntime.InferenceSession:
+        if self._session is None:
+            with self._making:
+                if self._session is None and self._read is not None:
+                    self._session = self._make_session(self._read())
+        assert self._session is not None  # noqa: S101 - it was given or has been made
+        return self._session
+
     def _is_quick(self, size: int) -> bool:
         """Whether one of a few runs takes too little time for several threads; a long one needs no second try."""
         for _ in range(_TRIES):
@@ -134,10 +168,11 @@ class OnnxModel:
         import onnxruntime
 
         note_model(self.card.name, self.card.version)
+        session = self._opened()
         options = onnxruntime.RunOptions()
         interruption = current_cancellation()
         with interruption.attach(options) if interruption else nullcontext():
-            outputs: list[NDArray[Any]] = self._session.run(self._output_names, {**inputs, **(common or {})}, options)
+            outputs: list[NDArray[Any]] = session.run(self._output_names, {**inputs, **(common or {})}, options)
         return outputs
 
     def warm_up(self, *, size: int = 64) -> float:
@@ -150,6 +185,11 @@ class OnnxModel:
         began = time.perf_counter()
         self.run(inputs)
         return time.perf_counter() - began
+
+
+def _read_prepared(folder: Path, card: ModelCard) -> bytes:
+    weights = read_weights(folder, card)
+    return prepare(weights, verify(weights, card, most_bytes=max(MOST_BYTES, len(weights))))
 
 
 def _is_bounded(card: UploadedCard) -> bool:

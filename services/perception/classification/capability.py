@@ -24,7 +24,7 @@ CAPABILITY: Final = Capability(
         description="What is on a picture: the released traffic-sign classifier, and classifiers that were uploaded.",
         order=40,
     ),
-    memory=MemoryBudget(idle_mib=70, used_mib=110),
+    memory=MemoryBudget(idle_mib=70, used_mib=180),
     samples=(
         Sample(
             title="Classify a stop sign",

@@ -9,6 +9,8 @@ may say more:
 - `parameters.temperature`: the logits are divided by it, 1 unless given
 - `parameters.output`: "logits", or "probabilities" where the graph ends in a softmax
 - `parameters.size`: [height, width], where the graph takes any
+- `parameters.preprocessing`: which part of a picture it sees and how that is scaled, see `shared.imaging.preprocessing`
+- `parameters.caveats`: sentences that every answer carries
 """
 
 from __future__ import annotations
@@ -23,15 +25,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.perception.classification.signs import SIGNS
+from shared.imaging.preprocessing import Preprocessing
 from shared.problems import field_problem
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
 from shared.runtime.sessions import OnnxModel
 
 SIGNS_MODEL: Final = "traffic-signs"
+SIGNS_CAVEAT: Final = (
+    "The classifier knows 43 German signs, cut out of photographs. Of anything else it names the sign that it finds "
+    "most alike, however sure it sounds."
+)
 _CHANNELS: Final = 3
 
 
-class Preprocessing(BaseModel):
+class Parameters(BaseModel):
     """Parameters of a card that say how a classifier is to be used; those of other purposes are left alone."""
 
     model_config = ConfigDict(extra="ignore", strict=False)
@@ -42,6 +49,8 @@ class Preprocessing(BaseModel):
     temperature: float = Field(default=1.0, gt=0)
     output: str = Field(default="logits", pattern="^(logits|probabilities)$")
     size: tuple[int, int] | None = None
+    preprocessing: Preprocessing = Preprocessing()
+    caveats: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Classifier:
         answers_probabilities: whether the output is that already.
         scale: factor of pixels in [0, 1], float32 (3, 1, 1), and `shift`, added after; None where they change nothing.
         shift: see `scale`.
+        preprocessing: which part of a picture it sees, and how that is scaled.
+        caveats: what every answer says.
     """
 
     model: OnnxModel
@@ -71,6 +82,8 @@ class Classifier:
     answers_probabilities: bool
     scale: NDArray[np.float32] | None
     shift: NDArray[np.float32] | None
+    preprocessing: Preprocessing
+    caveats: Sequence[str]
 
     def normalise(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         """A picture in [0, 1], (3, height, width), as the network wants it."""
@@ -102,7 +115,7 @@ def read_classifier(model: OnnxModel) -> Classifier:
     card = model.card
     height, width, count = _sides(card)
     try:
-        wanted = Preprocessing.model_validate(card.parameters)
+        wanted = Parameters.model_validate(card.parameters)
     except ValidationError as error:
         fault = error.errors()[0]
         place = "/".join(map(str, fault["loc"]))
@@ -123,6 +136,8 @@ def read_classifier(model: OnnxModel) -> Classifier:
         answers_probabilities=wanted.output == "probabilities",
         scale=scale,
         shift=shift,
+        preprocessing=wanted.preprocessing,
+        caveats=(SIGNS_CAVEAT,) if card.name == SIGNS_MODEL else tuple(wanted.caveats),
     )
 
 
@@ -144,7 +159,7 @@ def _sides(card: UploadedCard) -> tuple[Any, Any, int]:
     return shapes[0][2], shapes[0][3], classes
 
 
-def _labels(card: UploadedCard, wanted: Preprocessing, count: int) -> Sequence[str]:
+def _labels(card: UploadedCard, wanted: Parameters, count: int) -> Sequence[str]:
     if wanted.classes is None:
         return SIGNS if card.name == SIGNS_MODEL and count == len(SIGNS) else tuple(map(str, range(count)))
     if len(wanted.classes) != count:
@@ -152,14 +167,14 @@ def _labels(card: UploadedCard, wanted: Preprocessing, count: int) -> Sequence[s
     return tuple(wanted.classes)
 
 
-def _affine(card: UploadedCard, wanted: Preprocessing) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+def _affine(card: UploadedCard, wanted: Parameters) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Factor and summand that take [0, 1] to what the network wants."""
     low, high = card.inputs[0].range or (0.0, 1.0)
     low, high = (0.0, 1.0) if low is None or high is None else (low, high)
     mean, std = (np.array(values, np.float64).reshape(_CHANNELS, 1, 1) for values in (wanted.mean, wanted.std))
     if not std.all():
         raise _no_classifier(card, "`parameters.std` of its card has a zero")
-    if wanted.mean != Preprocessing().mean or wanted.std != Preprocessing().std:
+    if wanted.mean != Parameters().mean or wanted.std != Parameters().std:
         low, high = 0.0, 1.0  # the stated range is that of what mean and std make
     scale, shift = (high - low) / std, (low - mean) / std
     if (scale == 1).all() and (shift == 0).all():

@@ -44,7 +44,9 @@ def decode_pictures(files: Sequence[bytes], classifier: Classifier, *, pixel_lim
     """Posted pictures as a classifier wants them, float32 (count, 3, height, width)."""
     size = {"height": classifier.height, "width": classifier.width}
     rows = [
-        classifier.normalise(read_colour(data, **size, pixel_limit=pixel_limit, pointer=f"/body/file/{index}"))
+        classifier.normalise(
+            classifier.preprocessing.read(data, **size, pixel_limit=pixel_limit, pointer=f"/body/file/{index}")
+        )
         for index, data in enumerate(files)
     ]
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
@@ -63,8 +65,12 @@ async def classify(pictures: NDArray[np.float32], classifier: Classifier, batche
         classifier: its temperature was fitted on validation pictures.
         batcher: of the classifier.
     """
-    outputs = await batcher.infer({classifier.input: pictures})
-    answered = cast("NDArray[np.float32]", outputs[0])
+    rows = classifier.model.card.runtime.batch_rows or len(pictures)
+    parts = [
+        (await batcher.infer({classifier.input: pictures[start : start + rows]}))[0]
+        for start in range(0, len(pictures), rows)
+    ]
+    answered = cast("NDArray[np.float32]", parts[0] if len(parts) == 1 else np.concatenate(parts))
     if classifier.answers_probabilities:
         with np.errstate(divide="ignore"):
             return Scores(np.maximum(np.log(answered), np.finfo(np.float32).min), answered)

@@ -10,10 +10,9 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
-from services.perception.classification.classifiers import SIGNS_MODEL, Classifier, Classifiers
+from services.perception.classification.classifiers import Classifier, Classifiers
 from services.perception.classification.inference import Scores, classify, decode_pictures, is_small
 from services.perception.classification.schemas import ClassificationAnswer, ClassificationForm, ClassificationOptions
-from services.perception.classification.signs import SIGNS
 from shared.http.files import FILE_HEADERS, file_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
@@ -31,11 +30,6 @@ from shared.telemetry.timing import timed
 
 router = APIRouter(prefix="/v1/perception", tags=["classification"])
 
-CAVEAT = (
-    "The classifier knows 43 German signs, cut out of photographs. Of anything else it names the sign that it finds "
-    "most alike, however sure it sounds."
-)
-
 _ANSWERS = {"content": binary_content(NPY), "headers": FILE_HEADERS, "description": "The classes"}
 
 CLASSIFICATION = ImageForm(ClassificationOptions, ClassificationForm, PICTURE_TYPES)
@@ -52,10 +46,11 @@ _classifiers = Classifiers()
     responses={200: _ANSWERS, **POST_PROBLEMS, **problem_responses(NotFound)},
 )
 async def classify_signs(request: Request, posted: Posted[ClassificationOptions]) -> Response:
-    """Which class each picture shows, with probabilities: of 43 traffic signs, or of a classifier that was uploaded.
+    """Which class each picture shows, with probabilities: of 43 traffic signs, of the 1000 classes of ImageNet
+    (`model=imagenet-lite0`), or of a classifier that was uploaded.
 
-    The whole picture is scaled to what the network sees. The probabilities of the released classifier of signs were
-    calibrated on held-out signs; its pictures are to be cut to the sign.
+    The whole picture is scaled to what the network sees, unless the card of the model says otherwise. The probabilities
+    of the released classifier of signs were calibrated on held-out signs; its pictures are to be cut to the sign.
     """
     media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
     service, options = service_state(request), posted.options
@@ -119,5 +114,5 @@ def describe(scores: Scores, classifier: Classifier, *, top: int) -> dict[str, A
             "version": reference.version,
             "weights_sha256": reference.weights_sha256,
         },
-        "caveats": [CAVEAT] if labels is SIGNS or reference.name == SIGNS_MODEL else [],
+        "caveats": list(classifier.caveats),
     }

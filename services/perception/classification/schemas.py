@@ -34,14 +34,16 @@ class ClassificationForm(ClassificationOptions):
     """Multipart form of POST /v1/perception/classifications."""
 
     file: list[File] = Field(
-        min_length=1, max_length=BATCH_LIMIT, description="Pictures of one sign each, cut out: PNG, JPEG or WebP"
+        min_length=1,
+        max_length=BATCH_LIMIT,
+        description="Pictures: PNG, JPEG or WebP; of one sign each, cut out, for traffic-signs",
     )
 
 
 class Guess(BaseModel):
     """One class that a picture may show."""
 
-    class_id: int = Field(ge=0, description="Label of the benchmark", examples=[14])
+    class_id: int = Field(ge=0, description="Number of the class, from 0", examples=[14])
     name: str = Field(examples=["stop"])
     probability: float = Field(ge=0, le=1, description="After temperature scaling", examples=[0.998])
     logit: float = Field(examples=[17.2])

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from services.uncertainty.explanation.graph import Size, UnsupportedNode
+from services.uncertainty.explanation.graph import Sides, Size, UnsupportedNode
 
 
 def read_attributes(node: onnx.NodeProto, **defaults: Any) -> dict[str, Any]:
@@ -34,7 +34,19 @@ def same_steps(strides: Sequence[int]) -> int:
 
 
 def padding_of(settings: dict[str, Any], kernel: Sequence[int], stride: int, below: Size) -> Size:
-    """Zeros above and below, and left and right, by `pads` or `auto_pad`.
+    """Zeros above and below, and left and right; see `sides_of`.
+
+    Raises:
+        UnsupportedNode: two sides of an axis differ.
+    """
+    above, left, under, right = sides_of(settings, kernel, stride, below)
+    if (above, left) != (under, right):
+        raise UnsupportedNode("padding or strides that differ between sides")
+    return above, left
+
+
+def sides_of(settings: dict[str, Any], kernel: Sequence[int], stride: int, below: Size) -> Sides:
+    """Zeros above, left, below and right, by `pads` or `auto_pad`.
 
     Args:
         settings: of the node.
@@ -43,7 +55,7 @@ def padding_of(settings: dict[str, Any], kernel: Sequence[int], stride: int, bel
         below: height and width of what it reads.
 
     Raises:
-        UnsupportedNode: two sides of an axis differ.
+        UnsupportedNode: they cut something off, or are given in a way that is not known.
     """
     how = settings["auto_pad"]
     pads = list(settings["pads"] or [0, 0, 0, 0])
@@ -55,9 +67,9 @@ def padding_of(settings: dict[str, Any], kernel: Sequence[int], stride: int, bel
         pads = [0, 0, 0, 0]
     elif how != b"NOTSET":
         raise UnsupportedNode(f"the padding {how!r}")
-    if len(pads) != 4 or pads[:2] != pads[2:] or min(pads) < 0:
-        raise UnsupportedNode("padding or strides that differ between sides")
-    return pads[0], pads[1]
+    if len(pads) != 4 or min(pads) < 0:
+        raise UnsupportedNode("padding that cuts something off, or of another number of axes")
+    return pads[0], pads[1], pads[2], pads[3]
 
 
 def _same(kernel: Sequence[int], stride: int, below: Size) -> list[int]:

@@ -52,7 +52,7 @@ def with_gradient(model: onnx.ModelProto, *, layers: Sequence[str] = ()) -> onnx
     network, add = joint.network, joint.operations
     flow = gradients(add, network, values=joint.values, weight=joint.weight)
     channels = network.junctions[0].branches[0].convolution
-    count = "channels" if channels is None else int(channels.weight.shape[1])
+    count = "channels" if channels is None else channels.inputs
     for tensor, output in ((flow[network.input], GRADIENT), (joint.values[network.input], NORMALISED)):
         joint.publish(tensor, output, "batch", count, *network.sizes[network.input])
     for layer in layers:

@@ -37,19 +37,21 @@ _REFUSALS: Final = 256
 class Explainers:
     """Hands out explainers by the name of a classifier; converts uploaded ones when they are first asked for.
 
-    Released classifiers stay. Of uploaded ones, those that were not asked for the longest go when all graphs together
-    take more than they may.
+    Released classifiers are read when the service starts, and their graphs stay. The graphs of uploaded ones, and of
+    released ones whose cards want them on demand, are made when they are first asked for, and those that were not asked
+    for the longest go when all of these graphs together take more than they may.
 
     Args:
         artifacts: finds models.
         settings: of the process.
-        memory_bytes: what graphs of uploaded classifiers may take, by the size of their files.
+        memory_bytes: what graphs that are made on demand may take, by the size of their files.
     """
 
     def __init__(self, artifacts: ModelArtifacts, settings: Settings, *, memory_bytes: int) -> None:
         self._artifacts, self._settings, self._memory_bytes = artifacts, settings, memory_bytes
         self._released: dict[str, Explainer] = {}
-        self._uploaded: OrderedDict[str, Explainer] = OrderedDict()
+        self._uploaded: dict[str, Explainer] = {}
+        self._recent: OrderedDict[str, Explainer] = OrderedDict()
         self._refused: OrderedDict[str, UnsupportedNetwork] = OrderedDict()
         self._opened = False
         self._one_at_a_time = anyio.Lock()
@@ -68,7 +70,8 @@ class Explainers:
             except UnsupportedNetwork as error:
                 self._remember(artifact, error)
             else:
-                explainer.warm_up()
+                if not artifact.card.runtime.on_demand:
+                    explainer.warm_up()
                 self._released[_key(artifact)] = explainer
         self._opened = True
 
@@ -107,23 +110,26 @@ class Explainers:
         Args:
             batchers: of the service, which have one for each graph that was run.
         """
-        while self._uploaded and self.memory > self._memory_bytes:
-            _, explainer = self._uploaded.popitem(last=False)
-            for graph in explainer.graphs:
+        while self._recent and self.memory > self._memory_bytes:
+            key, explainer = self._recent.popitem(last=False)
+            self._uploaded.pop(key, None)
+            for graph in explainer.drop_graphs():
                 await batchers.retire(graph.model)
 
     @property
     def memory(self) -> int:
-        """Bytes of the graphs of uploaded classifiers."""
-        return sum(graph.size for explainer in self._uploaded.values() for graph in explainer.graphs)
+        """Bytes of the graphs that were made on demand."""
+        return sum(graph.size for explainer in self._recent.values() for graph in explainer.graphs)
 
     def _at_hand(self, artifact: ModelArtifact) -> Explainer | None:
         key = _key(artifact)
         if key in self._refused:
             raise _unexplainable(artifact, self._refused[key])
-        if key in self._uploaded:
-            self._uploaded.move_to_end(key)
-        return self._released.get(key) or self._uploaded.get(key)
+        found = self._released.get(key) or self._uploaded.get(key)
+        if found is not None and (key in self._uploaded or artifact.card.runtime.on_demand):
+            self._recent[key] = found
+            self._recent.move_to_end(key)
+        return found
 
     async def _convert(self, artifact: ModelArtifact) -> Explainer:
         try:
@@ -134,7 +140,7 @@ class Explainers:
         if artifact.released:
             self._released[_key(artifact)] = explainer
         else:
-            self._uploaded[_key(artifact)] = explainer
+            self._uploaded[_key(artifact)] = self._recent[_key(artifact)] = explainer
         return explainer
 
     def _make(self, artifact: ModelArtifact) -> Explainer:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Weights = NDArray[np.float32]
 Size = tuple[int, int]
+Sides = tuple[int, int, int, int]
+"""What is above, left, below and right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +24,36 @@ class Convolution:
     """A convolution.
 
     Attributes:
-        weight: shape (outputs, inputs, height, width).
+        weight: shape (outputs, inputs of a group, height, width).
         bias: shape (outputs,); zeros where there is none.
         stride: of both axes.
-        padding: zeros added above and below, and left and right.
+        padding: zeros added above and below, and left and right; or above, left, below and right.
+        groups: parts of the channels that are convolved apart; depthwise where a part is one channel.
     """
 
     weight: Weights
     bias: Weights
     stride: int = 1
-    padding: Size = (0, 0)
+    padding: Size | Sides = (0, 0)
+    groups: int = 1
+
+    @property
+    def inputs(self) -> int:
+        """Channels that it reads."""
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def sides(self) -> Sides:
+        """Zeros above, left, below and right."""
+        above, left, below, right = (*self.padding, *self.padding)[:4]
+        return above, left, below, right
 
     def size(self, below: Size) -> Size:
         """Height and width behind it."""
-        kernels = self.weight.shape[2:]
+        above, left, under, right = self.sides
         height, width = (
-            (extent + 2 * pad - kernel) // self.stride + 1
-            for extent, pad, kernel in zip(below, self.padding, kernels, strict=True)
+            (extent + pad - kernel) // self.stride + 1
+            for extent, pad, kernel in zip(below, (above + under, left + right), self.weight.shape[2:], strict=True)
         )
         return height, width
 
@@ -80,15 +95,17 @@ class Junction:
         name: of z.
         output: what later junctions read: z itself, or z after its ReLU.
         branches: the summands.
+        ceiling: above which the ReLU answers the ceiling itself, 6 of ReLU6; none where None.
     """
 
     name: str
     output: str
     branches: tuple[Branch, ...]
+    ceiling: float | None = None
 
     @property
     def rectified(self) -> bool:
-        """Whether a ReLU follows."""
+        """Whether a ReLU follows, with a ceiling or without."""
         return self.name != self.output
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from services.uncertainty.explanation.graph import Size, Weights
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import mirrored, triangular_blocks
+from services.uncertainty.explanation.rules import mirrored, tap_squares, triangular_blocks, ungrouped
 
 MANY_POSITIONS = 256
 """From so many on, products have the positions as columns; below, as rows, which was measured to be quicker."""
@@ -101,10 +101,13 @@ class GraphOperations(Operations[str]):
         """See `Operations`."""
         return self.node("ReduceSum", value, self.integers(1), keepdims=1)
 
-    def convolve(self, value: str, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0)) -> str:
+    def convolve(
+        self, value: str, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0), groups: int = 1
+    ) -> str:
         """See `Operations`."""
         pads = (*padding, *padding)[:4]
-        return self.node("Conv", value, self._kernel(weight), strides=[stride, stride], pads=pads)
+        kernel = self.store(weight) if groups > 1 else self._kernel(weight)
+        return self.node("Conv", value, kernel, strides=[stride, stride], pads=pads, group=groups)
 
     def _kernel(self, weight: Weights) -> str:
         """A kernel, or the nodes that mirror one that the graph holds already."""
@@ -141,8 +144,11 @@ class GraphOperations(Operations[str]):
         self._turned[value] = turned
         return value
 
-    def norms(self, value: str, weight: Weights, *, size: Size) -> str:
+    def norms(self, value: str, weight: Weights, *, size: Size, groups: int = 1) -> str:
         """See `Operations`; |W_uv x| = |R_uv x| with the triangular factor of W_uv, whose zeros need no multiplying."""
+        if groups > 1 and weight.shape[1] == 1:
+            return self.square_root(self.convolve(self.multiply(value, value), tap_squares(weight, groups)))
+        weight = ungrouped(weight, groups) if groups > 1 else weight
         inputs, taps = weight.shape[1], weight.shape[2] * weight.shape[3]
         blocks = triangular_blocks(weight)
         if size[0] * size[1] >= MANY_POSITIONS:
@@ -198,18 +204,22 @@ class GraphOperations(Operations[str]):
         pads = [0, 0, *(-extent % stride for extent in size)]
         return self.node("ConvTranspose", together, self.store(each), strides=[stride, stride], pads=pads)
 
-    def spread(self, value: str, weight: Weights, *, stride: int, padding: Size, size: Size) -> str:
+    def spread(
+        self, value: str, weight: Weights, *, stride: int, padding: Sequence[int], size: Size, groups: int = 1
+    ) -> str:
         """See `Operations`."""
         rows, columns = weight.shape[2:]
+        above, left, below, right = (*padding, *padding)[:4]
         if stride == 1:
             # The same as a convolution with the mirrored kernel, which is twice as fast.
-            return self.convolve(value, mirrored(weight), padding=(rows - 1 - padding[0], columns - 1 - padding[1]))
+            around = (rows - 1 - above, columns - 1 - left, rows - 1 - below, columns - 1 - right)
+            return self.convolve(value, mirrored(weight, groups), padding=around, groups=groups)
         rest = [
-            (extent + 2 * pad - kernel) % stride
-            for extent, pad, kernel in zip(size, padding, weight.shape[2:], strict=True)
+            (extent + pad - kernel) % stride
+            for extent, pad, kernel in zip(size, (above + below, left + right), weight.shape[2:], strict=True)
         ]
-        pads, strides = [*padding, *padding], [stride, stride]
-        return self.node("ConvTranspose", value, self.store(weight), strides=strides, pads=pads, output_padding=rest)
+        attributes = {"pads": [above, left, below, right], "strides": [stride, stride], "output_padding": rest}
+        return self.node("ConvTranspose", value, self.store(weight), group=groups, **attributes)
 
     def regroup(self, value: str, channels: int) -> str:
         """See `Operations`."""

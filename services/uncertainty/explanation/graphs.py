@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar, cast
 
+import numpy as np
 import onnx
 
 from services.uncertainty.explanation.baselines import with_class_map, with_gradient, with_propagation
@@ -190,6 +191,11 @@ class ExplanationGraphs:
         """Those that there are by now."""
         return tuple(self._made.values())
 
+    def drop(self) -> tuple[Graph, ...]:
+        """Forget them; whoever has one may still run it."""
+        dropped, self._made = self.made, {}
+        return dropped
+
 
 @dataclass(frozen=True, slots=True)
 class GraphRun:
@@ -204,6 +210,24 @@ class GraphRun:
     model: OnnxModel
     inputs: Arrays
     common: Arrays
+
+    def parts(self) -> list[Arrays]:
+        """The inputs of as many rows as the card lets one run have, so that many pictures take the memory of few."""
+        count = len(next(iter(self.inputs.values())))
+        most = self.model.card.runtime.batch_rows or count
+        if count <= most:
+            return [self.inputs]
+        return [
+            {name: array[start : start + most] for name, array in self.inputs.items()}
+            for start in range(0, count, most)
+        ]
+
+
+def joined(runs: Sequence[Answer]) -> Answer:
+    """The outputs of several runs as those of one: rows one after the other."""
+    if len(runs) == 1:
+        return runs[0]
+    return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
 
 Steps = Generator[GraphRun, Answer, Result]
@@ -229,7 +253,8 @@ def run_steps(steps: Steps[Result]) -> Result:
     """Take all steps in this thread."""
     step = advance(steps, None)
     while isinstance(step, GraphRun):
-        step = advance(steps, step.model.run(step.inputs, common=step.common))
+        runs = [step.model.run(part, common=step.common) for part in step.parts()]
+        step = advance(steps, joined(runs))
     return step.result
 
 
@@ -237,6 +262,6 @@ async def await_steps(steps: Steps[Result], *, admission: Admission, batchers: B
     """Take all steps for a request: runs in batches with other requests', what is between them in a thread."""
     step = await admission.run(advance, steps, None)
     while isinstance(step, GraphRun):
-        outputs = await batchers.infer(step.model, step.inputs, common=step.common)
-        step = await admission.run(advance, steps, outputs)
+        runs = [await batchers.infer(step.model, part, common=step.common) for part in step.parts()]
+        step = await admission.run(advance, steps, joined(runs))
     return step.result

@@ -103,6 +103,10 @@ class Explainer:
         """What it has made by now."""
         return self._graphs.made
 
+    def drop_graphs(self) -> tuple[Graph, ...]:
+        """Let go of what it has made, and say what that was; a graph that is asked for again is made anew."""
+        return self._graphs.drop()
+
     def warm_up(self) -> None:
         """Make the session of the default method and run it once: half a second.
 

@@ -52,13 +52,15 @@ class Operations(Protocol[T]):
     def scale(self, value: T, factor: T) -> T:
         """Each position's vector times its number in `factor`, (batch, 1, height, width)."""
 
-    def convolve(self, value: T, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0)) -> T:
-        """Convolution without bias, weight (outputs, inputs, height, width).
+    def convolve(
+        self, value: T, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0), groups: int = 1
+    ) -> T:
+        """Convolution without bias, weight (outputs, inputs of a group, height, width).
 
         `padding` is of rows and columns, or of what is above, left, below and right.
         """
 
-    def norms(self, value: T, weight: Weights, *, size: Size) -> T:
+    def norms(self, value: T, weight: Weights, *, size: Size, groups: int = 1) -> T:
         """|W_uv x| that each position contributes through each tap of a kernel, (batch, taps, height, width).
 
         `size` is height and width of `value`.
@@ -73,8 +75,13 @@ class Operations(Protocol[T]):
     def interleave(self, values: Sequence[T], offsets: Sequence[Size], *, stride: int, size: Size) -> T:
         """Maps (batch, 1, ...) of phases put together to the height and width `size`; phases not given are zero."""
 
-    def spread(self, value: T, weight: Weights, *, stride: int, padding: Size, size: Size) -> T:
-        """Transposed convolution, weight (inputs, outputs, height, width), to the height and width `size`."""
+    def spread(
+        self, value: T, weight: Weights, *, stride: int, padding: Sequence[int], size: Size, groups: int = 1
+    ) -> T:
+        """Transposed convolution, weight (inputs, outputs of a group, height, width), to the height and width `size`.
+
+        `padding` as in `convolve`.
+        """
 
     def regroup(self, value: T, channels: int) -> T:
         """The same numbers with so many channels: what is over, or missing, goes to the batch axis or comes from it."""

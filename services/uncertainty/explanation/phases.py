@@ -24,7 +24,7 @@ class Phase:
     Attributes:
         offset: the phase, row and column, each below the stride.
         size: height and width of the phase.
-        weight: the taps that read it, (outputs, inputs, height, width), in a convolution of stride 1.
+        weight: the taps that read it, (outputs, inputs of a group, height, width), in a convolution of stride 1.
         padding: zeros above and left, below and right.
     """
 
@@ -52,12 +52,12 @@ class _Axis:
 
 def phases(convolution: Convolution, size: Size) -> list[Phase]:
     """Those phases of an input of height and width `size` that a convolution reads; one where the stride is 1."""
-    weight, stride = convolution.weight, convolution.stride
+    weight, stride, padding_before = convolution.weight, convolution.stride, convolution.sides[:2]
     whole = (-(-size[0] // stride), -(-size[1] // stride))
     axes = [
         [_axis(kernel, padding, phase, stride, extent, behind) for phase in range(stride)]
         for kernel, padding, extent, behind in zip(
-            weight.shape[2:], convolution.padding, whole, convolution.size(size), strict=True
+            weight.shape[2:], padding_before, whole, convolution.size(size), strict=True
         )
     ]
     found = []

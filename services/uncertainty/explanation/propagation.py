@@ -6,13 +6,14 @@ Both carry a number per channel and position, where sharing ratios carry one per
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from services.uncertainty.explanation.graph import Branch, Convolution, Junction, Network, Size
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import one_hot, pooled, winners
+from services.uncertainty.explanation.rules import one_hot, pooled, slope, winners
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def gradients(operations: Operations[T], network: Network, *, values: Mapping[st
 
     def pass_down(junction: Junction, above: T) -> list[T]:
         if junction.rectified:
-            above = operations.multiply(above, operations.is_positive(values[junction.name]))
+            above = operations.multiply(above, slope(operations, junction, values[junction.name]))
         return [pull(operations, branch, above, values[branch.source], network.sizes) for branch in junction.branches]
 
     return _descend(operations, network, flow, pass_down)
@@ -70,7 +71,7 @@ def _channels(network: Network, layer: str) -> int:
             if junction.output == layer and branch.convolution is not None:
                 return int(branch.convolution.weight.shape[0])
             if branch.source == layer and branch.convolution is not None:
-                return int(branch.convolution.weight.shape[1])
+                return branch.convolution.inputs
     return int(network.head.weight.shape[1])
 
 
@@ -124,8 +125,14 @@ def push(operations: Operations[T], branch: Branch, source: T) -> T:
     if convolution is None:
         return source
     if branch.pool is not None:
-        source = pooled(operations, source, branch.pool, channels=convolution.weight.shape[1])
-    return operations.convolve(source, convolution.weight, stride=convolution.stride, padding=convolution.padding)
+        source = pooled(operations, source, branch.pool, channels=convolution.inputs)
+    return operations.convolve(
+        source,
+        convolution.weight,
+        stride=convolution.stride,
+        padding=convolution.padding,
+        groups=convolution.groups,
+    )
 
 
 def pull(operations: Operations[T], branch: Branch, above: T, source: T, sizes: Mapping[str, Size]) -> T:
@@ -135,7 +142,7 @@ def pull(operations: Operations[T], branch: Branch, above: T, source: T, sizes: 
         return above
     if branch.pool is None:
         return _transposed(operations, convolution, above, size)
-    pool, channels = branch.pool, convolution.weight.shape[1]
+    pool, channels = branch.pool, convolution.inputs
     flow = _transposed(operations, convolution, above, pool.size(size))
     _, won = winners(operations, source, pool)
     taps = np.ascontiguousarray(one_hot(pool.kernel, pool.kernel).transpose(1, 0, 2, 3))
@@ -147,7 +154,12 @@ def pull(operations: Operations[T], branch: Branch, above: T, source: T, sizes: 
 
 def _transposed(operations: Operations[T], convolution: Convolution, above: T, size: Size) -> T:
     return operations.spread(
-        above, convolution.weight, stride=convolution.stride, padding=convolution.padding, size=size
+        above,
+        convolution.weight,
+        stride=convolution.stride,
+        padding=convolution.padding,
+        size=size,
+        groups=convolution.groups,
     )
 
 
@@ -175,7 +187,7 @@ def _positive_parts(operations: Operations[T], branch: Branch, source: T) -> lis
 def _with_weight(convolution: Convolution, *, sign: int) -> Convolution:
     weight = sign * np.maximum(sign * convolution.weight, 0)
     bias = np.zeros_like(convolution.bias)
-    return Convolution(weight, bias, stride=convolution.stride, padding=convolution.padding)
+    return replace(convolution, weight=weight, bias=bias)
 
 
 def _minus(operations: Operations[T]) -> T:

@@ -33,8 +33,8 @@ from shared.http.negotiation import JSON, NPY, ONNX, PNG, accept_of, choose_medi
 from shared.http.route_parts import POST_PROBLEMS, binary_content
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.arrays import encode_npy
-from shared.imaging.colour import read_colour
 from shared.imaging.pictures import PICTURE_TYPES
+from shared.imaging.preprocessing import preprocessing_of
 from shared.imaging.sizes import stated_pixels
 from shared.problems import (
     NotFound,
@@ -178,11 +178,11 @@ def _targets(explainer: Explainer, options: ExplanationOptions, count: int) -> N
 
 
 def _decode(files: Sequence[bytes], explainer: Explainer, limit: int) -> NDArray[np.float32]:
-    size = {"height": explainer.height, "width": explainer.width}
+    size, wanted = {"height": explainer.height, "width": explainer.width}, preprocessing_of(explainer.card.parameters)
     with timed("pre"):
         return np.stack(
             [
-                read_colour(data, **size, pixel_limit=limit, pointer=f"/body/file/{index}")
+                wanted.read(data, **size, pixel_limit=limit, pointer=f"/body/file/{index}")
                 for index, data in enumerate(files)
             ]
         )

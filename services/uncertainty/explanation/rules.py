@@ -10,6 +10,21 @@ its own; it is shared out in proportion to the norms of the contributions, as th
 Since <W_uv x, z> = <x, W_uv^T z>, a convolution's rule takes one transposed convolution for its weights, and for its
 bias the norms of what each tap contributes: no loop over positions, no autograd. What is passed down from a position is
 linear in R z / |z|^2, its aim. A convolution with a stride is first taken apart into those of its phases.
+
+The definition says nothing of how channels are connected nor of what follows z, and this is all that is used to take in
+two more kinds of layers, which the authors' code does not have:
+
+Groups of channels. W_uv is block diagonal: the output's group g reads the input's group g alone. It is still linear,
+so c_uv = W_uv x is still an exact summand of z and <W_uv x, z> = <x, W_uv^T z>, where W_uv^T is a transposed
+convolution in the same groups. The norm is over all outputs, |W_uv x|^2 = sum over g of |W_uv,g x_g|^2; in a depthwise
+convolution with m outputs for each channel that is the sum over channels k of x_k^2 (sum over m of w_uv,km^2): one
+1x1 convolution of the squares.
+
+Ceilings (ReLU6 = min(max(z, 0), 6)). Relevance of a position is shared out by what makes up z, the vector *before* the
+activation; the ratio compares c_ij with z_j and never with what the activation makes of it. So min(., 6) passes R_j on
+as max(0, .) does, with z_j in place: channels that are cut off count by the z_k that they reached, as channels that are
+switched off count by theirs. Contributions of the layer above are those of the clipped vector, which is what it reads.
+Both leave the sum over i of mu_ij at 1, so relevance is conserved as before.
 """
 
 from __future__ import annotations
@@ -19,7 +34,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from services.uncertainty.explanation.graph import Branch, Convolution, MaxPool, Network, Size, Weights
+from services.uncertainty.explanation.graph import Branch, Convolution, Junction, MaxPool, Network, Size, Weights
 from services.uncertainty.explanation.operations import Operations
 from services.uncertainty.explanation.phases import Phase, phases
 
@@ -137,8 +152,8 @@ def convolution_shares(
         size: height and width of the input.
         lost: see `backward`.
     """
-    stride, views = convolution.stride, phases(convolution, size)
-    channels = convolution.weight.shape[1]
+    stride, groups, views = convolution.stride, convolution.groups, phases(convolution, size)
+    channels = convolution.inputs
     seen = [
         [
             operations.phase(part, view.offset, stride=stride, size=view.size, below=size, channels=channels)
@@ -146,7 +161,10 @@ def convolution_shares(
         ]
         for part in parts
     ]
-    backs = [operations.convolve(aim, mirrored(view.weight), padding=view.reversed_padding) for view in views]
+    backs = [
+        operations.convolve(aim, mirrored(view.weight, groups), padding=view.reversed_padding, groups=groups)
+        for view in views
+    ]
     shares = [[operations.inner(value, back) for value, back in zip(part, backs, strict=True)] for part in seen]
     if convolution.bias.any():
         shares = _with_bias(operations, convolution, views, seen, shares, aim, lost)
@@ -166,7 +184,10 @@ def _with_bias(
     """Shares of phases, and what the bias owes to them: <b, aim> |c_ij| / (sum over i of |c_ij|)."""
     taps = [one_hot(*view.weight.shape[2:]) for view in views]
     norms = [
-        [operations.norms(value, view.weight, size=view.size) for value, view in zip(part, views, strict=True)]
+        [
+            operations.norms(value, view.weight, size=view.size, groups=convolution.groups)
+            for value, view in zip(part, views, strict=True)
+        ]
         for part in seen
     ]
     total = _number(operations, BIAS_FLOOR)
@@ -201,7 +222,7 @@ def _pooled_share(
     lost: list[T] | None,
 ) -> T:
     """The block of pooling and convolution: a position contributes in those channels in which it won."""
-    channels, count = convolution.weight.shape[1], pool.kernel**2
+    channels, count = convolution.inputs, pool.kernel**2
     won = _won(operations, source, pool)
     one_of = np.eye(count, dtype=np.float32)[:, None, :, None, None]
     parts = [operations.regroup(operations.convolve(won, choice), channels) for choice in one_of]
@@ -258,9 +279,52 @@ def one_hot(height: int, width: int) -> Weights:
     return np.eye(height * width, dtype=np.float32).reshape(1, height * width, height, width)
 
 
-def mirrored(weight: Weights) -> Weights:
-    """The kernel whose convolution is the transposed one: (inputs, outputs, height, width), both axes reversed."""
-    return weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3).copy()
+def mirrored(weight: Weights, groups: int = 1) -> Weights:
+    """The kernel whose convolution, in the same groups, is the transposed one: both axes reversed.
+
+    Args:
+        weight: (outputs, inputs of a group, height, width).
+        groups: of channels.
+
+    Returns:
+        (inputs, outputs of a group, height, width).
+    """
+    outputs, inputs, height, width = weight.shape
+    parts = weight[:, :, ::-1, ::-1].reshape(groups, outputs // groups, inputs, height, width)
+    return parts.transpose(0, 2, 1, 3, 4).reshape(groups * inputs, outputs // groups, height, width).copy()
+
+
+def tap_squares(weight: Weights, groups: int) -> Weights:
+    """Of a depthwise kernel (outputs, 1, height, width): a 1x1 kernel that makes |W_uv x|^2 of the squares of x.
+
+    Returns:
+        (taps, channels, 1, 1).
+    """
+    taps = weight.shape[2] * weight.shape[3]
+    squares = np.square(weight.astype(np.float64)).reshape(groups, -1, taps).sum(axis=1)
+    return np.ascontiguousarray(squares.T[:, :, None, None], dtype=np.float32)
+
+
+def ungrouped(weight: Weights, groups: int) -> Weights:
+    """The same kernel for all channels at once, (outputs, inputs, height, width): zeros between groups."""
+    outputs, inputs, height, width = weight.shape
+    whole = np.zeros((groups, outputs // groups, groups, inputs, height, width), np.float32)
+    each = np.arange(groups)
+    whole[each, :, each] = weight.reshape(groups, outputs // groups, inputs, height, width)
+    return whole.reshape(outputs, groups * inputs, height, width)
+
+
+def slope(operations: Operations[T], junction: Junction, before: T) -> T:
+    """1 where the activation of a junction has the slope one, else 0; only where it is rectified."""
+    on = operations.is_positive(before)
+    if junction.ceiling is None:
+        return on
+    return operations.multiply(on, operations.is_positive(room(operations, junction.ceiling, before)))
+
+
+def room(operations: Operations[T], ceiling: float, before: T) -> T:
+    """How far values are below a ceiling."""
+    return operations.add(_number(operations, ceiling), operations.multiply(before, _number(operations, -1)))
 
 
 def _number(operations: Operations[T], value: float) -> T:

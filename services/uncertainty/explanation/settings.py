@@ -14,5 +14,6 @@ class ExplanationSettings(CapabilitySettings):
     model_config = SettingsConfigDict(env_prefix="FACET_EXPLANATION_")
 
     uploaded_memory_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
-    """Bytes of the files of graphs that explain uploaded classifiers, all together; an open graph takes about three
-    times its file. Beyond, those that were not asked for the longest are made anew when they are asked for again."""
+    """Bytes of the files of graphs that are made on demand, of uploaded classifiers and of released ones whose cards
+    want it so, all together; an open graph takes about three times its file. Beyond, those that were not asked for the
+    longest are made anew when they are asked for again."""

@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from services.uncertainty.explanation.graph import UnsupportedNetwork, UnusableModel
 from services.uncertainty.explanation.graphs import ExtendedFile, GraphKind, Outline
+from shared.imaging.preprocessing import preprocessing_of
 from shared.isolation import run_isolated
 from shared.runtime.cards import UploadedCard
 from shared.runtime.inspection.preparation import TrialLimits
@@ -104,4 +107,8 @@ def _parameter_faults(card: UploadedCard) -> list[str]:
     number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     if not number or not math.isfinite(float(str(temperature))) or float(str(temperature)) <= 0:
         faults.append("parameters.temperature of its card is no positive number")
+    try:
+        preprocessing_of(card.parameters)
+    except ValidationError:
+        faults.append("parameters.preprocessing of its card says what is not known")
     return faults

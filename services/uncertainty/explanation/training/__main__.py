@@ -8,8 +8,10 @@ import platform
 import time
 from pathlib import Path
 
-from services.uncertainty.explanation.training import blood_cells
+from services.uncertainty.explanation.training import blood_cells, photographs_report
 from services.uncertainty.explanation.training.evaluate import PARTS, Evaluation
+from services.uncertainty.explanation.training.photographs import PARTS as PHOTOGRAPH_PARTS
+from services.uncertainty.explanation.training.photographs import PhotographEvaluation
 from services.uncertainty.explanation.training.report import EVALUATION, REPORT, render
 from shared.settings import get_settings
 
@@ -26,6 +28,13 @@ def parser() -> argparse.ArgumentParser:
     evaluated.add_argument("--scale", type=float, default=1.0, help="share of the pictures, for a quick look")
     evaluated.add_argument("--only", choices=PARTS, action="append", help="parts to measure again; all by default")
     evaluated.set_defaults(act=_evaluate)
+    photographed = commands.add_parser(
+        "photographs", help="measure the classifier of ImageNet's classes on photographs"
+    )
+    photographed.add_argument(
+        "--only", choices=PHOTOGRAPH_PARTS, action="append", help="parts to measure again; all by default"
+    )
+    photographed.set_defaults(act=_photographs)
     return whole
 
 
@@ -53,6 +62,19 @@ def _evaluate(options: argparse.Namespace) -> None:
     REPORT.write_text(render(record), encoding="utf-8")
     unfinished.unlink()
     print(REPORT.read_text(encoding="utf-8"))
+
+
+def _photographs(options: argparse.Namespace) -> None:
+    file, page = photographs_report.EVALUATION, photographs_report.REPORT
+    record = json.loads(file.read_text(encoding="utf-8")) if options.only and file.exists() else {}
+    evaluation = PhotographEvaluation(options.data, threads=options.threads)
+    for part in options.only or PHOTOGRAPH_PARTS:
+        record[part] = evaluation.measure(part)
+    record["photographs"] = len(evaluation.photographs)
+    record["machine"] = f"{platform.machine()} CPU, threads: {options.threads}, shared with other work"
+    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if set(PHOTOGRAPH_PARTS) <= set(record):
+        page.write_text(photographs_report.render(record), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -29,7 +29,7 @@ def run(network: Network, picture: Array) -> dict[str, Array]:
         ]
         before = np.array(vectors).T.reshape(-1, height, width)
         values[junction.name] = before
-        values[junction.output] = np.maximum(before, 0) if junction.rectified else before
+        values[junction.output] = np.clip(before, 0, junction.ceiling) if junction.rectified else before
     features = values[network.head.source].reshape(network.head.weight.shape[1], -1)
     values[network.head.logits] = network.head.weight @ features.mean(axis=1) + network.head.bias
     return values
@@ -61,7 +61,17 @@ def _plain(convolution: Convolution, pool: MaxPool | None, source: Array, place:
                 continue
             weight = np.asarray(convolution.weight[:, :, tap_row, tap_column], dtype=np.float64)
             for at, vector in _winners(source, pool, (row, column)):
-                found.append((at, weight @ vector))
+                found.append((at, _times(weight, vector, convolution.groups)))
+    return found
+
+
+def _times(weight: Array, vector: Array, groups: int) -> Array:
+    """A tap's matrix (outputs, inputs of a group) times the channels, output by output."""
+    outputs, inputs = weight.shape
+    found = np.zeros(outputs)
+    for output in range(outputs):
+        first = output // (outputs // groups) * inputs
+        found[output] = weight[output] @ vector[first : first + inputs]
     return found
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from services.uncertainty.explanation.graph import Branch, Network, Size, Weights
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import backward, class_relevance, contrasted, pooled
+from services.uncertainty.explanation.rules import backward, class_relevance, contrasted, pooled, ungrouped
 
 _ROOT_FLOOR = 1e-30
 """The square root has no slope at zero."""
@@ -67,14 +67,17 @@ class TorchOperations(Operations[Tensor]):
         """See `Operations`."""
         return value * factor
 
-    def convolve(self, value: Tensor, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0)) -> Tensor:
+    def convolve(
+        self, value: Tensor, weight: Weights, *, stride: int = 1, padding: Sequence[int] = (0, 0), groups: int = 1
+    ) -> Tensor:
         """See `Operations`."""
         above, left, below, right = (*padding, *padding)[:4]
         padded = functional.pad(value, (left, right, above, below))
-        return functional.conv2d(padded, self.constant(weight), stride=stride)
+        return functional.conv2d(padded, self.constant(weight), stride=stride, groups=groups)
 
-    def norms(self, value: Tensor, weight: Weights, *, size: Size) -> Tensor:
+    def norms(self, value: Tensor, weight: Weights, *, size: Size, groups: int = 1) -> Tensor:
         """See `Operations`."""
+        weight = ungrouped(weight, groups) if groups > 1 else weight
         outputs, inputs, height, width = weight.shape
         matrices = self.constant(weight).permute(2, 3, 0, 1).reshape(1, height * width, outputs, inputs)
         product = matrices @ value.reshape(len(value), 1, inputs, -1)
@@ -95,15 +98,16 @@ class TorchOperations(Operations[Tensor]):
         every = [known.get((row, column), zero) for row in range(stride) for column in range(stride)]
         return functional.pixel_shuffle(torch.cat(every, dim=1), stride)[:, :, : size[0], : size[1]]
 
-    def spread(self, value: Tensor, weight: Weights, *, stride: int, padding: Size, size: Size) -> Tensor:
+    def spread(
+        self, value: Tensor, weight: Weights, *, stride: int, padding: Sequence[int], size: Size, groups: int = 1
+    ) -> Tensor:
         """See `Operations`."""
-        rest = [
-            extent - ((small - 1) * stride - 2 * pad + kernel)
-            for extent, small, pad, kernel in zip(size, value.shape[2:], padding, weight.shape[2:], strict=True)
-        ]
-        return functional.conv_transpose2d(
-            value, self.constant(weight), stride=stride, padding=padding, output_padding=rest
+        above, left = padding[:2]
+        whole = functional.conv_transpose2d(value, self.constant(weight), stride=stride, groups=groups)
+        below, right = (
+            extent + before - found for extent, before, found in zip(size, (above, left), whole.shape[2:], strict=True)
         )
+        return functional.pad(whole, (-left, right, -above, below))
 
     def regroup(self, value: Tensor, channels: int) -> Tensor:
         """See `Operations`."""
@@ -128,7 +132,7 @@ def forward(network: Network, pictures: Tensor) -> dict[str, Tensor]:
         terms = [_apply(operations, branch, values[branch.source]) for branch in junction.branches]
         values[junction.name] = torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
         if junction.rectified:
-            values[junction.output] = operations.rectify(values[junction.name])
+            values[junction.output] = values[junction.name].clamp(0, junction.ceiling)
     head = network.head
     features = values[head.source].mean(dim=(2, 3))
     values[head.logits] = features @ operations.constant(head.weight).T + operations.constant(head.bias)
@@ -162,5 +166,11 @@ def _apply(operations: TorchOperations, branch: Branch, source: Tensor) -> Tenso
     if branch.convolution is None:
         return source
     convolution = branch.convolution
-    value = operations.convolve(source, convolution.weight, stride=convolution.stride, padding=convolution.padding)
+    value = operations.convolve(
+        source,
+        convolution.weight,
+        stride=convolution.stride,
+        padding=convolution.padding,
+        groups=convolution.groups,
+    )
     return value + operations.constant(convolution.bias)[None, :, None, None]

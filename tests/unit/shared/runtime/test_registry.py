@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -140,3 +141,19 @@ async def test_cards_over_http(tmp_path: Path) -> None:
         assert {card["name"] for card in listed} == {"low-dose-ct", "gaussian-denoiser"}
         assert (await client.get("/v1/models/low-dose-ct")).json()["limits"] == ["Research use only"]
         assert (await client.get("/v1/models/captioner")).status_code == 404
+
+
+async def test_what_is_wanted_on_demand_is_verified_and_opened_by_the_first_run(tmp_path: Path) -> None:
+    card = release(tmp_path / "lazy", "lazy") / CARD_FILE
+    changed = json.loads(card.read_text()) | {"runtime": {"on_demand": True}}
+    card.write_text(json.dumps(changed))
+    registry = opened(tmp_path / "lazy")
+    assert await registry.check() is None
+    model = registry.get("lazy")
+    assert not model.is_open()
+    with ThreadPoolExecutor(4) as pool:
+        seconds = list(pool.map(lambda _: model.warm_up(), range(4)))
+    assert min(seconds) > 0
+    assert model.is_open()
+    (card.parent / "model.onnx").write_bytes(b"other weights")
+    assert "sha256" in str(await opened(tmp_path / "lazy").check()), "verified before it is wanted"

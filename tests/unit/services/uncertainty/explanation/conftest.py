@@ -45,10 +45,10 @@ def pictures(count: int = 3) -> NDArray[np.float32]:
 
 
 def refused_classifier() -> bytes:
-    """A classifier with a sigmoid and a grouped convolution."""
+    """A classifier with a sigmoid and a dilated convolution."""
     weight = np.ones((3, 1, 3, 3), np.float32)
     nodes = [
-        helper.make_node("Conv", ["pictures", "grouped"], ["a"], name="first", group=3, pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["pictures", "grouped"], ["a"], name="first", group=3, pads=[2] * 4, dilations=[2, 2]),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Conv", ["pictures", "plain"], ["c"], name="second"),
         helper.make_node("Sigmoid", ["c"], ["d"], name="squash"),

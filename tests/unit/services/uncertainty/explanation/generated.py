@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from services.uncertainty.explanation.graph import Branch, Convolution, Head, Junction, MaxPool, Network, Size
+from services.uncertainty.explanation.graph import Branch, Convolution, Head, Junction, MaxPool, Network, Sides, Size
 
 Choose = Callable[[list[Any]], Any]
 """Draws one of a list."""
@@ -67,18 +67,18 @@ class Drawing:
         inputs, outputs = channels
         kernel, stride = self.choose([1, 2, 3]), self.choose([1, 1, 2])
         kernel = min(kernel, *size)
-        weight = self.numbers(outputs, inputs, kernel, kernel, scale=(inputs * kernel * kernel) ** -0.5)
-        padding = self.choose(list(range(kernel)))
-        attributes: dict[str, Any] = {"strides": [stride, stride], "pads": [padding] * 4}
-        if padding == 0 and self.choose([False, True]):
-            attributes = {"strides": [stride, stride], "auto_pad": "VALID"}
-        elif kernel == 3 and stride == 1 and padding == 1 and self.choose([False, True]):
-            attributes = {"auto_pad": self.choose(["SAME_UPPER", "SAME_LOWER"])}
+        groups = self.choose([each for each in (1, 1, 2, 3, 4) if inputs % each == outputs % each == 0])
+        weight = self.numbers(outputs, inputs // groups, kernel, kernel, scale=(inputs // groups * kernel**2) ** -0.5)
+        padding, attributes = self.padding(kernel, stride, size)
+        if groups > 1 or self.choose([False, True]):
+            attributes["group"] = groups
         if self.choose([False, True]):
             attributes["dilations"] = [1, 1]
         bias = self.numbers(outputs, scale=0.3)
         how = self.choose(["none", "inside", "behind", "norm"])
         inside = [self.store(bias)] if how == "inside" else []
+        if attributes.get("pads") and self.choose([False, False, True]):
+            source = self.pad(source, attributes.pop("pads"))
         out = self.node("Conv", source, self.store(weight), *inside, **attributes)
         if how == "behind":
             pair = [out, self.store(bias[:, None, None])]
@@ -86,8 +86,39 @@ class Drawing:
         if how == "norm":
             out, weight, bias = self.normalise(out, weight)
         bias = np.zeros(outputs, np.float32) if how == "none" else bias
-        found = Convolution(weight, bias, stride=stride, padding=(padding, padding))
+        found = Convolution(weight, bias, stride=stride, padding=padding, groups=groups)
         return out, found, found.size(size)
+
+    def pad(self, source: str, sides: list[int]) -> str:
+        """The zeros as a node of their own."""
+        above, left, below, right = sides
+        if self.opset >= 18 and self.choose([False, True]):
+            amounts, axes = np.array([left, above, right, below]), np.array([-1, 2])
+            return self.node("Pad", source, self.store(amounts), "", self.store(axes))
+        zero = [self.store(np.array(0.0))] if self.choose([False, True]) else []
+        return self.node("Pad", source, self.store(np.array([0, 0, above, left, 0, 0, below, right])), *zero)
+
+    def padding(self, kernel: int, stride: int, size: Size) -> tuple[Sides, dict[str, Any]]:
+        """Zeros above, left, below and right, and the attributes that say so, with those of the stride."""
+        how = self.choose(["alike", "alike", "each", "same", "none"])
+        steps: dict[str, Any] = {"strides": [stride, stride]}
+        if how == "none":
+            return (0, 0, 0, 0), steps | {"auto_pad": "VALID"}
+        if how == "alike":
+            same = self.choose(list(range(kernel)))
+            return (same, same, same, same), steps | {"pads": [same] * 4}
+        if how == "each":
+            above, left, below, right = (self.choose(list(range(kernel))) for _ in range(4))
+            return (above, left, below, right), steps | {"pads": [above, left, below, right]}
+        # As TensorFlow pads: ceil(n / s) places, the odd zero behind (or before, which only ONNX has).
+        wanted = [max(((extent + stride - 1) // stride - 1) * stride + kernel - extent, 0) for extent in size]
+        less, more = [total // 2 for total in wanted], [(total + 1) // 2 for total in wanted]
+        lower = self.choose([False, True])
+        before, behind = (more, less) if lower else (less, more)
+        spelled: dict[str, Any] = {"auto_pad": "SAME_LOWER" if lower else "SAME_UPPER"}
+        if self.choose([False, True]):
+            spelled = {"pads": [*before, *behind]}
+        return (before[0], before[1], behind[0], behind[1]), steps | spelled
 
     def normalise(self, out: str, weight: NDArray[Any]) -> tuple[str, NDArray[Any], NDArray[Any]]:
         outputs = len(weight)
@@ -101,11 +132,19 @@ class Drawing:
         return self.node("BatchNormalization", out, *names, epsilon=epsilon), folded, bias
 
     def join(self, out: str, branches: list[Branch], size: Size) -> str:
-        """End a sum, mostly with a ReLU."""
+        """End a sum, mostly with a ReLU, which may have a ceiling."""
         if self.choose([False, False, True]):
             out = self.node("Identity", out) if self.choose([False, True]) else self.dropout(out)
-        rectified = self.node("Relu", out) if self.choose([True, True, True, False]) else out
-        self.junctions.append(Junction(out, rectified, tuple(branches)))
+        kind = self.choose(["Relu", "Relu", "Clip", "Clip", "none"])
+        ceiling: float | None = None
+        rectified = out
+        if kind == "Relu":
+            rectified = self.node("Relu", out)
+        elif kind == "Clip":
+            ceiling = self.choose([6.0, 1.0, 0.25, None])
+            bounds = [0.0] if ceiling is None else [0.0, ceiling]
+            rectified = self.node("Clip", out, *(self.store(np.array(bound)) for bound in bounds))
+        self.junctions.append(Junction(out, rectified, tuple(branches), ceiling))
         self.sizes[rectified] = size
         return rectified
 
@@ -137,7 +176,7 @@ def draw(choose: Choose, seed: int) -> tuple[onnx.ModelProto, Network]:
 
 
 def _block(drawing: Drawing, source: str, channels: int, size: Size) -> tuple[str, int, Size]:
-    kind = drawing.choose(["plain", "residual", "pooled", "pooled shortcut", "average"])
+    kind = drawing.choose(["plain", "depthwise", "residual", "pooled", "pooled shortcut", "average"])
     rectified = any(junction.output == source and junction.rectified for junction in drawing.junctions)
     if kind == "residual":
         out, shared = _same(drawing, source, channels, size)
@@ -161,7 +200,7 @@ def _block(drawing: Drawing, source: str, channels: int, size: Size) -> tuple[st
         alike = Convolution(np.eye(channels, dtype=np.float32)[:, :, None, None], np.zeros(channels, np.float32))
         branches = [Branch(source, shared, pool), Branch(source, alike, pool)]
         return drawing.join(total, branches, below), channels, below
-    outputs = drawing.choose([2, 4])
+    outputs = channels * drawing.choose([1, 2]) if kind == "depthwise" and channels <= 4 else drawing.choose([2, 4])
     out, convolution, behind = drawing.convolution(read, (channels, outputs), below)
     return drawing.join(out, [Branch(source, convolution, pool)], behind), outputs, behind
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from services.uncertainty.explanation.graph import Branch, Convolution, Head, Junction, MaxPool, Network, Size
@@ -58,3 +60,22 @@ def residual(*, seed: int = 2) -> Network:
     big, small = (8, 6), (4, 3)
     sizes = {"x": big, "h1": big, "h2": big, "h3": big, "h4": small, "h5": small}
     return Network("x", sizes, junctions, head(random, "h5", 6))
+
+
+def inverted_residuals(*, seed: int = 4) -> Network:
+    """What mobile networks are made of: depthwise convolutions, ReLU6, linear bottlenecks, uneven padding."""
+    random = np.random.default_rng(seed)
+    depthwise = replace(convolution(random, 1, 6, stride=2), padding=(0, 0, 1, 1), groups=6)
+    twofold = replace(convolution(random, 1, 12), groups=6)
+    grouped = replace(convolution(random, 6, 6, kernel=1), groups=2)
+    junctions = (
+        Junction("z1", "h1", (Branch("x", convolution(random, 3, 6)),), 0.5),
+        Junction("z2", "h2", (Branch("h1", depthwise),), 0.3),
+        Junction("z3", "z3", (Branch("h2", convolution(random, 6, 6, kernel=1)),)),
+        Junction("z4", "h4", (Branch("z3", twofold),), 0.5),
+        Junction("z5", "h5", (Branch("h4", grouped),)),
+        Junction("z6", "z6", (Branch("h5", convolution(random, 6, 6, kernel=1)), Branch("z3"))),
+    )
+    big, small = (8, 6), (4, 3)
+    sizes = {"x": big, "h1": big, "h2": small, "z3": small, "h4": small, "h5": small, "z6": small}
+    return Network("x", sizes, junctions, head(random, "z6", 6))

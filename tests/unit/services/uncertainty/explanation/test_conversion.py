@@ -137,7 +137,7 @@ def test_batch_normalisation_is_folded() -> None:
 
 UNSUPPORTED = {
     "Sigmoid": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()),
-    "grouped": nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.ReLU()),
+    "has to begin at 0": nn.Sequential(nn.Conv2d(3, 6, 3), nn.Hardtanh(-1, 1)),
     "dilated": nn.Sequential(nn.Conv2d(3, 6, 3, dilation=2), nn.ReLU()),
     "count its padding": nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AvgPool2d(2, padding=1, count_include_pad=False), nn.Conv2d(6, 6, 1)
@@ -156,7 +156,7 @@ def test_what_has_no_rule_is_named(named: str, body: nn.Sequential) -> None:
 
 
 def test_all_faults_are_named_at_once() -> None:
-    body = nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.ReLU())
+    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Sigmoid())
     beside = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh())
 
     class Two(nn.Module):
@@ -208,6 +208,35 @@ class Stem(nn.Module):
         return self.fc(torch.flatten(nn.functional.adaptive_avg_pool2d(features, 1), 1))  # type: ignore[no-any-return]
 
 
+class Mobile(nn.Module):
+    """As MobileNetV2 and EfficientNet-Lite go on: expansion, depthwise convolution, linear bottleneck, ReLU6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = self.layer(3, 8, kernel=3, stride=2)
+        self.block = nn.Sequential(
+            self.layer(8, 24),
+            self.layer(24, 24, kernel=3, groups=24),
+            nn.Conv2d(24, 8, 1, bias=False),
+            nn.BatchNorm2d(8),
+        )
+        self.down = nn.Sequential(self.layer(8, 16, groups=4), self.layer(16, 16, kernel=5, stride=2, groups=16))
+        self.fc = nn.Linear(16, 3)
+
+    @staticmethod
+    def layer(inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Module:
+        # TensorFlow's SAME: of an even size with a stride of 2, one zero less before.
+        before = (kernel - 1) // 2 - (stride == 2)
+        zeros = nn.ZeroPad2d((before, kernel // 2, before, kernel // 2))
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        return nn.Sequential(zeros, convolution, nn.BatchNorm2d(outputs), nn.ReLU6())
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        stem = self.stem(6 * pictures)
+        features = self.down(self.block(stem) + stem)
+        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
 def vgg() -> nn.Module:
     """As VGG ends: pooling, then linear layers with ReLU and dropout over the flattened map."""
     return nn.Sequential(
@@ -244,7 +273,7 @@ def pooled_last() -> nn.Module:
 
 
 @pytest.mark.parametrize("dynamo", [True, False], ids=["exporter by graph", "exporter by tracing"])
-@pytest.mark.parametrize("make", [Stem, vgg, pooled_last])
+@pytest.mark.parametrize("make", [Stem, vgg, pooled_last, Mobile])
 def test_what_other_people_build_converts_and_adds_up(make: Callable[[], nn.Module], dynamo: bool) -> None:
     torch.manual_seed(2)
     network = make()

@@ -137,7 +137,7 @@ async def test_a_classifier_without_rules_is_refused_and_its_parts_are_named(cli
     assert answer.status_code == 422
     detail = answer.json()["errors"][0]["detail"]
     assert "Sigmoid squash" in detail
-    assert "grouped convolution" in detail
+    assert "dilated convolution" in detail
 
 
 async def test_a_model_is_converted(

@@ -23,6 +23,7 @@ NETWORKS = {
     "pool 2/2": networks.pooling(),
     "pool 3/2 padded": networks.pooling(kernel=3, stride=2, padding=1),
     "residual": networks.residual(),
+    "inverted residuals": networks.inverted_residuals(),
 }
 
 

@@ -1,0 +1,1 @@
+"""Making the released classifier of ImageNet's classes out of published weights; torch and the registry only here."""

