@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from services.medical.low_dose_ct.tiling import largest_side
 from services.medical.low_dose_ct.training.export import image_tensors
-from shared.runtime.cards import Baseline, Latency, ModelCard, Paper, Parity, Quality, TrainingRecord, Weights
+from services.medical.low_dose_ct.training.network import DOWNSAMPLING, WIDTHS
+from shared.runtime.cards import (
+    Baseline,
+    Latency,
+    ModelCard,
+    Paper,
+    Parity,
+    Quality,
+    RuntimeOptions,
+    TrainingRecord,
+    Weights,
+)
 
 GAUSSIAN, LOW_DOSE_CT = "gaussian-denoiser", "low-dose-ct"
 VERSION = "1.0.0"
@@ -38,6 +51,11 @@ CT_LIMITS = [
     "TCGA slices: TCIA, believed CC BY 3.0, not verified.",
 ]
 
+BLEND_HU = (28.0, 40.0)
+"""Noise up to which an image stays as it is, and from which on it gets the network's whole answer. Of 65 normal-dose
+slices of training and validation patients 62 lie below the first, of their simulated scans with 4,096 photons and eight
+kernels 95 % above the second."""
+
 ARCHITECTURE = "DRUNet (grayscale) with 16, 32, 64, 128 channels and 2 residual blocks per scale, 1,063,344 parameters"
 GAUSSIAN_CHOICES = [
     ARCHITECTURE + " instead of the published 64-512 and 4 (32,638,656).",
@@ -68,7 +86,8 @@ def gaussian_card(record: dict[str, Any], weights: Weights, parity: Parity, late
         latency=latency,
         limits=SHARED_LIMITS,
         choices=GAUSSIAN_CHOICES,
-        parameters={"width": record["width"]},
+        parameters={"width": record["width"], **_reach(record)},
+        runtime=_runtime(record),
     )
 
 
@@ -97,8 +116,25 @@ def low_dose_card(record: dict[str, Any], weights: Weights, parity: Parity, late
             *CT_CHOICES,
             f"Loss: {loss}; the paper's is SSIM-based, its exact form is not known to us and was not compared.",
         ],
-        parameters={"width": record["width"], "noise_level": record["noise_level"]},
+        parameters={
+            "width": record["width"],
+            "noise_level": record["noise_level"],
+            "blend_hu": list(BLEND_HU),
+            **_reach(record),
+        },
+        runtime=_runtime(record),
     )
+
+
+def _reach(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What large images are divided by."""
+    return {"receptive_field": WIDTHS[record["width"]].receptive_field, "grid": DOWNSAMPLING}
+
+
+def _runtime(record: Mapping[str, Any]) -> RuntimeOptions:
+    """No batch takes more memory than one part of a large image does."""
+    side = largest_side(WIDTHS[record["width"]].receptive_field, DOWNSAMPLING)
+    return RuntimeOptions(batch_elements=float(side**2 + 1))
 
 
 def _training(record: dict[str, Any], data: list[str], procedure: str) -> TrainingRecord:
