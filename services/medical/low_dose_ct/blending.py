@@ -109,7 +109,9 @@ def share_of(noise_hu: float, blend_hu: tuple[float, float]) -> float:
     nothing_up_to, whole_from = blend_hu
     if noise_hu >= whole_from:
         return 1.0
-    return max(0.0, (noise_hu - nothing_up_to) / (whole_from - nothing_up_to))
+    if noise_hu <= nothing_up_to:
+        return 0.0
+    return (noise_hu - nothing_up_to) / (whole_from - nothing_up_to)
 
 
 def mix(image: Image, clean: Image | None, share: float) -> Image:
