@@ -189,9 +189,12 @@ def _require_image(hu: NDArray[Any], shape: tuple[int, ...] | None) -> None:
 
 
 def _quantise(hu: NDArray[Any], layout: PixelFormat, slope: float, intercept: float) -> NDArray[Any]:
-    with np.errstate(over="ignore"):  # by a slope near zero; clipped right after
-        stored = np.rint((np.asarray(hu, dtype=np.float64) - intercept) / slope)
-    return np.clip(stored, layout.lowest, layout.highest).astype(layout.dtype)
+    stored = np.empty(hu.shape, dtype=layout.dtype)
+    for row, values in enumerate(hu):  # one by one, as double precision of a large slice is much memory
+        with np.errstate(over="ignore"):  # by a slope near zero; clipped right after
+            steps = np.rint((values.astype(np.float64) - intercept) / slope)
+        stored[row] = np.clip(steps, layout.lowest, layout.highest)
+    return stored
 
 
 def _keep_padding(stored: NDArray[Any], source: CtSlice) -> None:

@@ -43,11 +43,10 @@ class DenoisingOptions(_Options):
         default=None,
         gt=0,
         le=0.5,
-        description="Noise of the image, if you know it: standard deviation in normalised attenuation "
-        "(1 HU = 0.000246). `gaussian-denoiser` is fed it, by default 25/255. For `low-dose-ct` it decides how much "
-        "of the network's answer is given: none up to 28 HU (0.0069), all from 40 HU (0.0098) on, a share in between; "
-        "by default the noise is estimated from the image. The network itself is always fed the level that it was "
-        "tuned with",
+        description="Noise of the image, if you know it: standard deviation in soft tissue, in normalised attenuation "
+        "(1 HU = 0.000246). It is what the network is fed. For `low-dose-ct` it also decides how much of the network's "
+        "answer is given: none up to 28 HU (0.0069), all from 40 HU (0.0098) on, a share in between; by default the "
+        "noise is estimated from the image. `gaussian-denoiser` always answers whole, by default with 25/255",
     )
     window: str = Field(default="lung", description=WINDOW_HELP, examples=["lung", "40,400"])
     unit: Unit = Field(

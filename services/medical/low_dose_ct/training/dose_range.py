@@ -1,7 +1,9 @@
 """Stage 3: the fine-tuned network learns doses and kernels around the one it knows, and to leave alone what is clean.
 
 Every reconstruction carries the noise that `equivalent_noise` finds in it, which is what the network is told when it
-serves. So the condition has a meaning, unlike the constant of stage 2.
+serves. So the condition has a meaning, unlike the constant of stage 2. Noisy scans would rule the squared error; each
+patch is scaled so that its error counts by one over its noise. The network has no bias, so that scaling image and level
+alike scales its answer, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -40,9 +42,13 @@ FEWEST_PHOTONS, MOST_PHOTONS = 450.0, 25_000.0
 LEAST_LEVEL, LARGEST_LEVEL = (hu * MU_PER_HU / MU_MAX for hu in (10.0, 400.0))
 """Noise that the network is told, normalised attenuation; what lies beyond is told as the nearest of the two."""
 
+TYPICAL_LEVEL: Final = 63 * MU_PER_HU / MU_MAX
+"""Median over training slices at the dose and kernel of stage 2: patches of this noise are left as they are."""
+
 _SHARES: Final = (0.35, 0.55, 0.10)
 """Of what is drawn: the dose and kernel of stage 2, any other, and normal-dose slices that are to stay as they are."""
 _JITTER: Final = 0.1
+_LEAST_COUNTED: Final = np.float32(0.005)
 _SEED: Final = 14
 
 
@@ -83,9 +89,13 @@ class DoseRangePairs:
 
     def __call__(self, random: np.random.Generator) -> Batch:
         """Draw one batch."""
-        noisy, levels, clean = zip(*(self._patches(random) for _ in range(self.batch)), strict=True)
-        images, targets = (torch.from_numpy(np.stack(part)[:, None].astype(np.float32)) for part in (noisy, clean))
-        return images, torch.tensor(levels, dtype=torch.float32), targets
+        noisy, told, clean = zip(*(self._patches(random) for _ in range(self.batch)), strict=True)
+        levels = np.array(told, dtype=np.float32)
+        scale = np.sqrt(np.float32(TYPICAL_LEVEL) / np.maximum(levels, _LEAST_COUNTED))
+        images, targets = (
+            torch.from_numpy(np.stack(part)[:, None] * scale[:, None, None, None]) for part in (noisy, clean)
+        )
+        return images, torch.from_numpy(levels * scale), targets
 
     def _patches(self, random: np.random.Generator) -> tuple[Image, float, Image]:
         drawn = self.slices[int(random.integers(len(self.slices)))]

@@ -1,7 +1,7 @@
 """What the service answers beside the dose and kernel that its network was tuned for, and on slices that need no help.
 
-Two denoisers beside each other: the network of stage 2 alone, whose whole answer was given whatever was posted, and
-what the service gives now, by the code that it runs.
+Two denoisers beside each other: the network of stage 2 (version 1.0.0), whose whole answer was given whatever was
+posted, and what the service gives now, by the code that it runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shared.runtime.sessions import OnnxModel
 Answer = Callable[[Image], tuple[Image, float]]
 """Takes an image in normalised attenuation; returns what is answered, and the share of the network's answer in it."""
 
-BEFORE, NOW = "network of stage 2, whole answer", "answer of the service"
+BEFORE, NOW = "network of version 1.0.0, whole answer", "answer of the service"
 
 DOSES: Final = (500, 1000, 2048, PHOTONS, 16_384, 65_536)
 KERNELS: Final[dict[str, tuple[FilterName, float]]] = {
