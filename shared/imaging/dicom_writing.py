@@ -68,6 +68,18 @@ class SlicePlace:
     assumed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What a new image says of itself: its series, how it was made, what to know of it, and by which software."""
+
+    series_uid: str | None
+    series: str
+    derivation: str
+    notice: str
+    smoothed: bool
+    software: str
+
+
 def derive_ct(
     source: CtSlice,
     hu: NDArray[np.floating[Any]],
@@ -75,6 +87,8 @@ def derive_ct(
     series_description: str,
     derivation: str,
     series_uid: str | None = None,
+    comment: str = "",
+    smoothed: bool = True,
     software: str = "Facet",
 ) -> bytes:
     """A processed slice as a DICOM file that refers to its source.
@@ -89,6 +103,8 @@ def derive_ct(
         series_description: for SeriesDescription, at most 64 characters.
         derivation: for DerivationDescription, behind that of the source: the method, the model and its version.
         series_uid: the new series; pass the same one for all slices of a series, None makes one.
+        comment: for ImageComments, behind the research notice.
+        smoothed: whether its noise was reduced.
         software: for SoftwareVersions, at most 64 characters.
 
     Returns:
@@ -101,25 +117,18 @@ def derive_ct(
     _require_image(hu, (source.layout.rows, source.layout.columns))
     try:
         with quiet():
-            return _derived(source, hu, series_uid, series_description, derivation, software)
+            notice = f"{RESEARCH_NOTICE} {comment}".strip()
+            described = _Description(series_uid, series_description, derivation, notice, smoothed, software)
+            return _derived(source, hu, described)
     except Exception:  # whatever else the elements of a stranger's file provoke
         detail = "The elements of the DICOM file cannot be written again. Ask for application/x-npy or image/png."
         raise UnprocessableContent(detail) from None
 
 
-def _derived(
-    source: CtSlice,
-    hu: NDArray[np.floating[Any]],
-    series_uid: str | None,
-    description: str,
-    derivation: str,
-    software: str,
-) -> bytes:
+def _derived(source: CtSlice, hu: NDArray[np.floating[Any]], described: _Description) -> bytes:
     dataset = _copy_without_pixels(source.dataset)
     _refer_to_source(dataset)
-    _describe_equipment(dataset, software)
-    _describe_series(dataset, series_uid, description)
-    _describe_derivation(dataset, derivation, smoothed=True)
+    _describe(dataset, described)
     _number_series(dataset)
     flavour = texts(dataset, "ImageType")[2:3] or ["AXIAL"]
     put(dataset, SOPClassUID=CTImageStorage, Modality="CT", ImageType=["DERIVED", "SECONDARY", *flavour])
@@ -140,6 +149,7 @@ def new_ct(
     derivation: str,
     slice_thickness_mm: float | None = None,
     place: SlicePlace | None = None,
+    comment: str = "",
     smoothed: bool = False,
     software: str = "Facet",
 ) -> bytes:
@@ -156,9 +166,8 @@ def new_ct(
     layout = PixelFormat(hu.shape[0], hu.shape[1], 16, 16, signed=False)
     with quiet():
         dataset = _empty_ct(place)
-        _describe_equipment(dataset, software)
-        _describe_series(dataset, place.series_uid, series_description)
-        _describe_derivation(dataset, derivation, smoothed=smoothed)
+        notice = f"{RESEARCH_NOTICE} {comment}".strip()
+        _describe(dataset, _Description(place.series_uid, series_description, derivation, notice, smoothed, software))
         _set_geometry(dataset, spacing_mm, slice_thickness_mm, place)
         dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
         dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = "1", "-1024", "HU"
@@ -180,9 +189,12 @@ def _require_image(hu: NDArray[Any], shape: tuple[int, ...] | None) -> None:
 
 
 def _quantise(hu: NDArray[Any], layout: PixelFormat, slope: float, intercept: float) -> NDArray[Any]:
-    with np.errstate(over="ignore"):  # by a slope near zero; clipped right after
-        stored = np.rint((np.asarray(hu, dtype=np.float64) - intercept) / slope)
-    return np.clip(stored, layout.lowest, layout.highest).astype(layout.dtype)
+    stored = np.empty(hu.shape, dtype=layout.dtype)
+    for row, values in enumerate(hu):  # one by one, as double precision of a large slice is much memory
+        with np.errstate(over="ignore"):  # by a slope near zero; clipped right after
+            steps = np.rint((values.astype(np.float64) - intercept) / slope)
+        stored[row] = np.clip(steps, layout.lowest, layout.highest)
+    return stored
 
 
 def _keep_padding(stored: NDArray[Any], source: CtSlice) -> None:
@@ -242,14 +254,20 @@ def _describe_equipment(dataset: Dataset, software: str) -> None:
     put(dataset, Manufacturer="Facet", ManufacturerModelName="Facet", SoftwareVersions=software[:64])
 
 
-def _describe_series(dataset: Dataset, series_uid: str | None, description: str) -> None:
+def _describe(dataset: Dataset, described: _Description) -> None:
+    _describe_equipment(dataset, described.software)
+    _describe_series(dataset, described.series_uid, described.series, described.notice)
+    _describe_derivation(dataset, described.derivation, smoothed=described.smoothed)
+
+
+def _describe_series(dataset: Dataset, series_uid: str | None, description: str, notice: str) -> None:
     now = datetime.now(_zone(dataset))
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     put(dataset, SOPInstanceUID=generate_uid(prefix=None))
     put(dataset, SeriesInstanceUID=series_uid or generate_uid(prefix=None), SeriesDescription=description[:64])
     put(dataset, InstanceCreationDate=date, SeriesDate=date, ContentDate=date)
     put(dataset, InstanceCreationTime=time, SeriesTime=time, ContentTime=time)
-    put(dataset, ImageComments=_joined(texts(dataset, "ImageComments"), RESEARCH_NOTICE, limit=_LONGEST_COMMENT))
+    put(dataset, ImageComments=_joined(texts(dataset, "ImageComments"), notice, limit=_LONGEST_COMMENT))
 
 
 def _describe_derivation(dataset: Dataset, derivation: str, *, smoothed: bool) -> None:

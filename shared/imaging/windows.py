@@ -42,6 +42,8 @@ WINDOWS: Final[dict[str, Window]] = {
 """Windows by name; `full` spans -1024 to 3071 HU, the whole 12-bit scale."""
 
 _WIDEST: Final = 65536.0
+_PART: Final = 2**18
+"""Pixels that are converted at a time, in double precision."""
 
 
 def parse_window(text: str, *, pointer: str = "/query/window") -> Window:
@@ -76,12 +78,20 @@ def apply_window(hu: NDArray[Any], window: Window) -> NDArray[np.uint8]:
     Returns:
         Values 0 (at and below the lower end) to 255 (above the upper end), rounded, in the shape of `hu`.
     """
-    values = np.asarray(hu, dtype=np.float64) - (window.center - 0.5)
-    span = window.width - 1.0
+    given = np.asarray(hu)
+    shown = np.empty(given.shape, dtype=np.uint8)
+    flat, out = given.reshape(-1), shown.reshape(-1)
+    for start in range(0, flat.size, _PART):
+        part = slice(start, start + _PART)
+        out[part] = _greys(flat[part].astype(np.float64), window)
+    return shown
+
+
+def _greys(values: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
+    above, span = values - (window.center - 0.5), window.width - 1.0
     if span <= 0:
-        return np.where(values > 0, np.uint8(255), np.uint8(0))
-    grey: NDArray[np.float64] = np.clip((values / span + 0.5) * 255.0, 0.0, 255.0)
-    return np.rint(grey).astype(np.uint8)
+        return np.where(above > 0, 255.0, 0.0)
+    return np.rint(np.clip((above / span + 0.5) * 255.0, 0.0, 255.0))
 
 
 def render_png(hu: NDArray[Any], window: Window) -> bytes:

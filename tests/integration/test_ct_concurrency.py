@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
 from services.medical.app import create_app
+from services.medical.low_dose_ct import tiling
 from shared.service import ServiceState
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve
@@ -81,7 +84,7 @@ async def leave(request: asyncio.Task[httpx.Response]) -> None:
 @pytest_asyncio.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     models = tmp_path / "models" / "medical"
-    release(models, kind="slow")
+    release(models, kind="slow", parameters={"receptive_field": 8})
     settings = Settings(
         _env_file=None,
         redis_url="redis://127.0.0.1:1/0",
@@ -127,3 +130,25 @@ async def test_large_slices_wait_outside_of_memory(fleet: Fleet) -> None:
         await leave(request)
     await until(lambda: fleet.service.compute_pool.waiting == 0)
     assert (await fleet.post(SMALL)).status_code == 200
+
+
+async def test_who_leaves_between_two_parts_of_a_large_slice_ends_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiling, "CORE_SIDE", 16)
+    parts = math.ceil(LARGE / 16) ** 2
+
+    async def begun() -> int:
+        return (await fleet.batches())[0]
+
+    async def is_at_the_third_part() -> bool:
+        return await begun() >= 2
+
+    large = fleet.post(LARGE)
+    await until(is_at_the_third_part)
+    await leave(large)
+    await until(lambda: fleet.in_flight == 0)
+    ended = await begun()
+    assert (await fleet.post(16)).status_code == 200, "the memory of the large slice is free again"
+    assert await begun() == ended + 1
+    assert ended < parts / 2

@@ -102,6 +102,7 @@ async def until_alive(bench: Bench, worker: subprocess.Popen[bytes]) -> None:
 async def bench(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     folder = tmp_path_factory.mktemp("series")
     release(folder / "models" / "medical", "low-dose-ct", kind="mean")
+    release(folder / "models" / "medical", "gaussian-denoiser", kind="mean", parameters={"blend_hu": [500, 600]})
     settings = Settings(
         redis_url=f"{redis_server}/5",
         blob_url=str(folder / "blobs"),
@@ -140,6 +141,15 @@ def stored_hu(data: bytes) -> tuple[pydicom.Dataset, NDArray[np.float64]]:
 
 def denoised(hu: NDArray[np.float64]) -> NDArray[np.float32]:
     return attenuation_to_hu(mean_of_neighbours(hu_to_attenuation(hu, clip=False)))
+
+
+async def test_slices_that_need_no_help_say_so_one_by_one(bench: Bench) -> None:
+    result = await bench.result(await bench.post(ENHANCE, parts(dicom(0), dicom(1)), model="gaussian-denoiser"))
+    for number, each in enumerate(result["slices"]):
+        assert ["answered as it is" in caveat for caveat in each["caveats"]] == [True]
+        dataset, hu = stored_hu(bench.file(result, each["file"]))
+        np.testing.assert_array_equal(hu, slice_hu(number))
+        assert "answered as it is" in dataset.ImageComments
 
 
 async def test_series_with_a_damaged_slice(bench: Bench) -> None:

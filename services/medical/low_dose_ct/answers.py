@@ -121,12 +121,24 @@ def _compare_both(result: Enhanced, reference: Image | None) -> ReferenceCompari
     return ReferenceComparison(before=compare(result.before, reference), after=compare(result.after, reference))
 
 
+def warnings(result: Enhanced) -> list[str]:
+    """What whoever sees the image must know, in any format: that it has less noise than the network was tuned for."""
+    blend = result.blend
+    if blend is None or blend.share == 1 or blend.noise_hu is None:
+        return []
+    found = f"The noise of this image ({blend.noise_hu:.0f} HU) is below what the network was tuned for"
+    if blend.share == 0:
+        return [f"{found}: the image is answered as it is."]
+    return [f"{found} ({blend.full_from_hu:.0f} HU): the answer is {blend.share:.0%} network and the rest input."]
+
+
 def _caveats(result: Enhanced, geometry: ParallelBeam | None) -> list[str]:
     if result.model is None:
         return []
     if result.model.name != "low-dose-ct":
         return [_UNTUNED, _CHECK_BIAS]
-    return [_CHECK_BIAS] if geometry == LODOPAB else [_TUNED_FOR, _CHECK_BIAS]
+    general = [_CHECK_BIAS] if geometry == LODOPAB else [_TUNED_FOR, _CHECK_BIAS]
+    return [*warnings(result), *general]
 
 
 def _air_alone(result: Enhanced, options: ReconstructionOptions) -> list[str]:
@@ -146,6 +158,8 @@ def _description(result: Enhanced, reference: Image | None) -> dict[str, Any]:
         "comparison": _compare_both(result, reference),
         "model": result.model,
         "noise_level": result.noise_level,
+        "image_noise_hu": None if result.blend is None else result.blend.noise_hu,
+        "network_share": 0.0 if result.model is None else 1.0 if result.blend is None else result.blend.share,
     }
 
 
@@ -181,8 +195,17 @@ def shape_of(image: Image) -> tuple[int, int]:
 def _derivation(result: Enhanced) -> str:
     if result.model is None:
         return "Filtered back-projection"
-    model = result.model
-    return f"Denoised by {model.name} {model.version} (weights sha256 {model.weights_sha256[:16]})"
+    model, blend = result.model, result.blend
+    name = f"{model.name} {model.version} (weights sha256 {model.weights_sha256[:16]})"
+    if blend is None or blend.share == 1:
+        return f"Denoised by {name}"
+    if blend.share == 0:
+        return f"Left as it is by {name}: its noise is {blend.noise_hu:.0f} HU"
+    return f"Denoised by {name}, {blend.share:.0%}, and the input, {1 - blend.share:.0%}"
+
+
+def _is_smoothed(result: Enhanced) -> bool:
+    return result.model is not None and (result.blend is None or result.blend.share > 0)
 
 
 def encode(
@@ -214,10 +237,17 @@ def encode(
     if media_type != DICOM:
         raise ValueError(f"cannot encode {media_type}")
     description = "Facet low-dose CT"
-    derivation = _derivation(result)
-    series_uid = None if place is None else place.series_uid
+    derivation, comment, smoothed = _derivation(result), " ".join(warnings(result)), _is_smoothed(result)
     if source is not None:
-        return derive_ct(source, hu, series_description=description, derivation=derivation, series_uid=series_uid)
+        return derive_ct(
+            source,
+            hu,
+            series_description=description,
+            derivation=derivation,
+            series_uid=None if place is None else place.series_uid,
+            comment=comment,
+            smoothed=smoothed,
+        )
     size = pixel_size_mm or 1.0
     return new_ct(
         hu,
@@ -225,5 +255,6 @@ def encode(
         series_description=description,
         derivation=derivation,
         place=None if place is None else place.slice_place,
-        smoothed=result.model is not None,
+        comment=comment,
+        smoothed=smoothed,
     )

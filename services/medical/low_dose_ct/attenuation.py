@@ -6,6 +6,8 @@ the largest value that 12-bit CT can state (3071 HU). Source: Leuschner et al. 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,6 +27,10 @@ MU_MAX = HU_MAX * MU_PER_HU + MU_WATER
 """Attenuation that becomes 1: 81.35858 1/m."""
 
 
+_PART = 2**18
+"""Elements that are converted at a time."""
+
+
 def hu_to_attenuation(hu: ArrayLike, *, clip: bool = True) -> NDArray[np.float32]:
     """Convert Hounsfield units to normalised attenuation.
 
@@ -35,12 +41,21 @@ def hu_to_attenuation(hu: ArrayLike, *, clip: bool = True) -> NDArray[np.float32
     Returns:
         x = mu / mu_max, float32, same shape.
     """
-    x = (np.asarray(hu, dtype=np.float64) * MU_PER_HU + MU_WATER) / MU_MAX
-    if clip:
-        x = np.clip(x, 0.0, 1.0)
-    return x.astype(np.float32)
+    lowest, highest = (0.0, 1.0) if clip else (-np.inf, np.inf)
+    return _in_parts(hu, lambda part: np.clip((part * MU_PER_HU + MU_WATER) / MU_MAX, lowest, highest))
 
 
 def attenuation_to_hu(x: ArrayLike) -> NDArray[np.float32]:
     """Convert normalised attenuation back to Hounsfield units, float32, same shape; values outside [0, 1] are kept."""
-    return ((np.asarray(x, dtype=np.float64) * MU_MAX - MU_WATER) / MU_PER_HU).astype(np.float32)
+    return _in_parts(x, lambda part: (part * MU_MAX - MU_WATER) / MU_PER_HU)
+
+
+def _in_parts(values: ArrayLike, convert: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Convert in double precision and return single, without either of a large image as a whole."""
+    given = np.asarray(values)
+    converted = np.empty(given.shape, dtype=np.float32)
+    flat, out = given.reshape(-1), converted.reshape(-1)
+    for start in range(0, flat.size, _PART):
+        part = slice(start, start + _PART)
+        out[part] = convert(flat[part].astype(np.float64))
+    return converted

@@ -7,15 +7,17 @@ Denoising for the Downstream Task of Image Enhancement" (arXiv 2403.03551). Imag
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.medical.low_dose_ct.blending import Blend, DenoiserParameters, blend_of, mix
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
+from services.medical.low_dose_ct.tiling import Tile, tiles
 from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
 from shared.runtime.sessions import OnnxModel
@@ -23,35 +25,97 @@ from shared.telemetry.timing import timed
 
 Image = NDArray[np.float32]
 
-DEFAULT_NOISE_LEVEL = 25 / 255
-"""Fed to a model whose card names no level."""
-
 
 @dataclass(frozen=True, slots=True)
 class Enhanced:
-    """An image before and after the network, normalised attenuation, float32 (rows, columns)."""
+    """An image before and after the network, normalised attenuation, float32 (rows, columns).
+
+    Attributes:
+        before: what the network was, or would have been, given.
+        after: what is answered.
+        model: the network that it went through, or that decided to leave it as it is; None where none was asked for.
+        noise_level: what the network was fed, normalised attenuation; None where it was not run.
+        blend: how much of the network's answer it is.
+    """
 
     before: Image
     after: Image
     model: ModelReference | None
     noise_level: float | None
+    blend: Blend | None = None
 
 
-def noise_level_of(card: UploadedCard, wanted: float | None = None) -> float:
-    """The level that the network is fed: the wanted one, or that which its card says it was tuned for."""
-    tuned_for = cast("float", card.parameters.get("noise_level", DEFAULT_NOISE_LEVEL))
-    return wanted or float(tuned_for)
+@dataclass(frozen=True, slots=True)
+class Denoising:
+    """One image on its way through a denoiser, part by part, as large ones do not fit into one run.
+
+    Attributes:
+        image: normalised attenuation, (rows, columns).
+        blend: how much of the denoiser's answer it gets.
+        parts: what is run on one after another; none where the image stays as it is.
+        card: of the denoiser.
+    """
+
+    image: Image
+    blend: Blend
+    parts: Sequence[Tile]
+    card: UploadedCard
+
+    @classmethod
+    def plan(cls, image: Image, card: UploadedCard, noise_level: float | None = None) -> Denoising:
+        """Decide what an image gets of a denoiser; see `blend_of`."""
+        parameters = DenoiserParameters.of(card)
+        blend, (rows, columns) = blend_of(image, parameters, noise_level), image.shape
+        field, grid = parameters.receptive_field, parameters.grid
+        parts = tiles((rows, columns), receptive_field=field, grid=grid) if blend.share > 0 else []
+        return cls(image, blend, parts, card)
+
+    def inputs(self, part: Tile) -> Arrays:
+        """What the denoiser is run on: a part of the image, (1, 1, rows, columns), and its noise level, (1,)."""
+        seen = np.ascontiguousarray(self.image[part.seen])
+        return {"image": seen[None, None], "noise_level": np.array([self.blend.level], dtype=np.float32)}
+
+    def finish(self, clean: Image | None) -> Enhanced:
+        """The image beside what it has become.
+
+        Args:
+            clean: what the denoiser answered to all parts; None where there are none.
+        """
+        after = mix(self.image, clean, self.blend.share)
+        level = self.blend.level if self.parts else None
+        return Enhanced(self.image, after, reference_of(self.card), level, self.blend)
 
 
-def network_inputs(image: Image, level: float) -> Arrays:
-    """What a denoiser is run on: the image, (1, 1, rows, columns), and its noise level, (1,)."""
-    return {"image": image[None, None], "noise_level": np.array([level], dtype=np.float32)}
+def put_part(clean: Image | None, plan: Denoising, part: Tile, outputs: Answer) -> Image:
+    """Add the denoiser's answer to a part to those before it, and return them.
+
+    Args:
+        clean: the answers so far, changed in place; None before the first.
+        plan: of the image.
+        part: which.
+        outputs: of the denoiser, to `plan.inputs(part)`.
+    """
+    answered: Image = outputs[0][0, 0]
+    if len(plan.parts) == 1:
+        return answered
+    whole = np.empty_like(plan.image) if clean is None else clean
+    whole[part.kept] = answered[part.inner]
+    return whole
 
 
-def enhanced(image: Image, outputs: Answer, card: UploadedCard, level: float) -> Enhanced:
-    """The image beside what a denoiser answered to `network_inputs`."""
-    clean = cast("Image", outputs[0])[0, 0]
-    return Enhanced(before=image, after=clean, model=reference_of(card), noise_level=level)
+def run_parts(plan: Denoising, model: OnnxModel, *, pause: Callable[[], None] = lambda: None) -> Enhanced:
+    """Run the denoiser on all parts, in this thread.
+
+    Args:
+        plan: what to do.
+        model: the denoiser.
+        pause: called before each run; may raise to stop.
+    """
+    clean: Image | None = None
+    for part in plan.parts:
+        pause()
+        clean = put_part(clean, plan, part, model.run(plan.inputs(part)))
+    return plan.finish(clean)
 
 
 def denoise(image: Image, model: OnnxModel, noise_level: float | None = None) -> Enhanced:
@@ -60,10 +124,9 @@ def denoise(image: Image, model: OnnxModel, noise_level: float | None = None) ->
     Args:
         image: normalised attenuation, (rows, columns), any size.
         model: a released denoiser.
-        noise_level: standard deviation of the noise in normalised attenuation; by default that of the card.
+        noise_level: standard deviation of the noise in normalised attenuation; see `blend_of`.
     """
-    level = noise_level_of(model.card, noise_level)
-    return enhanced(image, model.run(network_inputs(image, level)), model.card, level)
+    return run_parts(Denoising.plan(image, model.card, noise_level), model)
 
 
 def back_project(sinogram: Image, options: ReconstructionOptions, *, threads: int | None = None) -> Image:

@@ -34,6 +34,7 @@ class SliceResult(BaseModel):
     file: str | None = Field(default=None, description="Name of the slice among the job's files")
     before: Statistics | None = None
     after: Statistics | None = None
+    caveats: list[str] = Field(default=[], description="What is to be known of this slice besides")
     problem: ProblemDetails | None = Field(default=None, description="Why this slice could not be worked on")
 
 
@@ -96,7 +97,8 @@ def _add_slice(context: JobContext, so_far: SeriesResult, digest: str, media_typ
         Problem: it cannot be read, or not be written as what was asked for; the result is as it was.
     """
     index = len(so_far.slices)
-    processed = pipeline.process(context.blobs.get(digest), pointer=f"/body/file/{index}")
+    data, pause = context.blobs.get(digest), context.raise_if_cancelled
+    processed = pipeline.process(data, pointer=f"/body/file/{index}", pause=pause)
     result, source = processed.result, processed.decoded.source
     place = _place(context.job_id, source, index, pipeline.options.slice_distance_mm)
     encoded, preview = pipeline.encode(processed, media_type, place=place), pipeline.encode(processed, PNG)
@@ -104,7 +106,8 @@ def _add_slice(context: JobContext, so_far: SeriesResult, digest: str, media_typ
     name = f"slice-{index + 1:04d}.{extension_of(media_type)}"
     JobFiles.of(context, so_far.files).put(name, encoded, media_type)
     so_far.model = result.model
-    so_far.slices.append(SliceResult(index=index, file=name, before=before, after=after))
+    caveats = answers.warnings(result)
+    so_far.slices.append(SliceResult(index=index, file=name, before=before, after=after, caveats=caveats))
     context.preview(preview, PNG)
 
 

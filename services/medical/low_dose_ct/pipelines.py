@@ -7,6 +7,7 @@ of a series, one after another (`Pipeline.process`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -14,12 +15,11 @@ from pydantic import BaseModel
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.answers import Place
 from services.medical.low_dose_ct.inference import (
+    Denoising,
     Enhanced,
     Image,
     back_project,
-    enhanced,
-    network_inputs,
-    noise_level_of,
+    run_parts,
     unenhanced,
 )
 from services.medical.low_dose_ct.inputs import read_reference, read_sinogram, read_slice
@@ -33,7 +33,6 @@ from services.medical.low_dose_ct.schemas import (
 from shared.imaging.dicom import CtSlice
 from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import Window, parse_window
-from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
@@ -55,6 +54,14 @@ class Decoded:
     pixel_size_mm: float | None = None
     padding_pixels: int = 0
     caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A decoded file, and what the denoiser is to be run on; None where there is none."""
+
+    decoded: Decoded
+    denoising: Denoising | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +103,27 @@ class Pipeline(ABC):
         """Pixels that the request will hold in memory, by the header of the posted file."""
         return stated_pixels(data)
 
-    def network_inputs(self, decoded: Decoded) -> Arrays:
-        """What the denoiser is run on."""
-        return network_inputs(decoded.image, self._level)
-
-    def finish(self, decoded: Decoded, outputs: Answer | None) -> Processed:
-        """Take what the denoiser answered; None where there is none."""
-        if self.model is None or outputs is None:
-            return Processed(decoded, unenhanced(decoded.image))
-        return Processed(decoded, enhanced(decoded.image, outputs, self.model.card, self._level))
-
-    def process(self, data: bytes, *, pointer: str = "/body/file") -> Processed:
-        """Decode and compute in this thread."""
+    def prepare(self, data: bytes, *, pointer: str = "/body/file") -> Prepared:
+        """Decode a file and decide what the denoiser is run on."""
         decoded = self.decode(data, pointer=pointer)
-        return self.finish(decoded, None if self.model is None else self.model.run(self.network_inputs(decoded)))
+        if self.model is None:
+            return Prepared(decoded, None)
+        with timed("pre"):
+            return Prepared(decoded, Denoising.plan(decoded.image, self.model.card, self.options.noise_level))
+
+    def finish(self, prepared: Prepared, clean: Image | None) -> Processed:
+        """Take what the denoiser answered; None where it was not run."""
+        plan = prepared.denoising
+        return Processed(prepared.decoded, unenhanced(prepared.decoded.image) if plan is None else plan.finish(clean))
+
+    def process(
+        self, data: bytes, *, pointer: str = "/body/file", pause: Callable[[], None] = lambda: None
+    ) -> Processed:
+        """Decode and compute in this thread; `pause` is called before each run of the network, and may raise."""
+        prepared = self.prepare(data, pointer=pointer)
+        if self.model is None or prepared.denoising is None:
+            return self.finish(prepared, None)
+        return Processed(prepared.decoded, run_parts(prepared.denoising, self.model, pause=pause))
 
     def encode(self, processed: Processed, media_type: str, *, place: Place | None = None) -> bytes:
         """The slice as PNG, NPY or DICOM: derived from the posted object where there was one, else a new object."""
@@ -128,12 +142,6 @@ class Pipeline(ABC):
         """The posted image that the answer is to be compared with."""
         shape, unit = answers.shape_of(processed.result.after), self.options.unit
         return read_reference(data, unit=unit, shape=shape, window=self.window, pixel_limit=self.pixel_limit)
-
-    @property
-    def _level(self) -> float:
-        if self.model is None:
-            raise ValueError("there is no network")
-        return noise_level_of(self.model.card, self.options.noise_level)
 
 
 @dataclass(frozen=True, slots=True)

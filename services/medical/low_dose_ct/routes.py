@@ -10,9 +10,11 @@ from typing import TypeVar
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from services.medical.low_dose_ct.answers import warnings
 from services.medical.low_dose_ct.capability import CT_ENHANCEMENT_SERIES, CT_RECONSTRUCTION_SERIES
+from services.medical.low_dose_ct.inference import Denoising, Image, put_part
 from services.medical.low_dose_ct.inputs import read_slice
-from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Processed, ReconstructionPipeline
+from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Prepared, ReconstructionPipeline
 from services.medical.low_dose_ct.scans import SCAN_COST, simulate
 from services.medical.low_dose_ct.schemas import (
     DISCLAIMER,
@@ -37,8 +39,9 @@ from shared.imaging.windows import parse_window
 from shared.jobs.answers import JOB_RESPONSES, JobView
 from shared.jobs.creation import wants_job
 from shared.jobs.kinds import JobKind
-from shared.problems import field_problem
-from shared.service import service_state
+from shared.problems import ContentTooLarge, field_problem
+from shared.runtime.sessions import OnnxModel
+from shared.service import ServiceState, service_state
 from shared.telemetry.timing import timed
 
 router = APIRouter(prefix="/v1/medical/ct", tags=["low-dose CT"])
@@ -47,6 +50,9 @@ Options = TypeVar("Options", bound=BaseModel)
 
 IMAGE_TYPES = (JSON, PNG, NPY, DICOM)
 SINOGRAM_TYPES = (JSON, NPY, PNG)
+
+LARGEST_DIRECT_PIXELS = 4096 * 4096
+"""Half a minute of the network on two cores, while the gateway waits for two; whatever takes longer is for jobs."""
 
 _IMAGE_ANSWERS = {
     "content": binary_content(PNG, NPY, DICOM),
@@ -159,21 +165,49 @@ async def _answer(
         data = await posted.files[0].read(pointer="/body/file")
         reference = await posted.others["reference"].read() if "reference" in posted.others else None
     async with service.compute_pool.admit(cost=pipeline.cost(data)) as admission:
-        decoded = await admission.run(pipeline.decode, data)
-        model, outputs = pipeline.model, None
-        if model is not None:
-            outputs = await service.batchers.infer(model, pipeline.network_inputs(decoded))
-        processed = pipeline.finish(decoded, outputs)
-        return await admission.run(_encode, pipeline, processed, reference, media_type, name)
+        prepared = await admission.run(pipeline.prepare, data)
+        clean = None
+        if pipeline.model is not None and prepared.denoising is not None:
+            clean = await _denoise(service, pipeline.model, prepared.denoising)
+        return await admission.run(_encode, pipeline, prepared, clean, reference, media_type, name)
 
 
-def _encode(pipeline: Pipeline, processed: Processed, reference: bytes | None, media_type: str, name: str) -> Response:
+async def _denoise(service: ServiceState, model: OnnxModel, plan: Denoising) -> Image | None:
+    """The network's answer; part by part, so that others get their turn and a caller who left ends it.
+
+    Raises:
+        ContentTooLarge: it takes longer than anybody should wait for an answer.
+        CallerGone: the caller went away.
+    """
+    if plan.parts and plan.image.size > LARGEST_DIRECT_PIXELS:
+        rows, columns = plan.image.shape
+        raise ContentTooLarge(
+            f"A slice of {rows}x{columns} takes minutes. Send `Prefer: respond-async`, which makes a job of it, or "
+            f"post at most {LARGEST_DIRECT_PIXELS} pixels."
+        )
+    clean: Image | None = None
+    for part in plan.parts:
+        outputs = await service.batchers.infer(model, plan.inputs(part))
+        clean = put_part(clean, plan, part, outputs)
+    return clean
+
+
+def _encode(
+    pipeline: Pipeline,
+    prepared: Prepared,
+    clean: Image | None,
+    reference: bytes | None,
+    media_type: str,
+    name: str,
+) -> Response:
     """The slice described in JSON, or as a file."""
+    processed = pipeline.finish(prepared, clean)
     if media_type == JSON:
         compared = None if reference is None else pipeline.read_reference(reference, processed)
         return json_response(pipeline.describe(processed, compared))
-    content = pipeline.encode(processed, media_type)
-    return file_response(content, media_type, name=name, model=processed.result.model, notice=DISCLAIMER)
+    content, result = pipeline.encode(processed, media_type), processed.result
+    notice = " ".join([DISCLAIMER, *warnings(result)])
+    return file_response(content, media_type, name=name, model=result.model, notice=notice)
 
 
 def _refuse_reference(posted: Posted[Options]) -> None:

@@ -43,8 +43,10 @@ class DenoisingOptions(_Options):
         default=None,
         gt=0,
         le=0.5,
-        description="Noise level fed to the network, standard deviation in normalised attenuation (1 HU = 0.000246). "
-        "By default the level that the model was tuned with",
+        description="Noise of the image, if you know it: standard deviation in soft tissue, in normalised attenuation "
+        "(1 HU = 0.000246). It is what the network is fed. For `low-dose-ct` it also decides how much of the network's "
+        "answer is given: none up to 28 HU (0.0069), all from 40 HU (0.0098) on, a share in between; by default the "
+        "noise is estimated from the image. `gaussian-denoiser` always answers whole, by default with 25/255",
     )
     window: str = Field(default="lung", description=WINDOW_HELP, examples=["lung", "40,400"])
     unit: Unit = Field(
@@ -226,7 +228,19 @@ class _ImageAnswer(BaseModel):
     mean_change_hu: Measured = Field(description="Mean of after minus before: the HU bias that the network brought in")
     comparison: ReferenceComparison | None = Field(default=None, description="Present where a reference was posted")
     model: ModelReference | None = Field(description="The network that was run, if any")
-    noise_level: float | None = Field(description="Noise level that the network was fed, normalised attenuation")
+    noise_level: float | None = Field(
+        description="Noise level that the network was fed, normalised attenuation; null where it was not run"
+    )
+    image_noise_hu: Measured | None = Field(
+        default=None,
+        description="Noise that decided on `network_share`: the standard deviation in soft tissue that the scan would "
+        "have after a Hann kernel with cut-off 1, in HU, estimated unless `noise_level` states it; null where the "
+        "network's answer is always given whole",
+    )
+    network_share: Measured = Field(
+        description="Share of the network's answer in `after`, 0 to 1; the rest is the image before. Below 1 the image "
+        "has less noise than the network was tuned for"
+    )
     constants: PhysicalConstants = PhysicalConstants()
     caveats: list[str] = Field(description="What to keep in mind about this answer")
     disclaimer: str = DISCLAIMER

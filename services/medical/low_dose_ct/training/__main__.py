@@ -15,13 +15,14 @@ from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS
 from services.medical.low_dose_ct.training.release import RELEASES, keep, release
 from services.medical.low_dose_ct.training.train import Budget
-from services.medical.low_dose_ct.training.weights import CHECKPOINTS
+from services.medical.low_dose_ct.training.weights import CHECKPOINTS, finished_weights
 from shared.settings import get_settings
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PRETRAINED = CHECKPOINTS / "gaussian.pt"
+FINE_TUNED = CHECKPOINTS / "chest.pt"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True)
     _add_pretrain(commands)
     _add_fine_tune(commands)
+    _add_widen(commands)
     _add_ellipses(commands)
     _add_train(commands)
     _add_evaluate(commands)
@@ -83,6 +85,28 @@ def _add_fine_tune(commands: Commands) -> None:
     command.set_defaults(act=act)
 
 
+def _add_widen(commands: Commands) -> None:
+    command = commands.add_parser("widen", help="stage 3: other doses and kernels, and slices that need no help")
+    _add_training(command, side=96, batch=8, steps=800, loss="squared")
+    command.set_defaults(learning_rate=4e-4, seed=1)
+    command.add_argument("--initial", default=str(FINE_TUNED), help="weights of stage 2")
+    command.add_argument("--phantoms", type=int, default=8, help="synthetic chest phantoms added")
+    command.add_argument("--tuned", type=int, default=4, help="realisations per slice as in stage 2")
+    command.add_argument("--others", type=int, default=7, help="realisations per slice of other doses and kernels")
+    command.add_argument("--share", type=float, default=0.4, help="share of the trained weights in the result")
+
+    def act(options: argparse.Namespace) -> None:
+        recipes.widen(
+            _run(options, options.initial),
+            phantoms=options.phantoms,
+            tuned=options.tuned,
+            others=options.others,
+            share=options.share,
+        )
+
+    command.set_defaults(act=act)
+
+
 def _add_ellipses(commands: Commands) -> None:
     command = commands.add_parser("ellipses", help="stage 2: DIVal's ellipses, sparse view")
     _add_training(command, side=96, batch=8, steps=1000, loss="squared")
@@ -97,26 +121,29 @@ def _add_ellipses(commands: Commands) -> None:
 
 
 def _add_train(commands: Commands) -> None:
-    command = commands.add_parser("train", help="both stages one after the other, then export beside the runs")
+    command = commands.add_parser("train", help="all stages one after the other, then export beside the runs")
     _add_folders(command)
     command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs and of their models")
     command.add_argument("--width", choices=sorted(WIDTHS), default="slim")
     command.add_argument("--pretraining-steps", type=int, default=9000)
     command.add_argument("--fine-tuning-steps", type=int, default=2000)
+    command.add_argument("--widening-steps", type=int, default=800)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--device", default="cpu", help="cpu or cuda")
-    command.set_defaults(act=_train_both)
+    command.set_defaults(act=_train_all)
 
 
-def _train_both(options: argparse.Namespace) -> None:
-    first, second = options.runs / "gaussian", options.runs / "chest"
+def _train_all(options: argparse.Namespace) -> None:
+    first, second, third = (options.runs / name for name in ("gaussian", "chest", "widened"))
     names = ("data", "cache", "threads", "width", "seed", "device")
     common = [word for name in names for word in (f"--{name}", str(getattr(options, name)))]
     main(["pretrain", *common, "--out", str(first), "--steps", str(options.pretraining_steps)])
     initial = ["--initial", str(first / "checkpoint.pt"), "--phantoms", "8"]
     main(["fine-tune", *common, *initial, "--out", str(second), "--steps", str(options.fine_tuning_steps)])
-    for name, run in zip((GAUSSIAN, LOW_DOSE_CT), (first, second), strict=True):
-        print(release(name, checkpoint=run / "checkpoint.pt", models=options.runs / "models"))
+    initial = ["--initial", str(second / "checkpoint.pt")]
+    main(["widen", *common, *initial, "--out", str(third), "--steps", str(options.widening_steps)])
+    for name, run in zip((GAUSSIAN, LOW_DOSE_CT), (first, third), strict=True):
+        print(release(name, checkpoint=finished_weights(run), models=options.runs / "models"))
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -170,7 +197,7 @@ def _command(options: argparse.Namespace) -> str:
     initial = getattr(options, "initial", str(PRETRAINED))
     if initial == recipes.NO_INITIAL:
         words.append(f"--initial {initial}")
-    elif initial != str(PRETRAINED):
+    elif initial not in {str(PRETRAINED), str(FINE_TUNED)}:
         words.append("--initial runs/" + "/".join(Path(initial).parts[-2:]))
     shown = [word for word in words if not word.endswith(" None")]
     return " ".join([COMMAND, options.command, *shown, f"--out runs/{options.out.name}"])

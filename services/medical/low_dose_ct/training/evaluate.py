@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
+
 from services.medical.low_dose_ct.training import cards
+from services.medical.low_dose_ct.training.chest import network_input
 from services.medical.low_dose_ct.training.evaluate_chest import (
     LEVEL_FACTORS,
     TV_WEIGHTS,
@@ -30,13 +33,22 @@ from services.medical.low_dose_ct.training.evaluate_photographs import (
     evaluate_photographs,
     photographs_table,
 )
+from services.medical.low_dose_ct.training.evaluate_range import (
+    BEFORE,
+    NOW,
+    Answer,
+    evaluate_range,
+    range_table,
+    service_answer,
+)
 from services.medical.low_dose_ct.training.export import MODEL_FILE, write_card
 from services.medical.low_dose_ct.training.inference import Denoise, network_denoiser, released_denoiser
 from services.medical.low_dose_ct.training.release import release_folder
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record
 from shared.runtime.cards import Quality, read_card
+from shared.runtime.sessions import OnnxModel
 
-Part = Literal["photographs", "chest", "ellipses"]
+Part = Literal["photographs", "chest", "range", "ellipses"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 EVALUATION_FILE = "evaluation.json"
@@ -44,7 +56,11 @@ RELEASED = "FBP + network, pretrained and fine-tuned (released)"
 SCRATCH = "FBP + network, from scratch"
 PLAIN = "FBP Hann 0.641"
 
+STAGE_2 = "chest"
+"""Checkpoint of the network before other doses and kernels; released as version 1.0.0."""
+
 CHEST_CONTROLS = {
+    "FBP + network, pretrained and fine-tuned (version 1.0.0)": STAGE_2,
     SCRATCH: "chest-scratch",
     "FBP + network, loss (1 - SSIM) + 5 L1": "chest-structural",
     "FBP + network, pretrained, 5 patients": "chest-5-patients",
@@ -67,7 +83,7 @@ def evaluate(data: Path, cache: Path, *, parts: Sequence[Part] = PARTS, ellipses
     Args:
         data: folder of the data sets.
         cache: folder of noise-free sinograms.
-        parts: photographs, chest, ellipses; what is not measured stays as it was.
+        parts: photographs, chest, range, ellipses; what is not measured stays as it was.
         ellipses: number of ellipses test phantoms, at most 3,200.
     """
     gaussian = released_denoiser(release_folder(cards.GAUSSIAN) / MODEL_FILE)
@@ -80,8 +96,13 @@ def evaluate(data: Path, cache: Path, *, parts: Sequence[Part] = PARTS, ellipses
     if "chest" in parts:
         chest = _evaluate_chest(gaussian, data, cache)
         _write(cards.LOW_DOSE_CT, "chest", chest)
-        _write_quality(cards.LOW_DOSE_CT, cards.low_dose_quality(chest, RELEASED, PLAIN))
+        _write_low_dose_quality()
         tables.append(chest_table(chest))
+    if "range" in parts:
+        beyond = evaluate_range({BEFORE: _network_alone(STAGE_2), NOW: service_answer(_released())}, data, cache)
+        _write(cards.LOW_DOSE_CT, "range", beyond)
+        _write_low_dose_quality()
+        tables.append(range_table(beyond))
     if "ellipses" in parts:
         on_ellipses = evaluate_ellipses(committed_networks(ELLIPSES_NETWORKS), count=ellipses)
         _write(cards.LOW_DOSE_CT, "ellipses", on_ellipses)
@@ -101,8 +122,8 @@ def committed_networks(names: Mapping[str, str]) -> dict[str, tuple[Denoise, flo
 
 
 def _evaluate_chest(gaussian: Denoise, data: Path, cache: Path) -> dict[str, Any]:
-    folder = release_folder(cards.LOW_DOSE_CT)
-    level = float(str(read_card(folder).parameters["noise_level"]))
+    level = float(load_record(CHECKPOINTS / f"{STAGE_2}.pt")["noise_level"])
+    answer = service_answer(_released())
     validation = chest_cases(data, cache, "val")
     told, untuned = chosen_on_validation(
         lambda value: with_network(gaussian, value), [level * factor for factor in LEVEL_FACTORS], validation
@@ -112,11 +133,21 @@ def _evaluate_chest(gaussian: Denoise, data: Path, cache: Path) -> dict[str, Any
         **plain_methods(),
         "FBP + TV": smoothed,
         "FBP + untuned Gaussian denoiser": untuned,
-        RELEASED: with_network(released_denoiser(folder / MODEL_FILE), level),
+        RELEASED: lambda sinogram: answer(network_input(sinogram))[0],
     }
     methods |= {name: with_network(*arm) for name, arm in committed_networks(CHEST_CONTROLS).items()}
     result = evaluate_chest(methods, chest_cases(data, cache, "test"), gains=_gains(methods))
     return {**result, "chosen_on_validation": {"untuned noise level": told, "TV weight": weight}}
+
+
+def _released() -> OnnxModel:
+    return OnnxModel.open(release_folder(cards.LOW_DOSE_CT), threads=torch.get_num_threads())
+
+
+def _network_alone(checkpoint: str) -> Answer:
+    """The whole answer of a committed network, whatever it is given."""
+    ((denoise, level),) = committed_networks({checkpoint: checkpoint}).values()
+    return lambda image: (denoise(image, level), 1.0)
 
 
 def _gains(methods: Mapping[str, Enhance]) -> list[tuple[str, str]]:
@@ -139,6 +170,15 @@ def _write(name: str, part: Part, result: dict[str, Any]) -> None:
     file = release_folder(name) / EVALUATION_FILE
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     file.write_text(json.dumps({**known, part: _rounded(result)}, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_low_dose_quality() -> None:
+    """Everything that was measured of the released network, now or earlier."""
+    known = json.loads((release_folder(cards.LOW_DOSE_CT) / EVALUATION_FILE).read_text(encoding="utf-8"))
+    quality = cards.low_dose_quality(known["chest"], RELEASED, PLAIN)
+    if "range" in known:
+        quality += cards.range_quality(known["range"], before=BEFORE, now=NOW)
+    _write_quality(cards.LOW_DOSE_CT, quality)
 
 
 def _write_quality(name: str, quality: list[Quality]) -> None:

@@ -8,13 +8,17 @@ and the noise map by the same factor scales the answer by it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-DOWNSAMPLING = 8
+SCALES = 3
+"""Strided convolutions on the way down."""
+
+DOWNSAMPLING = 2**SCALES
 """Both sides of the input are padded to a multiple of this: three 2x2 strided convolutions."""
 
 
@@ -24,6 +28,18 @@ class Width:
 
     channels: tuple[int, int, int, int]
     blocks: int
+
+    @property
+    def receptive_field(self) -> int:
+        """Pixels in each direction that a pixel of the answer depends on, at most: convolutions reach 1, scales 2."""
+        convolutions = 2 * self.blocks
+        reach = 1
+        for _ in range(SCALES):
+            reach = math.ceil((reach + convolutions) / 2)
+        reach += convolutions
+        for _ in range(SCALES):
+            reach = 2 * reach + 1 + convolutions
+        return reach + 1
 
 
 WIDTHS = {

@@ -15,6 +15,7 @@ from services.medical.low_dose_ct.training.evaluate import EVALUATION_FILE
 from services.medical.low_dose_ct.training.evaluate_chest import chest_table
 from services.medical.low_dose_ct.training.evaluate_ellipses import ellipses_table
 from services.medical.low_dose_ct.training.evaluate_photographs import photographs_table
+from services.medical.low_dose_ct.training.evaluate_range import range_table
 from services.medical.low_dose_ct.training.release import release_folder
 
 README = Path(__file__).parents[4] / "README.md"
@@ -31,6 +32,11 @@ reference image (DIVal's definition), PSNR-FR and SSIM-FR the full range 1.
 of {patients} patients that no training saw; not LoDoPaB-CT itself. Intervals: 95 % bootstrap over patients.
 
 {chest}
+
+**Other doses, other kernels, and slices that need no help**, on the same slices: what the service answers beside the
+whole answer of the network before it was trained for them. Share: of the network's answer, by the noise of the image.
+
+{beyond}
 
 **DIVal "ellipses"**, the first {phantoms} test phantoms, beside the published figures:
 
@@ -55,6 +61,7 @@ def section(low_dose: dict[str, Any], gaussian: dict[str, Any]) -> str:
         slices=chest["slices"],
         patients=chest["patients"],
         chest=overall_and_gains,
+        beyond=range_table(low_dose["range"]),
         phantoms=low_dose["ellipses"]["phantoms"],
         ellipses=ellipses_table(low_dose["ellipses"]),
         photographs=photographs_table(gaussian["photographs"]),

@@ -5,20 +5,33 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from services.medical.low_dose_ct.training.chest import chest_pairs, chest_slices, phantom_pairs
 from services.medical.low_dose_ct.training.data import GaussianNoisePairs, Pair, ReconstructionPairs, mean_error_level
+from services.medical.low_dose_ct.training.dose_range import (
+    LARGEST_LEVEL,
+    LEAST_LEVEL,
+    TYPICAL_LEVEL,
+    DoseRangePairs,
+    training_reconstructions,
+)
 from services.medical.low_dose_ct.training.ellipses import ellipses_pairs
 from services.medical.low_dose_ct.training.losses import LOSSES
 from services.medical.low_dose_ct.training.network import WIDTHS, DRUNet
 from services.medical.low_dose_ct.training.photographs import held_out_files, read_grayscale, training_files
 from services.medical.low_dose_ct.training.train import Budget, Draw, Measure, Training
 from services.medical.low_dose_ct.training.validation import measure_denoising, measure_pairs
-from services.medical.low_dose_ct.training.weights import load_network
+from services.medical.low_dose_ct.training.weights import (
+    INTERPOLATED,
+    interpolate,
+    load_network,
+    load_record,
+    save_half,
+)
 
 NO_INITIAL = "none"
 """Value of --initial for a network that starts from random weights (the control)."""
@@ -79,6 +92,36 @@ def fine_tune(run: Run, *, patients: int | None, phantoms: int, realisations: in
     validation = chest_pairs(run.data, run.cache, "val", realisations=1)
     described = {"slices": slices, "patients": trained_on, "phantoms": phantoms, "realisations": realisations}
     return _fine_tune(run, pairs, validation, described)
+
+
+def widen(run: Run, *, phantoms: int, tuned: int, others: int, share: float) -> DRUNet:
+    """Stage 3 on chest CT: other doses and kernels, and slices that are to stay as they are.
+
+    Args:
+        run: what every command shares.
+        phantoms: synthetic chest phantoms added to the slices.
+        tuned: realisations of the dose and kernel of stage 2 per slice.
+        others: realisations of other doses and kernels per slice.
+        share: of the trained weights in the result; the rest is the weights it started from.
+    """
+    slices = training_reconstructions(run.data, run.cache, phantoms=phantoms, tuned=tuned, others=others)
+    described = {
+        "slices": len(slices) - phantoms,
+        "patients": len({each.patient for each in chest_slices(run.data, "train")}),
+        "phantoms": phantoms,
+        "realisations": tuned + others,
+        "noise_level": TYPICAL_LEVEL,
+        "least_level": LEAST_LEVEL,
+        "largest_level": LARGEST_LEVEL,
+        "share": share,
+    }
+    budget = replace(run.budget, warm_up=50, averaging=0.99)
+    draw = DoseRangePairs(slices, side=run.side, batch=run.batch)
+    validation = chest_pairs(run.data, run.cache, "val", realisations=1)
+    trained = _train(replace(run, budget=budget), draw, measure_pairs(validation, TYPICAL_LEVEL), described)
+    mixed = interpolate(load_network(Path(run.initial), run.width), trained.cpu(), share)
+    save_half(mixed, load_record(run.out / "checkpoint.pt"), run.out / INTERPOLATED)
+    return mixed
 
 
 def ellipses(run: Run, *, phantoms: int, realisations: int) -> DRUNet:

@@ -14,10 +14,19 @@ from services.medical.low_dose_ct.training.export import (
     weights_of,
     write_card,
 )
-from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record, save_half
+from services.medical.low_dose_ct.training.weights import (
+    CHECKPOINTS,
+    finished_weights,
+    load_network,
+    load_record,
+    save_half,
+)
 from shared.runtime.cards import CARD_FILE, Quality, Weights, read_card
 
-RELEASES = {cards.GAUSSIAN: ("gaussian", cards.gaussian_card), cards.LOW_DOSE_CT: ("chest", cards.low_dose_card)}
+RELEASES = {
+    cards.GAUSSIAN: ("gaussian", cards.gaussian_card),
+    cards.LOW_DOSE_CT: ("chest-widened", cards.low_dose_card),
+}
 """Released models: the committed checkpoint each is made of, and who writes its card."""
 
 
@@ -28,7 +37,7 @@ def keep(run: Path, name: str) -> Path:
         run: folder of a finished run.
         name: of the file in `CHECKPOINTS`, without suffix.
     """
-    source = run / "checkpoint.pt"
+    source = finished_weights(run)
     record = load_record(source)
     target = CHECKPOINTS / f"{name}.pt"
     save_half(load_network(source, record["width"]), record, target)
@@ -37,7 +46,7 @@ def keep(run: Path, name: str) -> Path:
 
 def release_folder(name: str) -> Path:
     """Where a released model lies."""
-    return MODELS / name / cards.VERSION
+    return MODELS / name / cards.VERSIONS[name]
 
 
 def release(name: str, *, checkpoint: Path | None = None, models: Path = MODELS) -> Path:
@@ -52,7 +61,7 @@ def release(name: str, *, checkpoint: Path | None = None, models: Path = MODELS)
     checkpoint = checkpoint or CHECKPOINTS / f"{source}.pt"
     record = load_record(checkpoint)
     network = load_network(checkpoint, record["width"])
-    folder = models / name / cards.VERSION
+    folder = models / name / cards.VERSIONS[name]
     file = folder / MODEL_FILE
     export_network(network, file)
     new = card(record, weights_of(file), measure_parity(network, file), measure_latency(file))

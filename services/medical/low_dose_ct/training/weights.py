@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from services.medical.low_dose_ct.training.network import WIDTHS, DRUNet
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 """Committed weights: the starting point of fine-tuning, and the networks that the released one is compared with."""
+
+INTERPOLATED = "interpolated.pt"
+"""File of a run beside its checkpoint."""
 
 
 def load_network(path: Path, width: str) -> DRUNet:
@@ -28,6 +32,29 @@ def load_network(path: Path, width: str) -> DRUNet:
     network = DRUNet(WIDTHS[width])
     network.load_state_dict(weights)
     return network.eval()
+
+
+def interpolate(network: DRUNet, other: DRUNet, share: float) -> DRUNet:
+    """A network whose weights lie between those of two, of which one was trained on from the other.
+
+    So it has most of what the second has learned and loses less of what the first could do (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", CVPR 2022).
+
+    Args:
+        network: the first.
+        other: the second, of the same width.
+        share: of the second, 0 to 1.
+    """
+    between = copy.deepcopy(network)
+    first, second = network.state_dict(), other.state_dict()
+    between.load_state_dict({name: torch.lerp(first[name], second[name], share) for name in first})
+    return between.eval()
+
+
+def finished_weights(run: Path) -> Path:
+    """Where the weights of a finished run are: interpolated with those it started from, if its recipe says so."""
+    interpolated = run / INTERPOLATED
+    return interpolated if interpolated.exists() else run / "checkpoint.pt"
 
 
 def load_record(path: Path) -> dict[str, Any]:

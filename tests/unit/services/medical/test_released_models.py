@@ -15,6 +15,7 @@ from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr
 from services.medical.low_dose_ct.simulation import prepare_slice, simulate_low_dose
 from shared.runtime.cards import read_card, read_weights
+from shared.runtime.registry import newest_folder
 
 MODELS = Path(__file__).parents[4] / "services/medical/models"
 RELEASES = sorted(folder.parent for folder in MODELS.glob("*/*/card.json"))
@@ -24,7 +25,7 @@ Image = NDArray[np.float32]
 
 
 def denoise(name: str, image: Image, level: float) -> Image:
-    folder = MODELS / name / "1.0.0"
+    folder = newest_folder(MODELS, name)
     session = onnxruntime.InferenceSession(read_weights(folder, read_card(folder)), providers=["CPUExecutionProvider"])
     answer: Image = session.run(
         ["clean"], {"image": image[None, None], "noise_level": np.array([level], dtype=np.float32)}
@@ -60,7 +61,7 @@ def test_card_is_complete_and_its_digest_is_that_of_the_file(folder: Path) -> No
 
 @pytest.mark.parametrize("name", ["gaussian-denoiser", "low-dose-ct"])
 def test_figures_of_the_card_are_those_of_the_evaluation_beside_it(name: str) -> None:
-    folder = MODELS / name / "1.0.0"
+    folder = newest_folder(MODELS, name)
     figures = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     best = read_card(folder).quality[0].value
     if name == "gaussian-denoiser":
@@ -82,7 +83,7 @@ def test_low_dose_network_improves_a_reconstruction_by_two_decibels_without_a_sh
     truth = prepare_slice(chest_phantom(random), random=random)
     scan = simulate_low_dose(truth, random=random)
     reconstruction = filtered_back_projection(scan, filter_name="hann", frequency_scaling=1.0)
-    level = float(str(read_card(MODELS / "low-dose-ct" / "1.0.0").parameters["noise_level"]))
+    level = float(str(read_card(newest_folder(MODELS, "low-dose-ct")).parameters["noise_level"]))
     enhanced = denoise("low-dose-ct", reconstruction, level)
     assert psnr(enhanced, truth) > psnr(reconstruction, truth) + 2
     assert abs(mean_hu_bias(enhanced, truth, mask=truth > 0.2)) < 20

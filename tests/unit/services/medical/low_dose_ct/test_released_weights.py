@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import numpy as np
+import pydicom
 import pytest
 import pytest_asyncio
+from numpy.typing import NDArray
 
 from services.medical.app import create_app
 from services.medical.low_dose_ct.demo import demo_files
+from shared.imaging.dicom import read_ct
 from shared.runtime.cards import CARD_FILE
 from shared.settings import Settings
 from tests.support.capability import from_npy, npy
@@ -67,6 +71,54 @@ async def test_tuned_network_beats_the_untuned_one_on_ct(released: httpx.AsyncCl
         answer = await released.post(f"{CT}/enhancements", files=posted, data={"model": model})
         psnr[model] = answer.json()["comparison"]["after"]["psnr_db"]
     assert psnr["low-dose-ct"] > psnr["gaussian-denoiser"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-npy", "image/png", "application/dicom"])
+async def test_slice_that_needs_no_help_is_answered_as_it_is_and_every_format_says_so(
+    released: httpx.AsyncClient, files: dict[str, bytes], accept: str
+) -> None:
+    posted = files["normal-dose.dcm"]
+    answer = await released.post(f"{CT}/enhancements", files={"file": posted}, headers={"Accept": accept})
+    said = "is below what the network was tuned for: the image is answered as it is."
+    if accept == "application/json":
+        described = answer.json()
+        assert (described["network_share"], described["noise_level"]) == (0, None)
+        assert 0 <= described["image_noise_hu"] < 28
+        assert described["caveats"][0].endswith(said)
+        assert described["after"] == described["before"]
+        return
+    assert answer.headers["Facet-Notice"].startswith("Research use only, not a medical device. The noise of this image")
+    assert answer.headers["Facet-Notice"].endswith(said)
+    if accept == "application/x-npy":
+        source = read_ct(posted, limit_pixels=10**6).hu
+        np.testing.assert_allclose(from_npy(answer.content), source, atol=1e-3)
+    if accept == "application/dicom":
+        before, after = (pydicom.dcmread(io.BytesIO(content)) for content in (posted, answer.content))
+        np.testing.assert_array_equal(after.pixel_array, before.pixel_array)
+        assert after.ImageComments.endswith(said)
+        assert "Left as it is by low-dose-ct" in after.DerivationDescription
+        assert "DerivationCodeSequence" not in after
+
+
+async def test_stated_noise_decides_how_much_of_the_network_is_given(
+    released: httpx.AsyncClient, files: dict[str, bytes]
+) -> None:
+    noisy = read_ct(files["low-dose.dcm"], limit_pixels=10**6).hu
+
+    async def answer(**form: str) -> NDArray[np.float32]:
+        posted = {"file": ("s.dcm", files["low-dose.dcm"])}
+        accept = {"Accept": "application/x-npy"}
+        got = await released.post(f"{CT}/enhancements", files=posted, data=form, headers=accept)
+        assert ("tuned for" in got.headers["Facet-Notice"]) == (form.get("noise_level") in {"0.001", "0.00835"})
+        return np.asarray(from_npy(got.content))
+
+    whole, loud = await answer(), await answer(noise_level="0.5")
+    nothing, half = await answer(noise_level="0.001"), await answer(noise_level="0.00835")
+    np.testing.assert_allclose(nothing, noisy, atol=1e-3)
+    np.testing.assert_array_equal(loud, whole)
+    above = whole > -1024
+    np.testing.assert_allclose(half[above], (whole + noisy)[above] / 2, atol=1)
+    assert min(image.min() for image in (whole, half)) >= -1024
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (37, 50), (129, 64)])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from services.medical.low_dose_ct import routes
 from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.geometry import LODOPAB
@@ -321,3 +322,14 @@ async def test_options_in_the_query_are_checked_and_named(client: httpx.AsyncCli
     for options, pointer in ({"window": "kitchen"}, "/query/window"), ({"nonsense": "1"}, "/query/nonsense"):
         answer = await client.post(f"{CT}/enhancements", content=npy(slice_hu()), params=options, headers=headers)
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+async def test_slice_that_takes_minutes_is_for_a_job(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "LARGEST_DIRECT_PIXELS", slice_hu().size - 1)
+    answer = await client.post(f"{CT}/enhancements", files={"file": npy(slice_hu())})
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert "Prefer: respond-async" in answer.json()["detail"]
+    monkeypatch.setattr(routes, "LARGEST_DIRECT_PIXELS", slice_hu().size)
+    assert (await client.post(f"{CT}/enhancements", files={"file": npy(slice_hu())})).status_code == 200

@@ -41,7 +41,9 @@ def test_pretraining_ends_in_a_released_folder(data: Path, tmp_path: Path, monke
     assert card.parity.max_abs_difference < 1e-5
 
 
-@pytest.mark.parametrize("command", ["pretrain", "fine-tune", "ellipses", "train", "evaluate", "export", "keep"])
+@pytest.mark.parametrize(
+    "command", ["pretrain", "fine-tune", "widen", "ellipses", "train", "evaluate", "export", "keep"]
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parser().parse_args([command, "--help"])
