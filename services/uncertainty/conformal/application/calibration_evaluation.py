@@ -19,6 +19,7 @@ from services.uncertainty.conformal.application.prediction import (
     predict_intervals,
     predict_sets,
     refuse_costly_sets,
+    refuse_options_of_sets,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
 from services.uncertainty.conformal.charts import Bar, Curve, Plot, widen_range
@@ -145,7 +146,12 @@ def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], a
 def evaluate_intervals(
     entry: CalibrationEntry, calibration: RegressionCalibration, points: Points, options: EvaluationOptions
 ) -> Evaluation:
-    """Evaluate the intervals of points with targets; arguments as of `evaluate_sets`."""
+    """Evaluate the intervals of points with targets; arguments as of `evaluate_sets`.
+
+    Raises:
+        UnprocessableContent: options that only sets of classes have.
+    """
+    refuse_options_of_sets(options, ("force_top1", "seed", "first_item"))
     alpha = options.alpha or entry.options.alpha[0]
     targets = points.targets if points.targets is not None else np.empty(0)
     intervals = predict_intervals(calibration, points, [alpha])[0]

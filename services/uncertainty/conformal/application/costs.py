@@ -24,6 +24,8 @@ _S_OF_NUMBER: Final = 1e-6
 _BYTES_OF_NUMBER: Final = 48.0
 THRESHOLDS_LIMIT: Final = 20_000
 """Most thresholds of a calibration: cells times levels."""
+STEPS_S: Final = 1.8
+"""Seconds that the observations of one request to a stream or a monitor may take."""
 SIZING_S: Final = 0.3
 """Seconds that the expected size may take."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from services.uncertainty.conformal.application.calibration_fit import (
     Items,
@@ -18,7 +19,7 @@ from services.uncertainty.conformal.application.calibration_fit import (
 )
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
 from services.uncertainty.conformal.application.class_labels import ClassLabels, name_labels
-from services.uncertainty.conformal.application.costs import refuse_costly_scores
+from services.uncertainty.conformal.application.costs import refuse_costly, refuse_costly_scores
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
@@ -196,9 +197,13 @@ def predict_intervals(calibration: RegressionCalibration, points: Points, alphas
     """Predict intervals at each level.
 
     Raises:
-        UnprocessableContent: groups or weights are missing or superfluous.
+        UnprocessableContent: groups or weights are missing or superfluous, or there are too many levels and groups.
     """
     require_side_columns(calibration, points)
+    groups = 1 if points.groups is None else len(np.unique(points.groups))
+    work = len(alphas) * len(calibration.tails) * (groups * 1.5e-5 + points.count * 2e-7)
+    what = f"Intervals at {len(alphas)} levels in {groups} groups"
+    refuse_costly("/body/alpha", what, numbers=points.count * len(points.arrays), seconds=work)
     return [calibration.intervals(points.band, alpha, groups=points.groups, weights=points.weights) for alpha in alphas]
 
 
@@ -209,6 +214,17 @@ def require_side_columns(calibration: RegressionCalibration, points: Points) -> 
         if used != (getattr(points, name) is not None):
             detail = "This calibration needs them for each item." if used else "This calibration uses none."
             raise field_problem(f"/body/{name}", detail)
+
+
+def refuse_options_of_sets(options: BaseModel, names: Collection[str]) -> None:
+    """Refuse options that say something of sets of classes, where intervals are asked for.
+
+    Raises:
+        UnprocessableContent: one of these is not what it is by default.
+    """
+    for name in names:
+        if getattr(options, name) != type(options).model_fields[name].default:
+            raise field_problem(f"/body/{name}", "Intervals have no such thing: this is used for sets of classes only.")
 
 
 def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Points:

@@ -101,8 +101,6 @@ def _control(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | None,
 
 def _ascends(options: RiskOptions) -> bool:
     """Whether the sequence begins with the first lambda, and the largest valid one is answered."""
-    if options.sequence is not None and options.procedure is not Procedure.LTT:
-        raise field_problem("/body/sequence", "Lambdas are tested in a sequence by the procedure ltt only.")
     if options.sequence is not None:
         return options.sequence is Sequence.ASCENDING
     return options.procedure is Procedure.LTT and options.loss is MaskLoss.FALSE_DISCOVERIES

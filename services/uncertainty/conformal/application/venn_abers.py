@@ -17,7 +17,7 @@ from services.uncertainty.conformal.application.validation import (
     check_values,
 )
 from services.uncertainty.conformal.methods.venn_abers import single_probability, venn_abers
-from services.uncertainty.conformal.methods.venn_abers_multiclass import class_venn_abers
+from services.uncertainty.conformal.methods.venn_abers_multiclass import Decomposition, class_venn_abers
 from services.uncertainty.conformal.schemas.controls import ProbabilityPair, VennAbersAnswer, VennAbersOptions
 from shared.problems import field_problem
 
@@ -53,7 +53,9 @@ def predict_venn_abers(source: NamedArrays, options: VennAbersOptions) -> VennAb
     labels = check_labels(source.require_numbers("labels"), "/body/labels", count=len(scores), classes=2)
     test_scores = check_values(source.require_numbers("test_scores"), "/body/test_scores")
     check_test_count(len(test_scores), "/body/test_scores")
-    work = len(scores) * 3e-6 + len(test_scores) * 9e-5
+    if options.decomposition is not VennAbersOptions().decomposition:
+        raise field_problem("/body/decomposition", "Two classes are one question. Leave it out, or post probabilities.")
+    work = _seconds(1, len(scores), len(test_scores))
     what = f"{len(test_scores)} test scores"
     refuse_costly("/body/test_scores", what, numbers=len(scores) + len(test_scores), seconds=work)
     pairs = venn_abers(scores, labels).probabilities(test_scores)
@@ -77,13 +79,20 @@ def _predict_many_classes(source: NamedArrays, options: VennAbersOptions) -> Ven
     test_rows = _read_probabilities(source, "test_probabilities")
     if test_rows.shape[1] != classes:
         raise field_problem("/body/test_probabilities", f"There are {test_rows.shape[1]} classes, not {classes}.")
-    check_test_count(len(test_rows) * classes * (classes - 1) // 2, "/body/test_probabilities")
-    questions = classes * (classes - 1) // 2
-    work = questions * (2e-3 + 4e-6 * len(rows) / classes) + len(test_rows) * questions * 9e-5
+    alone = options.decomposition is Decomposition.ONE_AGAINST_ALL
+    questions = classes if alone else classes * (classes - 1) // 2
+    check_test_count(len(test_rows) * questions, "/body/test_probabilities")
+    asked = len(rows) * classes if alone else len(rows) * (classes - 1)  # each row is in so many questions
+    work = _seconds(questions, asked, len(test_rows) * questions)
     what = f"{questions} binary questions to {len(rows)} and {len(test_rows)} items"
     refuse_costly("/body/probabilities", what, numbers=rows.size + test_rows.size, seconds=work)
     probabilities = class_venn_abers(rows, labels, decomposition=options.decomposition).probabilities(test_rows)
     return VennAbersAnswer(n=len(rows), probabilities=probabilities.tolist(), guarantee=_GUARANTEE_CLASSES)
+
+
+def _seconds(questions: int, points: int, tests: int) -> float:
+    """Seconds that binary questions take with so many calibration points and test items, all of them together."""
+    return questions * 1e-3 + points * 3e-6 + tests * 6e-5
 
 
 def _read_probabilities(source: NamedArrays, name: str) -> NDArray[np.float64]:

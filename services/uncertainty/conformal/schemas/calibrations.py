@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from services.uncertainty.conformal.schemas.used_options import STORED, require_used
 
 Alpha = Annotated[float, Field(gt=0, lt=1), Field(ge=1e-9)]
 """A level; below 1e-9 a threshold would need more than a thousand million items."""
 
 
-def _listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """A field of a form that is sent once is a list of one."""
     return value if isinstance(value, list) else [value]
 
 
-AlphaList = Annotated[list[Alpha], BeforeValidator(_listed), Field(min_length=1, max_length=32)]
+AlphaList = Annotated[list[Alpha], BeforeValidator(as_list), Field(min_length=1, max_length=32)]
 
 SEED_LIMIT = 2**63
 
@@ -60,6 +71,24 @@ class RegressionScore(StrEnum):
     CQR_R = "cqr-r"
     CQR_M = "cqr-m"
     CQR_FM = "cqr-fm"
+
+
+_SCORES: Final[Mapping[str, Collection[ScoreName]]] = {
+    "randomised": {ScoreName.APS, ScoreName.RAPS, ScoreName.SAPS, ScoreName.TOPK},
+    "log": {ScoreName.THR, ScoreName.MARGIN},
+    "penalty": {ScoreName.RAPS},
+    "free_ranks": {ScoreName.RAPS},
+    "weight": {ScoreName.SAPS},
+    "neighbours": {ScoreName.KNN},
+    "gamma": {ScoreName.ENTMAX},
+}
+"""Which scores look at an option."""
+_METHODS: Final[Mapping[str, Collection[Method]]] = {
+    "with_labels": {Method.GROUP},
+    "clusters": {Method.CLUSTERED},
+    "cluster_share": {Method.CLUSTERED},
+}
+"""Which methods look at an option."""
 
 
 class _Options(BaseModel):
@@ -124,6 +153,24 @@ class ClassificationOptions(_Options):
         default=None, gt=0, lt=1, description="clustered: share of items that finds them; with `clusters` only"
     )
 
+    @field_validator("model")
+    @classmethod
+    def _states_itself(cls, value: str | None, info: ValidationInfo) -> str | None:
+        stated = [name for name in ("model_name", "model_version", "model_sha256") if info.data.get(name) is not None]
+        if value is not None and stated and info.context != STORED:
+            raise ValueError(f"a classifier of the fleet says itself what it is: leave out {', '.join(stated)}")
+        return value
+
+    @field_validator(*_SCORES)
+    @classmethod
+    def _belongs_to_score(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="score", uses=_SCORES)
+
+    @field_validator(*_METHODS)
+    @classmethod
+    def _belongs_to_method(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="method", uses=_METHODS)
+
     @model_validator(mode="after")
     def _fit(self) -> ClassificationOptions:
         if (self.clusters is None) != (self.cluster_share is None):
@@ -140,6 +187,11 @@ class RegressionOptions(_Options):
 
     kind: Literal["regression"]
     score: RegressionScore = Field(default=RegressionScore.ABSOLUTE, description="Score, which says what to post")
+    method: Literal["split", "group", "weighted"] | None = Field(
+        default=None,
+        description="What the posted arrays say by themselves: split: neither groups nor weights; group: groups; "
+        "weighted: weights; arrays that do not fit it are refused",
+    )
     asymmetric: bool = Field(default=False, description="Bound each side by itself, at alpha / 2")
 
 

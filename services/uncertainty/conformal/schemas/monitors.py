@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from services.uncertainty.conformal.methods.martingales import Bet
 from services.uncertainty.conformal.schemas.calibrations import SEED_LIMIT, Alpha
-from services.uncertainty.conformal.schemas.streams import BATCH_LIMIT
+from services.uncertainty.conformal.schemas.used_options import require_used
 
 SCORES_LIMIT = 50_000
 """Most scores that a monitor remembers, those of its calibration among them."""
@@ -21,6 +22,18 @@ class MonitorInput(StrEnum):
 
     P_VALUES = "p-values"
     SCORES = "scores"
+
+    @property
+    def array(self) -> str:
+        """Name of the array that observations are posted as."""
+        return self.value.replace("-", "_")
+
+
+_INPUTS: Final[Mapping[str, Collection[MonitorInput]]] = {
+    "calibration": {MonitorInput.SCORES},
+    "seed": {MonitorInput.SCORES},
+}
+"""Which kind of observations looks at an option."""
 
 
 class MonitorOptions(BaseModel):
@@ -43,7 +56,12 @@ class MonitorOptions(BaseModel):
     threshold: float = Field(
         default=1000.0, gt=1, le=1e12, description="CUSUM and Shiryaev-Roberts: steps between false alarms, at least"
     )
-    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws that break ties")
+    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="scores: of the draws that break ties")
+
+    @field_validator(*_INPUTS)
+    @classmethod
+    def _belongs_to_input(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="observes", uses=_INPUTS)
 
 
 class MonitorObservations(BaseModel):
@@ -110,7 +128,3 @@ class MonitorList(BaseModel):
 
     monitors: list[MonitorAnswer] = Field(description="Yours, newest first")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
-
-
-BATCH = BATCH_LIMIT
-"""Most items of one request."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from services.uncertainty.conformal.methods.aggregated_aci import GAMMAS, INTERVAL
 from services.uncertainty.conformal.methods.conformal_pid import WINDOW
 from services.uncertainty.conformal.methods.online import CAPACITY
 from services.uncertainty.conformal.schemas.calibrations import Alpha, RegressionScore
+from services.uncertainty.conformal.schemas.used_options import require_used
 
 BATCH_LIMIT = 1000
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
@@ -46,6 +48,21 @@ class StreamScore(StrEnum):
         return None if self is StreamScore.DIRECT else RegressionScore(self.value)
 
 
+_TRACKING: Final = (StreamMethod.QUANTILE_TRACKING, StreamMethod.PID)
+_METHODS: Final[Mapping[str, Collection[StreamMethod]]] = {
+    "gamma": {StreamMethod.ACI},
+    "first_level": {StreamMethod.ACI},
+    "gammas": {StreamMethod.AGACI, StreamMethod.DTACI},
+    "interval": {StreamMethod.DTACI},
+    "step_size": _TRACKING,
+    "relative": _TRACKING,
+    "first_bound": _TRACKING,
+    "gain": {StreamMethod.PID},
+    "saturation": {StreamMethod.PID},
+}
+"""Which methods look at an option."""
+
+
 class StreamOptions(BaseModel):
     """A stream to begin."""
 
@@ -75,10 +92,15 @@ class StreamOptions(BaseModel):
         default=INTERVAL, ge=1, le=1_000_000, description="dtaci: steps over which it is to be no worse than the best"
     )
     step_size: Step = Field(default=0.1, description="quantile-tracking, pid: of the bound after a miss")
-    relative: bool = Field(default=True, description="quantile-tracking, pid: step_size is a share of scores' range")
+    relative: bool = Field(default=True, description="quantile-tracking, pid: step_size is a share of the range of the latest scores and 0")
     first_bound: Number = Field(default=0.0, description="quantile-tracking, pid: the first bound")
     gain: float = Field(default=1.0, ge=0, le=1e100, description="pid: K_I of the integrator, in the score's unit")
     saturation: Rate = Field(default=1.0, description="pid: C_sat of the integrator")
+
+    @field_validator(*_METHODS)
+    @classmethod
+    def _belongs_to_method(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="method", uses=_METHODS)
 
 
 class Point(BaseModel):

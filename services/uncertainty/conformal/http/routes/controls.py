@@ -59,7 +59,9 @@ async def calibrate_probabilities(request: Request, service: Service, resources:
     but exchangeability. Post calibration items with labels, and the test items beside them.
     """
     parsed = await parse_request(request, VENN_ABERS_ARRAYS, limit=resources.settings.values_limit)
-    return await service.compute_pool.run(predict_venn_abers, parsed, parsed.validate_options(VennAbersOptions))
+    return await service.compute_pool.run(
+        stoppable(predict_venn_abers), parsed, parsed.validate_options(VennAbersOptions)
+    )
 
 
 @router.post(
@@ -74,4 +76,6 @@ async def calibrate_probabilities(request: Request, service: Service, resources:
 async def predict_distribution(request: Request, service: Service, resources: Resources) -> Any:
     """A whole calibrated distribution for each point of a regression: quantiles, P(Y <= t), and the CRPS."""
     parsed = await parse_request(request, DISTRIBUTION_ARRAYS, limit=resources.settings.values_limit)
-    return await service.compute_pool.run(predict_distributions, parsed, parsed.validate_options(DistributionOptions))
+    return await service.compute_pool.run(
+        stoppable(predict_distributions), parsed, parsed.validate_options(DistributionOptions)
+    )

@@ -19,7 +19,7 @@ from services.uncertainty.conformal.http.chart_response import chart_response
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
 from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
-from services.uncertainty.conformal.http.routes.predictions import PREDICTION_ARRAYS, require_model
+from services.uncertainty.conformal.http.routes.predictions import LABELLED_ARRAYS, require_model
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.evaluations import EvaluationAnswer, EvaluationOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
@@ -28,6 +28,7 @@ from shared.http.deprecation import DEPRECATION, deprecation_headers
 from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.route_parts import BINARY
 from shared.http.uploads import UploadRoute
+from shared.problems import field_problem
 from shared.service import Service
 from shared.telemetry.timing import timed
 
@@ -35,7 +36,7 @@ router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=Uploa
 
 SLAB_FEATURES = "slab_features"
 EVALUATION_ARRAYS = {
-    **PREDICTION_ARRAYS,
+    **LABELLED_ARRAYS,
     SLAB_FEATURES: "Features (N, F) in which the worst-covered slab is looked for",
 }
 
@@ -95,6 +96,10 @@ def _evaluate(
         features = parsed.read_numbers(SLAB_FEATURES, dimensions=2)
         parsed = parsed.without(SLAB_FEATURES)
     if isinstance(calibration, RegressionCalibration):
+        if features is not None:
+            raise field_problem(
+                f"/body/{SLAB_FEATURES}", "Slabs are looked for where sets are evaluated."
+            )
         points = read_prediction_points(parsed, entry, labelled=True)
         with timed("infer"):
             return evaluate_intervals(entry, calibration, points, options)

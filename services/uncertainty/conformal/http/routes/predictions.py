@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Header, Request, Response
 
 from services.uncertainty.conformal.application.calibration_fit import ARRAYS, Items
+from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fleet_models import BATCH, classified
 from services.uncertainty.conformal.application.prediction import (
@@ -18,6 +19,7 @@ from services.uncertainty.conformal.application.prediction import (
     predict_sets,
     read_prediction_items,
     read_prediction_points,
+    refuse_options_of_sets,
     require_classes,
 )
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
@@ -41,9 +43,14 @@ from shared.telemetry.timing import timed
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
 IMAGES = "file"
+TRUTHS = ("labels", "targets")
+"""What is known of items, not asked."""
 PREDICTION_ARRAYS = {
-    name: text for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.items() if not name.startswith("training")
+    name: text
+    for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.items()
+    if name not in {*TRUTHS, CLASS_NAMES} and not name.startswith("training")
 }
+LABELLED_ARRAYS = {**PREDICTION_ARRAYS, **{name: {**ARRAYS, **REGRESSION_ARRAYS}[name] for name in TRUTHS}}
 
 
 @router.post(
@@ -173,6 +180,7 @@ def _predict(
 ) -> Response:
     alphas = options.alpha or entry.options.alpha
     if isinstance(calibration, RegressionCalibration):
+        refuse_options_of_sets(options, ("p_values", "force_top1", "smoothed", "seed"))
         with timed("pre"):
             points = read_prediction_points(parsed, entry)
         with timed("infer"):
