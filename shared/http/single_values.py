@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from starlette.datastructures import FormData, UploadFile
 
-from shared.http.uploads import require_single
+from shared.http.uploads import documented_fields, require_single
 
 _SEVERAL = (list, set, frozenset, tuple, Sequence, Collection, Iterable)
 
@@ -85,17 +85,10 @@ def _single_values(route: APIRoute) -> Single:
         query.update(*(_single(one.alias, one.field_info) for one in dependant.query_params))
         forms = (one for one in dependant.body_params if isinstance(one.field_info, params.Form))
         fields.update(*(_single(one.alias, one.field_info) for one in forms))
-    described = _described(route.openapi_extra or {})
+    described = documented_fields(route.openapi_extra)
     files = {name for name, schema in described.items() if schema.get("format") == "binary"}
     fields |= {name for name, schema in described.items() if not _is_list(schema)} - files
     return Single(frozenset(query), frozenset(fields), frozenset(files))
-
-
-def _described(openapi: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schemas of a form's fields, where a route says itself what it takes."""
-    content = openapi.get("requestBody", {}).get("content", {})
-    found: Mapping[str, Any] = content.get("multipart/form-data", {}).get("schema", {}).get("properties", {})
-    return found
 
 
 def _is_list(schema: Mapping[str, Any]) -> bool:

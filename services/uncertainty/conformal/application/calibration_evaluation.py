@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_fit import Items
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.class_labels import ClassLabels, name_class
 from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.item_draws import ItemDraws
 from services.uncertainty.conformal.application.prediction import (
@@ -138,7 +139,7 @@ def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], a
         difficulty_violation=metrics.difficulty_violation(items.inputs, sets, labels, alpha) if plain else None,
         worst_slab_coverage=None,
         by_size=_by_size(sets, labels),
-        by_class=_by_class(sets, labels),
+        by_class=_by_class(sets, labels, items.called),
         criteria=None,
     )
 
@@ -229,12 +230,12 @@ def _by_size(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[Stratum
     return measured
 
 
-def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
+def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64], called: ClassLabels | None) -> list[StratumCoverage]:
     covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1).astype(np.float64)
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], np.arange(sets.shape[1] + 1))
     parts = [order[ends[label] : ends[label + 1]] for label in range(sets.shape[1])]
-    return [_stratum(f"class {label}", covered[part], sizes[part]) for label, part in enumerate(parts)]
+    return [_stratum(name_class(called, label), covered[part], sizes[part]) for label, part in enumerate(parts)]
 
 
 def _by_length(intervals: Intervals, covered: NDArray[np.bool_]) -> list[StratumCoverage]:

@@ -64,13 +64,13 @@ from shared.problems import field_problem
 ARRAYS: Final[Mapping[str, str]] = {
     "logits": "Logits (N, K), of which the softmax is taken; post probabilities under their own name",
     "probabilities": "Probabilities (N, K), rows adding up to 1",
-    "labels": "True classes (N,): 0 to K - 1, or names of class_names; of knn any whole numbers that training has",
+    "labels": "True classes (N,): 0 to K - 1, or names of class_names; of knn those that training has",
     "class_names": "Names of the classes (K,) in the order of the columns; sets then hold names too",
     "groups": "method group: a group of each item (N,), whole numbers",
     "weights": "method weighted: a positive weight of each item, (N,)",
     "features": "score knn: features (N, F), in place of logits",
     "training_features": "score knn: features (T, F) of training items that do not calibrate",
-    "training_labels": "score knn: their classes (T,)",
+    "training_labels": "score knn: their classes (T,), whole numbers or names",
 }
 
 _UNCLUSTERED: Final = (
@@ -95,6 +95,7 @@ class Items:
         groups: (N,), None where there are none.
         weights: (N,), None where there are none.
         contents: what the items are where the inputs are a model's answers: N encoded images.
+        called: what the classes are called, None for 0 to K - 1.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Items:
     groups: NDArray[np.int64] | None = None
     weights: Values | None = None
     contents: Sequence[bytes] | None = None
+    called: ClassLabels | None = None
 
 
 def fit_classification(source: NamedArrays, options: ClassificationOptions) -> FittedCalibration:
@@ -113,19 +115,18 @@ def fit_classification(source: NamedArrays, options: ClassificationOptions) -> F
     """
     source.refuse_others(ARRAYS)
     if options.score is not ScoreName.KNN:
-        items = read_items(source, None, classes=None, labelled=True)
-        names = read_class_names(source, classes=items.inputs.shape[1])
-        return replace(fit_items(items, options), class_labels=names)
+        return fit_items(read_items(source, None, classes=None, labelled=True), options)
     knn, called = read_training(source)
     names = read_class_names(source, classes=knn[2])
+    if names is not None and called is not None:
+        raise field_problem("/body/class_names", "The classes are called by their training labels. Leave it out.")
     items = read_items(source, "features", classes=knn[2], labelled=True, called=called)
-    fitted = fit_items(items, options, knn)
-    warnings = [*fitted.warnings, *_neighbour_warnings(knn[1], options, called)]
-    return replace(fitted, class_labels=names or called, warnings=warnings)
+    fitted = fit_items(replace(items, called=names or called), options, knn)
+    return replace(fitted, warnings=[*fitted.warnings, *_neighbour_warnings(knn[1], options, names or called)])
 
 
 def _neighbour_warnings(
-    labels: NDArray[np.int64], options: ClassificationOptions, called: list[int] | None
+    labels: NDArray[np.int64], options: ClassificationOptions, called: ClassLabels | None
 ) -> list[str]:
     """Warn of classes with fewer training items than neighbours: they are never in a set."""
     few = np.flatnonzero(np.bincount(labels) < options.neighbours)
@@ -162,7 +163,7 @@ def fit_items(
     draws = uniforms(seed, np.arange(count), Purpose.CALIBRATION) if score.is_randomised else None
     try:
         calibration = _calibrate(score, items, options, draws)
-        cells = summarize_cells(calibration, options)
+        cells = summarize_cells(calibration, options, items.called)
         sizes = _sizes(calibration, items, options, draws)
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
@@ -186,6 +187,7 @@ def fit_items(
             *warn_of_probabilities(items),
         ],
         seed=seed,
+        class_labels=items.called,
     )
 
 
@@ -245,6 +247,7 @@ def read_items(
         labels=labels,
         groups=None if groups is None else check_whole_numbers(groups, "/body/groups"),
         weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
+        called=called,
     )
 
 

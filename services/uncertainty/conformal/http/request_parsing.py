@@ -32,7 +32,7 @@ from shared.problems import (
 MODEL = TypeVar("MODEL", bound=BaseModel)
 _JSON_BYTES: Final = 64 * 1024 * 1024
 _FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
-_NAMES: Final = ("/class_names", "/labels", "/groups")
+_NAMES: Final = ("/class_names", "/labels", "/groups", "/training_labels")
 """Arrays that may hold texts, which a form gives between commas as they are."""
 _LABELS: Final = 10_000_000
 
@@ -224,7 +224,7 @@ def _convert_list(values: list[Any], dimensions: int | None, limit: int, pointer
     return array
 
 
-_TEXTS: Final = frozenset({"class_names", "groups", "labels", "test_groups"})
+_TEXTS: Final = frozenset({"class_names", "groups", "labels", "test_groups", "training_labels"})
 
 
 def describe_request_body(

@@ -70,8 +70,8 @@ class _Hulls:
 
     def __init__(self, widths: FloatArray, heights: FloatArray) -> None:
         # Memory views give plain numbers, faster than arrays do, and take no more room.
-        self.widths, self.heights = memoryview(np.ascontiguousarray(widths)), memoryview(np.ascontiguousarray(heights))
-        self.below = memoryview(np.zeros(len(widths), np.int64))
+        self.widths, self.heights = np.ascontiguousarray(widths).data, np.ascontiguousarray(heights).data
+        self.below = np.zeros(len(widths), np.int64).data
         for index in range(1, len(widths)):
             if index % _CHECK_EVERY == 0:
                 check_interruption()

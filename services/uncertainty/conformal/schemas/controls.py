@@ -125,7 +125,12 @@ class VennAbersAnswer(BaseModel):
 
     n: int = Field(description="Calibration items")
     pairs: list[ProbabilityPair] | None = Field(default=None, description="Two classes: one for each test score")
-    probabilities: list[list[float]] | None = Field(default=None, description="More classes: rows add up to 1")
+    probabilities: list[list[float]] | None = Field(
+        default=None, description="More classes: one for each class, in the order of the columns; rows add up to 1"
+    )
+    class_names: list[str] | None = Field(
+        default=None, description="Names of the classes 0 to K - 1, as posted; null: none were"
+    )
     guarantee: str = Field(description="What holds, in words")
 
 

@@ -92,7 +92,9 @@ class StreamOptions(BaseModel):
         default=INTERVAL, ge=1, le=1_000_000, description="dtaci: steps over which it is to be no worse than the best"
     )
     step_size: Step = Field(default=0.1, description="quantile-tracking, pid: of the bound after a miss")
-    relative: bool = Field(default=True, description="quantile-tracking, pid: step_size is a share of the range of the latest scores and 0")
+    relative: bool = Field(
+        default=True, description="quantile-tracking, pid: step_size is a share of the range of the latest scores and 0"
+    )
     first_bound: Number = Field(default=0.0, description="quantile-tracking, pid: the first bound")
     gain: float = Field(default=1.0, ge=0, le=1e100, description="pid: K_I of the integrator, in the score's unit")
     saturation: Rate = Field(default=1.0, description="pid: C_sat of the integrator")

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from services.uncertainty.conformal.application.calibration_entry import create_entry
 from services.uncertainty.conformal.application.calibration_fit import ARRAYS, fit_classification
 from services.uncertainty.conformal.application.calibration_summaries import summarize_all_cells
+from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration
-from services.uncertainty.conformal.application.jobs import ModelCalibration
-from services.uncertainty.conformal.application.labelled_images import read_images, read_labels
+from services.uncertainty.conformal.application.jobs import ModelCalibration, check_fleet_model
+from services.uncertainty.conformal.application.labelled_images import choose_labels, read_images
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
 from services.uncertainty.conformal.capability import MODEL_CALIBRATION
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
@@ -149,7 +150,9 @@ async def read_cells(
     """Thresholds of each class, group or cluster, a page of them."""
     entry = await resources.read_entry(calibration_id)
     calibration = await resources.load_calibration(entry, service.blobs)
-    cells = await service.compute_pool.run(stoppable(summarize_all_cells), calibration, entry.options)
+    cells = await service.compute_pool.run(
+        stoppable(summarize_all_cells), calibration, entry.options, entry.answer.class_labels
+    )
     following = str(cursor + limit) if cursor + limit < len(cells) else None
     response.headers["Cache-Control"] = "private, no-cache"
     link_next(response, f"{calibration_path(calibration_id)}/cells", {"limit": limit, "cursor": following})
@@ -211,25 +214,31 @@ async def _create_job(
     """Store the images and create the job that has the classifier answer for them.
 
     Raises:
-        UnprocessableContent: there are no images, or labels do not fit them.
+        UnprocessableContent: there are no images, labels do not fit them, or there is no such classifier.
     """
-    parsed.refuse_others((IMAGES, "labels"))
+    parsed.refuse_others((IMAGES, "labels", CLASS_NAMES))
     uploads = parsed.files.get(IMAGES, [])
     if not uploads:
         raise field_problem(f"/body/{IMAGES}", "Post labelled images for the classifier, or leave out `model`.")
     limit = resources.settings.upload_limit_bytes
     files = [await read_upload(file, limit=limit, pointer=f"/body/{IMAGES}/{n}") for n, file in enumerate(uploads)]
 
-    def check() -> list[int]:
-        _, folders = read_images(files)
-        labels: list[int] = read_labels(folders, parsed.read_numbers("labels")).tolist()
-        return labels
+    def read() -> tuple[bytes, list[str], list[str] | None]:
+        images, folders = read_images(files)
+        return images[0], choose_labels(folders, parsed.read_texts("labels")), parsed.read_texts(CLASS_NAMES)
 
-    labels = await service.compute_pool.run(check)
+    first, labels, names = await service.compute_pool.run(read)
+    await check_fleet_model(resources.fleet, options.model or "", first, labels, names)
 
     def arguments(digests: list[str]) -> ModelCalibration:
-        owner = current_caller()
-        return ModelCalibration(options=options, identifier=new_job_id(), owner=owner, files=digests, labels=labels)
+        return ModelCalibration(
+            options=options,
+            identifier=new_job_id(),
+            owner=current_caller(),
+            files=digests,
+            labels=list(labels),
+            class_names=names,
+        )
 
     return await create_job_of_files(
         request, MODEL_CALIBRATION, files, arguments, jobs=service.jobs, blobs=service.blobs
