@@ -216,7 +216,7 @@ async def test_labelled_items_of_a_monitor(client: httpx.AsyncClient, score: str
     body: dict[str, Any] = {"score": score}
     if score == "knn":
         body |= {
-            "features": rows(random, 50, 2), "training_features": rows(random, 4000, 2),
+            "features": random.random((50, 2)).tolist(), "training_features": random.random((4000, 2)).tolist(),
             "training_labels": (np.arange(4000) % 400).tolist(), "neighbours": 10,
             "labels": random.integers(0, 400, 50).tolist(),
         }  # fmt: skip
