@@ -276,9 +276,15 @@ def _merge_schemas(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for schema in schemas:
         for name, one in schema.get("properties", {}).items():
             known = properties.get(name)
-            properties[name] = one if known in (None, one) else {"anyOf": [known, one]}
+            properties[name] = one if known in (None, one) else _either(known, one)
     required = set.intersection(*(set(schema.get("required", ())) for schema in schemas))
     return {"properties": properties, "required": sorted(required)}
+
+
+def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an option that two kinds of request have, each in its own way."""
+    texts = dict.fromkeys(kind["description"] for kind in (one, other) if "description" in kind)
+    return {"description": "; or: ".join(texts), "anyOf": [one, other]}
 
 
 def inline_references(schema: dict[str, Any]) -> dict[str, Any]:

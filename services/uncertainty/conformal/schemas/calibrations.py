@@ -113,7 +113,7 @@ class _Options(BaseModel):
 class ClassificationOptions(_Options):
     """How to calibrate a classifier."""
 
-    kind: Literal["classification"] = "classification"
+    kind: Literal["classification"] = Field(default="classification", description="classification: sets of classes")
     model: str | None = Field(
         default=None,
         max_length=100,
@@ -185,7 +185,7 @@ class ClassificationOptions(_Options):
 class RegressionOptions(_Options):
     """How to calibrate a regression."""
 
-    kind: Literal["regression"]
+    kind: Literal["regression"] = Field(description="regression: intervals")
     score: RegressionScore = Field(default=RegressionScore.ABSOLUTE, description="Score, which says what to post")
     method: Literal["split", "group", "weighted"] | None = Field(
         default=None,
