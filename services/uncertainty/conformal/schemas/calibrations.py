@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from services.uncertainty.conformal.schemas.bases import NamedOptions, Page
 from services.uncertainty.conformal.schemas.used_options import STORED, require_used
 
 Alpha = Annotated[float, Field(gt=0, lt=1), Field(ge=1e-9)]
@@ -91,10 +92,7 @@ _METHODS: Final[Mapping[str, Collection[Method]]] = {
 """Which methods look at an option."""
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
+class _Options(NamedOptions):
     alpha: AlphaList = Field(
         default=[0.1],
         description="Miscoverage levels to report; predictions may ask for any other level. A form repeats the field",
@@ -289,19 +287,17 @@ class CalibrationAnswer(BaseModel):
     warnings: list[str] = Field(description="What to know before it is used")
 
 
-class CellList(BaseModel):
+class CellList(Page):
     """One page of the cells of a calibration, in their order."""
 
     cells: list[CellSummary] = Field(description="From the one that was asked for on")
     cells_total: int = Field(description="Number of all cells")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
-class CalibrationList(BaseModel):
+class CalibrationList(Page):
     """One page of calibrations, newest first."""
 
     calibrations: list[CalibrationAnswer] = Field(description="Yours, newest first")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
 class PredictionOptions(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -12,6 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from services.uncertainty.conformal.methods.aggregated_aci import GAMMAS, INTERVAL
 from services.uncertainty.conformal.methods.conformal_pid import WINDOW
 from services.uncertainty.conformal.methods.online import CAPACITY
+from services.uncertainty.conformal.schemas.bases import (
+    NamedOptions,
+    Page,
+    SequencedOptions,
+    StateAnswer,
+    StepsAnswer,
+)
 from services.uncertainty.conformal.schemas.calibrations import Alpha, RegressionScore
 from services.uncertainty.conformal.schemas.used_options import require_used
 
@@ -63,12 +69,9 @@ _METHODS: Final[Mapping[str, Collection[StreamMethod]]] = {
 """Which methods look at an option."""
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(NamedOptions):
     """A stream to begin."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
     method: StreamMethod = Field(default=StreamMethod.ACI, description="How the bound follows the stream")
     alpha: Alpha = Field(default=0.1, description="Miscoverage that is aimed at")
     score: StreamScore = Field(
@@ -127,17 +130,10 @@ class Observation(Point):
     score: Number | None = Field(default=None, description="direct: the score of the label")
 
 
-class Observations(BaseModel):
+class Observations(SequencedOptions):
     """Observations in their order."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     observations: list[Observation] = Field(min_length=1, max_length=BATCH_LIMIT, description="In their order")
-    sequence: int | None = Field(
-        default=None,
-        ge=1,
-        description="Number of the first of them, from 1. Sent again with the same number they are not counted again",
-    )
 
 
 class Points(BaseModel):
@@ -165,14 +161,12 @@ class ObservationAnswer(BaseModel):
     missed: bool = Field(description="The label lay outside")
 
 
-class ObservationsAnswer(BaseModel):
+class ObservationsAnswer(StepsAnswer):
     """Answers to observations."""
 
     observations: list[ObservationAnswer] = Field(description="One for each observation, in their order")
-    steps: int = Field(description="Observations so far")
     misses: int = Field(description="Labels that lay outside of their interval")
     coverage: float | None = Field(description="Share of covered items so far; null where there are none")
-    replayed: bool = Field(description="They had been counted before; this is what was answered then")
 
 
 class PointsAnswer(BaseModel):
@@ -182,17 +176,12 @@ class PointsAnswer(BaseModel):
     steps: int = Field(description="Observations so far")
 
 
-class StreamAnswer(BaseModel):
+class StreamAnswer(StateAnswer):
     """A stream as it is now."""
 
-    id: str = Field(description="Its id")
-    name: str = Field(description="As posted; need not be unique")
     method: StreamMethod = Field(description="How the bound follows the stream")
     alpha: float = Field(description="Miscoverage level")
     score: StreamScore = Field(description="What observations hold")
-    options: dict[str, Any] = Field(description="As posted, with the defaults")
-    created_at: datetime = Field(description="When it was begun, UTC")
-    steps: int = Field(description="Observations so far; also the ETag")
     misses: int = Field(description="Labels that lay outside of their interval")
     coverage: float | None = Field(description="Share of covered items so far; null where there are none")
     level: float | None = Field(description="The level in use now, where the method has one; may leave [0, 1]")
@@ -201,11 +190,9 @@ class StreamAnswer(BaseModel):
     )
     next_bounds: tuple[float | None, float | None] = Field(description="Of the next label's score; null: infinite")
     window: int = Field(description="Scores in memory")
-    guarantee: str = Field(description="What holds, in words")
 
 
-class StreamList(BaseModel):
+class StreamList(Page):
     """One page of streams, newest first."""
 
     streams: list[StreamAnswer] = Field(description="Yours, newest first")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
