@@ -21,6 +21,7 @@ from services.uncertainty.conformal.application.prediction import (
     predict_sets,
     refuse_costly_sets,
     refuse_options_of_sets,
+    warn_of_unknown_groups,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
 from services.uncertainty.conformal.charts import Bar, Curve, Plot, widen_range
@@ -99,7 +100,8 @@ def evaluate_sets(
         refuse_costly("/body/slab_features", what, numbers=items.inputs.size + features.size, seconds=work)
     version = entry.answer.version
     draws = draw_for_items(calibration, items, prediction, version=version, by_repetition=True)
-    sets = predict_sets(calibration, items, prediction, [alpha], draws).sets[0]
+    predicted = predict_sets(calibration, items, prediction, [alpha], draws)
+    sets = predicted.sets[0]
     covered = metrics.hits(sets, labels)
     measured = _metrics(sets, items, labels, alpha).model_copy(
         update={
@@ -114,7 +116,7 @@ def evaluate_sets(
         alpha=alpha,
         coverage=_coverage(covered, _marginal_scores(calibration), alpha, filled=options.force_top1),
         classification=measured,
-        warnings=entry.answer.warnings,
+        warnings=[*predicted.warnings, *entry.answer.warnings],
     )
     return Evaluation(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
 
@@ -176,7 +178,11 @@ def evaluate_intervals(
         alpha=alpha,
         coverage=_coverage(covered, tail.cells[0].scores if plain else None, alpha),
         regression=measured,
-        warnings=[*crossed_warnings(points.band), *entry.answer.warnings],
+        warnings=[
+            *crossed_warnings(points.band),
+            *warn_of_unknown_groups(calibration, points.groups),
+            *entry.answer.warnings,
+        ],
     )
     return Evaluation(answer, lengths, None)
 

@@ -17,7 +17,12 @@ from services.uncertainty.conformal.application.calibration_summaries import (
     warn_of_ties,
     warn_of_weights,
 )
-from services.uncertainty.conformal.application.class_labels import ClassLabels, read_class_names, read_labels
+from services.uncertainty.conformal.application.class_labels import (
+    ClassLabels,
+    convert_whole_numbers,
+    read_class_names,
+    read_labels,
+)
 from services.uncertainty.conformal.application.costs import (
     SIZING_S,
     refuse_costly_scores,
@@ -37,7 +42,6 @@ from services.uncertainty.conformal.application.validation import (
     check_count,
     check_scores,
     check_weights,
-    check_whole_numbers,
 )
 from services.uncertainty.conformal.methods.calibration import (
     Calibration,
@@ -51,6 +55,7 @@ from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration, calibrate_ranks
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Inputs, Score, Values
+from services.uncertainty.conformal.methods.taxonomies import Groups
 from services.uncertainty.conformal.methods.ties import count_tied
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration, calibrate_weighted
 from services.uncertainty.conformal.schemas.calibrations import (
@@ -66,7 +71,8 @@ ARRAYS: Final[Mapping[str, str]] = {
     "probabilities": "Probabilities (N, K), rows adding up to 1",
     "labels": "True classes (N,): 0 to K - 1, or names of class_names; of knn those that training has",
     "class_names": "Names of the classes (K,) in the order of the columns; sets then hold names too",
-    "groups": "method group: a group of each item (N,), whole numbers",
+    "groups": "A group of each item (N,), whole numbers or texts: the guarantee holds in each; of classes with the "
+    "method group",
     "weights": "method weighted: a positive weight of each item, (N,)",
     "features": "score knn: features (N, F), in place of logits",
     "training_features": "score knn: features (T, F) of training items that do not calibrate",
@@ -101,7 +107,7 @@ class Items:
     name: str
     inputs: Inputs
     labels: NDArray[np.int64] | None = None
-    groups: NDArray[np.int64] | None = None
+    groups: Groups | None = None
     weights: Values | None = None
     contents: Sequence[bytes] | None = None
     called: ClassLabels | None = None
@@ -238,17 +244,27 @@ def read_items(
         called = read_class_names(source, classes=width)
     wanted = labelled or source.has("labels")
     labels = read_labels(source, count=count, classes=width, called=called) if wanted else None
-    groups, weights = source.read_numbers("groups", count=count), source.read_numbers("weights", count=count)
-    if groups is not None:
-        check_count(groups, "/body/groups", count)
+    weights = source.read_numbers("weights", count=count)
     return Items(
         name=name,
         inputs=inputs.astype(np.float64) if inputs.dtype.kind != "f" else inputs,
         labels=labels,
-        groups=None if groups is None else check_whole_numbers(groups, "/body/groups"),
+        groups=_read_groups(source, count),
         weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
         called=called,
     )
+
+
+def _read_groups(source: NamedArrays, count: int) -> Groups | None:
+    """Read a group of each item, (count,): numbers where all are whole, otherwise texts; None if there are none."""
+    texts = source.read_texts("groups", count=count)
+    if texts is None:
+        return None
+    check_count(np.empty(len(texts)), "/body/groups", count)
+    if "" in texts:
+        raise field_problem("/body/groups", "A group's label must not be empty.")
+    numbers = convert_whole_numbers(texts)
+    return np.array(texts, np.str_) if numbers is None else numbers
 
 
 def name_arrays(items: Items) -> dict[str, NDArray[Any]]:

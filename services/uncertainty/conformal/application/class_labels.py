@@ -92,6 +92,12 @@ def find_classes(texts: Sequence[str], *, classes: int, called: ClassLabels | No
     return np.array([places[text] for text in wholes], np.int64)
 
 
+def convert_whole_numbers(texts: Sequence[str]) -> NDArray[np.int64] | None:
+    """Convert texts (N,) to whole numbers; None if one of them is something else."""
+    wholes = [_whole(text) for text in texts]
+    return np.array(wholes, np.int64) if all(map(_is_number, wholes)) else None
+
+
 def are_numbers(texts: Sequence[str]) -> bool:
     """Whether all labels are whole numbers from 0, which need no names."""
     return all(_is_number(_whole(text)) and not text.startswith("-") for text in texts)
@@ -109,12 +115,12 @@ def call_classes(labels: Sequence[str]) -> tuple[ClassLabels | None, NDArray[np.
     Raises:
         UnprocessableContent: a label is a number and not whole.
     """
-    wholes = [_whole(text) for text in labels]
-    if not all(map(_is_number, wholes)):
-        _refuse_fractions(wholes)
+    numbers = convert_whole_numbers(labels)
+    if numbers is None:
+        _refuse_fractions(labels)
         names, places = np.unique(np.array(labels, np.str_), return_inverse=True)
         return names.tolist(), places.astype(np.int64)
-    ids, places = np.unique(np.array(wholes, np.int64), return_inverse=True)
+    ids, places = np.unique(numbers, return_inverse=True)
     contiguous = bool((ids == np.arange(len(ids))).all())
     return None if contiguous else ids.tolist(), places.astype(np.int64)
 

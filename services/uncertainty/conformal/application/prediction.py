@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -23,11 +24,12 @@ from services.uncertainty.conformal.application.costs import refuse_costly, refu
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
-from services.uncertainty.conformal.methods.calibration import add_best_label
+from services.uncertainty.conformal.methods.calibration import Calibration, add_best_label
 from services.uncertainty.conformal.methods.group_scores import confidence, credibility
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.scores import Values
+from services.uncertainty.conformal.methods.taxonomies import ByGroup
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.schemas.calibrations import (
     PredictionAnswer,
@@ -51,12 +53,14 @@ class Sets:
         sets: bool (N, K) for each level.
         p_values: (N, K), None unless asked for.
         draws: where the random numbers of the items came from.
+        warnings: sentences for whoever uses them.
     """
 
     alphas: Sequence[float]
     sets: list[NDArray[np.bool_]]
     p_values: Values | None
     draws: Literal["none", "by-item", "by-number"] = "none"
+    warnings: Sequence[str] = ()
 
 
 def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Items:
@@ -150,7 +154,13 @@ def predict_sets(
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
     origin: Literal["by-item", "by-number"] = "by-item" if options.first_item is None else "by-number"
-    return Sets(alphas, sets, values if options.p_values else None, "none" if draws is None else origin)
+    return Sets(
+        alphas,
+        sets,
+        values if options.p_values else None,
+        "none" if draws is None else origin,
+        warn_of_unknown_groups(calibration, items.groups),
+    )
 
 
 def refuse_costly_sets(calibration: ClassifierCalibration, items: Items, rounds: int) -> None:
@@ -227,6 +237,31 @@ def refuse_options_of_sets(options: BaseModel, names: Collection[str]) -> None:
             raise field_problem(f"/body/{name}", "Intervals have no such thing: this is used for sets of classes only.")
 
 
+def warn_of_unknown_groups(
+    calibration: ClassifierCalibration | RegressionCalibration, groups: NDArray[Any] | None
+) -> list[str]:
+    """Write a warning where items are of groups without calibration items: nothing is known of them."""
+    if groups is None:
+        return []
+    if isinstance(calibration, RegressionCalibration):
+        known: Collection[object] = calibration.tails[0].labels
+    elif isinstance(calibration, Calibration) and isinstance(calibration.taxonomy, ByGroup):
+        known = calibration.taxonomy.known
+    else:
+        return []
+    names = {str(one) for one in known}
+    unknown = [(str(name), times) for name, times in Counter(groups.tolist()).items() if str(name) not in names]
+    if not unknown:
+        return []
+    shown = ", ".join(name[:60] for name, _ in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    everything = "the whole line" if isinstance(calibration, RegressionCalibration) else "every class"
+    warning = (
+        f"{sum(times for _, times in unknown)} of {len(groups)} items are of groups without calibration items: "
+        f"{shown}. They get {everything}."
+    )
+    return [warning]
+
+
 def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Points:
     """Read the points that a regression's calibration can predict; problems as of `read_points`."""
     options = entry.options
@@ -257,7 +292,7 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
         {"item": first + index, "sets": list(one), **value}
         for index, (one, value) in enumerate(zip(zip(*columns, strict=True), values, strict=True))
     ]
-    return _write(_answer(entry, options, draws=sets.draws), items=items)
+    return _write(_answer(entry, options, warnings=sets.warnings, draws=sets.draws), items=items)
 
 
 def _list_sets(
@@ -290,6 +325,7 @@ def _write(answer: PredictionAnswer, **listed: list[dict[str, object]]) -> bytes
 
 def answer_intervals(
     entry: CalibrationEntry,
+    calibration: RegressionCalibration,
     intervals: list[Intervals],
     points: Points,
     options: PredictionOptions,
@@ -300,7 +336,8 @@ def answer_intervals(
     columns = [list(_list_intervals(alpha, one)) for alpha, one in zip(alphas, intervals, strict=True)]
     first = options.first_item or 0
     listed = [{"item": first + index, "intervals": list(one)} for index, one in enumerate(zip(*columns, strict=True))]
-    return _write(_answer(entry, options, warnings=crossed_warnings(points.band)), points=listed)
+    warnings = [*crossed_warnings(points.band), *warn_of_unknown_groups(calibration, points.groups)]
+    return _write(_answer(entry, options, warnings=warnings), points=listed)
 
 
 def _list_intervals(alpha: float, intervals: Intervals) -> Iterator[dict[str, object]]:

@@ -48,7 +48,8 @@ REGRESSION_ARRAYS: Final[Mapping[str, str]] = {
     "median": "cqr-m, cqr-fm: predicted medians (N,)",
     "upper": "cqr and its kin: predicted upper quantiles (N,)",
     "targets": "What was observed, (N,)",
-    "groups": "A group of each item (N,): the guarantee holds in each",
+    "groups": "A group of each item (N,), whole numbers or texts: the guarantee holds in each; of classes with the "
+    "method group",
     "weights": "Weights of the items (N,), positive: under covariate shift",
 }
 

@@ -125,7 +125,7 @@ def _predict(asked: CalibratedRequest[PredictionOptions], media_type: str, class
             intervals = predict_intervals(calibration, points, alphas)
         if media_type == NPY:
             return _file_response(entry, np.stack([intervals[0].lower, intervals[0].upper], axis=1), "intervals")
-        return Response(answer_intervals(entry, intervals, points, options, alphas), media_type=JSON)
+        return Response(answer_intervals(entry, calibration, intervals, points, options, alphas), media_type=JSON)
     with timed("pre"):
         items = classified_items or read_prediction_items(asked.parsed, entry)
     with timed("infer"):
