@@ -73,7 +73,7 @@ ARRAYS: Final[Mapping[str, str]] = {
     "class_names": "Names of the classes (K,) in the order of the columns; sets then hold names too",
     "groups": "A group of each item (N,), whole numbers or texts: the guarantee holds in each; of classes with the "
     "method group",
-    "weights": "method weighted: a positive weight of each item, (N,)",
+    "weights": "method weighted: a weight of each item (N,), 0 or more: under covariate shift",
     "features": "score knn: features (N, F), in place of logits",
     "training_features": "score knn: features (T, F) of training items that do not calibrate",
     "training_labels": "score knn: their classes (T,), whole numbers or names",

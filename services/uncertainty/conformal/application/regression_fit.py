@@ -50,7 +50,7 @@ REGRESSION_ARRAYS: Final[Mapping[str, str]] = {
     "targets": "What was observed, (N,)",
     "groups": "A group of each item (N,), whole numbers or texts: the guarantee holds in each; of classes with the "
     "method group",
-    "weights": "Weights of the items (N,), positive: under covariate shift",
+    "weights": "A weight of each item (N,), 0 or more: under covariate shift",
 }
 
 _BANDS: Final[Mapping[RegressionScore, tuple[Callable[..., Band], tuple[str, ...]]]] = {

@@ -108,7 +108,7 @@ class ParsedRequest:
     def read_texts(self, name: str, *, count: int | None = None) -> list[str] | None:
         """Read an array of labels, None if there is none of this name."""
         if name in self.lists:
-            values = self.lists[name]
+            values = _flatten_column(self.lists[name])
             texts = [_to_text(one) for one in values]
             if None in texts:
                 detail = f"A list of texts or whole numbers is needed; item {texts.index(None)} is neither."
@@ -199,6 +199,12 @@ async def _read_json(request: Request, arrays: Collection[str], limit: int) -> P
     )
 
 
+def _flatten_column(values: list[Any]) -> list[Any]:
+    """A list of lists of one, as a list."""
+    nested = all(isinstance(one, list) and len(one) == 1 for one in values)
+    return [one[0] for one in values] if nested else values
+
+
 def _to_text(value: Any) -> str | None:
     """A label as text; a whole number that was sent as a float is one."""
     if isinstance(value, float) and value.is_integer():
@@ -217,6 +223,8 @@ def _convert_list(values: list[Any], dimensions: int | None, limit: int, pointer
     if array.size > limit:
         detail = f"There are {array.size} numbers; at most {limit} are accepted."
         raise ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
+    if dimensions == 1 and array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)  # as files have it, too
     fits = array.ndim == dimensions if dimensions else array.ndim >= 2
     if not fits or not array.size:
         needed = "a list of numbers" if dimensions == 1 else "a list of rows"

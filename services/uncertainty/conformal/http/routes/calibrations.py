@@ -161,7 +161,7 @@ async def read_cells(
 
 @router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)
 async def delete_calibration(service: Service, resources: Resources, calibration_id: CalibrationId) -> None:
-    """Forget a calibration and its scores. Streams and monitors that were begun with it go on."""
+    """Forget a calibration and its scores. Monitors that were begun with it go on, and take scores then."""
     record = await resources.calibrations.delete(calibration_id, owner=current_caller())
     await anyio.to_thread.run_sync(service.blobs.delete, CalibrationEntry.from_json(record).blob)
 
