@@ -163,13 +163,13 @@ class ByCluster(Taxonomy):
         return np.array(self.clusters, np.intp)[None]
 
 
-def predicted_classes(logits: Inputs) -> Groups:
+def predicted_classes(logits: Inputs) -> NDArray[np.int64]:
     """The best label of each item as its group (N,), the first of equals."""
-    best: Groups = logits.argmax(axis=1).astype(np.int64)
+    best: NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
     return best
 
 
-def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> Groups:
+def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> NDArray[np.int64]:
     """Count the best labels that together hold a mass of probability, (N,): a group of the item by its difficulty.
 
     Args:
@@ -177,7 +177,7 @@ def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> Groups:
         mass: in (0, 1).
     """
     ordered = -np.sort(-np.asarray(probabilities, np.float64), axis=1)
-    short: Groups = (np.cumsum(ordered, axis=1) < mass).sum(axis=1).astype(np.int64)
+    short: NDArray[np.int64] = (np.cumsum(ordered, axis=1) < mass).sum(axis=1).astype(np.int64)
     return short + 1
 
 

@@ -94,9 +94,7 @@ class RiskAnswer(BaseModel):
     lambdas: list[float] = Field(description="The grid")
     risks: list[float] = Field(description="Mean loss at each lambda")
     bounds: list[float] | None = Field(description="crc: (n risk + B) / (n + 1)")
-    p_values: list[float] | None = Field(
-        description="ltt, rcps: of the hypothesis that the risk exceeds alpha"
-    )
+    p_values: list[float] | None = Field(description="ltt, rcps: of the hypothesis that the risk exceeds alpha")
     set_shares: list[float] | None = Field(description="Of masks: mean share that is in the set, the price of the risk")
     n_required: int | None = Field(description="crc: items with which a loss of 0 would be accepted")
     warnings: list[str] = Field(default=[], description="What to know before the lambda is used")

@@ -18,15 +18,15 @@ from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.labelled_images import label_images, read_images
 from services.uncertainty.conformal.application.prediction import read_prediction_items, read_prediction_points
 from services.uncertainty.conformal.application.validation import check_count, check_finite
-from services.uncertainty.conformal.http.calibrated_requests import (
+from services.uncertainty.conformal.http.chart_response import chart_response
+from services.uncertainty.conformal.http.request_parsing import describe_request_body
+from services.uncertainty.conformal.http.resources import Resources
+from services.uncertainty.conformal.http.routes.calibrated_requests import (
     IMAGES,
     CalibratedRequest,
     classify_images,
     read_calibrated_request,
 )
-from services.uncertainty.conformal.http.chart_response import chart_response
-from services.uncertainty.conformal.http.request_parsing import describe_request_body
-from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.http.routes.predictions import LABELLED_ARRAYS
 from services.uncertainty.conformal.methods.regression import RegressionCalibration

@@ -21,14 +21,14 @@ from services.uncertainty.conformal.application.prediction import (
     refuse_options_of_sets,
 )
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
-from services.uncertainty.conformal.http.calibrated_requests import (
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body
+from services.uncertainty.conformal.http.resources import Resources
+from services.uncertainty.conformal.http.routes.calibrated_requests import (
     IMAGES,
     CalibratedRequest,
     classify_images,
     read_calibrated_request,
 )
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body
-from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.calibrations import PredictionAnswer, PredictionOptions
