@@ -13,7 +13,8 @@ import pytest
 
 from services.perception.classification.signs import SIGNS
 from services.uncertainty.conformal.application.calibration_entry import create_entry
-from services.uncertainty.conformal.application.calibration_fit import Items, fit_items
+from services.uncertainty.conformal.application.calibration_fit import fit_items
+from services.uncertainty.conformal.application.classification_items import Items
 from services.uncertainty.conformal.application.fleet_models import class_names, classified, fleet_client
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions
 from services.uncertainty.conformal.settings import ConformalSettings

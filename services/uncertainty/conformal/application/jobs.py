@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from services.uncertainty.conformal.application.calibration_entry import create_entry
-from services.uncertainty.conformal.application.calibration_fit import Items, fit_items
+from services.uncertainty.conformal.application.calibration_fit import fit_items
 from services.uncertainty.conformal.application.class_labels import are_numbers, check_class_names, find_classes
+from services.uncertainty.conformal.application.classification_items import Items
 from services.uncertainty.conformal.application.fleet_models import (
     BATCH,
     Answered,

@@ -30,7 +30,6 @@ from services.uncertainty.conformal.methods.martingales import (
     watch,
 )
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
-from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.monitors import (
     SCORES_LIMIT,
     Alarm,
@@ -38,6 +37,7 @@ from services.uncertainty.conformal.schemas.monitors import (
     MonitorInput,
     MonitorOptions,
 )
+from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from services.uncertainty.conformal.schemas.streams import BATCH_LIMIT
 from services.uncertainty.conformal.schemas.used_options import STORED
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry

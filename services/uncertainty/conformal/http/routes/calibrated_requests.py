@@ -9,14 +9,14 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from fastapi import Request
 
-from services.uncertainty.conformal.application.calibration_fit import Items
+from services.uncertainty.conformal.application.classification_items import Items
 from services.uncertainty.conformal.application.fleet_models import BATCH, classified
 from services.uncertainty.conformal.application.prediction import require_classes
 from services.uncertainty.conformal.http.request_parsing import ParsedRequest, parse_request
 from services.uncertainty.conformal.http.resources import ConformalState
 from services.uncertainty.conformal.http.routes.common import PREFIX
-from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.evaluations import EvaluationOptions
+from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.uploads import read_upload

@@ -10,16 +10,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from services.uncertainty.conformal.application.calibration_entry import create_entry
-from services.uncertainty.conformal.application.calibration_fit import ARRAYS, fit_classification
+from services.uncertainty.conformal.application.calibration_fit import fit_classification
 from services.uncertainty.conformal.application.calibration_summaries import summarize_all_cells
 from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
+from services.uncertainty.conformal.application.classification_items import ARRAYS
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration
 from services.uncertainty.conformal.application.jobs import ModelCalibration, check_fleet_model
 from services.uncertainty.conformal.application.labelled_images import choose_labels, read_images
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
 from services.uncertainty.conformal.capability import MODEL_CALIBRATION
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, parse_request
 from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     CREATED,

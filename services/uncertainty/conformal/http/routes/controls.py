@@ -13,7 +13,8 @@ from services.uncertainty.conformal.application.predictive_distributions import 
 )
 from services.uncertainty.conformal.application.risk_control import RISK_ARRAYS, control_risk
 from services.uncertainty.conformal.application.venn_abers import VENN_ABERS_ARRAYS, predict_venn_abers
-from services.uncertainty.conformal.http.request_parsing import describe_request_body, parse_request
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.request_parsing import parse_request
 from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, TAGS
 from services.uncertainty.conformal.schemas.controls import (

@@ -13,13 +13,13 @@ from services.uncertainty.conformal.application.calibration_evaluation import (
     evaluate_intervals,
     evaluate_sets,
 )
-from services.uncertainty.conformal.application.calibration_fit import Items
+from services.uncertainty.conformal.application.classification_items import Items
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.labelled_images import label_images, read_images
 from services.uncertainty.conformal.application.prediction import read_prediction_items, read_prediction_points
 from services.uncertainty.conformal.application.validation import check_count, check_finite
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
 from services.uncertainty.conformal.http.chart_response import chart_response
-from services.uncertainty.conformal.http.request_parsing import describe_request_body
 from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.calibrated_requests import (
     IMAGES,

@@ -18,7 +18,8 @@ from services.uncertainty.conformal.application.monitors import (
     score_items,
 )
 from services.uncertainty.conformal.application.validation import check_values
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, parse_request
 from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     IF_MATCH,

@@ -7,12 +7,10 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Header, Request, Response
 
-from services.uncertainty.conformal.application.calibration_fit import ARRAYS, Items
 from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
+from services.uncertainty.conformal.application.classification_items import ARRAYS, Items
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.prediction import (
-    answer_intervals,
-    answer_sets,
     draw_for_items,
     predict_intervals,
     predict_sets,
@@ -20,8 +18,10 @@ from services.uncertainty.conformal.application.prediction import (
     read_prediction_points,
     refuse_options_of_sets,
 )
+from services.uncertainty.conformal.application.prediction_answers import answer_intervals, answer_sets
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest
 from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.calibrated_requests import (
     IMAGES,
@@ -31,7 +31,7 @@ from services.uncertainty.conformal.http.routes.calibrated_requests import (
 )
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
-from services.uncertainty.conformal.schemas.calibrations import PredictionAnswer, PredictionOptions
+from services.uncertainty.conformal.schemas.predictions import PredictionAnswer, PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.http.files import file_response
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
