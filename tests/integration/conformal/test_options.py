@@ -193,3 +193,25 @@ async def test_tracking_by_default_learns_a_constant_residual(client: httpx.Asyn
     assert 0.85 < answer["coverage"] < 0.92
     late = [one["missed"] for one in answer["observations"][100:]]
     assert 0.05 < np.mean(late) < 0.15
+
+
+async def test_documented_bodies_are_taken(client: httpx.AsyncClient) -> None:
+    """Those that Swagger UI fills in: of every route that reads arrays, in JSON, without files."""
+    document = (await client.get("/openapi.json")).json()
+    bodies = {
+        path: item["post"]["requestBody"]["content"]["application/json"]
+        for path, item in document["paths"].items()
+        if "multipart/form-data" in item.get("post", {}).get("requestBody", {}).get("content", {})
+        and item["post"]["tags"] == ["conformal"]
+    }
+    assert len(bodies) == 7
+    made = {}
+    for kind in ("calibration", "monitor"):
+        path = f"{PREFIX}/{kind}s"
+        answer = await client.post(path, json=bodies.get(path, {}).get("example", {}))
+        assert answer.status_code == 201, answer.text
+        made[f"{kind}_id"] = answer.json()["id"]
+    for path, body in bodies.items():
+        answer = await client.post(path.format(**made), json=body["example"])
+        assert answer.is_success, (path, answer.text)
+        assert "file" not in body["schema"]["properties"]

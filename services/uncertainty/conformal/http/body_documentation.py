@@ -17,6 +17,7 @@ def describe_request_body(
     needed: Collection[str] = (),
     other: type[BaseModel] | None = None,
     repeated: Collection[str] = (),
+    example: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`openapi_extra` of a route: the options with the arrays beside them, as form and as JSON.
 
@@ -25,7 +26,8 @@ def describe_request_body(
         arrays: descriptions by name.
         needed: names of arrays that cannot be left out.
         other: the options of another kind of request to the same route.
-        repeated: names of arrays that several files make.
+        repeated: names of files that a form may have several of; JSON has none.
+        example: a body in JSON that the route takes.
     """
     options = _merge_schemas([inline_references(one.model_json_schema()) for one in (model, other) if one is not None])
     numbers = {
@@ -33,14 +35,18 @@ def describe_request_body(
         "items": {"oneOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
     }
     labels = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
-    listed = {name: {**(labels if name in _TEXTS else numbers), "description": text} for name, text in arrays.items()}
+    listed = {
+        name: {**(labels if name in _TEXTS else numbers), "description": text}
+        for name, text in arrays.items()
+        if name not in repeated
+    }
     file = {"type": "string", "format": "binary"}
     filed: dict[str, dict[str, Any]] = {
         name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()
     }
     filed |= {name: {"type": "array", "items": file, "description": arrays[name]} for name in repeated}
     required = [*options.get("required", []), *needed]
-    contents = {
+    contents: dict[str, dict[str, Any]] = {
         media_type: {
             "schema": {
                 "type": "object",
@@ -50,6 +56,7 @@ def describe_request_body(
         }
         for media_type, properties in (("multipart/form-data", filed), ("application/json", listed))
     }
+    contents["application/json"]["example"] = dict(example)
     return {"requestBody": {"required": True, "content": contents}}
 
 

@@ -75,7 +75,16 @@ class _Kind(BaseModel):
     response_model=CalibrationAnswer | JobView,
     responses={201: CREATED, **JOB_RESPONSES, **POSTING},
     openapi_extra=describe_request_body(
-        ClassificationOptions, DOCUMENTED_ARRAYS, other=RegressionOptions, repeated=[IMAGES]
+        ClassificationOptions,
+        DOCUMENTED_ARRAYS,
+        other=RegressionOptions,
+        repeated=[IMAGES],
+        example={
+            "logits": [[2.1, 0.3, -1.0], [0.2, 1.9, 0.1], [-0.5, 0.4, 1.7], [1.2, 0.9, 0.1]],
+            "labels": ["cat", "dog", "owl", "dog"],
+            "class_names": ["cat", "dog", "owl"],
+            "alpha": [0.25],
+        },
     ),
 )
 async def calibrate(

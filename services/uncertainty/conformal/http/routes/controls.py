@@ -36,7 +36,15 @@ router = APIRouter(prefix=PREFIX, tags=TAGS, route_class=UploadRoute)
     summary="Control a risk",
     response_model=RiskAnswer,
     responses=POSTING,
-    openapi_extra=describe_request_body(RiskOptions, RISK_ARRAYS),
+    openapi_extra=describe_request_body(
+        RiskOptions,
+        RISK_ARRAYS,
+        example={
+            "alpha": 0.5,
+            "lambdas": [0.0, 0.5, 1.0],
+            "losses": [[1.0, 0.4, 0.0], [0.8, 0.2, 0.0], [0.9, 0.3, 0.0], [1.0, 0.1, 0.0]],
+        },
+    ),
 )
 async def control(request: Request, service: Service, resources: Resources) -> Any:
     """Which lambda keeps a loss other than missing the label: the share of a lesion's pixels missed, false discoveries.
@@ -53,7 +61,12 @@ async def control(request: Request, service: Service, resources: Resources) -> A
     summary="Calibrate probabilities",
     response_model=VennAbersAnswer,
     responses=POSTING,
-    openapi_extra=describe_request_body(VennAbersOptions, VENN_ABERS_ARRAYS, needed=["labels"]),
+    openapi_extra=describe_request_body(
+        VennAbersOptions,
+        VENN_ABERS_ARRAYS,
+        needed=["labels"],
+        example={"scores": [0.1, 0.4, 0.6, 0.9], "labels": [0, 0, 1, 1], "test_scores": [0.2, 0.7]},
+    ),
 )
 async def calibrate_probabilities(request: Request, service: Service, resources: Resources) -> Any:
     """Venn-Abers prediction: scores become pairs of probabilities, of which one is calibrated without any assumption
@@ -71,7 +84,15 @@ async def calibrate_probabilities(request: Request, service: Service, resources:
     response_model=DistributionAnswer,
     responses=POSTING,
     openapi_extra=describe_request_body(
-        DistributionOptions, DISTRIBUTION_ARRAYS, needed=["predictions", "targets", "test_predictions"]
+        DistributionOptions,
+        DISTRIBUTION_ARRAYS,
+        needed=["predictions", "targets", "test_predictions"],
+        example={
+            "predictions": [1.0, 2.0, 3.0, 4.0],
+            "targets": [1.1, 1.8, 3.2, 4.1],
+            "test_predictions": [2.5],
+            "values": [3.0],
+        },
     ),
 )
 async def predict_distribution(request: Request, service: Service, resources: Resources) -> Any:

@@ -72,6 +72,7 @@ EVALUATION_ARRAYS = {
             "ZIP with a folder for each label",
         },
         repeated=[IMAGES],
+        example={"logits": [[1.4, 0.2, -0.3], [0.1, 1.1, 0.4]], "labels": [0, 1]},
     ),
 )
 async def evaluate(

@@ -89,7 +89,7 @@ router = create_state_router(RESOURCE, begin_monitor, route_class=UploadRoute)
     "/{monitor_id}/observations",
     summary="Watch items",
     responses={**READING, **POSTING, **problem_responses(PreconditionFailed)},
-    openapi_extra=describe_request_body(MonitorObservations, OBSERVATION_ARRAYS),
+    openapi_extra=describe_request_body(MonitorObservations, OBSERVATION_ARRAYS, example={"scores": [0.3, 0.8, 0.1]}),
 )
 async def watch_items(
     request: Request,

@@ -72,6 +72,7 @@ LABELLED_ARRAYS = {**PREDICTION_ARRAYS, **{name: {**ARRAYS, **REGRESSION_ARRAYS}
             IMAGES: "Images (PNG, JPEG, WebP) for the calibrated model of the fleet; repeat the field",
         },
         repeated=[IMAGES],
+        example={"logits": [[1.4, 0.2, -0.3]], "alpha": [0.25], "p_values": True},
     ),
 )
 async def predict(
