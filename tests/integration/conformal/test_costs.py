@@ -299,6 +299,30 @@ async def test_figures_are_named(client: httpx.AsyncClient) -> None:
     assert "36000 cells" in cells.json()["detail"]
 
 
+async def test_only_quick_answers_are_computed_on_the_event_loop(client: httpx.AsyncClient) -> None:
+    """One item may take a second of a costly score, or of many thresholds: others must not wait for it meanwhile."""
+    values, labels = logits(300, 3)
+    items = {"logits": values.tolist(), "labels": labels.tolist()}
+    points = {"kind": "regression", "predictions": [0] * 300, "targets": values[:, 0].tolist()}
+    knn = {
+        "score": "knn", "features": values[:150].tolist(), "labels": labels[:150].tolist(),
+        "training_features": values[150:].tolist(), "training_labels": labels[150:].tolist(),
+    }  # fmt: skip
+    groups = [*range(150), *range(150)]
+    for body, item, quick in (
+        (items, {"logits": values[:1].tolist()}, True),
+        (points, {"predictions": [0]}, True),
+        (knn, {"features": values[:1].tolist()}, False),
+        ({**items, "score": "entmax", "gamma": 1.5}, {"logits": values[:1].tolist()}, False),
+        ({**items, "method": "group", "groups": groups}, {"logits": values[:1].tolist(), "groups": [1]}, False),
+        ({**points, "groups": groups}, {"predictions": [0], "groups": [1]}, False),
+    ):
+        made = await calibrated(client, **body, alpha=np.linspace(0.1, 0.9, 8).tolist())
+        answer = await client.post(f"{CALIBRATIONS}/{made['id']}/predictions", json=item)
+        assert answer.status_code == 200, answer.text
+        assert ("queue" not in answer.headers["Server-Timing"]) == quick, body.get("score")
+
+
 async def test_cells_are_paged(client: httpx.AsyncClient) -> None:
     values, labels = logits(300, 150)
     body = await calibrated(client, logits=values.tolist(), labels=labels.tolist(), method="class")

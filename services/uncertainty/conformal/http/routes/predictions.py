@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
 from services.uncertainty.conformal.application.classification_items import ARRAYS, Items
-from services.uncertainty.conformal.application.costs import stoppable
+from services.uncertainty.conformal.application.costs import is_quick, stoppable
 from services.uncertainty.conformal.application.prediction import (
     draw_for_items,
     predict_intervals,
@@ -21,7 +21,6 @@ from services.uncertainty.conformal.application.prediction import (
 from services.uncertainty.conformal.application.prediction_answers import answer_intervals, answer_sets
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
 from services.uncertainty.conformal.http.body_documentation import describe_request_body
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest
 from services.uncertainty.conformal.http.resources import Resources
 from services.uncertainty.conformal.http.routes.calibrated_requests import (
     IMAGES,
@@ -45,6 +44,8 @@ from shared.telemetry.timing import timed
 
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
+_SMALL_ITEMS = 8
+_SMALL_CLASSES = 1000
 TRUTHS = ("labels", "targets")
 """What is known of items, not asked."""
 PREDICTION_ARRAYS = {
@@ -100,19 +101,21 @@ async def predict(
     if asked.images is not None:
         asked.parsed.refuse_others((IMAGES,))
         items = await classify_images(asked.images, asked.entry, resources)
-    if items is None and _is_small(asked.parsed):
+    if items is None and _is_small(asked):
         return _predict(asked, media_type, items)
     return await service.compute_pool.run(stoppable(_predict), asked, media_type, items)
 
 
-def _is_small(parsed: ParsedRequest) -> bool:
+def _is_small(asked: CalibratedRequest[PredictionOptions]) -> bool:
     """Whether a request is so small that handing it to a thread would take longer than computing it."""
-    lists = parsed.lists.values()
-    return not parsed.files and sum(len(values) for values in lists) <= 8 and all(_is_narrow(one) for one in lists)
+    lists = asked.parsed.lists.values()
+    few = sum(len(values) for values in lists) <= _SMALL_ITEMS and all(_is_narrow(one) for one in lists)
+    levels = len(asked.options.alpha or asked.entry.options.alpha)
+    return not asked.parsed.files and few and is_quick(asked.calibration, levels)
 
 
 def _is_narrow(values: list[Any]) -> bool:
-    return all(not isinstance(row, list) or len(row) <= 1000 for row in values)
+    return all(not isinstance(row, list) or len(row) <= _SMALL_CLASSES for row in values)
 
 
 def _predict(asked: CalibratedRequest[PredictionOptions], media_type: str, classified_items: Items | None) -> Response:
