@@ -270,3 +270,54 @@ async def test_training_labels_of_neighbours_may_be_names(client: httpx.AsyncCli
         CALIBRATIONS, json={**body, "labels": [0] * 60, "training_labels": [0.5, *labels[1:60].tolist()]}
     )
     assert (wrong.status_code, pointers(wrong)) == (422, ["/body/training_labels"])
+
+
+def as_parquet(values: list[str], *, categorical: bool = False) -> bytes:
+    pyarrow = pytest.importorskip("pyarrow", reason="the optional package pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    column = pyarrow.array(values)
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table({"label": column.dictionary_encode() if categorical else column}), stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("way", ["csv", "npy", "npy column", "parquet", "parquet categorical"])
+async def test_labels_that_are_texts_in_files(client: httpx.AsyncClient, way: str) -> None:
+    values, labels = logits(40, 3)
+    names = ["cat", "big dog", "owl"]
+    texts = [names[label] for label in labels]
+    content = {
+        "csv": lambda: "\n".join(["label", *texts]).encode(),
+        "npy": lambda: npy(np.array(texts)),
+        "npy column": lambda: npy(np.array(texts)[:, None]),
+        "parquet": lambda: as_parquet(texts),
+        "parquet categorical": lambda: as_parquet(texts, categorical=True),
+    }[way]()
+    parts = {"logits": npy(values), "labels": content, "class_names": npy(np.array(names))}
+    answer = await client.post(CALIBRATIONS, files=parts)
+    assert answer.status_code == 201, answer.text
+    expected = await calibrated(client, logits=values.tolist(), labels=labels.tolist())
+    assert answer.json()["class_labels"] == names
+    assert answer.json()["cells"] == expected["cells"]
+
+
+async def test_files_of_texts_that_are_damaged(client: httpx.AsyncClient) -> None:
+    values, labels = logits(40, 3)
+    whole = npy(np.array([f"class {label}" for label in labels]))
+    huge = whole.replace(b"'<U7'", b"'<U9'")  # the header claims more than there is
+    names = ",".join(f"class {label}" for label in range(3))
+    for content in (whole[:-4], huge):
+        answer = await client.post(
+            CALIBRATIONS, files={"logits": npy(values), "labels": content}, data={"class_names": names}
+        )
+        assert (answer.status_code, pointers(answer)) == (422, ["/body/labels"]), answer.text
+
+
+async def test_parquet_of_texts_that_inflates(client: httpx.AsyncClient) -> None:
+    content = as_parquet(["class 0"] * 3_000_000, categorical=True)
+    assert len(content) < 100_000
+    values, _ = logits(40, 3)
+    answer = await client.post(
+        CALIBRATIONS, files={"logits": npy(values), "labels": content}, data={"class_names": "class 0,class 1,class 2"}
+    )
+    assert (answer.status_code, pointers(answer)) == (413, ["/body/labels"])

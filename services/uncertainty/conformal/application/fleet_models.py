@@ -58,7 +58,9 @@ def fleet_client_of_worker(settings: Settings, *, pause: Callable[[float], objec
     return BlockingFleetClient(settings, DOMAIN, policy=_PATIENT, pause=pause)
 
 
-async def classified(client: FleetClient, pictures: Sequence[bytes], *, model: str, first: int = 0) -> Answered:
+async def classified(
+    client: FleetClient, pictures: Sequence[bytes], *, model: str, first: int = 0, deadline_s: float = 60.0
+) -> Answered:
     """Probabilities of up to 64 pictures.
 
     Args:
@@ -66,12 +68,13 @@ async def classified(client: FleetClient, pictures: Sequence[bytes], *, model: s
         pictures: PNG, JPEG or WebP.
         model: name of the classifier.
         first: number of the first of them among all that the caller posted.
+        deadline_s: until there is an answer.
 
     Raises:
         Problem: the one that the classifier answers with, or that it does not answer.
     """
     with _counting_from(first):
-        return _read(await client.ask(_question(pictures, model)))
+        return _read(await client.ask(_question(pictures, model, deadline_s=deadline_s)))
 
 
 def classified_by_job(
@@ -95,7 +98,9 @@ def _counting_from(first: int) -> Iterator[None]:
         raise
 
 
-async def class_names(client: FleetClient, picture: bytes, *, model: str, classes: int) -> list[str] | None:
+async def class_names(
+    client: FleetClient, picture: bytes, *, model: str, classes: int, deadline_s: float = 60.0
+) -> list[str] | None:
     """Names of a classifier's classes in their order; None where it calls them by numbers, or has more than `NAMED`.
 
     Args:
@@ -103,13 +108,15 @@ async def class_names(client: FleetClient, picture: bytes, *, model: str, classe
         picture: any that it can read, as names are told with an answer.
         model: name of the classifier.
         classes: K.
+        deadline_s: until there is an answer.
 
     Raises:
         Problem: as of `classified`.
     """
     if classes > NAMED:
         return None
-    return _read_names(await client.ask(_naming_question(picture, model, classes)), classes)
+    question = _naming_question(picture, model, classes, deadline_s=deadline_s)
+    return _read_names(await client.ask(question), classes)
 
 
 def class_names_by_job(client: BlockingFleetClient, picture: bytes, *, model: str, classes: int) -> list[str] | None:

@@ -44,6 +44,8 @@ from shared.problems import (
 )
 from shared.settings import Settings, get_settings
 
+_CHECK_S: Final = 10.0
+"""Seconds that a question may take which is asked before the job is created."""
 CHECKPOINT_EVERY: Final = 8
 """Batches between two checkpoints; a checkpoint holds all probabilities so far."""
 
@@ -130,9 +132,9 @@ async def check_fleet_model(
         Problem: the picture cannot be classified.
     """
     try:
-        answer = await classified(client, [picture], model=model)
+        answer = await classified(client, [picture], model=model, deadline_s=_CHECK_S)
         classes = answer.probabilities.shape[1]
-        called = names or await class_names(client, picture, model=model, classes=classes)
+        called = names or await class_names(client, picture, model=model, classes=classes, deadline_s=_CHECK_S)
     except NotFound as problem:
         raise field_problem("/body/model", problem.detail) from None
     except (BadGateway, GatewayTimeout, ServiceUnavailable, TooManyRequests):

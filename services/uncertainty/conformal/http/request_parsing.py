@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
-from services.uncertainty.conformal.http.table_readers import TableFile, read_numbers, read_texts
+from services.uncertainty.conformal.http.table_readers import TableFile, read_numbers
+from services.uncertainty.conformal.http.text_readers import read_texts
 from shared.http.errors import validation_problem
 from shared.http.uploads import read_form
 from shared.problems import (

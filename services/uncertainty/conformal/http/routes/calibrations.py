@@ -236,7 +236,8 @@ async def _create_job(
 
     def read() -> tuple[bytes, list[str], list[str] | None]:
         images, folders = read_images(files)
-        return images[0], choose_labels(folders, parsed.read_texts("labels")), parsed.read_texts(CLASS_NAMES)
+        labels = choose_labels(folders, parsed.read_texts("labels", count=len(images)))
+        return images[0], labels, parsed.read_texts(CLASS_NAMES)
 
     first, labels, names = await service.compute_pool.run(read)
     await check_fleet_model(resources.fleet, options.model or "", first, labels, names)
