@@ -20,7 +20,7 @@ from services.uncertainty.conformal.storage.calibration_entries import Calibrati
 from shared.problems import ContentTooLarge
 
 ANSWERED_LIMIT = 5_000_000
-"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten."""
+"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten, a name as three."""
 
 
 def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> bytes:
@@ -31,10 +31,11 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
     """
     count, classes = sets.sets[0].shape
     sizes = [one.sum(axis=1) for one in sets.sets]
-    # A set takes as long to write as about ten of its numbers.
-    length = 10 * count * len(sizes) + sum(int(size.sum()) for size in sizes)
-    _refuse_long(length + (count * classes if sets.p_values is not None else 0))
     called = entry.answer.class_labels
+    # A set takes as long to write as about ten of its numbers, a name as three.
+    each = 4 if called is not None and isinstance(called[0], str) else 1
+    length = 10 * count * len(sizes) + each * sum(int(size.sum()) for size in sizes)
+    _refuse_long(length + (count * classes if sets.p_values is not None else 0))
     columns = [
         list(_list_sets(alpha, one, size, called))
         for alpha, one, size in zip(sets.alphas, sets.sets, sizes, strict=True)

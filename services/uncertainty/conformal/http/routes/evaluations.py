@@ -102,9 +102,8 @@ async def evaluate(
         asked.parsed.refuse_others((IMAGES, "labels", SLAB_FEATURES))
         images, folders = await service.compute_pool.run(read_images, asked.images)
         items = await classify_images(images, asked.entry, resources, most=IMAGES_LIMIT)
-        items = replace(
-            items, labels=label_images(asked.entry, folders, asked.parsed.read_texts("labels", count=len(images)))
-        )
+        posted = asked.parsed.read_texts("labels", count=len(images))
+        items = replace(items, labels=label_images(asked.entry, folders, posted))
     evaluation = await service.compute_pool.run(stoppable(_evaluate), asked, items)
     if media_type == JSON:
         response.headers.update(deprecation_headers(options))
