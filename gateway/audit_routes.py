@@ -21,12 +21,14 @@ class AuditEntry(BaseModel):
     """One request that ran or wrote something, or was refused."""
 
     id: str = Field(description="Its place in the log", examples=["1754300000000-0"])
-    time: datetime
-    request_id: str
-    caller: str = Field(examples=["radiology"])
+    time: datetime = Field(description="When the request was answered, UTC")
+    request_id: str = Field(description="Id of the request, as its answer had it")
+    caller: str = Field(description="Who asked", examples=["radiology"])
     key: str = Field(description="Id of the API key; empty where none was good", examples=["3f9c1d2e4a5b"])
-    method: str = Field(examples=["POST"])
-    path: str = Field(examples=["/v1/jobs/019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"])
+    method: str = Field(description="Method of the request", examples=["POST"])
+    path: str = Field(
+        description="Path of the request, without its query", examples=["/v1/jobs/019878a1-5b1f-7c3e-9f10-5d0a1c2b3d4e"]
+    )
     status: int = Field(description="Of the answer; 499 where the caller left before it", examples=[200])
     digest: str = Field(description="sha256 of the request body; empty where it was not read to its end")
     bytes: int = Field(description="Of the request body, as far as it was read")
@@ -43,7 +45,7 @@ class AuditEntry(BaseModel):
 class AuditPage(BaseModel):
     """A page of the log, newest first."""
 
-    entries: list[AuditEntry]
+    entries: list[AuditEntry] = Field(description="Newest first")
 
 
 @router.get(

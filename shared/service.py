@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from shared.http.application import create_application
 from shared.http.direct import EndpointsByPath
 from shared.http.fleet import FleetTokenMiddleware, require_fleet_token
 from shared.http.image_bodies import endpoints_of
-from shared.http.route_checks import RouteChecks
 from shared.inference_protocol.inference import DirectInference, Inference
 from shared.inference_protocol.routes import inference_router
 from shared.runtime.listing import models_router
@@ -58,22 +58,15 @@ def create_service(
         routers=[
             inference_router(lifetime.registry, inference),
             models_router(lifetime.registry),
-            _checked(parts.routers),
+            *parts.routers,
         ],
         checks=lifetime.checks,
         lifespan=lifetime,
         layers=[Middleware(FleetTokenMiddleware, token=require_fleet_token(settings))],
         direct=[DirectInference(inference), EndpointsByPath(endpoints_of(parts.routers)), *parts.direct],
         body_limit=parts.body_limit,
+        strict={route.path for router in parts.routers for route in router.routes if isinstance(route, APIRoute)},
     )
     app.openapi_tags = [{"name": name, "description": text} for name, text in parts.tags.items()]
     lifetime.attach(app)
     return app
-
-
-def _checked(routers: Sequence[APIRouter]) -> APIRouter:
-    """The routes of all capabilities, each held to what it documents."""
-    checked = APIRouter(dependencies=[Depends(RouteChecks())])
-    for router in routers:
-        checked.include_router(router)
-    return checked

@@ -18,15 +18,15 @@ router = APIRouter(tags=["gateway"])
 class Index(BaseModel):
     """Where everything is."""
 
-    name: str = "Facet"
-    version: str = Field(default=VERSION, examples=["0.1.0"])
-    documentation: str = Field(examples=["/docs"])
-    openapi: str = Field(examples=["/openapi.json"])
-    jobs: str = Field(examples=["/v1/jobs"])
-    models: str = Field(examples=["/v1/models"])
-    live: str = Field(examples=["/health/live"])
-    ready: str = Field(examples=["/health/ready"])
-    metrics: str = Field(examples=["/metrics"])
+    name: str = Field(default="Facet", description="Name of the fleet")
+    version: str = Field(description="Its version", default=VERSION, examples=["0.1.0"])
+    documentation: str = Field(description="Path of Swagger UI", examples=["/docs"])
+    openapi: str = Field(description="Path of this document", examples=["/openapi.json"])
+    jobs: str = Field(description="Path of the jobs", examples=["/v1/jobs"])
+    models: str = Field(description="Path of the models", examples=["/v1/models"])
+    live: str = Field(description="Path of the liveness probe", examples=["/health/live"])
+    ready: str = Field(description="Path of the readiness probe", examples=["/health/ready"])
+    metrics: str = Field(description="Path of the metrics", examples=["/metrics"])
 
     @classmethod
     def of_gateway(cls) -> Self:

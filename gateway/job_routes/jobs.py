@@ -49,7 +49,7 @@ _ETAG = {"description": "Changes with every change of the job", "schema": {"type
 class JobList(BaseModel):
     """One page of jobs, newest first."""
 
-    jobs: list[JobView]
+    jobs: list[JobView] = Field(description="Yours, newest first")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one", examples=[None])
 
 

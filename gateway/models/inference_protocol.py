@@ -30,21 +30,21 @@ router = APIRouter(prefix="/v2", tags=["inference protocol"])
 class ServerMetadata(BaseModel):
     """What speaks the protocol here (Open Inference Protocol, "Server Metadata")."""
 
-    name: str = "facet"
-    version: str = VERSION
-    extensions: list[str] = EXTENSIONS
+    name: str = Field(default="facet", description="Name of the server")
+    version: str = Field(default=VERSION, description="Version of the server")
+    extensions: list[str] = Field(default=EXTENSIONS, description="Extensions of the protocol that it speaks")
 
 
 class ServerLiveness(BaseModel):
     """Whether the server answers."""
 
-    live: bool = True
+    live: bool = Field(default=True, description="Always true, as there is an answer")
 
 
 class ServerReadiness(BaseModel):
     """Whether the server and all its services can be asked."""
 
-    ready: bool
+    ready: bool = Field(description="Whether all models can be asked")
 
 
 @router.get("", summary="Server metadata")

@@ -35,7 +35,7 @@ class FleetCard(ListedModel):
 class FleetModels(BaseModel):
     """The models of all services."""
 
-    models: list[FleetCard]
+    models: list[FleetCard] = Field(description="Every version of every model of the services that could be asked")
     unavailable: dict[str, str] = Field(
         description="Services that could not be asked, and why; their models are missing above", examples=[{}]
     )
@@ -49,26 +49,28 @@ class FleetModels(BaseModel):
 class VersionSummary(BaseModel):
     """One version of a model in short."""
 
-    version: str
-    state: ModelState
-    reason: str | None
-    origin: str
-    weights_sha256: str
+    version: str = Field(description="Version of the model")
+    state: ModelState = Field(description="Whether it can be asked")
+    reason: str | None = Field(description="Why it failed; null: it has not")
+    origin: str = Field(description="Whether it was released or uploaded")
+    weights_sha256: str = Field(description="Digest of its weights")
 
 
 class CanaryShare(BaseModel):
     """A version that a share of the requests without a version goes to."""
 
-    version: str = Field(examples=["1.1.0"])
+    version: str = Field(description="Version that takes a share", examples=["1.1.0"])
     share: float = Field(ge=0, le=1, examples=[0.1], description="Of the requests that name no version")
 
 
 class ModelOverview(FleetCard):
     """The card of the default version, and what other versions there are."""
 
-    versions: list[VersionSummary]
+    versions: list[VersionSummary] = Field(description="All versions of the model")
     all_aliases: dict[str, str] = Field(description="Version by alias", examples=[{"default": "1.0.0"}])
-    canary: CanaryShare | None
+    canary: CanaryShare | None = Field(
+        description="Version that takes a share of the requests that name none; null: none does"
+    )
 
 
 @router.get("", summary="List models")

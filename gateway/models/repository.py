@@ -41,10 +41,10 @@ class IndexQuery(BaseModel):
 class IndexEntry(BaseModel):
     """One version of a model."""
 
-    name: str
-    version: str
-    state: str = Field(examples=["READY"])
-    reason: str
+    name: str = Field(description="Name of the model")
+    version: str = Field(description="Version of the model")
+    state: str = Field(description="Whether it can be asked, in Triton's words", examples=["READY"])
+    reason: str = Field(description="Why it cannot; empty where it can")
 
 
 class RepositoryOrder(BaseModel):

@@ -28,7 +28,7 @@ class AliasTarget(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str = Field(examples=["1.0.0"])
+    version: str = Field(description="Version that the alias is to name", examples=["1.0.0"])
 
 
 class CanaryOrder(CanaryShare):

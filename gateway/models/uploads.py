@@ -59,15 +59,15 @@ class DraftForm(BaseModel):
 class DraftCard(BaseModel):
     """A card made of what a file says, to be completed and posted with the file."""
 
-    name: str
-    version: str
+    name: str = Field(description="As posted")
+    version: str = Field(description="As posted")
     task: str = Field(description="Needed")
     licence: str = Field(description="Needed")
     inputs: list[dict[str, Any]] = Field(
         description="Add units, ranges and what they mean; name axis 0 `batch` to stack"
     )
-    outputs: list[dict[str, Any]]
-    weights: dict[str, Any]
+    outputs: list[dict[str, Any]] = Field(description="The same of what it gives")
+    weights: dict[str, Any] = Field(description="Name, digest and size of the file")
     limits: list[str] = Field(description="What a user should know before relying on it")
 
 

@@ -56,10 +56,10 @@ class WebhookChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: Url | None = None
-    events: Events | None = None
-    kinds: Kinds | None = None
-    description: Description | None = None
+    url: Url | None = Field(default=None, description="Another address; null: as it is")
+    events: Events | None = Field(default=None, description="Other events; null: as they are")
+    kinds: Kinds | None = Field(default=None, description="Other kinds of jobs; null: as they are")
+    description: Description | None = Field(default=None, description="Another description; null: as it is")
     enabled: bool | None = Field(
         default=None, description="False gives up what waits; true starts anew with what comes", examples=[True]
     )
@@ -68,8 +68,10 @@ class WebhookChange(BaseModel):
 class WebhookLinks(BaseModel):
     """Where to go from here; paths of the gateway."""
 
-    self: str = Field(examples=["/v1/webhooks/wh_5d0a1c2b3d4e5f6071829304"])
-    deliveries: str = Field(examples=["/v1/webhooks/wh_5d0a1c2b3d4e5f6071829304/deliveries"])
+    self: str = Field(description="The webhook itself", examples=["/v1/webhooks/wh_5d0a1c2b3d4e5f6071829304"])
+    deliveries: str = Field(
+        description="What was sent, and how that went", examples=["/v1/webhooks/wh_5d0a1c2b3d4e5f6071829304/deliveries"]
+    )
     test: str = Field(description="POST to it", examples=["/v1/webhooks/wh_5d0a1c2b3d4e5f6071829304/test"])
     secret: str = Field(
         description="POST to it for a new one", examples=["/v1/webhooks/wh_5d0a1c2b3d4e5f6071829304/secret"]
@@ -79,14 +81,14 @@ class WebhookLinks(BaseModel):
 class WebhookView(BaseModel):
     """A webhook."""
 
-    id: str = Field(examples=["wh_5d0a1c2b3d4e5f6071829304"])
-    url: str = Field(examples=[_URL])
-    events: list[WebhookEvent]
+    id: str = Field(description="Its id", examples=["wh_5d0a1c2b3d4e5f6071829304"])
+    url: str = Field(description="Where messages go", examples=[_URL])
+    events: list[WebhookEvent] = Field(description="Which events are sent")
     kinds: list[str] = Field(description="All kinds of jobs where empty", examples=[[]])
-    description: str
-    enabled: bool
-    created_at: datetime
-    disabled_at: datetime | None = Field(examples=[None])
+    description: str = Field(description="What it is for, as posted")
+    enabled: bool = Field(description="Whether messages are sent")
+    created_at: datetime = Field(description="When it was created, UTC")
+    disabled_at: datetime | None = Field(description="When it was disabled, UTC; null: it is not", examples=[None])
     disabled_reason: str | None = Field(description="Why, if it is disabled", examples=[None])
     failing_since: datetime | None = Field(
         description="First failure since anything was delivered; after days of them the webhook is disabled",
@@ -95,7 +97,7 @@ class WebhookView(BaseModel):
     old_secret_until: datetime | None = Field(
         description="Until when the secret before the last rotation signs as well", examples=[None]
     )
-    links: WebhookLinks
+    links: WebhookLinks = Field(description="Where to go from here")
 
     @classmethod
     def of(cls, webhook: Webhook) -> Self:
@@ -122,7 +124,7 @@ class CreatedWebhook(WebhookView):
 class WebhookList(BaseModel):
     """All webhooks of the caller, newest first."""
 
-    webhooks: list[WebhookView]
+    webhooks: list[WebhookView] = Field(description="Yours, newest first")
 
 
 class NewSecret(BaseModel):
@@ -136,7 +138,9 @@ class DeliveryAttemptView(BaseModel):
     """One try to deliver."""
 
     at: datetime | None = Field(description="When it began; null if the gateway was lost that tried")
-    duration_ms: int | None = Field(examples=[84])
+    duration_ms: int | None = Field(
+        description="Milliseconds until there was an answer, or none; null: not known", examples=[84]
+    )
     status_code: int | None = Field(description="Of the answer, if there was a whole one", examples=[503])
     error: str | None = Field(description="What went wrong besides the status", examples=[None])
     answer: str | None = Field(description=f"First {ANSWER_KEPT} characters of the answer", examples=["busy"])
@@ -151,13 +155,13 @@ class DeliveryView(BaseModel):
     """One message to one webhook."""
 
     id: str = Field(description="Also its `webhook-id`, the same at each try", examples=["msg_019878a15b1f0000000017"])
-    event: WebhookEvent | Literal["webhook.test"] = Field(examples=["job.succeeded"])
+    event: WebhookEvent | Literal["webhook.test"] = Field(description="What is told", examples=["job.succeeded"])
     job_id: str | None = Field(description="Null for a test", examples=[_JOB.rpartition("/")[2]])
     status: DeliveryStatus = Field(description="`failed`: given up")
     attempt: int = Field(description="Tries so far", examples=[1])
-    created_at: datetime
+    created_at: datetime = Field(description="When it happened, UTC")
     next_at: datetime | None = Field(description="When it is tried next", examples=[None])
-    finished_at: datetime | None
+    finished_at: datetime | None = Field(description="When it was delivered or given up, UTC; null: neither yet")
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:
@@ -174,47 +178,49 @@ class DeliveryWithAttempts(DeliveryView):
 class DeliveryList(BaseModel):
     """One page of deliveries, newest first."""
 
-    deliveries: list[DeliveryView]
+    deliveries: list[DeliveryView] = Field(description="Newest first")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one", examples=[None])
 
 
 class JobMessageLinks(BaseModel):
     """Where to read on; whole URLs if the operator has set the gateway's public address, else paths."""
 
-    self: str = Field(examples=[_JOB])
-    events: str = Field(examples=[f"{_JOB}/events"])
+    self: str = Field(description="The job itself", examples=[_JOB])
+    events: str = Field(description="Its Server-Sent Events", examples=[f"{_JOB}/events"])
     result: str | None = Field(description="Once succeeded", examples=[f"{_JOB}/result"])
 
 
 class JobMessageData(BaseModel):
     """The job; results are read from its links."""
 
-    id: str = Field(examples=[_JOB.rpartition("/")[2]])
-    kind: str = Field(examples=["medical.ct.enhancement-series"])
-    status: Literal["running", "succeeded", "failed", "cancelled", "expired"] = Field(examples=["succeeded"])
-    links: JobMessageLinks
+    id: str = Field(description="Id of the job", examples=[_JOB.rpartition("/")[2]])
+    kind: str = Field(description="What kind of job it is", examples=["medical.ct.enhancement-series"])
+    status: Literal["running", "succeeded", "failed", "cancelled", "expired"] = Field(
+        description="Where it stands now", examples=["succeeded"]
+    )
+    links: JobMessageLinks = Field(description="Where to go from here")
 
 
 class JobMessage(BaseModel):
     """What a receiver gets of a job."""
 
-    type: WebhookEvent = Field(examples=["job.succeeded"])
+    type: WebhookEvent = Field(description="What happened", examples=["job.succeeded"])
     timestamp: datetime = Field(description="When it happened")
-    data: JobMessageData
+    data: JobMessageData = Field(description="Of which job")
 
 
 class WebhookTestData(BaseModel):
     """Which webhook was tested."""
 
-    webhook_id: str = Field(examples=["wh_5d0a1c2b3d4e5f6071829304"])
+    webhook_id: str = Field(description="The webhook that is tested", examples=["wh_5d0a1c2b3d4e5f6071829304"])
 
 
 class WebhookTest(BaseModel):
     """What a receiver gets of a test."""
 
-    type: Literal["webhook.test"] = Field(examples=[TEST_EVENT])
-    timestamp: datetime
-    data: WebhookTestData
+    type: Literal["webhook.test"] = Field(description="Always the test", examples=[TEST_EVENT])
+    timestamp: datetime = Field(description="When it was asked for")
+    data: WebhookTestData = Field(description="Of which webhook")
 
 
 def webhook_path(webhook_id: str) -> str:

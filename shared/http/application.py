@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
@@ -17,7 +17,7 @@ from shared.http.errors import install_problem_handlers
 from shared.http.head import HeadAsGet
 from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
-from shared.http.single_values import SingleValues
+from shared.http.route_checks import RouteChecks
 from shared.http.uploads import BodyLimit
 from shared.problems import ProblemDetails
 from shared.request_context import log_bindings
@@ -75,6 +75,7 @@ def create_application(
     direct: Sequence[DirectRoute] = (),
     body_limit: Callable[[str], int] | None = None,
     limit_bodies: bool = True,
+    strict: Collection[str] = (),
 ) -> FastAPI:
     """Build an application.
 
@@ -93,6 +94,7 @@ def create_application(
         direct: busy routes that are answered without the framework.
         body_limit: most bytes of a body by the path of its request; the setting `upload_limit_bytes` unless given.
         limit_bodies: refuse bodies over the limit here; otherwise a layer does.
+        strict: paths whose POST routes are held to the types and parameters that they document.
     """
     configure_logging(process, level=settings.log_level, bindings=log_bindings)
     app = Application(
@@ -106,7 +108,7 @@ def create_application(
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
-        dependencies=[Depends(SingleValues())],
+        dependencies=[Depends(RouteChecks(strict))],
     )
     app.state.settings = settings
     metrics = HttpMetrics(process)

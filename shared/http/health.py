@@ -24,13 +24,13 @@ _CHECK_TIMEOUT_S = 2.0
 class Liveness(BaseModel):
     """Answer of /health/live."""
 
-    status: Literal["alive"] = "alive"
+    status: Literal["alive"] = Field(default="alive", description="Always alive, as there is an answer")
 
 
 class Readiness(BaseModel):
     """Answer of /health/ready."""
 
-    status: Literal["ready", "not ready"]
+    status: Literal["ready", "not ready"] = Field(description="Whether everything that is needed is there")
     checks: dict[str, str] = Field(description="'ok' or what is missing, by name", examples=[{"redis": "ok"}])
 
 

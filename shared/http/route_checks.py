@@ -1,69 +1,108 @@
-"""What every POST route of a capability refuses before it looks at a body: types that it does not speak, stray options.
+"""What routes refuse before their function runs: a value given twice, types that they do not speak, stray options.
 
-A dependency of all routers of capabilities. It knows a route by what FastAPI documents of it, so a route that says what
-it takes and gives is held to it without a line of its own. Image routes check the same themselves
+FastAPI takes the last of several values and ignores parameters that nobody declared. This is a dependency of the whole
+application, so that it holds for all routes without a line of their own. It knows a route by what FastAPI knows of it,
+or by what its OpenAPI says where the route reads its form itself. Image routes check the same themselves
 (`shared.http.image_bodies`), as dependencies are none of theirs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi import Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from starlette.datastructures import FormData, UploadFile
 
 from shared.http.errors import json_pointer
 from shared.http.negotiation import JSON, accept_of, choose_media_type
-from shared.http.uploads import FORM_TYPES, content_type_of
+from shared.http.uploads import FORM_TYPES, content_type_of, documented_fields, require_single
 from shared.problems import UnsupportedMediaType, field_problem
 
 _JSON_SUFFIX = "+json"
+_SEVERAL = (list, set, frozenset, tuple, Sequence, Collection, Iterable)
 
 
 @dataclass(frozen=True, slots=True)
-class RouteTypes:
-    """What a route speaks.
+class RouteFacts:
+    """What a route takes and gives.
 
     Attributes:
         taken: media types of bodies; none where it takes no body.
         given: media types of answers.
         query: names of the parameters of its query.
+        single_query: those of them that take one value.
+        single_fields: fields of a form that take one value.
+        single_files: fields of a form that take one file, or several texts that are a list.
     """
 
     taken: tuple[str, ...]
     given: tuple[str, ...]
     query: frozenset[str]
+    single_query: frozenset[str]
+    single_fields: frozenset[str]
+    single_files: frozenset[str]
 
 
 class RouteChecks:
-    """The dependency, which remembers what it has found out about the routes of its application."""
+    """The dependency of one application, which remembers what it has found out about its routes.
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[APIRoute, RouteTypes]] = {}
+    Args:
+        strict: paths whose POST routes refuse types and parameters that they do not document; of all others only
+            values that are given twice are refused.
+    """
+
+    def __init__(self, strict: Collection[str] = ()) -> None:
+        self._strict = frozenset(strict)
+        self._known: dict[int, tuple[APIRoute, RouteFacts]] = {}
 
     async def __call__(self, request: Request) -> None:
         """Refuse a request that the route cannot take or answer.
 
+        Args:
+            request: its form, if it has one, has been parsed.
+
         Raises:
             NotAcceptable: the caller accepts nothing that the route answers.
             UnsupportedMediaType: the body is of a type that the route does not read.
-            UnprocessableContent: the query has a parameter that nothing would look at.
+            UnprocessableContent: what takes one value was given several, or the query has a parameter that nothing
+                would look at; names the parameter or the field.
         """
         route = request.scope.get("route")
-        if request.method != "POST" or not isinstance(route, APIRoute):
+        if not isinstance(route, APIRoute):
             return
-        types = self._of(route)
-        choose_media_type(accept_of(request.headers), types.given)
-        _check_content_type(content_type_of(request), types.taken)
-        _check_query(request.scope["query_string"], types.query)
+        facts = self._of(route)
+        query = request.scope["query_string"]
+        names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)] if query else []
+        require_single((name for name in names if name in facts.single_query), (), place="query")
+        _check_form(request._form, facts)  # what was parsed before; `form()` would read a body that nobody has read
+        if request.method != "POST" or route.path not in self._strict:
+            return
+        choose_media_type(accept_of(request.headers), facts.given)
+        _check_content_type(content_type_of(request), facts.taken)
+        _refuse_stray(names, facts.query)
 
-    def _of(self, route: APIRoute) -> RouteTypes:
+    def _of(self, route: APIRoute) -> RouteFacts:
         known = self._known.get(id(route))  # routes have no hash; they live as long as their application
         if known is None:
-            known = self._known[id(route)] = (route, _types_of(route))
+            known = self._known[id(route)] = (route, _facts_of(route))
         return known[1]
+
+
+def _check_form(form: Any, facts: RouteFacts) -> None:
+    if not isinstance(form, FormData):
+        return
+    items = form.multi_items()
+    require_single((name for name, _ in items if name in facts.single_fields), (), place="body")
+    files = (name for name, value in items if isinstance(value, UploadFile))
+    require_single((name for name in files if name in facts.single_files), (), place="body")
 
 
 def _check_content_type(stated: str, taken: tuple[str, ...]) -> None:
@@ -72,15 +111,36 @@ def _check_content_type(stated: str, taken: tuple[str, ...]) -> None:
     raise UnsupportedMediaType(f"This route reads {' or '.join(one for one in taken if one != FORM_TYPES[1])}.")
 
 
-def _check_query(query: bytes, known: frozenset[str]) -> None:
-    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else ():
+def _refuse_stray(names: Iterable[str], known: frozenset[str]) -> None:
+    for name in names:
         if name not in known:
             detail = "This route has no such parameter. Options are fields of the body."
             raise field_problem(json_pointer(["query", name]), detail)
 
 
-def _types_of(route: APIRoute) -> RouteTypes:
-    return RouteTypes(_taken(route), _given(route), frozenset(_query(route.dependant)))
+def _facts_of(route: APIRoute) -> RouteFacts:
+    dependants = list(_walk(route.dependant))
+    queries = [one for dependant in dependants for one in dependant.query_params]
+    bodies = [one for dependant in dependants for one in dependant.body_params]
+    forms = [one for one in bodies if isinstance(one.field_info, params.Form)]
+    described = documented_fields(route.openapi_extra)
+    files = {name for name, schema in described.items() if schema.get("format") == "binary"}
+    fields = {name for one in forms for name in _single(one.alias, one.field_info)}
+    fields |= {name for name, schema in described.items() if not _is_list(schema)} - files
+    return RouteFacts(
+        taken=_taken(route),
+        given=_given(route),
+        query=frozenset(one.alias for one in queries),
+        single_query=frozenset(name for one in queries for name in _single(one.alias, one.field_info)),
+        single_fields=frozenset(fields),
+        single_files=frozenset(files),
+    )
+
+
+def _walk(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for one in dependant.dependencies:
+        yield from _walk(one)
 
 
 def _taken(route: APIRoute) -> tuple[str, ...]:
@@ -103,6 +163,23 @@ def _given(route: APIRoute) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*([own] if own else []), *described]))
 
 
-def _query(dependant: Dependant) -> set[str]:
-    names = {one.alias for one in dependant.query_params}
-    return names.union(*map(_query, dependant.dependencies))
+def _is_list(schema: Mapping[str, Any]) -> bool:
+    kinds = (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ()))
+    return any(kind.get("type") == "array" for kind in kinds)
+
+
+def _single(name: str, field: FieldInfo) -> Iterator[str]:
+    """Names under which a parameter takes one value; a model stands for its fields."""
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for inner, one in kind.model_fields.items():
+            yield from _single(one.alias or inner, one)
+    elif not _takes_several(kind):
+        yield name
+
+
+def _takes_several(kind: Any) -> bool:
+    origin = get_origin(kind)
+    if origin in {Union, UnionType}:
+        return any(_takes_several(one) for one in get_args(kind))
+    return (origin or kind) in _SEVERAL

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_origin
 
@@ -158,7 +158,8 @@ async def _drain(receive: Receive) -> None:
 class UploadRoute(APIRoute):
     """A FastAPI route that parses forms under FormLimits: `APIRouter(route_class=UploadRoute)`.
 
-    FastAPI parses a form before the function of the route runs, and answers what goes wrong with a bare 400. This
+    A route that documents lists of more fields than a form may have otherwise takes as many as it documents. FastAPI
+    parses a form before the function of the route runs, and answers what goes wrong with a bare 400. This
     parses it first and names the fault; FastAPI finds the parsed form on the request. A body that is no form, where
     the route takes one, is answered with 415 instead of a complaint about missing fields.
     """
@@ -168,6 +169,8 @@ class UploadRoute(APIRoute):
         handler = super().get_route_handler()
         field = None if self.body_field is None else self.body_field.field_info
         takes_form = isinstance(field, params.Form)
+        documented = sum(map(_most_fields, documented_fields(self.openapi_extra).values()))
+        fields = max(FormLimits().fields, documented)
 
         async def handle(request: Request) -> Response:
             content_type = content_type_of(request)
@@ -175,13 +178,26 @@ class UploadRoute(APIRoute):
                 raise UnsupportedMediaType("This route reads forms: send multipart/form-data (curl -F 'file=@path').")
             if content_type not in FORM_TYPES:
                 return await handler(request)
-            await read_form(request)
+            await read_form(request, FormLimits(files=get_settings().upload_files_limit, fields=fields))
             try:
                 return await handler(request)
             finally:
                 await request.close()
 
         return handle
+
+
+def documented_fields(openapi: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The schemas of a form's fields, where a route says itself, by `openapi_extra`, what it takes."""
+    content = (openapi or {}).get("requestBody", {}).get("content", {})
+    found: Mapping[str, Any] = content.get("multipart/form-data", {}).get("schema", {}).get("properties", {})
+    return found
+
+
+def _most_fields(schema: Mapping[str, Any]) -> int:
+    """How often a field of a form may be repeated."""
+    kinds = (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ()))
+    return max(int(kind.get("maxItems", 1)) for kind in kinds)
 
 
 async def read_form(request: Request, limits: FormLimits | None = None) -> FormData:

@@ -11,16 +11,18 @@ from shared.inference_protocol.signature import PLATFORM, Signature, Tensor
 class Reshape(BaseModel):
     """The sizes that the graph itself has, where `dims` cannot say them."""
 
-    shape: list[int]
+    shape: list[int] = Field(description="Sizes of the tensor in the graph, without the batch")
 
 
 class TensorConfiguration(BaseModel):
     """One input or output."""
 
-    name: str
-    data_type: str = Field(examples=["TYPE_FP32"])
+    name: str = Field(description="Name of the tensor")
+    data_type: str = Field(description="Type of the elements, in Triton's words", examples=["TYPE_FP32"])
     dims: list[int] = Field(description="Sizes, without the batch where max_batch_size is above 0; -1 for any")
-    reshape: Reshape | None = None
+    reshape: Reshape | None = Field(
+        default=None, description="Sizes that the graph has for it, where `dims` cannot say them; null: the same"
+    )
 
 
 class DynamicBatching(BaseModel):
@@ -30,13 +32,15 @@ class DynamicBatching(BaseModel):
 class ModelConfiguration(BaseModel):
     """The members of Triton's ModelConfig that have a meaning here (Triton, "Model Configuration Extension")."""
 
-    name: str
-    platform: str = PLATFORM
-    backend: str = "onnxruntime"
+    name: str = Field(description="Name of the model")
+    platform: str = Field(default=PLATFORM, description="What runs it")
+    backend: str = Field(default="onnxruntime", description="Triton's name of what runs it")
     max_batch_size: int = Field(description="Rows of a batch; a request may have more. 0: there is no batch axis")
-    input: list[TensorConfiguration]
-    output: list[TensorConfiguration]
-    dynamic_batching: DynamicBatching | None = None
+    input: list[TensorConfiguration] = Field(description="What it takes")
+    output: list[TensorConfiguration] = Field(description="What it gives")
+    dynamic_batching: DynamicBatching | None = Field(
+        default=None, description="Present where requests that come at once are computed together"
+    )
 
 
 def configuration_of(signature: Signature, *, rows: int) -> ModelConfiguration:

@@ -21,37 +21,42 @@ from shared.problems import (
 class TensorMetadata(BaseModel):
     """One input or output."""
 
-    name: str
-    datatype: str = Field(examples=["FP32"])
+    name: str = Field(description="Name of the tensor")
+    datatype: str = Field(description="Type of the elements, in the protocol's words", examples=["FP32"])
     shape: list[int] = Field(description="-1 stands for any size", examples=[[-1, 3, 32, 32]])
 
 
 class ModelMetadata(BaseModel):
     """What a model takes and gives (Open Inference Protocol, "Model Metadata")."""
 
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
+    name: str = Field(description="Name of the model")
+    versions: list[str] = Field(description="Versions that can be asked")
+    platform: str = Field(description="What runs it")
+    inputs: list[TensorMetadata] = Field(description="What it takes")
+    outputs: list[TensorMetadata] = Field(description="What it gives")
 
 
 class ModelReadiness(BaseModel):
     """Whether a model can be asked."""
 
-    name: str
-    ready: bool
+    name: str = Field(description="Name of the model")
+    ready: bool = Field(description="Whether it can be asked")
 
 
 _TENSOR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["name", "shape", "datatype"],
     "properties": {
-        "name": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-        "datatype": {"type": "string", "examples": ["FP32"]},
+        "name": {"type": "string", "description": "Name of the tensor"},
+        "shape": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "description": "Sizes, the batch first where there is one",
+        },
+        "datatype": {"type": "string", "description": "Type of the elements", "examples": ["FP32"]},
         "parameters": {
             "type": "object",
+            "description": "Of the binary tensor extension",
             "properties": {"binary_data_size": {"type": "integer", "description": "Bytes of it behind the JSON"}},
         },
         "data": {
@@ -72,16 +77,21 @@ _REQUEST: Final[dict[str, Any]] = {
         "id": {"type": ["string", "null"], "description": "Given back"},
         "parameters": {
             "type": "object",
+            "description": "How it is to be answered",
             "properties": {
                 "binary_data_output": {"type": "boolean", "description": "All outputs as bytes behind the JSON"},
                 "timeout": {"type": "integer", "description": "Microseconds after which no answer is wanted"},
             },
         },
-        "inputs": {"type": "array", "items": _TENSOR},
+        "inputs": {"type": "array", "items": _TENSOR, "description": "All inputs of the model"},
         "outputs": {
             "type": "array",
             "description": "Wanted outputs, all by default",
-            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string", "description": "Name of the output"}},
+            },
         },
     },
 }
@@ -90,11 +100,15 @@ _ANSWER: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["model_name", "model_version", "outputs"],
     "properties": {
-        "model_name": {"type": "string"},
-        "model_version": {"type": "string"},
-        "id": {"type": "string"},
-        "parameters": {"type": "object", "properties": {"weights_sha256": {"type": "string"}}},
-        "outputs": {"type": "array", "items": _TENSOR},
+        "model_name": {"type": "string", "description": "Name of the model"},
+        "model_version": {"type": "string", "description": "Version that answered"},
+        "id": {"type": "string", "description": "As in the request"},
+        "parameters": {
+            "type": "object",
+            "description": "Which weights answered",
+            "properties": {"weights_sha256": {"type": "string", "description": "Digest of the weights"}},
+        },
+        "outputs": {"type": "array", "items": _TENSOR, "description": "The outputs that were wanted"},
     },
 }
 

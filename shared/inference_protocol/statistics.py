@@ -14,8 +14,8 @@ _NS = 1_000_000_000
 class Duration(BaseModel):
     """How often something was done, and how long that took in all."""
 
-    count: int
-    ns: int
+    count: int = Field(description="How often it was done")
+    ns: int = Field(description="Nanoseconds that this took in all")
 
     @classmethod
     def of(cls, count: int, seconds: float = 0.0) -> Duration:
@@ -28,7 +28,7 @@ class InferenceStatistics(BaseModel):
 
     success: Duration = Field(description="From the arrival of a request to the end of its answer")
     fail: Duration = Field(description="Requests that got as far as the model and were not answered by it")
-    queue: Duration
+    queue: Duration = Field(description="Waiting for a place in a batch")
     compute_input: Duration = Field(description="Reading and checking")
     compute_infer: Duration = Field(description="The runs of the batches that requests were part of")
     compute_output: Duration = Field(description="Writing")
@@ -39,28 +39,28 @@ class InferenceStatistics(BaseModel):
 class BatchStatistics(BaseModel):
     """Of the runs with a number of rows. What is done for a request and not for a batch is not counted here."""
 
-    batch_size: int
-    compute_input: Duration = Duration.of(0)
-    compute_infer: Duration
-    compute_output: Duration = Duration.of(0)
+    batch_size: int = Field(description="Rows of the runs")
+    compute_input: Duration = Field(default=Duration.of(0), description="Not counted by batch")
+    compute_infer: Duration = Field(description="The runs themselves")
+    compute_output: Duration = Field(default=Duration.of(0), description="Not counted by batch")
 
 
 class ModelStatistics(BaseModel):
     """Of one version of a model, since its service began."""
 
-    name: str
-    version: str
+    name: str = Field(description="Name of the model")
+    version: str = Field(description="Version of the model")
     last_inference: int = Field(description="When the last request ended, in milliseconds since 1970; 0 without one")
     inference_count: int = Field(description="Rows that were computed")
     execution_count: int = Field(description="Runs of the model; batches make them fewer than rows")
-    inference_stats: InferenceStatistics
-    batch_stats: list[BatchStatistics]
+    inference_stats: InferenceStatistics = Field(description="Of requests, by phase")
+    batch_stats: list[BatchStatistics] = Field(description="Of runs, by their number of rows")
 
 
 class StatisticsAnswer(BaseModel):
     """Statistics of one or several versions of models."""
 
-    model_stats: list[ModelStatistics]
+    model_stats: list[ModelStatistics] = Field(description="One for each version of each model")
 
 
 def statistics_of(

@@ -34,7 +34,7 @@ class JobProgressView(BaseModel):
 class JobLinks(BaseModel):
     """Where to go from here; paths of the gateway."""
 
-    self: str = Field(examples=[f"/v1/jobs/{_ID}"])
+    self: str = Field(description="The job itself", examples=[f"/v1/jobs/{_ID}"])
     events: str = Field(description="Server-Sent Events", examples=[f"/v1/jobs/{_ID}/events"])
     result: str | None = Field(description="Once succeeded", examples=[None])
     cancel: str | None = Field(description="DELETE it; until it is finished", examples=[f"/v1/jobs/{_ID}"])
@@ -58,22 +58,22 @@ class JobView(BaseModel):
     """A job as callers see it."""
 
     id: str = Field(description="Ids sort by the time of creation", examples=[_ID])
-    kind: str = Field(examples=["medical.ct.enhancement-series"])
+    kind: str = Field(description="What kind of job it is", examples=["medical.ct.enhancement-series"])
     title: str = Field(description="What it does", examples=["Denoise a series of CT slices"])
-    status: JobStatus = Field(examples=["running"])
-    progress: JobProgressView
+    status: JobStatus = Field(description="Where it stands", examples=["running"])
+    progress: JobProgressView = Field(description="How far it is")
     queue_position: int | None = Field(description="Jobs ahead of it; null unless queued", examples=[None])
     eta_s: float | None = Field(description="Seconds until done, from measured step times", examples=[14.2])
     attempt: int = Field(description="Grows when a worker was lost and the job resumed", examples=[1])
     cancel_requested: bool = Field(description="It stops at its next step", examples=[False])
     cancel_bound_s: float = Field(description="Seconds within which a cancel takes effect", examples=[5.0])
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None = Field(examples=[None])
+    created_at: datetime = Field(description="When it was created, UTC")
+    started_at: datetime | None = Field(description="When its first step began, UTC; null: it has not")
+    finished_at: datetime | None = Field(description="When it ended, UTC; null: it has not", examples=[None])
     expires_at: datetime | None = Field(description="Answers 410 from then on", examples=[None])
     result: dict[str, Any] | None = Field(description="What the job made, once succeeded", examples=[None])
     problem: ProblemDetails | None = Field(description="Why it failed or expired", examples=[None])
-    links: JobLinks
+    links: JobLinks = Field(description="Where to go from here")
 
     @classmethod
     def of(cls, record: JobRecord) -> Self:

@@ -149,6 +149,18 @@ class JobContext:
             self._written_s = now_s
             self._stop_on(self._attempt.note())
 
+    def pause(self, seconds: float) -> None:
+        """Wait, and stop meanwhile if the job is to stop: for what is asked again later.
+
+        Raises:
+            JobInterrupted: as of `raise_if_cancelled`.
+        """
+        until_s = time.monotonic() + seconds
+        self.raise_if_cancelled()
+        while (left_s := until_s - time.monotonic()) > 0:
+            time.sleep(min(QUIET_S, left_s))
+            self.raise_if_cancelled()
+
     def _raise_if_stopped(self, *, give_back: bool) -> None:
         """Look at what is known without asking Redis.
 

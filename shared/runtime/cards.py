@@ -25,75 +25,77 @@ class _Part(BaseModel):
 class Paper(_Part):
     """The publication a model implements."""
 
-    title: str
-    authors: str
-    url: str
+    title: str = Field(description="Its title")
+    authors: str = Field(description="Its authors, as the publication names them")
+    url: str = Field(description="Where it can be read")
 
 
 class TensorDescription(_Part):
     """One input or output of the ONNX graph."""
 
-    name: str
-    dtype: str = Field(examples=["float32"])
+    name: str = Field(description="Name in the graph")
+    dtype: str = Field(description="Type of the elements, as NumPy calls it", examples=["float32"])
     shape: list[int | str] = Field(
         description="Sizes; a name stands for any size", examples=[["batch", 1, "height", "width"]]
     )
-    unit: str
+    unit: str = Field(description="Unit of the values")
     range: tuple[float, float] | None = Field(default=None, description="Nominal lowest and highest value")
-    description: str
+    description: str = Field(description="What it holds")
 
 
 class Weights(_Part):
     """The released file."""
 
-    file: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    bytes: int = Field(gt=0)
+    file: str = Field(description="Name of the ONNX file beside the card")
+    sha256: str = Field(
+        description="Digest of the file; it is compared before the model is opened", pattern="^[0-9a-f]{64}$"
+    )
+    bytes: int = Field(description="Size of the file", gt=0)
 
 
 class TrainingRecord(_Part):
     """How the weights came about."""
 
-    data: list[str]
-    procedure: str
-    seed: int
-    machine: str
-    hours: float = Field(ge=0)
-    command: str
+    data: list[str] = Field(description="Data sets that it was trained on")
+    procedure: str = Field(description="How it was trained, in words")
+    seed: int = Field(description="Seed of the random numbers")
+    machine: str = Field(description="Machine that it was trained on")
+    hours: float = Field(description="How long that took", ge=0)
+    command: str = Field(description="Command that reproduces it")
 
 
 class Baseline(_Part):
     """What a measured value is to be read beside."""
 
-    name: str
-    value: float
+    name: str = Field(description="What the value is of")
+    value: float = Field(description="Value of the baseline, in the unit of the metric")
 
 
 class Quality(_Part):
     """One measured value."""
 
-    metric: str
-    dataset: str
-    value: float
-    unit: str
+    metric: str = Field(description="What was measured")
+    dataset: str = Field(description="Data that it was measured on")
+    value: float = Field(description="The measured value")
+    unit: str = Field(description="Unit of the value")
     interval: tuple[float, float] | None = Field(default=None, description="95 % interval, bootstrap")
-    baseline: Baseline | None = None
+    baseline: Baseline | None = Field(default=None, description="What the value is to be read beside; null: nothing")
 
 
 class Parity(_Part):
     """How closely the exported graph follows the network that was trained."""
 
-    reference: str
-    max_abs_difference: float = Field(ge=0)
+    reference: str = Field(description="What the exported graph was compared with")
+    max_abs_difference: float = Field(description="Largest absolute difference of any output", ge=0)
 
 
 class Latency(_Part):
     """Time of one forward pass."""
 
-    what: str
-    value_ms: float = Field(gt=0)
-    machine: str
-    threads: int = Field(ge=1)
+    what: str = Field(description="What was timed")
+    value_ms: float = Field(description="Milliseconds", gt=0)
+    machine: str = Field(description="Machine that it was timed on")
+    threads: int = Field(description="Threads of the run", ge=1)
 
 
 class RuntimeOptions(_Part):
@@ -118,22 +120,28 @@ class RuntimeOptions(_Part):
 class UploadedCard(_Part):
     """What a model that a user brings must say of itself; what nobody measured may be left out."""
 
-    name: str = Field(pattern=MODEL_NAME, max_length=LONGEST_NAME)
-    version: str = Field(pattern=MODEL_VERSION)
-    task: str = Field(min_length=1)
-    paper: Paper | None = None
-    licence: str = Field(min_length=1)
-    inputs: list[TensorDescription]
-    outputs: list[TensorDescription]
-    weights: Weights
-    training: TrainingRecord | None = None
-    quality: list[Quality] = []
-    parity: Parity | None = None
-    latency: Latency | None = None
-    limits: list[str] = []
+    name: str = Field(description="What the model is called", pattern=MODEL_NAME, max_length=LONGEST_NAME)
+    version: str = Field(description="Semantic version of the model", pattern=MODEL_VERSION)
+    task: str = Field(description="What it does", min_length=1)
+    paper: Paper | None = Field(default=None, description="Publication that it implements; null: none is stated")
+    licence: str = Field(description="Licence of the weights", min_length=1)
+    inputs: list[TensorDescription] = Field(description="What it takes")
+    outputs: list[TensorDescription] = Field(description="What it gives")
+    weights: Weights = Field(description="The ONNX file")
+    training: TrainingRecord | None = Field(default=None, description="How the weights came about; null: not stated")
+    quality: list[Quality] = Field(default=[], description="What was measured of it")
+    parity: Parity | None = Field(
+        default=None, description="How closely the graph follows the trained network; null: not measured"
+    )
+    latency: Latency | None = Field(default=None, description="Time of one forward pass; null: not measured")
+    limits: list[str] = Field(default=[], description="What to know before relying on it")
     choices: list[str] = Field(default=[], description="What the publication leaves open, and what was chosen")
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-    runtime: RuntimeOptions = RuntimeOptions()
+    parameters: dict[str, JsonValue] = Field(
+        description="What a capability needs to know of it, such as names of classes", default_factory=dict
+    )
+    runtime: RuntimeOptions = Field(
+        default=RuntimeOptions(), description="How it is to be run, where the service's settings are not right for it"
+    )
 
 
 class ModelCard(UploadedCard):
@@ -151,9 +159,9 @@ class ModelCard(UploadedCard):
 class ModelReference(_Part):
     """Which model gave an answer."""
 
-    name: str = Field(examples=["low-dose-ct"])
-    version: str = Field(examples=["1.0.0"])
-    weights_sha256: str
+    name: str = Field(description="Name of the model", examples=["low-dose-ct"])
+    version: str = Field(description="Version of the model", examples=["1.0.0"])
+    weights_sha256: str = Field(description="Digest of its weights")
 
 
 class DigestMismatch(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from shared.problems import NotFound, problem_responses
 from shared.runtime.cards import UploadedCard, left_out
@@ -14,7 +14,7 @@ from shared.runtime.states import ListedModel
 class ModelList(BaseModel):
     """The models of a service."""
 
-    models: list[ListedModel]
+    models: list[ListedModel] = Field(description="Every version of every model, open or not")
 
 
 def listed(entry: ModelEntry) -> ListedModel:

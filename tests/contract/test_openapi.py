@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.declarations import declared_capabilities
 from shared.settings import DOMAINS
-from tests.contract.documents import operations
+from tests.contract.documents import operations, resolved
 
 
 def test_chapters_of_capabilities_come_first_as_declared(document: dict[str, Any]) -> None:
@@ -91,6 +91,33 @@ def test_every_parameter_is_described(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         for parameter in operation["parameters"]:
             assert parameter.get("description"), f"{method} {path} {parameter['name']}"
+
+
+def fields(content: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property of every schema, wherever it stands: of components, of bodies and of answers."""
+    if isinstance(content, dict):
+        properties = content.get("properties")
+        if isinstance(properties, dict) and content.get("type", "object") == "object":
+            yield from ((f"{place}/{name}", one) for name, one in properties.items())
+        for name, inner in content.items():
+            yield from fields(inner, f"{place}/{name}")
+    elif isinstance(content, list):
+        for index, inner in enumerate(content):
+            yield from fields(inner, f"{place}/{index}")
+
+
+def is_described(document: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """Whether a field is described, or is a thing of a kind whose schema is."""
+    return bool(schema.get("description")) or (
+        set(schema) - {"default"} == {"$ref"} and "description" in resolved(document, schema)
+    )
+
+
+def test_every_field_is_described(document: dict[str, Any]) -> None:
+    found = list(fields({"paths": document["paths"], "schemas": document["components"]["schemas"]}))
+    assert len(found) > 900
+    missing = sorted({place for place, schema in found if not is_described(document, schema)})
+    assert missing == [], "\n".join(missing)
 
 
 def test_references_lead_somewhere_and_nothing_is_left_over(document: dict[str, Any]) -> None:

@@ -156,47 +156,53 @@ class SimulationForm(SimulationOptions):
 class GeometryUsed(BaseModel):
     """The parallel-beam scanner that was assumed."""
 
-    angles: int
-    detectors: int
-    detector_width_m: float
-    detector_pitch_m: float
-    angle_positions: str = Field(default="(k + 1/2) * pi / angles, k = 0 .. angles - 1")
+    angles: int = Field(description="Projection angles over [0, 180) degrees: rows of the sinogram")
+    detectors: int = Field(description="Detector bins: columns of the sinogram")
+    detector_width_m: float = Field(description="Length of the detector in metres")
+    detector_pitch_m: float = Field(description="Distance of the centres of neighbouring bins in metres")
+    angle_positions: str = Field(
+        description="The angles, in radians", default="(k + 1/2) * pi / angles, k = 0 .. angles - 1"
+    )
     axes: str = Field(
         default="x cos(angle) + y sin(angle) = s; rows of the image along x, columns along y, both increasing",
         description="Which way the image lies; scikit-image measures angles from the other axis",
     )
-    image_shape: tuple[int, int]
-    image_width_m: float
-    pixel_size_m: float
+    image_shape: tuple[int, int] = Field(description="Rows and columns of the image")
+    image_width_m: float = Field(description="Side of the image in metres")
+    pixel_size_m: float = Field(description="Side of a pixel in metres")
 
 
 class FilteringUsed(BaseModel):
     """How filtered back-projection was done."""
 
-    filter: FilterName
-    frequency_scaling: float
-    ramp: Ramp
+    filter: FilterName = Field(description="Window on the ramp filter")
+    frequency_scaling: float = Field(description="Cut-off as a fraction of the detector's Nyquist frequency")
+    ramp: Ramp = Field(description="How the ramp was made discrete")
     scaling: str = Field(
-        default="pi / angles * sum over angles; an exact scan of a uniform disc returns the value of the disc"
+        description="What the back-projected sum is multiplied by",
+        default="pi / angles * sum over angles; an exact scan of a uniform disc returns the value of the disc",
     )
 
 
 class PhysicalConstants(BaseModel):
     """Constants between Hounsfield units, attenuation and the network's range."""
 
-    mu_water_per_m: float = MU_WATER
-    mu_air_per_m: float = MU_AIR
-    mu_max_per_m: float = MU_MAX
-    hu_max: float = HU_MAX
-    hu_conversion: str = "HU = (x * mu_max - mu_water) / (mu_water - mu_air) * 1000, x being normalised attenuation"
+    mu_water_per_m: float = Field(default=MU_WATER, description="Attenuation of water, 1/m")
+    mu_air_per_m: float = Field(default=MU_AIR, description="Attenuation of air, 1/m")
+    mu_max_per_m: float = Field(default=MU_MAX, description="Attenuation that is 1 in normalised values, 1/m")
+    hu_max: float = Field(default=HU_MAX, description="Hounsfield units of that attenuation")
+    hu_conversion: str = Field(
+        default="HU = (x * mu_max - mu_water) / (mu_water - mu_air) * 1000, x being normalised attenuation",
+        description="From normalised attenuation to Hounsfield units",
+    )
 
 
 class Statistics(BaseModel):
     """Values of an image in Hounsfield units."""
 
-    minimum_hu: Measured
-    maximum_hu: Measured
-    mean_hu: Measured
+    minimum_hu: Measured = Field(description="Lowest value")
+    maximum_hu: Measured = Field(description="Highest value")
+    mean_hu: Measured = Field(description="Mean of all pixels")
     noise_hu: Measured = Field(
         description="Noise estimate: median absolute diagonal Haar detail / 0.6745 (Donoho and Johnstone 1994)"
     )
@@ -217,12 +223,12 @@ class Comparison(BaseModel):
 class ReferenceComparison(BaseModel):
     """The image before and after the network, each against the reference."""
 
-    before: Comparison
-    after: Comparison
+    before: Comparison = Field(description="Of the image that the network was given")
+    after: Comparison = Field(description="Of the image that is answered")
 
 
 class _ImageAnswer(BaseModel):
-    shape: tuple[int, int]
+    shape: tuple[int, int] = Field(description="Rows and columns of the image")
     before: Statistics = Field(description="The image that the network was given")
     after: Statistics = Field(description="The image that is answered")
     mean_change_hu: Measured = Field(description="Mean of after minus before: the HU bias that the network brought in")
@@ -243,14 +249,14 @@ class _ImageAnswer(BaseModel):
     )
     constants: PhysicalConstants = PhysicalConstants()
     caveats: list[str] = Field(description="What to keep in mind about this answer")
-    disclaimer: str = DISCLAIMER
+    disclaimer: str = Field(default=DISCLAIMER, description="What it must not be used for")
 
 
 class ReconstructionAnswer(_ImageAnswer):
     """A reconstructed slice, described. Ask for image/png, application/x-npy or application/dicom to get the image."""
 
-    geometry: GeometryUsed
-    filtering: FilteringUsed
+    geometry: GeometryUsed = Field(description="The scanner that was assumed")
+    filtering: FilteringUsed = Field(description="How filtered back-projection was done")
 
 
 class EnhancementAnswer(_ImageAnswer):
@@ -262,14 +268,14 @@ class EnhancementAnswer(_ImageAnswer):
 class SimulationAnswer(BaseModel):
     """A simulated scan, described. Ask for application/x-npy to get the sinogram, image/png to see it."""
 
-    shape: tuple[int, int]
-    geometry: GeometryUsed
-    photons: int
-    seed: int
-    noise: bool
-    sinogram_unit: SinogramUnit
-    minimum: float
-    maximum: float
+    shape: tuple[int, int] = Field(description="Angles and detector bins of the sinogram")
+    geometry: GeometryUsed = Field(description="The scanner that was simulated")
+    photons: int = Field(description="Photons per detector bin before attenuation")
+    seed: int = Field(description="Seed of the phantom and of the Poisson noise")
+    noise: bool = Field(description="Whether Poisson counts were drawn")
+    sinogram_unit: SinogramUnit = Field(description="Unit of the sinogram")
+    minimum: float = Field(description="Lowest value of the sinogram")
+    maximum: float = Field(description="Highest value of the sinogram")
     starved_fraction: Measured = Field(description="Share of detector readings in which no photon arrived")
-    constants: PhysicalConstants = PhysicalConstants()
-    disclaimer: str = DISCLAIMER
+    constants: PhysicalConstants = Field(default=PhysicalConstants(), description="Constants of the conversion")
+    disclaimer: str = Field(default=DISCLAIMER, description="What it must not be used for")

@@ -44,9 +44,9 @@ class Guess(BaseModel):
     """One class that a picture may show."""
 
     class_id: int = Field(ge=0, description="Number of the class, from 0", examples=[14])
-    name: str = Field(examples=["stop"])
+    name: str = Field(description="Name of the class", examples=["stop"])
     probability: float = Field(ge=0, le=1, description="After temperature scaling", examples=[0.998])
-    logit: float = Field(examples=[17.2])
+    logit: float = Field(description="Output of the network before temperature and softmax", examples=[17.2])
 
 
 class Classification(BaseModel):
@@ -59,7 +59,7 @@ class Classification(BaseModel):
 class ClassificationAnswer(BaseModel):
     """The classes of every picture. Ask for application/x-npy to get all probabilities, float32 (pictures, classes)."""
 
-    classifications: list[Classification]
+    classifications: list[Classification] = Field(description="One for each picture, in their order")
     temperature: float = Field(description="The logits are divided by it before the softmax (Guo et al. 2017)")
-    model: ModelReference
-    caveats: list[str]
+    model: ModelReference = Field(description="The classifier")
+    caveats: list[str] = Field(description="What to keep in mind about this answer")

@@ -56,24 +56,24 @@ class ExplanationForm(ExplanationOptions):
 class Score(BaseModel):
     """A class and what the model gives it."""
 
-    class_id: int = Field(ge=0)
-    name: str = Field(examples=["stop"])
+    class_id: int = Field(description="Number of the class, from 0", ge=0)
+    name: str = Field(description="Name of the class", examples=["stop"])
     probability: float = Field(ge=0, le=1, description="After temperature scaling")
-    logit: float
+    logit: float = Field(description="Output of the network before the softmax")
 
 
 class LayerRelevance(BaseModel):
     """Relevance of the feature vectors of one layer."""
 
-    layer: str
-    relevance: Rows
+    layer: str = Field(description="Name of the layer")
+    relevance: Rows = Field(description="One number for each position of the layer, signed: rows of columns")
     total: float = Field(description="Sum over the layer's positions")
 
 
 class RelevanceMap(BaseModel):
     """What one method says of one picture."""
 
-    method: Method
+    method: Method = Field(description="How relevance was found")
     relevance: Rows = Field(description="One number for each pixel that the network sees, signed")
     total: float = Field(description="Sum over all pixels")
     convergence_delta: float | None = Field(
@@ -84,7 +84,7 @@ class RelevanceMap(BaseModel):
     positive_share: float | None = Field(description="Positive relevance over |relevance|; null for a map of zeros")
     gini: float = Field(description="0: spread evenly, towards 1: on one pixel")
     peak: tuple[int, int] = Field(description="Row and column of the most relevant pixel")
-    layers: list[LayerRelevance] = Field(default=[])
+    layers: list[LayerRelevance] = Field(description="Relevance at the layers that were asked for", default=[])
     rank_correlation: dict[Method, float | None] = Field(
         default={}, description="With the maps of the other methods (Spearman)"
     )
@@ -93,8 +93,8 @@ class RelevanceMap(BaseModel):
 class PatternPrediction(BaseModel):
     """What the network predicts from its activation pattern alone (APOP)."""
 
-    substitute: str
-    predicted: Score
+    substitute: str = Field(description="What ran through the network in place of the picture")
+    predicted: Score = Field(description="The class that it is given")
     keeps_class: bool = Field(description="Whether it is the class that the posted picture itself is given")
 
 
@@ -102,10 +102,12 @@ class PictureExplanation(BaseModel):
     """What is said of one picture."""
 
     index: int = Field(ge=0, description="Position of the file in the request")
-    predicted: Score
-    explained: Score
-    maps: list[RelevanceMap]
-    activation_pattern: PatternPrediction | None = None
+    predicted: Score = Field(description="The most probable class")
+    explained: Score = Field(description="The class that the maps speak of")
+    maps: list[RelevanceMap] = Field(description="One for each method")
+    activation_pattern: PatternPrediction | None = Field(
+        default=None, description="What the activation pattern alone is taken for; null: not asked for"
+    )
 
 
 class ExplanationAnswer(BaseModel):
@@ -113,37 +115,37 @@ class ExplanationAnswer(BaseModel):
     (pictures, methods, height, width).
     """
 
-    explanations: list[PictureExplanation]
+    explanations: list[PictureExplanation] = Field(description="One for each picture, in their order")
     height: int = Field(description="Rows of the maps: the network's, not those of the posted picture")
-    width: int
-    model: ModelReference
-    caveats: list[str]
+    width: int = Field(description="Columns of the maps")
+    model: ModelReference = Field(description="The classifier that is explained")
+    caveats: list[str] = Field(description="What to keep in mind about this answer")
 
 
 class MethodDescription(BaseModel):
     """A method that can be asked for."""
 
-    method: Method
-    says: str
-    source: str
+    method: Method = Field(description="Its name in requests")
+    says: str = Field(description="What it does, in a sentence")
+    source: str = Field(description="Publication")
     layers: bool = Field(description="Whether it answers at chosen layers too")
 
 
 class LayerDescription(BaseModel):
     """A layer that relevance can be read at."""
 
-    name: str
-    height: int
-    width: int
+    name: str = Field(description="Name of the layer")
+    height: int = Field(description="Rows of its positions")
+    width: int = Field(description="Columns of its positions")
 
 
 class ExplainableModel(BaseModel):
     """A classifier that can be explained."""
 
-    model: ModelReference
-    height: int
-    width: int
-    layers: list[LayerDescription]
+    model: ModelReference = Field(description="Which classifier")
+    height: int = Field(description="Rows of its input")
+    width: int = Field(description="Columns of its input")
+    layers: list[LayerDescription] = Field(description="Layers that relevance can be read at, from the input on")
 
 
 class ExplainerList(BaseModel):
@@ -154,7 +156,7 @@ class ExplainerList(BaseModel):
         description="Uploaded models that can be named too; they are converted when they are first asked for, or "
         "refused with all that stands in the way"
     )
-    methods: list[MethodDescription]
+    methods: list[MethodDescription] = Field(description="Methods that can be asked for")
 
 
 class ConversionForm(BaseModel):

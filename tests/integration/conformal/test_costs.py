@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import resource
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,14 +16,22 @@ import pytest
 
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.methods.scores import Entmax
+from services.uncertainty.conformal.methods.venn_abers import venn_abers
+from services.uncertainty.conformal.methods.venn_abers_multiclass import class_venn_abers
+from shared.runtime import compute_pool
 from shared.runtime.cancellation import CancellationToken, Interrupted, interruptible
-from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, pointers
+from shared.stores.owned_records import PAGE_LIMIT
+from shared.stores.versioned_state import VersionedState, VersionedStates
+from tests.integration.conformal.conftest import CALIBRATIONS, RESOURCES_LIMIT, calibrated, logits, pointers
 from tests.support.capability import npy
 
 ALLOWED_S, ALLOWED_MIB = 2.0, 256
 TRIES = 3
 """Processors that share a core with busy ones count twice the time for the same work."""
+DISTRIBUTIONS = "/v1/uncertainty/predictive-distributions"
+MONITORS = "/v1/uncertainty/monitors"
 STREAMS = "/v1/uncertainty/streams"
+VENN_ABERS = "/v1/uncertainty/venn-abers"
 
 
 def peak_mib() -> float:
@@ -107,18 +118,41 @@ async def test_small_masks(client: httpx.AsyncClient, procedure: str, count: int
     await timed_post(client, "/v1/uncertainty/risk-controls", {**body, "procedure": procedure})
 
 
-@pytest.mark.parametrize(("count", "classes", "tests"), [(900, 50, 16), (2000, 10, 440), (5000, 3, 6000)])
-async def test_small_venn_abers(client: httpx.AsyncClient, count: int, classes: int, tests: int) -> None:
+@pytest.mark.parametrize("decomposition", ["one-against-one", "one-against-all"])
+@pytest.mark.parametrize(
+    ("count", "classes", "tests"), [(900, 50, 16), (900, 50, 400), (2000, 10, 440), (2000, 10, 2000), (5000, 3, 6000)]
+)
+async def test_small_venn_abers(
+    client: httpx.AsyncClient, count: int, classes: int, tests: int, decomposition: str
+) -> None:
     row = [1, *[0] * (classes - 1)]
     body = {"probabilities": [row] * count, "labels": [0, 1] * (count // 2), "test_probabilities": [row] * tests}
-    await timed_post(client, "/v1/uncertainty/venn-abers", body)
+    await timed_post(client, VENN_ABERS, {**body, "decomposition": decomposition})
 
 
-@pytest.mark.parametrize(("count", "tests"), [(20_000, 10), (100, 20_000)])
-async def test_small_distributions(client: httpx.AsyncClient, count: int, tests: int) -> None:
-    body = {"predictions": [1] * count, "targets": [2] * count, "test_predictions": [1] * tests}
+def convex_labels(longest: int) -> list[int]:
+    """Labels whose cumulative sum is a convex chain with as many vertices as whole numbers allow."""
+    edges = {(width, rise) for width in range(1, longest) for rise in range(width + 1) if math.gcd(width, rise) == 1}
+    ordered = sorted(edges, key=lambda edge: edge[1] / edge[0])
+    return [label for width, rise in ordered for label in [0] * (width - rise) + [1] * rise]
+
+
+@pytest.mark.parametrize("labels", [convex_labels(28), [0, 1] * 2500, [1] * 2500 + [0] * 2500])
+@pytest.mark.parametrize("tests", [10, 9000])
+async def test_small_venn_abers_of_two_classes(client: httpx.AsyncClient, labels: list[int], tests: int) -> None:
+    """Hulls with many vertices: a test item that looked at all of them took a hundred times as long."""
+    body = {"scores": [*range(len(labels))], "labels": labels, "test_scores": (np.arange(tests) % len(labels)).tolist()}
+    assert (await timed_post(client, VENN_ABERS, body)).status_code == 200
+
+
+@pytest.mark.parametrize(("count", "tests", "groups"), [(20_000, 10, 1), (100, 20_000, 1), (3000, 3000, 3000)])
+async def test_small_distributions(client: httpx.AsyncClient, count: int, tests: int, groups: int) -> None:
+    body: dict[str, Any] = {"predictions": [1] * count, "targets": [2] * count, "test_predictions": [1] * tests}
+    if groups > 1:
+        names = [str(one) for one in range(groups)]
+        body |= {"groups": names, "test_groups": names, "test_targets": [1] * tests}
     ends = np.linspace(0, 1, 99).tolist()
-    await timed_post(client, "/v1/uncertainty/predictive-distributions", {**body, "quantiles": ends, "values": ends})
+    await timed_post(client, DISTRIBUTIONS, {**body, "quantiles": ends, "values": ends})
 
 
 @pytest.mark.parametrize("method", ["aci", "agaci", "dtaci", "quantile-tracking", "pid"])
@@ -135,15 +169,102 @@ async def test_small_streams(client: httpx.AsyncClient, method: str) -> None:
         assert "at most" in answer.json()["detail"]
 
 
+def observed(random: np.random.Generator, name: str, count: int) -> dict[str, Any]:
+    """Observations of a monitor, more or fewer than it takes at once."""
+    values = random.integers(1, 100, count) / 100
+    return {name: values.tolist()}
+
+
+@pytest.mark.parametrize("bet", ["simple-jumper", "power-mixture", "histogram"])
+@pytest.mark.parametrize("observes", ["scores", "p-values"])
+async def test_small_monitors(client: httpx.AsyncClient, observes: str, bet: str) -> None:
+    random = np.random.default_rng(len(bet))
+    made = await timed_post(client, MONITORS, {"observes": observes, "bet": bet})
+    route = f"{MONITORS}/{made.json()['id']}/observations"
+    for count in (1, 1000, 15_000):
+        answer = await timed_post(client, route, observed(random, observes.replace("-", "_"), count))
+        assert answer.status_code == (200 if count <= 1000 else 422)
+    if observes == "scores":
+        answer = await timed_post(client, route, {"scores": [1] * 1000})
+        assert answer.status_code == 200
+
+
+async def test_observations_of_a_long_monitor_name_their_figure(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The series of the power mixture grows with what has been seen; a hundred million observations are set here."""
+    made = (await client.post(MONITORS, json={"observes": "p-values", "bet": "power-mixture"})).json()["id"]
+    read = VersionedStates.read
+
+    async def read_late(self: VersionedStates, identifier: str, *, owner: str) -> VersionedState:
+        state = await read(self, identifier, owner=owner)
+        monitor = {**state.state["monitor"], "steps": 10**8, "memory": [-1e8]}
+        return replace(state, state={**state.state, "monitor": monitor})
+
+    monkeypatch.setattr(VersionedStates, "read", read_late)
+    answer = await timed_post(client, f"{MONITORS}/{made}/observations", {"p_values": [0.5] * 1000})
+    assert (answer.status_code, pointers(answer)) == (422, ["/body/p_values"])
+    most = int(answer.json()["detail"].partition("at most ")[2].split()[0])
+    fitting = await timed_post(client, f"{MONITORS}/{made}/observations", {"p_values": [0.5] * most})
+    assert fitting.status_code == 200, fitting.text
+
+
+@pytest.mark.parametrize(("score", "items"), [("knn", 1000), ("knn", 4000), ("entmax", 12), ("aps", 1000)])
+async def test_labelled_items_of_a_monitor(client: httpx.AsyncClient, score: str, items: int) -> None:
+    """Those of a costly score are refused before they are scored, as are more than a monitor takes."""
+    random = np.random.default_rng(0)
+    body: dict[str, Any] = {"score": score}
+    if score == "knn":
+        body |= {
+            "features": random.random((50, 2)).tolist(), "training_features": random.random((4000, 2)).tolist(),
+            "training_labels": (np.arange(4000) % 400).tolist(), "neighbours": 10,
+            "labels": random.integers(0, 400, 50).tolist(),
+        }  # fmt: skip
+        posted = {"features": rows(random, items, 2)}
+    else:
+        width = 3000 if score == "entmax" else 10
+        count = 12 if score == "entmax" else 1000
+        body |= {"logits": rows(random, count, width), "labels": random.integers(0, width, count).tolist()}
+        body |= {"gamma": 1.5} if score == "entmax" else {}
+        posted = {"logits": rows(random, items * (2 if score == "entmax" else 1), width)}
+    made = await calibrated(client, **body)
+    monitor = (await timed_post(client, MONITORS, {"calibration": made["id"]})).json()["id"]
+    [(name, values)] = posted.items()
+    labels = random.integers(0, made["classes"], len(values)).tolist()
+    answer = await timed_post(client, f"{MONITORS}/{monitor}/observations", {**posted, "labels": labels})
+    if score == "aps":
+        assert answer.status_code == 200
+        return
+    assert (answer.status_code, pointers(answer)) == (422, [f"/body/{name}"])
+    assert " s; for so many posted numbers" in answer.json()["detail"] or "4000 items" in answer.json()["detail"]
+
+
+async def test_a_full_page_of_large_monitors(client: httpx.AsyncClient) -> None:
+    """Each remembers 50,000 scores; a page describes them one by one."""
+    scores = np.abs(np.random.default_rng(0).normal(size=50_000))
+    files = {"predictions": npy(np.zeros(50_000)), "targets": npy(scores)}
+    made = await client.post(CALIBRATIONS, files=files, data={"kind": "regression"})
+    for _ in range(RESOURCES_LIMIT):
+        assert (await client.post(MONITORS, json={"calibration": made.json()["id"]})).status_code == 201
+    before, began = peak_mib(), time.process_time()
+    page = await client.get(MONITORS, params={"limit": RESOURCES_LIMIT})
+    seconds = time.process_time() - began
+    assert len(page.json()["monitors"]) == RESOURCES_LIMIT
+    share = RESOURCES_LIMIT / PAGE_LIMIT
+    assert (seconds < ALLOWED_S * share, peak_mib() - before < ALLOWED_MIB * share) == (True, True), seconds
+
+
 async def test_many_groups_of_a_regression(client: httpx.AsyncClient) -> None:
     groups = [str(one) for one in range(8000)]
     body = {"kind": "regression", "predictions": [1] * 8000, "targets": [2] * 8000, "groups": groups}
     answer = await timed_post(client, CALIBRATIONS, body)
     assert answer.status_code == 201
     assert (len(answer.json()["cells"]), answer.json()["cells_total"]) == (100, 8000)
-    await timed_post(
-        client, f"{CALIBRATIONS}/{answer.json()['id']}/predictions", {"predictions": [1] * 8000, "groups": groups}
-    )
+    route = f"{CALIBRATIONS}/{answer.json()['id']}/predictions"
+    for levels_asked in (1, 32):
+        asked = {"alpha": np.linspace(0.1, 0.9, levels_asked).tolist(), "groups": groups}
+        await timed_post(client, route, {"predictions": [1] * 8000, **asked})
+        await timed_post(client, route, {"predictions": [1], **asked, "groups": ["7"]})
 
 
 async def test_labels_of_neighbours_are_ids(client: httpx.AsyncClient) -> None:
@@ -178,6 +299,30 @@ async def test_figures_are_named(client: httpx.AsyncClient) -> None:
     assert "36000 cells" in cells.json()["detail"]
 
 
+async def test_only_quick_answers_are_computed_on_the_event_loop(client: httpx.AsyncClient) -> None:
+    """One item may take a second of a costly score, or of many thresholds: others must not wait for it meanwhile."""
+    values, labels = logits(300, 3)
+    items = {"logits": values.tolist(), "labels": labels.tolist()}
+    points = {"kind": "regression", "predictions": [0] * 300, "targets": values[:, 0].tolist()}
+    knn = {
+        "score": "knn", "features": values[:150].tolist(), "labels": labels[:150].tolist(),
+        "training_features": values[150:].tolist(), "training_labels": labels[150:].tolist(),
+    }  # fmt: skip
+    groups = [*range(150), *range(150)]
+    for body, item, quick in (
+        (items, {"logits": values[:1].tolist()}, True),
+        (points, {"predictions": [0]}, True),
+        (knn, {"features": values[:1].tolist()}, False),
+        ({**items, "score": "entmax", "gamma": 1.5}, {"logits": values[:1].tolist()}, False),
+        ({**items, "method": "group", "groups": groups}, {"logits": values[:1].tolist(), "groups": [1]}, False),
+        ({**points, "groups": groups}, {"predictions": [0], "groups": [1]}, False),
+    ):
+        made = await calibrated(client, **body, alpha=np.linspace(0.1, 0.9, 8).tolist())
+        answer = await client.post(f"{CALIBRATIONS}/{made['id']}/predictions", json=item)
+        assert answer.status_code == 200, answer.text
+        assert ("queue" not in answer.headers["Server-Timing"]) == quick, body.get("score")
+
+
 async def test_cells_are_paged(client: httpx.AsyncClient) -> None:
     values, labels = logits(300, 150)
     body = await calibrated(client, logits=values.tolist(), labels=labels.tolist(), method="class")
@@ -201,8 +346,41 @@ async def test_parquet_that_inflates(client: httpx.AsyncClient) -> None:
     assert peak_mib() - before < ALLOWED_MIB
 
 
-def test_work_stops_when_its_caller_has_gone() -> None:
+def score_of_calibrated_classes() -> Any:
+    return Entmax(gamma=1.5).of_all(np.zeros((5, 4)))
+
+
+def venn_abers_of_two_classes() -> Any:
+    return venn_abers(np.arange(9), np.arange(9) % 2).probabilities([0.5])
+
+
+def venn_abers_of_classes() -> Any:
+    return class_venn_abers(np.full((9, 3), 1 / 3), np.arange(9) % 3)
+
+
+@pytest.mark.parametrize("work", [score_of_calibrated_classes, venn_abers_of_two_classes, venn_abers_of_classes])
+def test_work_stops_when_its_caller_has_gone(work: Callable[[], Any]) -> None:
+    with interruptible(interrupted_token()), pytest.raises(Interrupted):
+        stoppable(work)()
+
+
+def interrupted_token() -> CancellationToken:
     token = CancellationToken()
     token.interrupt()
-    with interruptible(token), pytest.raises(Interrupted):
-        stoppable(Entmax(gamma=1.5).of_all)(np.zeros((5, 4)))
+    return token
+
+
+async def test_routes_stop_when_their_caller_has_gone(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every computation begins with its caller gone: one that looks at that ends there."""
+    monitor = (await client.post(MONITORS, json={})).json()["id"]
+    monkeypatch.setattr(compute_pool, "CancellationToken", interrupted_token)
+    for route, body in (
+        (VENN_ABERS, {"scores": [0.1, 0.9], "labels": [0, 1], "test_scores": [0.5]}),
+        (VENN_ABERS, {"probabilities": [[0, 1], [1, 0]], "labels": [0, 1], "test_probabilities": [[0, 1]]}),
+        (DISTRIBUTIONS, {"predictions": [1, 2], "targets": [1, 2], "test_predictions": [1]}),
+        (f"{MONITORS}/{monitor}/observations", {"scores": [1, 2]}),
+    ):
+        answer = await client.post(route, json=body)
+        assert (answer.status_code, answer.json()["title"]) == (499, "Caller gone"), route

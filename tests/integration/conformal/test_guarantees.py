@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import numpy as np
 import pytest
 
 from services.uncertainty.conformal.methods.aggregated_aci import create_dtaci
 from services.uncertainty.conformal.methods.online import OnlineMethod, create_aci, step
-from tests.integration.conformal.conftest import calibrated, logits
+from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits
 
 STREAMS = "/v1/uncertainty/streams"
 
@@ -95,3 +97,28 @@ async def test_both_sides_of_an_interval_need_twice_the_items(client: httpx.Asyn
     assert body["levels"][0]["n_required"] == 19
     assert {cell["thresholds"][0]["n_required"] for cell in body["cells"]} == {19}
     assert "all below (12), all above (12)" in body["warnings"][0]
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+async def test_items_without_weight_are_as_if_left_out(client: httpx.AsyncClient, kind: str) -> None:
+    """A density ratio of 0 is one: such items calibrate nothing."""
+    values, labels = logits(200, 3, seed=4)
+    targets = np.random.default_rng(0).normal(size=200)
+    weights = np.where(np.arange(200) < 120, np.linspace(1, 2, 200), 0)
+
+    def body(count: int) -> dict[str, Any]:
+        if kind == "regression":
+            own = {"kind": kind, "predictions": [0.0] * count, "targets": targets[:count].tolist()}
+        else:
+            own = {"method": "weighted", "logits": values[:count].tolist(), "labels": labels[:count].tolist()}
+        return {**own, "weights": weights[:count].tolist()}
+
+    whole, part = await calibrated(client, **body(200)), await calibrated(client, **body(120))
+    asked = {"predictions": [0.0, 1.0]} if kind == "regression" else {"logits": values[:2].tolist()}
+    sets = []
+    for made in (whole, part):
+        assert made["effective_n"] == pytest.approx(part["effective_n"])
+        answer = await client.post(f"{CALIBRATIONS}/{made['id']}/predictions", json={**asked, "weights": [1.0, 0.0]})
+        assert answer.status_code == 200, answer.text
+        sets.append(answer.json()["points" if kind == "regression" else "items"])
+    assert sets[0] == sets[1]

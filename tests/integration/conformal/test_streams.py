@@ -74,7 +74,8 @@ async def test_aci_is_that_of_the_core(client: httpx.AsyncClient) -> None:
 async def test_methods_cover_about_as_often_as_asked(client: httpx.AsyncClient, method: str) -> None:
     random = np.random.default_rng(1)
     scale = np.repeat([1.0, 3.0], 300)
-    stream = await begin(client, method=method, alpha=0.2, gamma=0.05, gain=0.5, saturation=5.0)
+    own = {"aci": {"gamma": 0.05}, "pid": {"gain": 0.5, "saturation": 5.0}}.get(method, {})
+    stream = await begin(client, method=method, alpha=0.2, **own)
     pairs = [(0.0, float(value)) for value in scale * random.normal(size=600)]
     answer = await observe(client, stream, pairs)
     assert answer.status_code == 200, answer.text

@@ -14,6 +14,7 @@ from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logit
 from tests.support.capability import npy
 
 COUNT, CLASSES = 60, 3
+VENN_ABERS = "/v1/uncertainty/venn-abers"
 Table = NDArray[np.float64]
 
 
@@ -205,3 +206,118 @@ def _references(part: object) -> list[str]:
         return []
     own = [part["$ref"].rpartition("/")[2]] if "$ref" in part else []
     return own + [name for one in part.values() for name in _references(one)]
+
+
+async def test_a_column_is_a_list(client: httpx.AsyncClient) -> None:
+    """As NPY (N, 1), so in JSON."""
+    values, labels = logits(40, 3)
+    flat = await calibrated(client, logits=values.tolist(), labels=labels.tolist())
+    column = await calibrated(client, logits=values.tolist(), labels=labels[:, None].tolist())
+    assert column["version"] == flat["version"]
+    names = ["a", "b", "c"]
+    texts = [[names[label]] for label in labels.tolist()]
+    named = await calibrated(client, logits=values.tolist(), labels=texts, class_names=names)
+    assert named["cells"][0]["thresholds"] == flat["cells"][0]["thresholds"]
+
+
+async def test_names_of_classes_are_in_cells_strata_and_probabilities(client: httpx.AsyncClient) -> None:
+    values, labels = logits(90, 3)
+    names = ["cat", "dog", "owl"]
+    items = {"logits": values.tolist(), "labels": [names[label] for label in labels]}
+    for options, cells in (
+        ({"method": "class"}, ["class cat", "class dog", "class owl"]),
+        ({"method": "rc3p"}, ["class cat", "class dog", "class owl"]),
+        ({"method": "group", "groups": ["x"] * 90, "with_labels": True},
+         ["group x, class cat", "group x, class dog", "group x, class owl"]),
+    ):  # fmt: skip
+        made = await calibrated(client, **items, **options, class_names=names)
+        assert [cell["cell"] for cell in made["cells"]] == cells
+        paged = await client.get(f"{CALIBRATIONS}/{made['id']}/cells")
+        assert [cell["cell"] for cell in paged.json()["cells"]] == cells
+        asked = {**items, **({"groups": ["x"] * 90} if "groups" in options else {})}
+        answer = await client.post(f"{CALIBRATIONS}/{made['id']}/evaluations", json=asked)
+        assert [one["name"] for one in answer.json()["classification"]["by_class"]] == cells[:3] or "groups" in options
+    rows = np.random.default_rng(0).dirichlet([1, 1, 1], 90)
+    body = {"probabilities": rows.tolist(), "test_probabilities": rows[:4].tolist()}
+    numbered = await client.post(VENN_ABERS, json={**body, "labels": labels.tolist()})
+    named = await client.post(VENN_ABERS, json={**body, "labels": items["labels"], "class_names": names})
+    assert (named.json()["class_names"], numbered.json()["class_names"]) == (names, None)
+    assert named.json()["probabilities"] == numbered.json()["probabilities"]
+    pairs = {"scores": rows[:, 1].tolist(), "test_scores": [0.2, 0.7]}
+    by_number = await client.post(VENN_ABERS, json={**pairs, "labels": (labels == 1).astype(int).tolist()})
+    texts = np.where(labels == 1, "dog", "other").tolist()
+    by_name = await client.post(VENN_ABERS, json={**pairs, "labels": texts, "class_names": ["other", "dog"]})
+    assert by_name.json()["pairs"] == by_number.json()["pairs"]
+
+
+async def test_training_labels_of_neighbours_may_be_names(client: httpx.AsyncClient) -> None:
+    features, labels = logits(120, 3, seed=3)
+    names = np.array(["cat", "dog", "owl"])
+    body = {"score": "knn", "neighbours": 3, "features": features[60:].tolist(),
+            "training_features": features[:60].tolist()}  # fmt: skip
+    named = await calibrated(
+        client, **body, labels=names[labels[60:]].tolist(), training_labels=names[labels[:60]].tolist()
+    )
+    numbered = await calibrated(client, **body, labels=labels[60:].tolist(), training_labels=labels[:60].tolist())
+    assert (named["class_labels"], numbered["class_labels"]) == (names.tolist(), None)
+    asked = {"features": features[:5].tolist()}
+    by_name = await client.post(f"{CALIBRATIONS}/{named['id']}/predictions", json=asked)
+    by_number = await client.post(f"{CALIBRATIONS}/{numbered['id']}/predictions", json=asked)
+    for one, other in zip(by_name.json()["items"], by_number.json()["items"], strict=True):
+        assert one["sets"][0]["labels"] == other["sets"][0]["labels"]
+        assert one["sets"][0]["names"] == names[other["sets"][0]["labels"]].tolist()
+    wrong = await client.post(
+        CALIBRATIONS, json={**body, "labels": [0] * 60, "training_labels": [0.5, *labels[1:60].tolist()]}
+    )
+    assert (wrong.status_code, pointers(wrong)) == (422, ["/body/training_labels"])
+
+
+def as_parquet(values: list[str], *, categorical: bool = False) -> bytes:
+    pyarrow = pytest.importorskip("pyarrow", reason="the optional package pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    column = pyarrow.array(values)
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table({"label": column.dictionary_encode() if categorical else column}), stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("way", ["csv", "npy", "npy column", "parquet", "parquet categorical"])
+async def test_labels_that_are_texts_in_files(client: httpx.AsyncClient, way: str) -> None:
+    values, labels = logits(40, 3)
+    names = ["cat", "big dog", "owl"]
+    texts = [names[label] for label in labels]
+    content = {
+        "csv": lambda: "\n".join(["label", *texts]).encode(),
+        "npy": lambda: npy(np.array(texts)),
+        "npy column": lambda: npy(np.array(texts)[:, None]),
+        "parquet": lambda: as_parquet(texts),
+        "parquet categorical": lambda: as_parquet(texts, categorical=True),
+    }[way]()
+    parts = {"logits": npy(values), "labels": content, "class_names": npy(np.array(names))}
+    answer = await client.post(CALIBRATIONS, files=parts)
+    assert answer.status_code == 201, answer.text
+    expected = await calibrated(client, logits=values.tolist(), labels=labels.tolist())
+    assert answer.json()["class_labels"] == names
+    assert answer.json()["cells"] == expected["cells"]
+
+
+async def test_files_of_texts_that_are_damaged(client: httpx.AsyncClient) -> None:
+    values, labels = logits(40, 3)
+    whole = npy(np.array([f"class {label}" for label in labels]))
+    huge = whole.replace(b"'<U7'", b"'<U9'")  # the header claims more than there is
+    names = ",".join(f"class {label}" for label in range(3))
+    for content in (whole[:-4], huge):
+        answer = await client.post(
+            CALIBRATIONS, files={"logits": npy(values), "labels": content}, data={"class_names": names}
+        )
+        assert (answer.status_code, pointers(answer)) == (422, ["/body/labels"]), answer.text
+
+
+async def test_parquet_of_texts_that_inflates(client: httpx.AsyncClient) -> None:
+    content = as_parquet(["class 0"] * 3_000_000, categorical=True)
+    assert len(content) < 100_000
+    values, _ = logits(40, 3)
+    answer = await client.post(
+        CALIBRATIONS, files={"logits": npy(values), "labels": content}, data={"class_names": "class 0,class 1,class 2"}
+    )
+    assert (answer.status_code, pointers(answer)) == (413, ["/body/labels"])

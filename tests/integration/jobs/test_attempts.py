@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -169,6 +170,24 @@ async def test_each_call_of_the_context_learns_of_a_cancel(store: JobStore, work
     for call in calls:
         with pytest.raises(JobCancelled):
             call()
+
+
+async def test_a_pause_lasts_as_long_as_it_is_to_and_ends_with_a_cancel(store: JobStore, working: Working) -> None:
+    began = time.monotonic()
+    working.context.pause(0.15)
+    assert 0.15 <= time.monotonic() - began < 1
+    cancelling = asyncio.create_task(store.request_cancel(working.context.job_id))
+    began = time.monotonic()
+    with pytest.raises(JobCancelled):
+        await asyncio.to_thread(working.context.pause, 60)
+    assert time.monotonic() - began < 5
+    await cancelling
+
+
+def test_a_pause_ends_with_its_worker(working: Working) -> None:
+    working.draining = True
+    with pytest.raises(GivenBack):
+        working.context.pause(60)
 
 
 async def test_progress_is_written_sparingly(store: JobStore, working: Working) -> None:

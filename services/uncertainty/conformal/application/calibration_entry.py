@@ -46,7 +46,9 @@ def create_entry(
         options = options.model_copy(update={"seed": fitted.seed})
     arrays, record = to_arrays(fitted.calibration)
     model = model or _stated_model(options)
-    identity: dict[str, Any] = {"options": options.model_dump(mode="json", exclude={"name", "alpha"}), "record": record}
+    # The method of a regression follows from its arrays, whether it was named or not.
+    left_out = {"name", "alpha"} | ({"method"} if isinstance(options, RegressionOptions) else set())
+    identity: dict[str, Any] = {"options": options.model_dump(mode="json", exclude=left_out), "record": record}
     identity |= {"inputs": fitted.inputs, "model": None if model is None else model.model_dump()}
     if fitted.class_labels is not None:
         identity["class_labels"] = fitted.class_labels
@@ -89,6 +91,6 @@ def _method(options: ClassificationOptions | RegressionOptions, fitted: FittedCa
 
 
 def _stated_model(options: ClassificationOptions | RegressionOptions) -> ModelIdentity | None:
-    if options.model_name is None and options.model_sha256 is None:
+    if options.model_name is options.model_version is options.model_sha256 is None:
         return None
     return ModelIdentity(name=options.model_name, version=options.model_version, weights_sha256=options.model_sha256)

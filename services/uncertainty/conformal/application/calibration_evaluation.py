@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.application.calibration_fit import Items
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.class_labels import ClassLabels, name_class
+from services.uncertainty.conformal.application.classification_items import Items
 from services.uncertainty.conformal.application.costs import refuse_costly
+from services.uncertainty.conformal.application.evaluation_charts import draw_coverage, draw_sizes
 from services.uncertainty.conformal.application.item_draws import ItemDraws
 from services.uncertainty.conformal.application.prediction import (
     compute_p_values,
@@ -19,9 +20,11 @@ from services.uncertainty.conformal.application.prediction import (
     predict_intervals,
     predict_sets,
     refuse_costly_sets,
+    refuse_options_of_sets,
+    warn_of_unknown_groups,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
-from services.uncertainty.conformal.charts import Bar, Curve, Plot, widen_range
+from services.uncertainty.conformal.charts import Plot
 from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.coverage_distribution import binomial_interval, hits_interval, hits_p_value
@@ -31,7 +34,6 @@ from services.uncertainty.conformal.methods.rank_calibration import RankCalibrat
 from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.ties import find_ties
 from services.uncertainty.conformal.methods.worst_slab_coverage import DIRECTIONS, SEARCHED_ITEMS, worst_slab_coverage
-from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.evaluations import (
     ChartKind,
     ClassificationMetrics,
@@ -41,12 +43,11 @@ from services.uncertainty.conformal.schemas.evaluations import (
     RegressionMetrics,
     StratumCoverage,
 )
+from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration, ClassifierCalibration
 
 TENTHS = 10
-SHOWN_SIZES = 60
-"""Bars of a histogram of sizes; more sizes share bars."""
 CRITERIA_LIMIT = 10_000_000
 """Most p-values that the criteria are computed of."""
 SLAB_ITEMS = 4
@@ -68,7 +69,9 @@ class Evaluation:
 
     def plot(self, kind: ChartKind) -> Plot:
         """Draw one kind of chart."""
-        return _coverage_plot(self.answer) if kind is ChartKind.COVERAGE else _size_plot(self)
+        if kind is ChartKind.COVERAGE:
+            return draw_coverage(self.answer)
+        return draw_sizes(self.sizes, self.most, self.answer.alpha)
 
 
 def evaluate_sets(
@@ -97,7 +100,8 @@ def evaluate_sets(
         refuse_costly("/body/slab_features", what, numbers=items.inputs.size + features.size, seconds=work)
     version = entry.answer.version
     draws = draw_for_items(calibration, items, prediction, version=version, by_repetition=True)
-    sets = predict_sets(calibration, items, prediction, [alpha], draws).sets[0]
+    predicted = predict_sets(calibration, items, prediction, [alpha], draws)
+    sets = predicted.sets[0]
     covered = metrics.hits(sets, labels)
     measured = _metrics(sets, items, labels, alpha).model_copy(
         update={
@@ -112,7 +116,7 @@ def evaluate_sets(
         alpha=alpha,
         coverage=_coverage(covered, _marginal_scores(calibration), alpha, filled=options.force_top1),
         classification=measured,
-        warnings=entry.answer.warnings,
+        warnings=[*predicted.warnings, *entry.answer.warnings],
     )
     return Evaluation(answer, sets.sum(axis=1).astype(np.float64), int(sets.shape[1]))
 
@@ -137,7 +141,7 @@ def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], a
         difficulty_violation=metrics.difficulty_violation(items.inputs, sets, labels, alpha) if plain else None,
         worst_slab_coverage=None,
         by_size=_by_size(sets, labels),
-        by_class=_by_class(sets, labels),
+        by_class=_by_class(sets, labels, items.called),
         criteria=None,
     )
 
@@ -145,7 +149,12 @@ def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], a
 def evaluate_intervals(
     entry: CalibrationEntry, calibration: RegressionCalibration, points: Points, options: EvaluationOptions
 ) -> Evaluation:
-    """Evaluate the intervals of points with targets; arguments as of `evaluate_sets`."""
+    """Evaluate the intervals of points with targets; arguments as of `evaluate_sets`.
+
+    Raises:
+        UnprocessableContent: options that only sets of classes have.
+    """
+    refuse_options_of_sets(options, ("force_top1", "seed", "first_item"))
     alpha = options.alpha or entry.options.alpha[0]
     targets = points.targets if points.targets is not None else np.empty(0)
     intervals = predict_intervals(calibration, points, [alpha])[0]
@@ -169,7 +178,11 @@ def evaluate_intervals(
         alpha=alpha,
         coverage=_coverage(covered, tail.cells[0].scores if plain else None, alpha),
         regression=measured,
-        warnings=[*crossed_warnings(points.band), *entry.answer.warnings],
+        warnings=[
+            *crossed_warnings(points.band),
+            *warn_of_unknown_groups(calibration, points.groups),
+            *entry.answer.warnings,
+        ],
     )
     return Evaluation(answer, lengths, None)
 
@@ -223,12 +236,12 @@ def _by_size(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[Stratum
     return measured
 
 
-def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
+def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64], called: ClassLabels | None) -> list[StratumCoverage]:
     covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1).astype(np.float64)
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], np.arange(sets.shape[1] + 1))
     parts = [order[ends[label] : ends[label + 1]] for label in range(sets.shape[1])]
-    return [_stratum(f"class {label}", covered[part], sizes[part]) for label, part in enumerate(parts)]
+    return [_stratum(name_class(called, label), covered[part], sizes[part]) for label, part in enumerate(parts)]
 
 
 def _by_length(intervals: Intervals, covered: NDArray[np.bool_]) -> list[StratumCoverage]:
@@ -255,48 +268,3 @@ def _criteria(
         return None
     labels = items.labels if items.labels is not None else np.empty(0, np.int64)
     return asdict(criteria(compute_p_values(calibration, items, prediction, draws), labels, alpha))
-
-
-def _coverage_plot(answer: EvaluationAnswer) -> Plot:
-    """Draw a histogram of the coverage of classes, or of tenths of interval length."""
-    measured = answer.classification
-    strata: Sequence[StratumCoverage] = (
-        measured.by_class if measured else answer.regression.by_length if answer.regression else ()
-    )
-    shares = [one.coverage for one in strata if one.coverage is not None]
-    counts, edges = np.histogram(shares, bins=20, range=(0, 1))
-    top = float(counts.max(initial=1)) * 1.1
-    target = 1 - answer.alpha
-    what = "classes" if measured else "tenths of interval length"
-    return Plot(
-        title=f"Coverage of {what}: {answer.coverage.coverage:.3f} of all items at alpha {answer.alpha:g}",
-        x_label=f"coverage; dashed: 1 - alpha = {target:g}",
-        y_label=what,
-        x_range=(0, 1),
-        y_range=(0, top),
-        bars=[Bar(float(edges[index]), float(edges[index + 1]), float(count)) for index, count in enumerate(counts)],
-        curves=[Curve([(target, 0), (target, top)], dashed=True)],
-    )
-
-
-def _size_plot(evaluation: Evaluation) -> Plot:
-    """Draw a histogram of set sizes, or of interval lengths."""
-    sizes = evaluation.sizes[np.isfinite(evaluation.sizes)]
-    if evaluation.most is not None:
-        largest = int(sizes.max(initial=1))
-        edges = np.arange(-0.5, largest + 1) if largest < SHOWN_SIZES else np.linspace(-0.5, largest + 0.5, SHOWN_SIZES)
-    else:
-        low, high = float(sizes.min(initial=0)), float(sizes.max(initial=0))
-        edges = np.linspace(*widen_range(low, high), 31)
-    counts, _ = np.histogram(sizes, bins=edges)
-    what = "sets" if evaluation.most is not None else "intervals"
-    label = "labels in the set" if evaluation.most is not None else "length"
-    mean = f"{sizes.mean():.3g}" if len(sizes) else "none finite"
-    return Plot(
-        title=f"Size of {what} at alpha {evaluation.answer.alpha:g}: mean {mean}",
-        x_label=label,
-        y_label=what,
-        x_range=(float(edges[0]), float(edges[-1])),
-        y_range=(0, float(counts.max(initial=1)) * 1.1),
-        bars=[Bar(float(edges[index]), float(edges[index + 1]), float(count)) for index, count in enumerate(counts)],
-    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,14 @@ from services.uncertainty.conformal.application.calibration_summaries import (
     warn_of_ties,
     warn_of_weights,
 )
-from services.uncertainty.conformal.application.class_labels import ClassLabels, read_class_names, read_labels
+from services.uncertainty.conformal.application.calibration_warnings import (
+    warn_of_clusters,
+    warn_of_few_neighbours,
+    warn_of_probabilities,
+    warn_of_repetitions,
+)
+from services.uncertainty.conformal.application.class_labels import read_class_names
+from services.uncertainty.conformal.application.classification_items import ARRAYS, Items, name_arrays, read_items
 from services.uncertainty.conformal.application.costs import (
     SIZING_S,
     refuse_costly_scores,
@@ -29,16 +35,9 @@ from services.uncertainty.conformal.application.fitted_calibration import (
     FittedCalibration,
     digest_of_arrays,
 )
-from services.uncertainty.conformal.application.item_draws import count_repeated_rows, seed_of_digest
+from services.uncertainty.conformal.application.item_draws import seed_of_digest
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.score_options import make_score, read_training
-from services.uncertainty.conformal.application.validation import (
-    SUM_TOLERANCE,
-    check_count,
-    check_scores,
-    check_weights,
-    check_whole_numbers,
-)
 from services.uncertainty.conformal.methods.calibration import (
     Calibration,
     calibrate,
@@ -46,11 +45,10 @@ from services.uncertainty.conformal.methods.calibration import (
     make_group_taxonomy,
 )
 from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
-from services.uncertainty.conformal.methods.levels import needed_count
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration, calibrate_ranks
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
-from services.uncertainty.conformal.methods.scores import KNN, Inputs, Score, Values
+from services.uncertainty.conformal.methods.scores import KNN, Score, Values
 from services.uncertainty.conformal.methods.ties import count_tied
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration, calibrate_weighted
 from services.uncertainty.conformal.schemas.calibrations import (
@@ -61,49 +59,6 @@ from services.uncertainty.conformal.schemas.calibrations import (
 from services.uncertainty.conformal.storage.serialization import ClassifierCalibration
 from shared.problems import field_problem
 
-ARRAYS: Final[Mapping[str, str]] = {
-    "logits": "Logits (N, K), of which the softmax is taken; post probabilities under their own name",
-    "probabilities": "Probabilities (N, K), rows adding up to 1",
-    "labels": "True classes (N,): 0 to K - 1, or names of class_names; of knn any whole numbers that training has",
-    "class_names": "Names of the classes (K,) in the order of the columns; sets then hold names too",
-    "groups": "method group: a group of each item (N,), whole numbers",
-    "weights": "method weighted: a positive weight of each item, (N,)",
-    "features": "score knn: features (N, F), in place of logits",
-    "training_features": "score knn: features (T, F) of training items that do not calibrate",
-    "training_labels": "score knn: their classes (T,)",
-}
-
-_UNCLUSTERED: Final = (
-    "No classes were clustered; this is plain split conformal prediction. By the authors' rule there were too few "
-    "examples of each class, too few classes, or so many examples that clusters bring nothing: with {needed} or more "
-    "examples of each class take method=class, otherwise give clusters and cluster_share."
-)
-
-
-_REPEATED_SHARE: Final = 20
-"""A warning is written where one row in so many is equal to another."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Items:
-    """Checked arrays of a classifier's items.
-
-    Attributes:
-        name: which inputs: logits, probabilities or features.
-        inputs: (N, K) or (N, F).
-        labels: (N,), None where they are not known.
-        groups: (N,), None where there are none.
-        weights: (N,), None where there are none.
-        contents: what the items are where the inputs are a model's answers: N encoded images.
-    """
-
-    name: str
-    inputs: Inputs
-    labels: NDArray[np.int64] | None = None
-    groups: NDArray[np.int64] | None = None
-    weights: Values | None = None
-    contents: Sequence[bytes] | None = None
-
 
 def fit_classification(source: NamedArrays, options: ClassificationOptions) -> FittedCalibration:
     """Read the arrays and calibrate on them.
@@ -113,30 +68,14 @@ def fit_classification(source: NamedArrays, options: ClassificationOptions) -> F
     """
     source.refuse_others(ARRAYS)
     if options.score is not ScoreName.KNN:
-        items = read_items(source, None, classes=None, labelled=True)
-        names = read_class_names(source, classes=items.inputs.shape[1])
-        return replace(fit_items(items, options), class_labels=names)
+        return fit_items(read_items(source, None, classes=None, labelled=True), options)
     knn, called = read_training(source)
     names = read_class_names(source, classes=knn[2])
+    if names is not None and called is not None:
+        raise field_problem("/body/class_names", "The classes are called by their training labels. Leave it out.")
     items = read_items(source, "features", classes=knn[2], labelled=True, called=called)
-    fitted = fit_items(items, options, knn)
-    warnings = [*fitted.warnings, *_neighbour_warnings(knn[1], options, called)]
-    return replace(fitted, class_labels=names or called, warnings=warnings)
-
-
-def _neighbour_warnings(
-    labels: NDArray[np.int64], options: ClassificationOptions, called: list[int] | None
-) -> list[str]:
-    """Warn of classes with fewer training items than neighbours: they are never in a set."""
-    few = np.flatnonzero(np.bincount(labels) < options.neighbours)
-    if not len(few):
-        return []
-    shown = ", ".join(str(index if called is None else called[index]) for index in few[:5].tolist())
-    warning = (
-        f"{len(few)} classes have fewer than {options.neighbours} training items, so that their scores are infinite "
-        f"and they are in a set only where everything is: {shown}{', ...' if len(few) > 5 else ''}."
-    )
-    return [warning]
+    fitted = fit_items(replace(items, called=names or called), options, knn)
+    return replace(fitted, warnings=[*fitted.warnings, *warn_of_few_neighbours(knn[1], options, names or called)])
 
 
 def fit_items(
@@ -162,7 +101,7 @@ def fit_items(
     draws = uniforms(seed, np.arange(count), Purpose.CALIBRATION) if score.is_randomised else None
     try:
         calibration = _calibrate(score, items, options, draws)
-        cells = summarize_cells(calibration, options)
+        cells = summarize_cells(calibration, options, items.called)
         sizes = _sizes(calibration, items, options, draws)
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
@@ -181,11 +120,12 @@ def fit_items(
             *warn_of_small_cells(cells),
             *warn_of_ties(cells),
             *warn_of_weights(cells),
-            *_cluster_warnings(calibration, options),
-            *_repetition_warnings(score, items),
+            *warn_of_clusters(calibration, options),
+            *warn_of_repetitions(score, items),
             *warn_of_probabilities(items),
         ],
         seed=seed,
+        class_labels=items.called,
     )
 
 
@@ -210,55 +150,6 @@ def _refuse_costly(score: Score, items: Items, options: ClassificationOptions) -
         refuse_costly_scores(
             score, classes, items=count, rounds=1, numbers=numbers, pointer="/body/neighbours", answered=False
         )
-
-
-def read_items(
-    source: NamedArrays, name: str | None, *, classes: int | None, labelled: bool, called: ClassLabels | None = None
-) -> Items:
-    """Read and check the arrays of a classifier's items.
-
-    Args:
-        source: of the arrays.
-        name: which inputs have to be there; logits or probabilities, whichever is, where None.
-        classes: K, the width of the inputs where None.
-        labelled: labels have to be there.
-        called: what the classes are called, by which labels are looked up; the posted class_names where None.
-    """
-    name = name or _choose_inputs(source)
-    array = source.require_numbers(name, dimensions=2)
-    pointer = f"/body/{name}"
-    if name == "features":
-        inputs = check_scores(np.atleast_2d(array), pointer, probabilities=False) if array.shape[1] > 1 else array
-    else:
-        inputs = check_scores(array, pointer, probabilities=name == "probabilities")
-    count, width = len(inputs), classes or inputs.shape[1]
-    if called is None:
-        called = read_class_names(source, classes=width)
-    wanted = labelled or source.has("labels")
-    labels = read_labels(source, count=count, classes=width, called=called) if wanted else None
-    groups, weights = source.read_numbers("groups", count=count), source.read_numbers("weights", count=count)
-    if groups is not None:
-        check_count(groups, "/body/groups", count)
-    return Items(
-        name=name,
-        inputs=inputs.astype(np.float64) if inputs.dtype.kind != "f" else inputs,
-        labels=labels,
-        groups=None if groups is None else check_whole_numbers(groups, "/body/groups"),
-        weights=None if weights is None else check_weights(weights, "/body/weights", count=count),
-    )
-
-
-def name_arrays(items: Items) -> dict[str, NDArray[Any]]:
-    """List the arrays of items by name."""
-    arrays = {items.name: items.inputs, "labels": items.labels, "groups": items.groups, "weights": items.weights}
-    return {name: array for name, array in arrays.items() if array is not None}
-
-
-def _choose_inputs(source: NamedArrays) -> str:
-    present = [name for name in ("logits", "probabilities") if source.has(name)]
-    if len(present) != 1:
-        raise field_problem("/body/logits", "Logits or probabilities are needed, one of the two.")
-    return present[0]
 
 
 def _training_arrays(score: Score) -> dict[str, NDArray[Any]]:
@@ -359,41 +250,3 @@ def count_tied_scores(calibration: ClassifierCalibration | RegressionCalibration
 def _is_exact(score: Score) -> bool:
     """Whether ties of the score have probability zero for continuous inputs; not if it counts ranks alone."""
     return score.is_randomised or score.name in {"thr", "margin", "knn"}
-
-
-def _cluster_warnings(calibration: ClassifierCalibration, options: ClassificationOptions) -> list[str]:
-    if options.method is not Method.CLUSTERED or not isinstance(calibration, Calibration):
-        return []
-    if calibration.taxonomy.cells > 1:
-        return []
-    return [_UNCLUSTERED.format(needed=needed_count(options.alpha[0]))]
-
-
-def _repetition_warnings(score: Score, items: Items) -> list[str]:
-    """Warn where equal items would share a draw: the coverage of one calibration then strays from its band."""
-    if not score.is_randomised or items.contents is not None:
-        return []
-    repeated = count_repeated_rows(items.inputs)
-    if repeated * _REPEATED_SHARE < len(items.inputs):
-        return []
-    warning = (
-        f"{repeated} of {len(items.inputs)} rows are equal to another one. Equal rows share their draw when they are "
-        "predicted, unless `first_item` numbers the items: number them, so that coverage lies in the band."
-    )
-    return [warning]
-
-
-def warn_of_probabilities(items: Items) -> list[str]:
-    """Warn of logits that look like probabilities: each row in [0, 1] and adding up to 1."""
-    rows = items.inputs
-    if items.name != "logits" or not len(rows):
-        return []
-    sample = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SIZED_ITEMS)).astype(np.int64))]
-    sums = sample.sum(axis=1, dtype=np.float64)
-    if (sample < 0).any() or (sample > 1).any() or (np.abs(sums - 1) > SUM_TOLERANCE).any():
-        return []
-    warning = (
-        "The logits look like probabilities: all lie in [0, 1] and each row adds up to 1. Their softmax has been "
-        "taken, which flattens them. Post probabilities under the name probabilities."
-    )
-    return [warning]

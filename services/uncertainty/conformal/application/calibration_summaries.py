@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.application.class_labels import ClassLabels, name_class
 from services.uncertainty.conformal.methods.coverage_distribution import coverage_band, expected_coverage
 from services.uncertainty.conformal.methods.levels import needed_count, to_level
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
@@ -37,12 +38,14 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def summarize_cells(calibration: ClassifierCalibration, options: ClassificationOptions) -> list[CellSummary]:
-    """Summarize the cells of a classifier's calibration."""
+def summarize_cells(
+    calibration: ClassifierCalibration, options: ClassificationOptions, called: ClassLabels | None
+) -> list[CellSummary]:
+    """Summarize the cells of a classifier's calibration, whose classes are called so."""
     if isinstance(calibration, WeightedCalibration):
         return [_weighted_cell(calibration, options.alpha)]
     if isinstance(calibration, RankCalibration):
-        return _ranked_cells(calibration, options.alpha)
+        return _ranked_cells(calibration, options.alpha, called)
     columns = [(alpha, calibration.thresholds(alpha)) for alpha in options.alpha]
     # The null cell of clusters holds the scores of all classes, and is for the rare ones: theirs is another law.
     null_cell = len(calibration.cells) - 1 if isinstance(calibration.taxonomy, ByCluster) else None
@@ -59,7 +62,7 @@ def summarize_cells(calibration: ClassifierCalibration, options: ClassificationO
                 for alpha, values in columns
             ],
         )
-        for index, name in enumerate(_names(calibration.taxonomy))
+        for index, name in enumerate(_names(calibration.taxonomy, called))
     ]
 
 
@@ -91,16 +94,16 @@ def summarize_regression_cells(calibration: RegressionCalibration, options: Regr
 
 
 def summarize_all_cells(
-    calibration: AnyCalibration, options: ClassificationOptions | RegressionOptions
+    calibration: AnyCalibration, options: ClassificationOptions | RegressionOptions, called: ClassLabels | None
 ) -> list[CellSummary]:
-    """Summarize the cells of a calibration of either kind."""
+    """Summarize the cells of a calibration of either kind, whose classes are called so."""
     if isinstance(calibration, RegressionCalibration):
         if not isinstance(options, RegressionOptions):
             raise TypeError("options of a regression are expected")
         return summarize_regression_cells(calibration, options)
     if not isinstance(options, ClassificationOptions):
         raise TypeError("options of a classification are expected")
-    return summarize_cells(calibration, options)
+    return summarize_cells(calibration, options, called)
 
 
 def summarize_levels(
@@ -193,11 +196,13 @@ def _weighted_cell(calibration: WeightedCalibration, alphas: Sequence[float]) ->
     )
 
 
-def _ranked_cells(calibration: RankCalibration, alphas: Sequence[float]) -> list[CellSummary]:
+def _ranked_cells(
+    calibration: RankCalibration, alphas: Sequence[float], called: ClassLabels | None
+) -> list[CellSummary]:
     columns = [(alpha, *calibration.limits(alpha)) for alpha in alphas]
     return [
         CellSummary(
-            cell=f"class {label}",
+            cell=name_class(called, label),
             n=int(count),
             effective_n=int(count),
             thresholds=[
@@ -251,13 +256,14 @@ def warn_of_weights(cells: Sequence[CellSummary]) -> list[str]:
     ]
 
 
-def _names(taxonomy: Taxonomy) -> list[str]:
+def _names(taxonomy: Taxonomy, called: ClassLabels | None) -> list[str]:
     if isinstance(taxonomy, ByLabel):
-        return [f"class {label}" for label in range(taxonomy.classes)]
+        return [name_class(called, label) for label in range(taxonomy.classes)]
     if isinstance(taxonomy, ByCluster):
         return [*(f"cluster {index}" for index in range(taxonomy.count)), "other classes"]
     if isinstance(taxonomy, ByGroup):
         if not taxonomy.with_labels:
             return [f"group {group}" for group in taxonomy.known]
-        return [f"group {group}, class {label}" for group in taxonomy.known for label in range(taxonomy.classes)]
+        classes = [name_class(called, label) for label in range(taxonomy.classes)]
+        return [f"group {group}, {one}" for group in taxonomy.known for one in classes]
     return ["all"]

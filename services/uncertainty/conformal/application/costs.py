@@ -10,8 +10,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
+from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.interruption import checking
+from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Entmax, Score
+from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.problems import field_problem
 from shared.runtime.cancellation import current_cancellation
 
@@ -24,6 +28,10 @@ _S_OF_NUMBER: Final = 1e-6
 _BYTES_OF_NUMBER: Final = 48.0
 THRESHOLDS_LIMIT: Final = 20_000
 """Most thresholds of a calibration: cells times levels."""
+QUICK_THRESHOLDS: Final = 1000
+"""Thresholds that are found in a moment."""
+STEPS_S: Final = 1.8
+"""Seconds that the observations of one request to a stream or a monitor may take."""
 SIZING_S: Final = 0.3
 """Seconds that the expected size may take."""
 
@@ -81,6 +89,18 @@ def mebibytes_of_scores(score: Score, classes: int) -> float:
     if not isinstance(score, KNN):
         return 20.0
     return 64 * (classes * score.neighbours * 70 + len(score.features) * 24) / 2**20
+
+
+def is_quick(calibration: AnyCalibration, levels: int) -> bool:
+    """Whether a few items take a moment at so many levels: few thresholds, and a score that is no search."""
+    if isinstance(calibration, RegressionCalibration):
+        cells = sum(len(tail.cells) for tail in calibration.tails)
+        return cells * levels <= QUICK_THRESHOLDS
+    score = calibration.score
+    cells = calibration.taxonomy.cells if isinstance(calibration, Calibration) else 1
+    cells = len(calibration.scores) if isinstance(calibration, RankCalibration) else cells
+    slow = isinstance(score, KNN) or (isinstance(score, Entmax) and score.gamma not in (1, 2))
+    return not slow and cells * levels <= QUICK_THRESHOLDS
 
 
 def refuse_costly_scores(

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.uncertainty.conformal.application.class_labels import find_classes
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.imaging.archive import ArchiveLimits, read_archive
 from shared.imaging.signatures import MediaType, require_type, sniff
 from shared.problems import field_problem
 
 POINTER: Final = "/body/file"
+POINTER_OF_LABELS: Final = "/body/labels"
 LIMITS: Final = ArchiveLimits(entries=20_000)
 """Of one ZIP: images of signs are small and many."""
 
 _TYPES: Final = (MediaType.PNG, MediaType.JPEG, MediaType.WEBP, MediaType.ZIP)
-_LONGEST_LABEL: Final = 9
-"""Most digits of a folder's name that is a label."""
 
 
 def read_images(files: Sequence[bytes]) -> tuple[list[bytes], list[str | None]]:
@@ -50,32 +51,33 @@ def read_images(files: Sequence[bytes]) -> tuple[list[bytes], list[str | None]]:
     return images, folders
 
 
-def read_labels(folders: Sequence[str | None], posted: NDArray[Any] | None) -> NDArray[np.int64]:
-    """Read the label of each image: as posted, or else the name of its folder.
+def choose_labels(folders: Sequence[str | None], posted: Sequence[str] | None) -> list[str]:
+    """Choose the label of each image: as posted, or else the name of its folder.
 
     Args:
         folders: of `read_images`, N of them.
         posted: labels (N,), None if there are none.
 
     Returns:
-        (N,), 0 or more.
+        (N,), numbers or names of classes.
 
     Raises:
-        UnprocessableContent: another number of labels, or folders that are no whole numbers.
+        UnprocessableContent: another number of labels, or images in no folder.
     """
     if posted is not None:
-        return _check_posted(posted, len(folders))
-    named = [folder for folder in folders if folder is not None and folder.isascii() and folder.isdigit()]
-    if len(named) < len(folders) or any(len(folder) > _LONGEST_LABEL for folder in named):
+        if len(posted) != len(folders):
+            raise field_problem(POINTER_OF_LABELS, f"There are {len(posted)} labels for {len(folders)} images.")
+        return list(posted)
+    named = [folder for folder in folders if folder is not None]
+    if len(named) < len(folders):
         detail = "Post a label of each image, or a ZIP in which each lies in a folder named by its label (14/a.png)."
-        raise field_problem("/body/labels", detail)
-    return np.array([int(folder) for folder in named], np.int64)
+        raise field_problem(POINTER_OF_LABELS, detail)
+    return named
 
 
-def _check_posted(posted: NDArray[Any], count: int) -> NDArray[np.int64]:
-    if len(posted) != count:
-        raise field_problem("/body/labels", f"There are {len(posted)} labels for {count} images.")
-    labels = posted.astype(np.int64)
-    if (labels != posted).any() or (labels < 0).any():
-        raise field_problem("/body/labels", "Labels are whole numbers from 0.")
-    return labels
+def label_images(
+    entry: CalibrationEntry, folders: Sequence[str | None], posted: Sequence[str] | None
+) -> NDArray[np.int64]:
+    """Find the class of each image of a calibration's model, (N,); arguments and problems as of `choose_labels`."""
+    classes = entry.answer.classes or 0
+    return find_classes(choose_labels(folders, posted), classes=classes, called=entry.answer.class_labels)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
+from services.uncertainty.conformal.application.costs import STEPS_S
+from services.uncertainty.conformal.application.named_arrays import NamedArrays
+from services.uncertainty.conformal.application.prediction import (
+    draw_for_items,
+    read_prediction_items,
+    read_prediction_points,
+    refuse_costly_sets,
+    score_draws,
+)
 from services.uncertainty.conformal.charts import Curve, Plot
+from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.martingales import (
+    Bet,
     Monitor,
     OnlinePValues,
-    next_p_value,
+    next_p_values,
     start_monitor,
     watch,
 )
@@ -25,6 +37,10 @@ from services.uncertainty.conformal.schemas.monitors import (
     MonitorInput,
     MonitorOptions,
 )
+from services.uncertainty.conformal.schemas.predictions import PredictionOptions
+from services.uncertainty.conformal.schemas.streams import BATCH_LIMIT
+from services.uncertainty.conformal.schemas.used_options import STORED
+from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.problems import Conflict, field_problem
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
@@ -51,8 +67,6 @@ def create_state(options: MonitorOptions, calibration: AnyCalibration | None) ->
     """
     monitor = start_monitor(bet=options.bet, delta=options.delta, threshold=options.threshold)
     scores = () if calibration is None else read_scores(calibration)
-    if calibration is not None and options.observes is MonitorInput.P_VALUES:
-        raise field_problem("/body/observes", "A monitor of a calibration observes scores, or labelled items.")
     values = OnlinePValues(scores=scores, seed=options.seed)
     return {"monitor": monitor.to_json(), "values": values.to_json()}
 
@@ -83,7 +97,43 @@ def read_scores(calibration: AnyCalibration) -> tuple[float, ...]:
 
 def load_options(stored: VersionedState) -> MonitorOptions:
     """Read the options that a monitor was begun with."""
-    return MonitorOptions.model_validate(stored.definition["options"])
+    return MonitorOptions.model_validate(stored.definition["options"], context=STORED)
+
+
+def check_batch(count: int, pointer: str) -> None:
+    """Refuse more items at once than `BATCH_LIMIT`.
+
+    Raises:
+        UnprocessableContent: says how many there are.
+    """
+    if count > BATCH_LIMIT:
+        raise field_problem(pointer, f"There are {count} items; at most {BATCH_LIMIT} are accepted at once.")
+
+
+def score_items(
+    source: NamedArrays, entry: CalibrationEntry, calibration: AnyCalibration, options: MonitorOptions, first: int
+) -> FloatArray:
+    """Score labelled items, (N,); the draw of a randomised score belongs to the number of its item, `first` and on.
+
+    Raises:
+        UnprocessableContent: items that the calibration cannot score, too many, or too costly ones.
+    """
+    if isinstance(calibration, RegressionCalibration):
+        points = read_prediction_points(source, entry, labelled=True)
+        check_batch(points.count, "/body/targets")
+        return points.band.scores(points.targets)
+    if not isinstance(calibration, Calibration):
+        raise TypeError("a calibration with one cell is expected")
+    items = read_prediction_items(source, entry, labelled=True)
+    labels = items.labels if items.labels is not None else np.empty(0, np.int64)
+    check_batch(len(labels), f"/body/{items.name}")
+    refuse_costly_sets(calibration, items, 1)
+    numbered = PredictionOptions(seed=options.seed, first_item=first)
+    draws = draw_for_items(calibration, items, numbered, version=entry.answer.version)
+    scores = calibration.score.of_labels(items.inputs, labels, score_draws(calibration, draws))
+    if not np.isfinite(scores).all():
+        raise field_problem(f"/body/{items.name}", "The score of an item is infinite.")
+    return scores
 
 
 def advance(stored: VersionedState, values: Sequence[float]) -> tuple[Document, list[Document]]:
@@ -91,20 +141,40 @@ def advance(stored: VersionedState, values: Sequence[float]) -> tuple[Document, 
 
     Raises:
         Conflict: more scores than a monitor remembers.
+        UnprocessableContent: more than can be computed in a moment.
     """
     observes = load_options(stored).observes
     monitor = Monitor.from_json(stored.state["monitor"])
     online = OnlinePValues.from_json(stored.state["values"])
     if observes is MonitorInput.SCORES and len(online.scores) + len(values) > SCORES_LIMIT:
         raise Conflict(f"A monitor remembers {SCORES_LIMIT} scores, and this one has as many. Begin another.")
+    _refuse_costly(monitor, len(values), observes)
+    p_values: Iterable[float] = values
+    if observes is MonitorInput.SCORES:
+        online, found = next_p_values(online, values)
+        p_values = found.tolist()
     answers: list[Document] = []
-    for value in values:
-        p_value = value
-        if observes is MonitorInput.SCORES:
-            online, p_value = next_p_value(online, value)
+    for p_value in p_values:
+        check_interruption()
         monitor = watch(monitor, p_value)
         answers.append({"p_value": p_value, "log_capital": monitor.capital, "alarm": monitor.alarm_step > 0})
     return {"monitor": monitor.to_json(), "values": online.to_json()}, answers
+
+
+def _refuse_costly(monitor: Monitor, count: int, observes: MonitorInput) -> None:
+    """Refuse more observations at once than can be computed in a moment.
+
+    Raises:
+        UnprocessableContent: names the estimate and how many observations fit.
+    """
+    # The power mixture is a series, of more terms the more p-values there have been.
+    each = 2e-4 + (2e-6 * math.sqrt(monitor.steps + count) if monitor.bet == Bet.POWER else 0)
+    if count * each > STEPS_S:
+        detail = (
+            f"{count} observations after {monitor.steps} would take about {count * each:.2g} s; post at most "
+            f"{max(1, int(STEPS_S / each))} at once."
+        )
+        raise field_problem(f"/body/{observes.array}", detail)
 
 
 def load_monitor(stored: VersionedState) -> Monitor:

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from services.uncertainty.conformal.application.calibration_fit import (
-    Items,
-    compute_sets,
-    read_items,
-    require_side_arrays,
-)
-from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
-from services.uncertainty.conformal.application.class_labels import ClassLabels, name_labels
-from services.uncertainty.conformal.application.costs import refuse_costly_scores
+from services.uncertainty.conformal.application.calibration_fit import compute_sets, require_side_arrays
+from services.uncertainty.conformal.application.classification_items import Items, read_items
+from services.uncertainty.conformal.application.costs import refuse_costly, refuse_costly_scores
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
-from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings, read_points
-from services.uncertainty.conformal.methods.calibration import add_best_label
-from services.uncertainty.conformal.methods.group_scores import confidence, credibility
+from services.uncertainty.conformal.application.regression_fit import Points, read_points
+from services.uncertainty.conformal.methods.calibration import Calibration, add_best_label
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.scores import Values
+from services.uncertainty.conformal.methods.taxonomies import ByGroup
 from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
-from services.uncertainty.conformal.schemas.calibrations import (
-    PredictionAnswer,
-    PredictionOptions,
-    RegressionOptions,
-)
+from services.uncertainty.conformal.schemas.calibrations import RegressionOptions
+from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import ClassifierCalibration
-from shared.problems import Conflict, ContentTooLarge, field_problem
-
-ANSWERED_LIMIT = 5_000_000
-"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten."""
+from shared.problems import Conflict, field_problem
 
 
 @dataclass(frozen=True)
@@ -50,12 +39,14 @@ class Sets:
         sets: bool (N, K) for each level.
         p_values: (N, K), None unless asked for.
         draws: where the random numbers of the items came from.
+        warnings: sentences for whoever uses them.
     """
 
     alphas: Sequence[float]
     sets: list[NDArray[np.bool_]]
     p_values: Values | None
     draws: Literal["none", "by-item", "by-number"] = "none"
+    warnings: Sequence[str] = ()
 
 
 def read_prediction_items(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Items:
@@ -149,7 +140,13 @@ def predict_sets(
     except ValueError as error:
         raise field_problem(f"/body/{items.name}", f"{error}.") from None
     origin: Literal["by-item", "by-number"] = "by-item" if options.first_item is None else "by-number"
-    return Sets(alphas, sets, values if options.p_values else None, "none" if draws is None else origin)
+    return Sets(
+        alphas,
+        sets,
+        values if options.p_values else None,
+        "none" if draws is None else origin,
+        warn_of_unknown_groups(calibration, items.groups),
+    )
 
 
 def refuse_costly_sets(calibration: ClassifierCalibration, items: Items, rounds: int) -> None:
@@ -196,9 +193,13 @@ def predict_intervals(calibration: RegressionCalibration, points: Points, alphas
     """Predict intervals at each level.
 
     Raises:
-        UnprocessableContent: groups or weights are missing or superfluous.
+        UnprocessableContent: groups or weights are missing or superfluous, or there are too many levels and groups.
     """
     require_side_columns(calibration, points)
+    groups = 1 if points.groups is None else len(np.unique(points.groups))
+    work = len(alphas) * len(calibration.tails) * (groups * 1.5e-5 + points.count * 2e-7)
+    what = f"Intervals at {len(alphas)} levels in {groups} groups"
+    refuse_costly("/body/alpha", what, numbers=points.count * len(points.arrays), seconds=work)
     return [calibration.intervals(points.band, alpha, groups=points.groups, weights=points.weights) for alpha in alphas]
 
 
@@ -211,112 +212,45 @@ def require_side_columns(calibration: RegressionCalibration, points: Points) -> 
             raise field_problem(f"/body/{name}", detail)
 
 
+def refuse_options_of_sets(options: BaseModel, names: Collection[str]) -> None:
+    """Refuse options that say something of sets of classes, where intervals are asked for.
+
+    Raises:
+        UnprocessableContent: one of these is not what it is by default.
+    """
+    for name in names:
+        if getattr(options, name) != type(options).model_fields[name].default:
+            raise field_problem(f"/body/{name}", "Intervals have no such thing: this is used for sets of classes only.")
+
+
+def warn_of_unknown_groups(
+    calibration: ClassifierCalibration | RegressionCalibration, groups: NDArray[Any] | None
+) -> list[str]:
+    """Write a warning where items are of groups without calibration items: nothing is known of them."""
+    if groups is None:
+        return []
+    if isinstance(calibration, RegressionCalibration):
+        known: Collection[object] = calibration.tails[0].labels
+    elif isinstance(calibration, Calibration) and isinstance(calibration.taxonomy, ByGroup):
+        known = calibration.taxonomy.known
+    else:
+        return []
+    names = {str(one) for one in known}
+    unknown = [(str(name), times) for name, times in Counter(groups.tolist()).items() if str(name) not in names]
+    if not unknown:
+        return []
+    shown = ", ".join(name[:60] for name, _ in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    everything = "the whole line" if isinstance(calibration, RegressionCalibration) else "every class"
+    warning = (
+        f"{sum(times for _, times in unknown)} of {len(groups)} items are of groups without calibration items: "
+        f"{shown}. They get {everything}."
+    )
+    return [warning]
+
+
 def read_prediction_points(source: NamedArrays, entry: CalibrationEntry, *, labelled: bool = False) -> Points:
     """Read the points that a regression's calibration can predict; problems as of `read_points`."""
     options = entry.options
     if not isinstance(options, RegressionOptions):
         raise TypeError("a regression's calibration is expected")
     return read_points(source, options.score, labelled=labelled)
-
-
-def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> bytes:
-    """Write sets as an answer: the JSON of a `PredictionAnswer`, without a model of each of perhaps a million sets.
-
-    Raises:
-        ContentTooLarge: more numbers than JSON should hold.
-    """
-    count, classes = sets.sets[0].shape
-    sizes = [one.sum(axis=1) for one in sets.sets]
-    # A set takes as long to write as about ten of its numbers.
-    length = 10 * count * len(sizes) + sum(int(size.sum()) for size in sizes)
-    _refuse_long(length + (count * classes if sets.p_values is not None else 0))
-    called = entry.answer.class_labels
-    columns = [
-        list(_list_sets(alpha, one, size, called))
-        for alpha, one, size in zip(sets.alphas, sets.sets, sizes, strict=True)
-    ]
-    values = _list_p_values(sets, count)
-    first = options.first_item or 0
-    items = [
-        {"item": first + index, "sets": list(one), **value}
-        for index, (one, value) in enumerate(zip(zip(*columns, strict=True), values, strict=True))
-    ]
-    return _write(_answer(entry, options, draws=sets.draws), items=items)
-
-
-def _list_sets(
-    alpha: float, sets: NDArray[np.bool_], sizes: NDArray[np.int64], called: ClassLabels | None
-) -> Iterator[dict[str, object]]:
-    """Sets of one level as the fields of `PredictedSet`."""
-    chosen, start, classes = np.nonzero(sets)[1].tolist(), 0, sets.shape[1]
-    for size in sizes.tolist():
-        named = name_labels(called, chosen[start : start + size])
-        start += size
-        yield {
-            "alpha": alpha, "labels": named["labels"], "names": named.get("names"), "size": size, "empty": not size,
-            "full": size == classes,
-        }  # fmt: skip
-
-
-def _list_p_values(sets: Sets, count: int) -> Iterator[dict[str, object]]:
-    if sets.p_values is None:
-        for _ in range(count):
-            yield {"p_values": None, "credibility": None, "confidence": None}
-        return
-    best, second = credibility(sets.p_values).tolist(), confidence(sets.p_values).tolist()
-    for row, one, other in zip(sets.p_values, best, second, strict=True):
-        yield {"p_values": row.tolist(), "credibility": one, "confidence": other}
-
-
-def _write(answer: PredictionAnswer, **listed: list[dict[str, object]]) -> bytes:
-    return orjson.dumps({**answer.model_dump(mode="json"), **listed})
-
-
-def answer_intervals(
-    entry: CalibrationEntry,
-    intervals: list[Intervals],
-    points: Points,
-    options: PredictionOptions,
-    alphas: Sequence[float],
-) -> bytes:
-    """Write intervals as an answer; as `answer_sets`."""
-    _refuse_long(10 * points.count * len(alphas))
-    columns = [list(_list_intervals(alpha, one)) for alpha, one in zip(alphas, intervals, strict=True)]
-    first = options.first_item or 0
-    listed = [{"item": first + index, "intervals": list(one)} for index, one in enumerate(zip(*columns, strict=True))]
-    return _write(_answer(entry, options, warnings=crossed_warnings(points.band)), points=listed)
-
-
-def _list_intervals(alpha: float, intervals: Intervals) -> Iterator[dict[str, object]]:
-    """Intervals of one level as the fields of `PredictedInterval`."""
-    for lower, upper in zip(intervals.lower.tolist(), intervals.upper.tolist(), strict=True):
-        ends = {"lower": finite_or_none(lower), "upper": finite_or_none(upper)}
-        yield {"alpha": alpha, **ends, "empty": lower > upper}
-
-
-def _refuse_long(length: int) -> None:
-    if length > ANSWERED_LIMIT:
-        raise ContentTooLarge(
-            f"The answer would have about {length} numbers, and JSON may have {ANSWERED_LIMIT}. Ask for "
-            "application/x-npy, for fewer levels, or post fewer items."
-        )
-
-
-def _answer(
-    entry: CalibrationEntry,
-    options: PredictionOptions,
-    *,
-    warnings: Sequence[str] = (),
-    draws: Literal["none", "by-item", "by-number"] = "none",
-) -> PredictionAnswer:
-    calibration = entry.answer
-    return PredictionAnswer(
-        calibration=calibration.id,
-        version=calibration.version,
-        model=calibration.model,
-        seed=options.seed,
-        first_item=options.first_item or 0,
-        draws=draws,
-        warnings=[*warnings, *calibration.warnings],
-        guarantee=calibration.guarantee,
-    )

@@ -13,6 +13,7 @@ from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import LARGEST, check_count, check_test_count, check_values
 from services.uncertainty.conformal.methods.arrays import FloatArray
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.predictive_systems import Predictive, fit_predictive_system
 from services.uncertainty.conformal.schemas.controls import Distribution, DistributionAnswer, DistributionOptions
 from shared.problems import field_problem
@@ -45,9 +46,6 @@ def predict_distributions(source: NamedArrays, options: DistributionOptions) -> 
     targets = check_values(source.require_numbers("targets"), "/body/targets", count=len(points))
     test_points = check_values(source.require_numbers("test_predictions"), "/body/test_predictions")
     check_test_count(len(test_points), "/body/test_predictions")
-    answered = len(test_points) * (len(options.quantiles) + len(options.values) + 2)
-    what = f"{answered} quantiles and probabilities"
-    refuse_costly("/body/test_predictions", what, numbers=len(points) + len(test_points), seconds=answered * 1.5e-6)
     unit, test_unit = (
         _read_difficulty(source, "difficulty", len(points)),
         _read_difficulty(source, "test_difficulty", len(test_points)),
@@ -56,6 +54,11 @@ def predict_distributions(source: NamedArrays, options: DistributionOptions) -> 
         _read_groups(source, "groups", len(points)),
         _read_groups(source, "test_groups", len(test_points)),
     )
+    asked = len(options.quantiles) + len(options.values) + 2
+    cells = 1 if groups is None else len(np.unique(groups))
+    work = len(test_points) * asked * 1.5e-6 + cells * (asked * 1.5e-5 + 5e-5)
+    what = f"{asked} quantiles and probabilities of {len(test_points)} points, in {cells} groups,"
+    refuse_costly("/body/test_predictions", what, numbers=len(points) + len(test_points), seconds=work)
     for name, one, other in (("difficulty", unit, test_unit), ("groups", groups, test_groups)):
         if (one is None) != (other is None):
             raise field_problem(f"/body/test_{name}", f"{name} and test_{name} are given together or not at all.")
@@ -77,8 +80,13 @@ def _list_distributions(
     predictive: Predictive, options: DistributionOptions, observed: FloatArray | None
 ) -> list[Distribution]:
     count = predictive.points.size
-    quantiles = [predictive.quantiles(level, side="lower" if level < 0.5 else "higher") for level in options.quantiles]
-    chances = [predictive.probabilities(value) for value in options.values]
+    quantiles, chances = list[FloatArray](), list[FloatArray]()
+    for level in options.quantiles:
+        check_interruption()
+        quantiles.append(predictive.quantiles(level, side="lower" if level < 0.5 else "higher"))
+    for value in options.values:
+        check_interruption()
+        chances.append(predictive.probabilities(value))
     losses = None if observed is None else predictive.crps(observed)
     return [
         Distribution(

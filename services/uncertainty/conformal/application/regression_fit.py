@@ -48,8 +48,9 @@ REGRESSION_ARRAYS: Final[Mapping[str, str]] = {
     "median": "cqr-m, cqr-fm: predicted medians (N,)",
     "upper": "cqr and its kin: predicted upper quantiles (N,)",
     "targets": "What was observed, (N,)",
-    "groups": "A group of each item (N,): the guarantee holds in each",
-    "weights": "Weights of the items (N,), positive: under covariate shift",
+    "groups": "A group of each item (N,), whole numbers or texts: the guarantee holds in each; of classes with the "
+    "method group",
+    "weights": "A weight of each item (N,), 0 or more: under covariate shift",
 }
 
 _BANDS: Final[Mapping[RegressionScore, tuple[Callable[..., Band], tuple[str, ...]]]] = {
@@ -113,7 +114,7 @@ def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) 
         UnprocessableContent: arrays are missing, superfluous or wrong; the pointers say where.
     """
     names = band_arrays(score)
-    source.refuse_others((*names, "targets", "groups", "weights"))
+    source.refuse_others((*names, *(["targets"] if labelled else []), "groups", "weights"))
     arrays: dict[str, NDArray[Any]] = {}
     count: int | None = None
     for name in names:
@@ -122,7 +123,7 @@ def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) 
     if "difficulty" in arrays and (arrays["difficulty"] < 1 / LARGEST).any():
         index = int(np.argmax(arrays["difficulty"] < 1 / LARGEST))
         raise field_problem("/body/difficulty", f"Difficulties must be positive; that of item {index} is not.")
-    targets = source.require_numbers("targets") if labelled else source.read_numbers("targets")
+    targets = source.require_numbers("targets") if labelled else None
     weights, groups = source.read_numbers("weights"), source.read_texts("groups")
     size = count or 0
     if targets is not None:
@@ -143,6 +144,7 @@ def read_points(source: NamedArrays, score: RegressionScore, *, labelled: bool) 
 def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCalibration:
     """Read the arrays and calibrate on them; problems as of `read_points`."""
     points = read_points(source, options.score, labelled=True)
+    _check_method(points, options)
     if points.groups is not None:
         sides = 2 if options.asymmetric else 1
         refuse_thresholds("/body/groups", len(np.unique(points.groups)) * sides, len(options.alpha))
@@ -177,6 +179,22 @@ def fit_regression(source: NamedArrays, options: RegressionOptions) -> FittedCal
             *warn_of_weights(cells),
         ],
     )
+
+
+def _check_method(points: Points, options: RegressionOptions) -> None:
+    """Refuse groups or weights that the stated method does not use, and a method without what it uses."""
+    if options.method is None:
+        return
+    # Weighted quantiles can be taken in each group.
+    groups_fit = points.groups is None or options.method in {"group", "weighted"}
+    if not groups_fit or (options.method == "group" and points.groups is None):
+        detail = "The method group needs them." if groups_fit else "These are used by the method group."
+        raise field_problem("/body/groups", detail)
+    if (points.weights is not None) != (options.method == "weighted"):
+        detail = (
+            "The method weighted needs them." if points.weights is None else "These are used by the method weighted."
+        )
+        raise field_problem("/body/weights", detail)
 
 
 def crossed_warnings(band: Band) -> list[str]:

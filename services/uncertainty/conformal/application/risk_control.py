@@ -18,6 +18,7 @@ from services.uncertainty.conformal.methods.mask_losses import (
 )
 from services.uncertainty.conformal.methods.risk_control import (
     control_expected_loss,
+    hoeffding_bentkus_p_values,
     learn_then_test,
     risk_controlling_set,
 )
@@ -80,6 +81,7 @@ def _control(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | None,
             valid, values = tested.valid, tested.p_values.tolist()
         case _:
             column = risk_controlling_set(losses, lambdas, options.alpha, delta=options.delta)
+            values = hoeffding_bentkus_p_values(losses.mean(axis=0), options.alpha, count=len(losses)).tolist()
             valid = np.arange(len(lambdas)) >= (len(lambdas) if column is None else column)
     chosen = None if not valid.any() else int(np.flatnonzero(valid)[-1 if ascending else 0])
     return RiskAnswer(
@@ -101,8 +103,6 @@ def _control(losses: FloatArray, lambdas: FloatArray, shares: FloatArray | None,
 
 def _ascends(options: RiskOptions) -> bool:
     """Whether the sequence begins with the first lambda, and the largest valid one is answered."""
-    if options.sequence is not None and options.procedure is not Procedure.LTT:
-        raise field_problem("/body/sequence", "Lambdas are tested in a sequence by the procedure ltt only.")
     if options.sequence is not None:
         return options.sequence is Sequence.ASCENDING
     return options.procedure is Procedure.LTT and options.loss is MaskLoss.FALSE_DISCOVERIES

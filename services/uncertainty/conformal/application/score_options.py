@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.application.class_labels import call_classes
+from services.uncertainty.conformal.application.class_labels import ClassLabels, call_classes
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
-from services.uncertainty.conformal.application.validation import check_count, check_scores, check_whole_numbers
+from services.uncertainty.conformal.application.validation import check_count, check_scores
 from services.uncertainty.conformal.methods.scores import KNN, SCORES, Entmax, Score, Transform, Values
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions, ScoreName
 from shared.problems import field_problem
@@ -42,7 +42,7 @@ def make_score(options: ClassificationOptions, inputs: str, knn: tuple[Values, N
     return SCORES[options.score](**parameters)
 
 
-def read_training(source: NamedArrays) -> tuple[tuple[Values, NDArray[np.int64], int], list[int] | None]:
+def read_training(source: NamedArrays) -> tuple[tuple[Values, NDArray[np.int64], int], ClassLabels | None]:
     """Read training features (T, F), places of their labels (T,) and the number of classes, for the score knn.
 
     Labels are names, not sizes: there are as many classes as different labels. They come back beside, None if they are
@@ -53,8 +53,10 @@ def read_training(source: NamedArrays) -> tuple[tuple[Values, NDArray[np.int64],
     """
     features = source.require_numbers("training_features", dimensions=2).astype(np.float64)
     checked = check_scores(features, "/body/training_features", probabilities=False)
-    labels = check_whole_numbers(source.require_numbers("training_labels"), "/body/training_labels")
-    check_count(labels, "/body/training_labels", len(features))
+    labels = source.read_texts("training_labels") or []
+    if not labels:
+        source.require_numbers("training_labels")
+    check_count(np.empty(len(labels)), "/body/training_labels", len(features))
     called, places = call_classes(labels)
     classes = int(places.max()) + 1
     if classes < 2:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
+from services.uncertainty.conformal.application.costs import STEPS_S
 from services.uncertainty.conformal.application.regression_fit import band_arrays, make_band
 from services.uncertainty.conformal.application.validation import LARGEST
 from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, widen_range
@@ -26,13 +27,11 @@ from services.uncertainty.conformal.schemas.streams import (
     StreamOptions,
     StreamScore,
 )
+from services.uncertainty.conformal.schemas.used_options import STORED
 from shared.problems import field_problem
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 
 _STATES: Final[dict[str, type[OnlineMethod]]] = {one.KIND: one for one in (ACI, AgACI, DtACI, ConformalPID)}
-
-STEPS_S: Final = 1.8
-"""Most seconds that the observations of one request may take."""
 
 _TOO_LARGE: Final = "The score of a label is too large to compute with: its values do not fit each other."
 
@@ -88,7 +87,7 @@ def load_state(document: Document) -> OnlineMethod:
 
 def load_options(stream: VersionedState) -> StreamOptions:
     """Read the options that a stream was begun with."""
-    return StreamOptions.model_validate(stream.definition["options"])
+    return StreamOptions.model_validate(stream.definition["options"], context=STORED)
 
 
 def check_points(points: Sequence[Point], options: StreamOptions, *, field: str) -> None:

@@ -104,15 +104,19 @@ def check_whole_numbers(array: Numbers, pointer: str) -> NDArray[np.int64]:
 
 
 def check_weights(array: Numbers, pointer: str, *, count: int) -> NDArray[np.float64]:
-    """Convert weights (N,), finite and positive, to float64.
+    """Convert weights (N,), finite, not negative and not all 0, to float64.
 
     Raises:
         UnprocessableContent: they are not.
     """
     check_count(array, pointer, count)
     check_finite(array, pointer)
-    if (array < 1 / LARGEST).any():
-        raise field_problem(pointer, f"Weights must be positive; item {int(np.argmax(array < 1 / LARGEST))} has none.")
+    wrong = (array < 0) | ((array > 0) & (array < 1 / LARGEST))
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise field_problem(pointer, f"Weights are 0 or more, and 1e-100 at least; item {index} has {array[index]}.")
+    if not array.any():
+        raise field_problem(pointer, "All weights are 0: they say nothing of any item.")
     return array.astype(np.float64)
 
 

@@ -5,7 +5,7 @@ Both hold the same: a file of a form, or a list in JSON, is an array with a name
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, cast
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
-from services.uncertainty.conformal.http.table_readers import TableFile, read_numbers, read_texts
+from services.uncertainty.conformal.http.table_readers import TableFile, read_numbers
+from services.uncertainty.conformal.http.text_readers import read_texts
 from shared.http.errors import validation_problem
 from shared.http.uploads import read_form
 from shared.problems import (
@@ -32,7 +33,7 @@ from shared.problems import (
 MODEL = TypeVar("MODEL", bound=BaseModel)
 _JSON_BYTES: Final = 64 * 1024 * 1024
 _FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
-_NAMES: Final = ("/class_names", "/labels", "/groups")
+_NAMES: Final = ("/class_names", "/labels", "/groups", "/training_labels")
 """Arrays that may hold texts, which a form gives between commas as they are."""
 _LABELS: Final = 10_000_000
 
@@ -108,7 +109,7 @@ class ParsedRequest:
     def read_texts(self, name: str, *, count: int | None = None) -> list[str] | None:
         """Read an array of labels, None if there is none of this name."""
         if name in self.lists:
-            values = self.lists[name]
+            values = _flatten_column(self.lists[name])
             texts = [_to_text(one) for one in values]
             if None in texts:
                 detail = f"A list of texts or whole numbers is needed; item {texts.index(None)} is neither."
@@ -199,6 +200,12 @@ async def _read_json(request: Request, arrays: Collection[str], limit: int) -> P
     )
 
 
+def _flatten_column(values: list[Any]) -> list[Any]:
+    """A list of lists of one, as a list."""
+    nested = all(isinstance(one, list) and len(one) == 1 for one in values)
+    return [one[0] for one in values] if nested else values
+
+
 def _to_text(value: Any) -> str | None:
     """A label as text; a whole number that was sent as a float is one."""
     if isinstance(value, float) and value.is_integer():
@@ -217,83 +224,10 @@ def _convert_list(values: list[Any], dimensions: int | None, limit: int, pointer
     if array.size > limit:
         detail = f"There are {array.size} numbers; at most {limit} are accepted."
         raise ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
+    if dimensions == 1 and array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)  # as files have it, too
     fits = array.ndim == dimensions if dimensions else array.ndim >= 2
     if not fits or not array.size:
         needed = "a list of numbers" if dimensions == 1 else "a list of rows"
         raise field_problem(pointer, f"The shape is {array.shape}; {needed} is needed.")
     return array
-
-
-_TEXTS: Final = frozenset({"class_names", "groups", "labels", "test_groups"})
-
-
-def describe_request_body(
-    model: type[BaseModel],
-    arrays: Mapping[str, str],
-    *,
-    needed: Collection[str] = (),
-    other: type[BaseModel] | None = None,
-    repeated: Collection[str] = (),
-) -> dict[str, Any]:
-    """`openapi_extra` of a route: the options with the arrays beside them, as form and as JSON.
-
-    Args:
-        model: of the options.
-        arrays: descriptions by name.
-        needed: names of arrays that cannot be left out.
-        other: the options of another kind of request to the same route.
-        repeated: names of arrays that several files make.
-    """
-    options = _merge_schemas([inline_references(one.model_json_schema()) for one in (model, other) if one is not None])
-    numbers = {
-        "type": "array",
-        "items": {"oneOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
-    }
-    labels = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
-    listed = {name: {**(labels if name in _TEXTS else numbers), "description": text} for name, text in arrays.items()}
-    file = {"type": "string", "format": "binary"}
-    filed: dict[str, dict[str, Any]] = {
-        name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()
-    }
-    filed |= {name: {"type": "array", "items": file, "description": arrays[name]} for name in repeated}
-    required = [*options.get("required", []), *needed]
-    contents = {
-        media_type: {
-            "schema": {
-                "type": "object",
-                "properties": {**options.get("properties", {}), **properties},
-                **({"required": required} if required else {}),
-            }
-        }
-        for media_type, properties in (("multipart/form-data", filed), ("application/json", listed))
-    }
-    return {"requestBody": {"required": True, "content": contents}}
-
-
-def _merge_schemas(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One schema for the options of two kinds: what differs may be either."""
-    properties: dict[str, Any] = {}
-    for schema in schemas:
-        for name, one in schema.get("properties", {}).items():
-            known = properties.get(name)
-            properties[name] = one if known in (None, one) else {"anyOf": [known, one]}
-    required = set.intersection(*(set(schema.get("required", ())) for schema in schemas))
-    return {"properties": properties, "required": sorted(required)}
-
-
-def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
-    """Replace each `$ref` of a JSON schema by the definition that it names."""
-    definitions = schema.get("$defs", {})
-
-    def walk(part: Any) -> Any:
-        if isinstance(part, list):
-            return [walk(one) for one in part]
-        if not isinstance(part, dict):
-            return part
-        if "$ref" in part:
-            name = part["$ref"].rpartition("/")[2]
-            return {**walk(definitions[name]), **{key: value for key, value in part.items() if key != "$ref"}}
-        return {key: walk(value) for key, value in part.items() if key != "$defs"}
-
-    resolved: dict[str, Any] = walk(schema)
-    return resolved

@@ -6,7 +6,6 @@ claims is compared with a ceiling before anything of that size is allocated.
 
 from __future__ import annotations
 
-import csv
 import io
 import mmap
 from dataclasses import dataclass
@@ -21,14 +20,14 @@ from shared.imaging.arrays import map_npy
 from shared.imaging.signatures import describe, sniff
 from shared.problems import ContentTooLarge, FieldError, UnprocessableContent, UnsupportedMediaType, field_problem
 
-_NPY: Final = b"\x93NUMPY"
-_PARQUET: Final = b"PAR1"
+NPY_MAGIC: Final = b"\x93NUMPY"
+PARQUET_MAGIC: Final = b"PAR1"
 _HEAD: Final = 512
 _CHUNK: Final = 1024 * 1024
 _LINE: Final = 1024 * 1024
 _BATCH: Final = 1_000_000
-_INFLATED_BYTES: Final = 64 * 1024 * 1024
-_INFLATION: Final = 32
+INFLATED_BYTES: Final = 64 * 1024 * 1024
+INFLATION: Final = 32
 """Parquet of so many numbers as bytes, and a multiple of the file's size, is read: constant columns take no room."""
 _NO_TABLES: Final = (b"{", b"[", b"<", b"%PDF", b"%!PS", b"GIF8", b"#!")
 _MAPPED_BYTES: Final = 1024 * 1024
@@ -74,47 +73,21 @@ def read_numbers(file: TableFile, *, dimensions: int | None, limit: int, count: 
         ContentTooLarge: more numbers than the limit.
         UnprocessableContent: damaged, other dimensions, or a cell that is no number.
     """
-    head = _head(file)
-    if head.startswith(_NPY):
+    head = read_head(file)
+    if head.startswith(NPY_MAGIC):
         array = map_npy(
             _mapped(file), limit_elements=limit, dimensions=(1, 2) if dimensions else None, pointer=file.pointer
         )
-    elif head.startswith(_PARQUET):
+    elif head.startswith(PARQUET_MAGIC):
         array = _read_parquet(file, limit)
     else:
-        _require_text(head, file.pointer)
+        require_text(head, file.pointer)
         array = _read_csv(file, limit, count)
     return _shaped(array, dimensions, file.pointer)
 
 
-def read_texts(file: TableFile, *, limit: int, count: int | None = None) -> list[str]:
-    """One label of each line of a CSV file of one column, or of each number of NPY; errors as `read_numbers`."""
-    head = _head(file)
-    if head.startswith((_NPY, _PARQUET)):
-        numbers = read_numbers(file, dimensions=1, limit=limit)
-        # Whole numbers that were stored as floats are the labels that JSON and CSV would write.
-        whole = numbers.dtype.kind == "f" and bool((numbers == np.rint(numbers)).all())
-        return [str(one) for one in (numbers.astype(np.int64) if whole else numbers).tolist()]
-    _require_text(head, file.pointer)
-    if file.size > _CHUNK * 64:
-        raise _too_large(file.pointer, "The file of labels is larger than 64 MiB.")
-    try:
-        lines = [line.strip() for line in file.stream.read().decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise field_problem(file.pointer, "The text is not UTF-8.") from None
-    if len(lines) > limit:
-        raise _too_large(file.pointer, f"The file has {len(lines)} lines; at most {limit} are accepted.")
-    rows = [next(csv.reader([line])) for line in lines]
-    # The index that pandas and R write before the labels has an empty name, or none.
-    if rows and len(rows[-1]) == 2 and (len(rows[0]) == 1 or rows[0][0] in {"", "Unnamed: 0"}):
-        rows = [row[-1:] for row in rows]
-    if any(len(row) != 1 for row in rows):
-        raise field_problem(file.pointer, "One column is expected, but there are commas.")
-    texts = [row[0].strip() for row in rows]
-    return texts[1:] if count is not None and len(texts) == count + 1 else texts
-
-
-def _head(file: TableFile) -> bytes:
+def read_head(file: TableFile) -> bytes:
+    """Read the first bytes of a file, which say what it is; an empty one is an UnprocessableContent."""
     file.stream.seek(0)
     head = file.stream.read(_HEAD)
     file.stream.seek(0)
@@ -132,7 +105,8 @@ def _mapped(file: TableFile) -> bytes | mmap.mmap:
         return file.stream.read()
 
 
-def _require_text(head: bytes, pointer: str) -> None:
+def require_text(head: bytes, pointer: str) -> None:
+    """Refuse a file that is no text; an UnsupportedMediaType."""
     if sniff(head) is None and not head.lstrip().startswith(_NO_TABLES) and _is_text(head):
         return
     detail = f"This is {describe(head)}, not NPY, CSV or Parquet; the content counts, not the name of the file."
@@ -151,13 +125,15 @@ def _is_text(head: bytes) -> bool:
 def _read_csv(file: TableFile, limit: int, count: int | None) -> NDArray[np.float64]:
     commas, lines = _count_csv(file)
     if commas + lines > limit + 2 * _LINE:
-        raise _too_large(file.pointer, f"The file has about {commas + lines} numbers; at most {limit} are accepted.")
+        raise content_too_large(
+            file.pointer, f"The file has about {commas + lines} numbers; at most {limit} are accepted."
+        )
     layout = find_layout(file.stream, file.pointer)
     if layout.names and not _has_more(file):
         raise field_problem(file.pointer, "There are no numbers.")
     array = resolve_names(layout, read_rows(file.stream, layout, file.pointer), count, file.pointer)
     if array.size > limit:
-        raise _too_large(file.pointer, f"The file has {array.size} numbers; at most {limit} are accepted.")
+        raise content_too_large(file.pointer, f"The file has {array.size} numbers; at most {limit} are accepted.")
     return array
 
 
@@ -193,21 +169,21 @@ def _read_parquet(file: TableFile, limit: int) -> NDArray[Any]:
 
 def _read_batches(table: Any, file: TableFile, limit: int) -> NDArray[Any]:
     """Fill one array (rows, columns), batch by batch: the footer's count is but a claim, checked while reading."""
-    names = _data_columns(table)
+    names = data_columns(table)
     rows, width = table.metadata.num_rows, len(names)
     if not 0 <= rows * width <= limit:
-        raise _too_large(file.pointer, f"The file has more than {limit} numbers.")
+        raise content_too_large(file.pointer, f"The file has more than {limit} numbers.")
     if not rows or not width:
         raise field_problem(file.pointer, "The Parquet file has no rows.")
     types = [table.schema_arrow.field(name).type.to_pandas_dtype() for name in names]
     dtype = np.result_type(*types)
     inflated = rows * width * dtype.itemsize
-    if inflated > _INFLATED_BYTES + _INFLATION * file.size:
+    if inflated > INFLATED_BYTES + INFLATION * file.size:
         detail = (
-            f"The file has {file.size} bytes and {inflated // 2**20} MiB of numbers, more than {_INFLATION} times as "
+            f"The file has {file.size} bytes and {inflated // 2**20} MiB of numbers, more than {INFLATION} times as "
             "much. Post it as NPY."
         )
-        raise _too_large(file.pointer, detail)
+        raise content_too_large(file.pointer, detail)
     out = np.empty((rows, width), dtype)
     start = 0
     for batch in table.iter_batches(batch_size=max(1, _BATCH // width), columns=names):
@@ -222,7 +198,7 @@ def _read_batches(table: Any, file: TableFile, limit: int) -> NDArray[Any]:
     return out
 
 
-def _data_columns(table: Any) -> list[str]:
+def data_columns(table: Any) -> list[str]:
     """Names of the columns but for those that pandas wrote its index to."""
     names: list[str] = table.schema_arrow.names
     metadata = (table.schema_arrow.metadata or {}).get(b"pandas")
@@ -259,5 +235,6 @@ def _shaped(array: NDArray[Any], dimensions: int | None, pointer: str) -> NDArra
     return array
 
 
-def _too_large(pointer: str, detail: str) -> ContentTooLarge:
+def content_too_large(pointer: str, detail: str) -> ContentTooLarge:
+    """The problem of a file that is too large."""
     return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -126,7 +126,7 @@ def make_class_taxonomy(classes: int) -> ByLabel:
 
 def make_group_taxonomy(groups: Groups, classes: int, *, with_labels: bool = False) -> ByGroup:
     """The taxonomy of the groups that calibration items have."""
-    return ByGroup(classes=classes, known=tuple(int(one) for one in np.unique(groups)), with_labels=with_labels)
+    return ByGroup(classes=classes, known=tuple(np.unique(groups).tolist()), with_labels=with_labels)
 
 
 def add_best_label(sets: Sets, logits: Inputs) -> Sets:

@@ -15,7 +15,7 @@ from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.online import OnlineMethod, check_gammas, create_window
 
 WINDOW = 100
-"""Over how many of the latest scores their range is taken, unless told otherwise."""
+"""Over how many of the latest scores their scale is taken, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ConformalPID(OnlineMethod):
     """Quantile tracking, with an integrator where its gain is positive.
 
     Attributes:
-        step_size: of the tracked bound after a miss; in the score's unit, or a share of the window's range.
+        step_size: of the tracked bound after a miss; in the score's unit, or a share of the scale of the window.
         relative: whether it is a share.
         tracked: the bound by tracking alone.
         gain: K_I of the integrator in the score's unit, 0 for none.
@@ -53,8 +53,13 @@ class ConformalPID(OnlineMethod):
         return self.gain * math.tan(angle) if abs(angle) < math.pi / 2 else math.copysign(math.inf, angle)
 
     def update(self, below: float, above: float, *, missed: bool) -> Self:
-        """q_{t+1} = q_t + eta_t (error_t - alpha); the forecast is used up."""
-        seen = (*self.window, max(below, above))[-self.capacity :]
+        """q_{t+1} = q_t + eta_t (error_t - alpha); the forecast is used up.
+
+        A relative eta_t is a share of the range of the latest scores and 0: of distances from a prediction that is the
+        largest, as in the paper. The range of the scores alone is nothing where they are all alike, and a bound that
+        is too low would stay so for ever.
+        """
+        seen = (0.0, *(*self.window, max(below, above))[-self.capacity :])
         size = self.step_size * (max(seen) - min(seen)) if self.relative else self.step_size
         return replace(self, tracked=self.tracked + size * (missed - self.alpha), forecast=0.0)
 
@@ -86,12 +91,12 @@ def create_conformal_pid(
         alpha: miscoverage that is aimed at, in (0, 1).
         step_size: positive; see `ConformalPID`. For scores in [0, b], a fixed size eta, no integrator and a first bound
             in [0, b], |mean error - alpha| <= (b + eta) / (eta T) (proposition 1).
-        relative: whether it is a share of the range of the latest scores.
+        relative: whether it is a share of the scale of the latest scores, see `ConformalPID.update`.
         first_bound: q_1, finite.
         gain: of the integrator, 0 or more.
         saturation: of the integrator, positive; `saturation_for` has the paper's rule.
-        scores: of earlier data, oldest first; they set the first ranges.
-        capacity: over how many scores the range is taken.
+        scores: of earlier data, oldest first; they set the first scales.
+        capacity: over how many scores the scale is taken.
 
     Raises:
         ValueError: an argument is not as said above.

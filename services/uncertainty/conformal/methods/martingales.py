@@ -170,7 +170,7 @@ def log_power_mixture(surprise: float, count: int) -> float:
 
 @dataclass(frozen=True)
 class OnlinePValues(State):
-    """Scores of a stream so far, for the p-value of each next one.
+    """Scores of a stream so far, for the p-values of the next ones.
 
     Attributes:
         scores: ascending.
@@ -182,38 +182,40 @@ class OnlinePValues(State):
     seed: int
 
 
-def next_p_value(state: OnlinePValues, score: float) -> tuple[OnlinePValues, float]:
-    """Smoothed p-value of a score among those up to it, (#{greater} + tau #{equal, itself included}) / n.
+def next_p_values(state: OnlinePValues, scores: object) -> tuple[OnlinePValues, FloatArray]:
+    """Smoothed p-value of each next score among those up to it, (#{greater} + tau #{equal, itself included}) / n.
 
-    The draw tau in (0, 1] belongs to the seed and the position, so that a replay gives the same.
+    The draw tau in (0, 1] belongs to the seed and the position, so that a replay gives the same, in whatever parts a
+    stream comes.
+
+    Args:
+        state: before the first of them.
+        scores: (m,), in the order of the stream.
+
+    Returns:
+        The state after the last of them, and (m,).
 
     Raises:
-        ValueError: the score is not finite.
+        ValueError: a score is not finite.
     """
-    value = float(require_finite([score], "score")[0])
-    count = len(state.scores) + 1
-    tau = 1 - np.random.default_rng([state.seed, count]).random()
-    above = len(state.scores) - bisect_right(state.scores, value)
-    equal = count - above - bisect_left(state.scores, value)
-    grown = list(state.scores)
-    insort(grown, value)
-    return replace(state, scores=tuple(grown)), float((above + tau * equal) / count)
+    values = require_finite(scores, "scores")
+    ordered = list(state.scores)
+    found = np.empty(values.size)
+    for index, value in enumerate(values.tolist()):
+        before = len(ordered)
+        tau = 1 - np.random.default_rng([state.seed, before + 1]).random()
+        above = before - bisect_right(ordered, value)
+        equal = before + 1 - above - bisect_left(ordered, value)
+        found[index] = (above + tau * equal) / (before + 1)
+        insort(ordered, value)
+    return replace(state, scores=tuple(ordered)), found
 
 
 def online_p_values(scores: object, *, seed: int) -> FloatArray:
-    """P-values of a whole stream, (n,); the same as step by step.
+    """P-values of a whole stream, (n,), as of `next_p_values` from nothing.
 
     Args:
         scores: (n,), in the order of the stream, finite.
         seed: of the draws that break ties, 0 or more.
     """
-    values = require_finite(scores, "scores")
-    ordered: list[float] = []
-    found = np.empty(values.size)
-    for index, value in enumerate(values.tolist()):
-        tau = 1 - np.random.default_rng([seed, index + 1]).random()
-        above = index - bisect_right(ordered, value)
-        equal = index + 1 - above - bisect_left(ordered, value)
-        found[index] = (above + tau * equal) / (index + 1)
-        insort(ordered, value)
-    return found
+    return next_p_values(OnlinePValues((), seed), scores)[1]

@@ -9,7 +9,7 @@ c_i = point + difficulty r_(i). The distribution function at y is a conformal p-
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -100,7 +100,7 @@ class Predictive:
         if ((jump < 0) | (jump > 1)).any():
             raise ValueError("tau must lie in [0, 1]")
         scaled, chances = (y - self.points) / self.difficulty, jump.copy()
-        for cell, chosen in zip(self.cells, self.members, strict=True):
+        for cell, chosen in self._occupied():
             below = np.searchsorted(cell.scores, scaled[chosen], side="left")
             ties = np.searchsorted(cell.scores, scaled[chosen], side="right") - below
             chances[chosen] = (below + jump[chosen] * (ties + 1)) / (cell.scores.size + 1)
@@ -122,10 +122,14 @@ class Predictive:
             raise ValueError(f"level must lie in [0, 1], got {level!r}")
         rounded = math.floor if side == "lower" else math.ceil
         bounds = np.full(self.points.shape, -np.inf if side == "lower" else np.inf)
-        for cell, chosen in zip(self.cells, self.members, strict=True):
+        for cell, chosen in self._occupied():
             bounds[chosen] = take_smallest(cell.scores, rounded(share * (cell.scores.size + 1)))
         ends: FloatArray = self.points + self.difficulty * bounds
         return ends
+
+    def _occupied(self) -> Iterator[tuple[Cell, NDArray[np.intp]]]:
+        """The cells with points, each with the places of its points."""
+        return ((cell, chosen) for cell, chosen in zip(self.cells, self.members, strict=True) if len(chosen))
 
     def intervals(self, alpha: Level) -> tuple[FloatArray, FloatArray]:
         """Ends of central intervals, (m,) each: alpha / 2 on either side; infinite where too few residuals are known.
@@ -147,7 +151,7 @@ class Predictive:
         """
         y = require_finite(values, "values", shape=self.points.shape)
         scaled, losses = (y - self.points) / self.difficulty, np.full(y.shape, np.nan)
-        for cell, chosen in zip(self.cells, self.members, strict=True):
+        for cell, chosen in self._occupied():
             if cell.scores.size:
                 losses[chosen] = _crps(cell.scores, scaled[chosen])
         return losses * self.difficulty

@@ -86,6 +86,8 @@ class SortedScores:
         test_weights = self._test_weights(weights, count)
         bounds = np.full(count, np.inf)
         for cell, members in zip(self.cells, self.members(count, groups), strict=True):
+            if not len(members):
+                continue
             if cell.weights is None:
                 bounds[members] = ordered_quantile(cell.scores, level)
             else:

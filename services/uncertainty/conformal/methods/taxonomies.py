@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from services.uncertainty.conformal.methods.group_scores import CellIndex
 from services.uncertainty.conformal.methods.scores import Inputs, Labels
 
-Groups = NDArray[np.int64]
+Groups: TypeAlias = NDArray[np.int64] | NDArray[np.str_]
+"""A group of each item, numbers or texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class ByGroup(Taxonomy):
     """
 
     name: ClassVar[str] = "group"
-    known: tuple[int, ...]
+    known: tuple[int, ...] | tuple[str, ...]
     with_labels: bool = False
 
     @property
@@ -125,10 +126,13 @@ class ByGroup(Taxonomy):
         return np.where(index < 0, -1, index * self.classes + np.arange(self.classes))
 
     def _index(self, groups: Groups | None, count: int) -> CellIndex:
-        if groups is None or groups.shape != (count,) or groups.dtype.kind not in "iu":
-            raise ValueError(f"an integer group of each of the {count} items is needed")
-        known = np.array(self.known, np.int64)
-        place = np.minimum(np.searchsorted(known, groups), len(known) - 1)
+        if groups is None or groups.shape != (count,) or groups.dtype.kind not in "iuU":
+            raise ValueError(f"a group of each of the {count} items is needed, a whole number or a text")
+        known: Groups = np.array(self.known)
+        if known.dtype.kind == "U" or groups.dtype.kind == "U":  # a batch may happen to hold texts or numbers alone
+            known, groups = known.astype(np.str_), groups.astype(np.str_)
+        order = np.argsort(known, kind="stable")
+        place = order[np.minimum(np.searchsorted(known, groups, sorter=order), len(known) - 1)]
         return np.where(known[place] == groups, place, -1)
 
 
@@ -159,13 +163,13 @@ class ByCluster(Taxonomy):
         return np.array(self.clusters, np.intp)[None]
 
 
-def predicted_classes(logits: Inputs) -> Groups:
+def predicted_classes(logits: Inputs) -> NDArray[np.int64]:
     """The best label of each item as its group (N,), the first of equals."""
-    best: Groups = logits.argmax(axis=1).astype(np.int64)
+    best: NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
     return best
 
 
-def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> Groups:
+def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> NDArray[np.int64]:
     """Count the best labels that together hold a mass of probability, (N,): a group of the item by its difficulty.
 
     Args:
@@ -173,7 +177,7 @@ def mass_ranks(probabilities: Inputs, mass: float = 0.9) -> Groups:
         mass: in (0, 1).
     """
     ordered = -np.sort(-np.asarray(probabilities, np.float64), axis=1)
-    short: Groups = (np.cumsum(ordered, axis=1) < mass).sum(axis=1).astype(np.int64)
+    short: NDArray[np.int64] = (np.cumsum(ordered, axis=1) < mass).sum(axis=1).astype(np.int64)
     return short + 1
 
 

@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
+from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.venn_abers import VennAbers, single_probability, venn_abers
 
 
@@ -89,6 +90,7 @@ def class_venn_abers(
         questions = list(combinations(range(classes), 2))
     predictors = []
     for question in questions:
+        check_interruption()
         chosen = np.isin(marks, question) if question[0] != question[1] else np.ones(len(marks), dtype=np.bool_)
         predictors.append(venn_abers(_question_scores(rows[chosen], question), marks[chosen] == question[0]))
     return ClassVennAbers(classes, tuple(questions), tuple(predictors))

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from services.uncertainty.conformal.schemas.bases import NamedOptions, Page
+from services.uncertainty.conformal.schemas.used_options import STORED, require_used
 
 Alpha = Annotated[float, Field(gt=0, lt=1), Field(ge=1e-9)]
 """A level; below 1e-9 a threshold would need more than a thousand million items."""
 
 
-def _listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """A field of a form that is sent once is a list of one."""
     return value if isinstance(value, list) else [value]
 
 
-AlphaList = Annotated[list[Alpha], BeforeValidator(_listed), Field(min_length=1, max_length=32)]
+AlphaList = Annotated[list[Alpha], BeforeValidator(as_list), Field(min_length=1, max_length=32)]
 
 SEED_LIMIT = 2**63
 
@@ -62,10 +73,25 @@ class RegressionScore(StrEnum):
     CQR_FM = "cqr-fm"
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+_SCORES: Final[Mapping[str, Collection[ScoreName]]] = {
+    "randomised": {ScoreName.APS, ScoreName.RAPS, ScoreName.SAPS, ScoreName.TOPK},
+    "log": {ScoreName.THR, ScoreName.MARGIN},
+    "penalty": {ScoreName.RAPS},
+    "free_ranks": {ScoreName.RAPS},
+    "weight": {ScoreName.SAPS},
+    "neighbours": {ScoreName.KNN},
+    "gamma": {ScoreName.ENTMAX},
+}
+"""Which scores look at an option."""
+_METHODS: Final[Mapping[str, Collection[Method]]] = {
+    "with_labels": {Method.GROUP},
+    "clusters": {Method.CLUSTERED},
+    "cluster_share": {Method.CLUSTERED},
+}
+"""Which methods look at an option."""
 
-    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
+
+class _Options(NamedOptions):
     alpha: AlphaList = Field(
         default=[0.1],
         description="Miscoverage levels to report; predictions may ask for any other level. A form repeats the field",
@@ -84,7 +110,7 @@ class _Options(BaseModel):
 class ClassificationOptions(_Options):
     """How to calibrate a classifier."""
 
-    kind: Literal["classification"] = "classification"
+    kind: Literal["classification"] = Field(default="classification", description="classification: sets of classes")
     model: str | None = Field(
         default=None,
         max_length=100,
@@ -124,6 +150,24 @@ class ClassificationOptions(_Options):
         default=None, gt=0, lt=1, description="clustered: share of items that finds them; with `clusters` only"
     )
 
+    @field_validator("model")
+    @classmethod
+    def _states_itself(cls, value: str | None, info: ValidationInfo) -> str | None:
+        stated = [name for name in ("model_name", "model_version", "model_sha256") if info.data.get(name) is not None]
+        if value is not None and stated and info.context != STORED:
+            raise ValueError(f"a classifier of the fleet says itself what it is: leave out {', '.join(stated)}")
+        return value
+
+    @field_validator(*_SCORES)
+    @classmethod
+    def _belongs_to_score(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="score", uses=_SCORES)
+
+    @field_validator(*_METHODS)
+    @classmethod
+    def _belongs_to_method(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="method", uses=_METHODS)
+
     @model_validator(mode="after")
     def _fit(self) -> ClassificationOptions:
         if (self.clusters is None) != (self.cluster_share is None):
@@ -138,8 +182,13 @@ class ClassificationOptions(_Options):
 class RegressionOptions(_Options):
     """How to calibrate a regression."""
 
-    kind: Literal["regression"]
+    kind: Literal["regression"] = Field(description="regression: intervals")
     score: RegressionScore = Field(default=RegressionScore.ABSOLUTE, description="Score, which says what to post")
+    method: Literal["split", "group", "weighted"] | None = Field(
+        default=None,
+        description="What the posted arrays say by themselves: split: neither groups nor weights; group: groups; "
+        "weighted: weights; arrays that do not fit it are refused",
+    )
     asymmetric: bool = Field(default=False, description="Bound each side by itself, at alpha / 2")
 
 
@@ -237,114 +286,14 @@ class CalibrationAnswer(BaseModel):
     warnings: list[str] = Field(description="What to know before it is used")
 
 
-class CellList(BaseModel):
+class CellList(Page):
     """One page of the cells of a calibration, in their order."""
 
     cells: list[CellSummary] = Field(description="From the one that was asked for on")
     cells_total: int = Field(description="Number of all cells")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
-class CalibrationList(BaseModel):
+class CalibrationList(Page):
     """One page of calibrations, newest first."""
 
     calibrations: list[CalibrationAnswer] = Field(description="Yours, newest first")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
-
-
-class PredictionOptions(BaseModel):
-    """What to predict."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    alpha: AlphaList | None = Field(
-        default=None, description="Levels, any; those of the calibration unless given. A file answers the first"
-    )
-    p_values: bool = Field(default=False, description="classification: the p-value of each class too")
-    force_top1: bool = Field(default=False, description="Put the best class into empty sets; coverage only rises")
-    seed: int | None = Field(
-        default=None,
-        ge=0,
-        lt=SEED_LIMIT,
-        description="For other draws of the same items than those that follow from calibration and item",
-    )
-    first_item: int | None = Field(
-        default=None,
-        ge=0,
-        lt=2**62,
-        description="Number of the first item, if draws are to follow from seed and number. Without it the draw of an "
-        "item follows from the calibration and the item itself (its row of values, its image), in any batch",
-    )
-    smoothed: bool = Field(
-        default=False,
-        description="Sets and p-values break ties by another draw: p-values are exactly uniform, coverage is exact",
-    )
-    model_sha256: str | None = Field(
-        default=None,
-        pattern="^[0-9a-f]{64}$",
-        description="The model that made the posted values; must be the calibrated",
-    )
-
-
-class PredictedSet(BaseModel):
-    """The set of one item at one level: the classes whose p-value is above alpha (of rc3p also within rank limits)."""
-
-    alpha: float = Field(description="Miscoverage level")
-    labels: list[int] = Field(
-        description="Classes in the set, ascending: numbers of columns from 0, or the labels of knn's training items",
-        examples=[[14]],
-    )
-    names: list[str] | None = Field(
-        default=None, description="Names of these classes, where the calibration was given class_names"
-    )
-    size: int = Field(description="Number of classes in the set")
-    empty: bool = Field(description="No class fits at this level: the item is unlike those of the calibration")
-    full: bool = Field(description="Every class is in")
-
-
-class PredictedItem(BaseModel):
-    """One item."""
-
-    item: int = Field(description="Number of the item")
-    sets: list[PredictedSet] = Field(description="One for each level")
-    p_values: list[float] | None = Field(
-        default=None,
-        description="Of each class, that the item has it: the share of calibration scores, its own among them, that "
-        "are no better. No probabilities of classes: they do not add up to 1. null: not asked for",
-    )
-    credibility: float | None = Field(default=None, description="Largest p-value: small where no class fits")
-    confidence: float | None = Field(default=None, description="1 minus the second largest p-value")
-
-
-class PredictedInterval(BaseModel):
-    """The interval of one item at one level, in the unit of the targets."""
-
-    alpha: float = Field(description="Miscoverage level")
-    lower: float | None = Field(description="null: unbounded")
-    upper: float | None = Field(description="null: unbounded")
-    empty: bool = Field(description="Ends that crossed: a band wider than the level needs")
-
-
-class PredictedPoint(BaseModel):
-    """One item of a regression."""
-
-    item: int = Field(description="Number of the item")
-    intervals: list[PredictedInterval] = Field(description="One for each level")
-
-
-class PredictionAnswer(BaseModel):
-    """Sets or intervals."""
-
-    calibration: str = Field(description="Id of the calibration")
-    version: str = Field(description="Its version: equal ones predict the same")
-    model: ModelIdentity | None = Field(description="Whose answers were calibrated; null: not stated")
-    seed: int | None = Field(description="As posted; null: none was given")
-    first_item: int = Field(description="Number of the first item: as posted, or 0")
-    draws: Literal["none", "by-item", "by-number"] = Field(
-        description="Where the random number of an item comes from. none: the score needs none; by-item: from "
-        "calibration, seed and the item's own values or image; by-number: from seed and the item's number"
-    )
-    items: list[PredictedItem] | None = Field(default=None, description="classification")
-    points: list[PredictedPoint] | None = Field(default=None, description="regression")
-    warnings: list[str] = Field(description="What to know before it is used")
-    guarantee: str = Field(description="What holds, in words")

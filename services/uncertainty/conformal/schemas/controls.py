@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from services.uncertainty.conformal.methods.risk_control import Correction
 from services.uncertainty.conformal.methods.venn_abers_multiclass import Decomposition
-from services.uncertainty.conformal.schemas.calibrations import Alpha
-
-
-def _listed(value: Any) -> Any:
-    """A field of a form that is sent once is a list of one."""
-    return value if isinstance(value, list) else [value]
+from services.uncertainty.conformal.schemas.calibrations import Alpha, as_list
+from services.uncertainty.conformal.schemas.used_options import require_used
 
 
 class Procedure(StrEnum):
@@ -39,6 +36,15 @@ class Sequence(StrEnum):
     DESCENDING = "descending"
 
 
+_PROCEDURES: Final[Mapping[str, Collection[Procedure]]] = {
+    "delta": {Procedure.RCPS, Procedure.LTT},
+    "bound": {Procedure.CRC, Procedure.LTT},
+    "correction": {Procedure.LTT},
+    "sequence": {Procedure.LTT},
+}
+"""Which procedures look at an option."""
+
+
 class RiskOptions(BaseModel):
     """Which risk, and how it is controlled."""
 
@@ -51,7 +57,7 @@ class RiskOptions(BaseModel):
     )
     alpha: float = Field(default=0.1, ge=1e-9, le=1e6, description="Risk that is accepted, below the bound")
     delta: Alpha = Field(default=0.1, description="rcps, ltt: probability that the risk is larger after all")
-    bound: float = Field(default=1.0, ge=1e-6, le=1e6, description="Largest possible loss; rcps: 1")
+    bound: float = Field(default=1.0, ge=1e-6, le=1e6, description="crc, ltt: largest possible loss; rcps: 1")
     correction: Correction = Field(
         default=Correction.FIXED_SEQUENCE, description="ltt: one lambda after the other in a sequence, or all at once"
     )
@@ -66,6 +72,11 @@ class RiskOptions(BaseModel):
         description="Share of true pixels missed, or share of the set that is not true (ltt); of posted masks, or what "
         "posted losses are",
     )
+
+    @field_validator(*_PROCEDURES)
+    @classmethod
+    def _belongs_to_procedure(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="procedure", uses=_PROCEDURES)
 
 
 class RiskAnswer(BaseModel):
@@ -83,7 +94,7 @@ class RiskAnswer(BaseModel):
     lambdas: list[float] = Field(description="The grid")
     risks: list[float] = Field(description="Mean loss at each lambda")
     bounds: list[float] | None = Field(description="crc: (n risk + B) / (n + 1)")
-    p_values: list[float] | None = Field(description="ltt: of the hypothesis that the risk exceeds alpha")
+    p_values: list[float] | None = Field(description="ltt, rcps: of the hypothesis that the risk exceeds alpha")
     set_shares: list[float] | None = Field(description="Of masks: mean share that is in the set, the price of the risk")
     n_required: int | None = Field(description="crc: items with which a loss of 0 would be accepted")
     warnings: list[str] = Field(default=[], description="What to know before the lambda is used")
@@ -114,13 +125,18 @@ class VennAbersAnswer(BaseModel):
 
     n: int = Field(description="Calibration items")
     pairs: list[ProbabilityPair] | None = Field(default=None, description="Two classes: one for each test score")
-    probabilities: list[list[float]] | None = Field(default=None, description="More classes: rows add up to 1")
+    probabilities: list[list[float]] | None = Field(
+        default=None, description="More classes: one for each class, in the order of the columns; rows add up to 1"
+    )
+    class_names: list[str] | None = Field(
+        default=None, description="Names of the classes 0 to K - 1, as posted; null: none were"
+    )
     guarantee: str = Field(description="What holds, in words")
 
 
-LevelList = Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_listed), Field(max_length=99)]
+LevelList = Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(as_list), Field(max_length=99)]
 ValueList = Annotated[
-    list[Annotated[float, Field(ge=-1e100, le=1e100)]], BeforeValidator(_listed), Field(max_length=99)
+    list[Annotated[float, Field(ge=-1e100, le=1e100)]], BeforeValidator(as_list), Field(max_length=99)
 ]
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from services.uncertainty.conformal.methods.martingales import Bet
+from services.uncertainty.conformal.schemas.bases import (
+    NamedOptions,
+    Page,
+    SequencedOptions,
+    StateAnswer,
+    StepsAnswer,
+)
 from services.uncertainty.conformal.schemas.calibrations import SEED_LIMIT, Alpha
-from services.uncertainty.conformal.schemas.streams import BATCH_LIMIT
+from services.uncertainty.conformal.schemas.used_options import require_used
 
 SCORES_LIMIT = 50_000
 """Most scores that a monitor remembers, those of its calibration among them."""
@@ -22,13 +29,22 @@ class MonitorInput(StrEnum):
     P_VALUES = "p-values"
     SCORES = "scores"
 
+    @property
+    def array(self) -> str:
+        """Name of the array that observations are posted as."""
+        return self.value.replace("-", "_")
 
-class MonitorOptions(BaseModel):
+
+_INPUTS: Final[Mapping[str, Collection[MonitorInput]]] = {
+    "calibration": {MonitorInput.SCORES},
+    "seed": {MonitorInput.SCORES},
+}
+"""Which kind of observations looks at an option."""
+
+
+class MonitorOptions(NamedOptions):
     """A monitor to begin."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
     observes: MonitorInput = Field(
         default=MonitorInput.SCORES,
         description="scores: of items, whose p-values among all before are computed; p-values: online ones, smoothed",
@@ -43,19 +59,16 @@ class MonitorOptions(BaseModel):
     threshold: float = Field(
         default=1000.0, gt=1, le=1e12, description="CUSUM and Shiryaev-Roberts: steps between false alarms, at least"
     )
-    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="Of the draws that break ties")
+    seed: int = Field(default=0, ge=0, lt=SEED_LIMIT, description="scores: of the draws that break ties")
+
+    @field_validator(*_INPUTS)
+    @classmethod
+    def _belongs_to_input(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="observes", uses=_INPUTS)
 
 
-class MonitorObservations(BaseModel):
+class MonitorObservations(SequencedOptions):
     """What the monitor sees next, beside the arrays."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sequence: int | None = Field(
-        default=None,
-        ge=1,
-        description="Number of the first item, from 1. Sent again with the same number it is not counted again",
-    )
 
 
 class Alarm(BaseModel):
@@ -67,23 +80,17 @@ class Alarm(BaseModel):
     threshold: float = Field(description="Natural logarithm of its threshold")
 
 
-class MonitorAnswer(BaseModel):
+class MonitorAnswer(StateAnswer):
     """A monitor as it is now."""
 
-    id: str = Field(description="Its id")
-    name: str = Field(description="As posted; need not be unique")
     observes: MonitorInput = Field(description="What observations hold")
     calibration: str | None = Field(description="Id of the calibration that scores come from; null: none")
-    options: dict[str, Any] = Field(description="As posted, with the defaults")
-    created_at: datetime = Field(description="When it was begun, UTC")
-    steps: int = Field(description="Observations so far; also the ETag")
     alarm: bool = Field(description="The martingale has reached 1/delta: exchangeability is refuted at level delta")
     martingale: Alarm = Field(description="Capital of the bets: P(it ever reaches 1/delta) <= delta (Ville)")
     cusum: Alarm = Field(description="For late changes")
     shiryaev_roberts: Alarm = Field(description="For late changes")
     p_value: float = Field(description="Evidence against exchangeability, valid at any time")
     advice: str = Field(description="What to do, in words")
-    guarantee: str = Field(description="What holds, in words")
 
 
 class MonitorStep(BaseModel):
@@ -95,22 +102,15 @@ class MonitorStep(BaseModel):
     alarm: bool = Field(description="Whether the capital has ever reached 1/delta")
 
 
-class MonitorStepsAnswer(BaseModel):
+class MonitorStepsAnswer(StepsAnswer):
     """What the observations did."""
 
     observations: list[MonitorStep] = Field(description="One for each observation, in their order")
-    steps: int = Field(description="Observations so far")
     alarm: bool = Field(description="Whether the capital has ever reached 1/delta")
     alarm_step: int | None = Field(description="Observation at which it first did; null: it has not")
-    replayed: bool = Field(description="They had been counted before; this is what was answered then")
 
 
-class MonitorList(BaseModel):
+class MonitorList(Page):
     """One page of monitors, newest first."""
 
     monitors: list[MonitorAnswer] = Field(description="Yours, newest first")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")
-
-
-BATCH = BATCH_LIMIT
-"""Most items of one request."""

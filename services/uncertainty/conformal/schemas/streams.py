@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from services.uncertainty.conformal.methods.aggregated_aci import GAMMAS, INTERVAL
 from services.uncertainty.conformal.methods.conformal_pid import WINDOW
 from services.uncertainty.conformal.methods.online import CAPACITY
+from services.uncertainty.conformal.schemas.bases import (
+    NamedOptions,
+    Page,
+    SequencedOptions,
+    StateAnswer,
+    StepsAnswer,
+)
 from services.uncertainty.conformal.schemas.calibrations import Alpha, RegressionScore
+from services.uncertainty.conformal.schemas.used_options import require_used
 
 BATCH_LIMIT = 1000
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
@@ -46,12 +54,24 @@ class StreamScore(StrEnum):
         return None if self is StreamScore.DIRECT else RegressionScore(self.value)
 
 
-class StreamOptions(BaseModel):
+_TRACKING: Final = (StreamMethod.QUANTILE_TRACKING, StreamMethod.PID)
+_METHODS: Final[Mapping[str, Collection[StreamMethod]]] = {
+    "gamma": {StreamMethod.ACI},
+    "first_level": {StreamMethod.ACI},
+    "gammas": {StreamMethod.AGACI, StreamMethod.DTACI},
+    "interval": {StreamMethod.DTACI},
+    "step_size": _TRACKING,
+    "relative": _TRACKING,
+    "first_bound": _TRACKING,
+    "gain": {StreamMethod.PID},
+    "saturation": {StreamMethod.PID},
+}
+"""Which methods look at an option."""
+
+
+class StreamOptions(NamedOptions):
     """A stream to begin."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(default="", max_length=100, description="What you call it; need not be unique")
     method: StreamMethod = Field(default=StreamMethod.ACI, description="How the bound follows the stream")
     alpha: Alpha = Field(default=0.1, description="Miscoverage that is aimed at")
     score: StreamScore = Field(
@@ -75,10 +95,17 @@ class StreamOptions(BaseModel):
         default=INTERVAL, ge=1, le=1_000_000, description="dtaci: steps over which it is to be no worse than the best"
     )
     step_size: Step = Field(default=0.1, description="quantile-tracking, pid: of the bound after a miss")
-    relative: bool = Field(default=True, description="quantile-tracking, pid: step_size is a share of scores' range")
+    relative: bool = Field(
+        default=True, description="quantile-tracking, pid: step_size is a share of the range of the latest scores and 0"
+    )
     first_bound: Number = Field(default=0.0, description="quantile-tracking, pid: the first bound")
     gain: float = Field(default=1.0, ge=0, le=1e100, description="pid: K_I of the integrator, in the score's unit")
     saturation: Rate = Field(default=1.0, description="pid: C_sat of the integrator")
+
+    @field_validator(*_METHODS)
+    @classmethod
+    def _belongs_to_method(cls, value: Any, info: ValidationInfo) -> Any:
+        return require_used(cls, value, info, choice="method", uses=_METHODS)
 
 
 class Point(BaseModel):
@@ -103,17 +130,10 @@ class Observation(Point):
     score: Number | None = Field(default=None, description="direct: the score of the label")
 
 
-class Observations(BaseModel):
+class Observations(SequencedOptions):
     """Observations in their order."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     observations: list[Observation] = Field(min_length=1, max_length=BATCH_LIMIT, description="In their order")
-    sequence: int | None = Field(
-        default=None,
-        ge=1,
-        description="Number of the first of them, from 1. Sent again with the same number they are not counted again",
-    )
 
 
 class Points(BaseModel):
@@ -141,14 +161,12 @@ class ObservationAnswer(BaseModel):
     missed: bool = Field(description="The label lay outside")
 
 
-class ObservationsAnswer(BaseModel):
+class ObservationsAnswer(StepsAnswer):
     """Answers to observations."""
 
     observations: list[ObservationAnswer] = Field(description="One for each observation, in their order")
-    steps: int = Field(description="Observations so far")
     misses: int = Field(description="Labels that lay outside of their interval")
     coverage: float | None = Field(description="Share of covered items so far; null where there are none")
-    replayed: bool = Field(description="They had been counted before; this is what was answered then")
 
 
 class PointsAnswer(BaseModel):
@@ -158,17 +176,12 @@ class PointsAnswer(BaseModel):
     steps: int = Field(description="Observations so far")
 
 
-class StreamAnswer(BaseModel):
+class StreamAnswer(StateAnswer):
     """A stream as it is now."""
 
-    id: str = Field(description="Its id")
-    name: str = Field(description="As posted; need not be unique")
     method: StreamMethod = Field(description="How the bound follows the stream")
     alpha: float = Field(description="Miscoverage level")
     score: StreamScore = Field(description="What observations hold")
-    options: dict[str, Any] = Field(description="As posted, with the defaults")
-    created_at: datetime = Field(description="When it was begun, UTC")
-    steps: int = Field(description="Observations so far; also the ETag")
     misses: int = Field(description="Labels that lay outside of their interval")
     coverage: float | None = Field(description="Share of covered items so far; null where there are none")
     level: float | None = Field(description="The level in use now, where the method has one; may leave [0, 1]")
@@ -177,11 +190,9 @@ class StreamAnswer(BaseModel):
     )
     next_bounds: tuple[float | None, float | None] = Field(description="Of the next label's score; null: infinite")
     window: int = Field(description="Scores in memory")
-    guarantee: str = Field(description="What holds, in words")
 
 
-class StreamList(BaseModel):
+class StreamList(Page):
     """One page of streams, newest first."""
 
     streams: list[StreamAnswer] = Field(description="Yours, newest first")
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one")

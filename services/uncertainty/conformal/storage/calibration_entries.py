@@ -17,6 +17,7 @@ from services.uncertainty.conformal.schemas.calibrations import (
     ClassificationOptions,
     RegressionOptions,
 )
+from services.uncertainty.conformal.schemas.used_options import STORED
 from services.uncertainty.conformal.storage.serialization import AnyCalibration, from_npz
 from shared.storage.blobs import BlobStore
 
@@ -43,8 +44,8 @@ class CalibrationEntry:
     def options(self) -> ClassificationOptions | RegressionOptions:
         """The options that the calibration was fitted with."""
         if self.answer.kind == "regression":
-            return RegressionOptions.model_validate(self.answer.options)
-        return ClassificationOptions.model_validate(self.answer.options)
+            return RegressionOptions.model_validate(self.answer.options, context=STORED)
+        return ClassificationOptions.model_validate(self.answer.options, context=STORED)
 
     def to_json(self) -> str:
         """Encode as JSON."""

@@ -39,11 +39,16 @@ async def read() -> int:
     return 2
 
 
+@router.post("/lenient")
+async def take_anything(factor: Annotated[int, Query()] = 1) -> int:
+    return factor
+
+
 @pytest.fixture
 def client() -> httpx.AsyncClient:
-    app = FastAPI()
+    app = FastAPI(dependencies=[Depends(RouteChecks(strict=["/json", "/form", "/nothing"]))])
     install_problem_handlers(app)
-    app.include_router(router, dependencies=[Depends(RouteChecks())])
+    app.include_router(router)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facet.localhost")
 
 
@@ -69,6 +74,10 @@ FORM: dict[str, Any] = {"data": {"number": "3"}}
         ("/form", FORM | {"headers": {"Accept": "application/*;q=0.5"}}, 200),
         ("/nothing", {}, 200),
         ("/nothing?a", {}, 422),
+        ("/json?factor=2&factor=2", JSON, 422),
+        ("/form", {"files": [("number", (None, b"3")), ("number", (None, b"4"))]}, 422),
+        ("/lenient?surprise=1", {"content": b"x", "headers": {"Content-Type": "a/b", "Accept": "c/d"}}, 200),
+        ("/lenient?factor=1&factor=2", {}, 422),
     ],
 )
 async def test_post(client: httpx.AsyncClient, path: str, request_parts: dict[str, Any], status: int) -> None:

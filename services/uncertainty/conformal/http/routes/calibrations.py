@@ -10,15 +10,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from services.uncertainty.conformal.application.calibration_entry import create_entry
-from services.uncertainty.conformal.application.calibration_fit import ARRAYS, fit_classification
+from services.uncertainty.conformal.application.calibration_fit import fit_classification
 from services.uncertainty.conformal.application.calibration_summaries import summarize_all_cells
+from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
+from services.uncertainty.conformal.application.classification_items import ARRAYS
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration
-from services.uncertainty.conformal.application.jobs import ModelCalibration
-from services.uncertainty.conformal.application.labelled_images import read_images, read_labels
+from services.uncertainty.conformal.application.jobs import ModelCalibration, check_fleet_model
+from services.uncertainty.conformal.application.labelled_images import choose_labels, read_images
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS, fit_regression
 from services.uncertainty.conformal.capability import MODEL_CALIBRATION
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, parse_request
 from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     CREATED,
@@ -72,7 +75,16 @@ class _Kind(BaseModel):
     response_model=CalibrationAnswer | JobView,
     responses={201: CREATED, **JOB_RESPONSES, **POSTING},
     openapi_extra=describe_request_body(
-        ClassificationOptions, DOCUMENTED_ARRAYS, other=RegressionOptions, repeated=[IMAGES]
+        ClassificationOptions,
+        DOCUMENTED_ARRAYS,
+        other=RegressionOptions,
+        repeated=[IMAGES],
+        example={
+            "logits": [[2.1, 0.3, -1.0], [0.2, 1.9, 0.1], [-0.5, 0.4, 1.7], [1.2, 0.9, 0.1]],
+            "labels": ["cat", "dog", "owl", "dog"],
+            "class_names": ["cat", "dog", "owl"],
+            "alpha": [0.25],
+        },
     ),
 )
 async def calibrate(
@@ -149,7 +161,9 @@ async def read_cells(
     """Thresholds of each class, group or cluster, a page of them."""
     entry = await resources.read_entry(calibration_id)
     calibration = await resources.load_calibration(entry, service.blobs)
-    cells = await service.compute_pool.run(stoppable(summarize_all_cells), calibration, entry.options)
+    cells = await service.compute_pool.run(
+        stoppable(summarize_all_cells), calibration, entry.options, entry.answer.class_labels
+    )
     following = str(cursor + limit) if cursor + limit < len(cells) else None
     response.headers["Cache-Control"] = "private, no-cache"
     link_next(response, f"{calibration_path(calibration_id)}/cells", {"limit": limit, "cursor": following})
@@ -158,7 +172,7 @@ async def read_cells(
 
 @router.delete("/{calibration_id}", summary="Delete a calibration", status_code=204, responses=READING)
 async def delete_calibration(service: Service, resources: Resources, calibration_id: CalibrationId) -> None:
-    """Forget a calibration and its scores. Streams and monitors that were begun with it go on."""
+    """Forget a calibration and its scores. Monitors that were begun with it go on, and take scores then."""
     record = await resources.calibrations.delete(calibration_id, owner=current_caller())
     await anyio.to_thread.run_sync(service.blobs.delete, CalibrationEntry.from_json(record).blob)
 
@@ -211,25 +225,32 @@ async def _create_job(
     """Store the images and create the job that has the classifier answer for them.
 
     Raises:
-        UnprocessableContent: there are no images, or labels do not fit them.
+        UnprocessableContent: there are no images, labels do not fit them, or there is no such classifier.
     """
-    parsed.refuse_others((IMAGES, "labels"))
+    parsed.refuse_others((IMAGES, "labels", CLASS_NAMES))
     uploads = parsed.files.get(IMAGES, [])
     if not uploads:
         raise field_problem(f"/body/{IMAGES}", "Post labelled images for the classifier, or leave out `model`.")
     limit = resources.settings.upload_limit_bytes
     files = [await read_upload(file, limit=limit, pointer=f"/body/{IMAGES}/{n}") for n, file in enumerate(uploads)]
 
-    def check() -> list[int]:
-        _, folders = read_images(files)
-        labels: list[int] = read_labels(folders, parsed.read_numbers("labels")).tolist()
-        return labels
+    def read() -> tuple[bytes, list[str], list[str] | None]:
+        images, folders = read_images(files)
+        labels = choose_labels(folders, parsed.read_texts("labels", count=len(images)))
+        return images[0], labels, parsed.read_texts(CLASS_NAMES)
 
-    labels = await service.compute_pool.run(check)
+    first, labels, names = await service.compute_pool.run(read)
+    await check_fleet_model(resources.fleet, options.model or "", first, labels, names)
 
     def arguments(digests: list[str]) -> ModelCalibration:
-        owner = current_caller()
-        return ModelCalibration(options=options, identifier=new_job_id(), owner=owner, files=digests, labels=labels)
+        return ModelCalibration(
+            options=options,
+            identifier=new_job_id(),
+            owner=current_caller(),
+            files=digests,
+            labels=list(labels),
+            class_names=names,
+        )
 
     return await create_job_of_files(
         request, MODEL_CALIBRATION, files, arguments, jobs=service.jobs, blobs=service.blobs

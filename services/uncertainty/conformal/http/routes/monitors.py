@@ -4,47 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import Path, Request, Response
 
+from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.application.monitors import (
     advance,
+    check_batch,
     create_state,
     describe,
     draw_chart,
     load_monitor,
     load_options,
-)
-from services.uncertainty.conformal.application.prediction import (
-    draw_for_items,
-    read_prediction_items,
-    read_prediction_points,
-    score_draws,
+    score_items,
 )
 from services.uncertainty.conformal.application.validation import check_values
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.request_parsing import ParsedRequest, parse_request
 from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import (
     IF_MATCH,
     POSTING,
     READING,
 )
-from services.uncertainty.conformal.http.routes.predictions import PREDICTION_ARRAYS
+from services.uncertainty.conformal.http.routes.predictions import LABELLED_ARRAYS
 from services.uncertainty.conformal.http.routes.state_router import StateResource, begin_state, create_state_router
-from services.uncertainty.conformal.methods.calibration import Calibration
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
-from services.uncertainty.conformal.schemas.calibrations import PredictionOptions
 from services.uncertainty.conformal.schemas.monitors import (
-    BATCH,
     MonitorAnswer,
-    MonitorInput,
     MonitorList,
     MonitorObservations,
     MonitorOptions,
     MonitorStep,
     MonitorStepsAnswer,
 )
-from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.uploads import UploadRoute
 from shared.problems import Conflict, NotFound, PreconditionFailed, field_problem, problem_responses
@@ -62,7 +53,7 @@ MonitorId = Annotated[
 OBSERVATION_ARRAYS = {
     "p_values": "Smoothed online p-values, in (0, 1]",
     "scores": "Nonconformity scores",
-    **{name: text for name, text in PREDICTION_ARRAYS.items() if name not in {"groups", "weights"}},
+    **{name: text for name, text in LABELLED_ARRAYS.items() if name not in {"groups", "weights"}},
 }
 
 
@@ -87,7 +78,7 @@ async def begin_monitor(options: MonitorOptions, service: Service, resources: Re
         except NotFound as problem:
             raise field_problem("/body/calibration", problem.detail) from None
         calibration = await resources.load_calibration(entry, service.blobs)
-    state = create_state(options, calibration)
+    state = await service.compute_pool.run(stoppable(create_state), options, calibration)
     return await begin_state(RESOURCE, resources, response, options=options, state=state)
 
 
@@ -98,7 +89,7 @@ router = create_state_router(RESOURCE, begin_monitor, route_class=UploadRoute)
     "/{monitor_id}/observations",
     summary="Watch items",
     responses={**READING, **POSTING, **problem_responses(PreconditionFailed)},
-    openapi_extra=describe_request_body(MonitorObservations, OBSERVATION_ARRAYS),
+    openapi_extra=describe_request_body(MonitorObservations, OBSERVATION_ARRAYS, example={"scores": [0.3, 0.8, 0.1]}),
 )
 async def watch_items(
     request: Request,
@@ -120,7 +111,7 @@ async def watch_items(
     values = await _read_values(parsed, monitor, first, service, resources)
 
     async def transition(current: VersionedState) -> tuple[Document, list[Document]]:
-        return await service.compute_pool.run(advance, current, values)
+        return await service.compute_pool.run(stoppable(advance), current, values)
 
     observations = [{"value": value} for value in values]
     update = await resources.monitors.apply(
@@ -147,10 +138,11 @@ async def _read_values(
         UnprocessableContent: something else than the monitor observes, or too much at once.
     """
     options = load_options(monitor)
-    name = "p_values" if options.observes is MonitorInput.P_VALUES else "scores"
+    name = options.observes.array
     if parsed.has(name) or options.calibration is None:
         parsed.refuse_others((name,))
         values = check_values(parsed.require_numbers(name), f"/body/{name}")
+        check_batch(len(values), f"/body/{name}")
         if name == "p_values" and ((values <= 0) | (values > 1)).any():
             raise field_problem("/body/p_values", "P-values must lie in (0, 1].")
     else:
@@ -159,26 +151,6 @@ async def _read_values(
         except NotFound:
             raise Conflict("The calibration of this monitor has been deleted. Post scores.") from None
         calibration = await resources.load_calibration(entry, service.blobs)
-        values = await service.compute_pool.run(_score_items, parsed, entry, calibration, options, first)
-    if len(values) > BATCH:
-        raise field_problem(f"/body/{name}", f"There are {len(values)} items; at most {BATCH} are accepted at once.")
-    return [float(value) for value in values]
-
-
-def _score_items(
-    parsed: ParsedRequest, entry: CalibrationEntry, calibration: AnyCalibration, options: MonitorOptions, first: int
-) -> Any:
-    """Score labelled items, (N,); the draw of a randomised score belongs to the number of its item."""
-    if isinstance(calibration, RegressionCalibration):
-        points = read_prediction_points(parsed, entry, labelled=True)
-        return points.band.scores(points.targets)
-    if not isinstance(calibration, Calibration):
-        raise TypeError("a calibration with one cell is expected")
-    items = read_prediction_items(parsed, entry, labelled=True)
-    labels = items.labels if items.labels is not None else np.empty(0, np.int64)
-    numbered = PredictionOptions(seed=options.seed, first_item=first)
-    draws = draw_for_items(calibration, items, numbered, version=entry.answer.version)
-    scores = calibration.score.of_labels(items.inputs, labels, score_draws(calibration, draws))
-    if not np.isfinite(scores).all():
-        raise field_problem(f"/body/{items.name}", "The score of an item is infinite.")
-    return scores
+        values = await service.compute_pool.run(stoppable(score_items), parsed, entry, calibration, options, first)
+    listed: list[float] = values.tolist()
+    return listed

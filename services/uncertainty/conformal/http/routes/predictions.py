@@ -7,43 +7,53 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Header, Request, Response
 
-from services.uncertainty.conformal.application.calibration_fit import ARRAYS, Items
-from services.uncertainty.conformal.application.costs import stoppable
-from services.uncertainty.conformal.application.fleet_models import BATCH, classified
+from services.uncertainty.conformal.application.class_labels import CLASS_NAMES
+from services.uncertainty.conformal.application.classification_items import ARRAYS, Items
+from services.uncertainty.conformal.application.costs import is_quick, stoppable
 from services.uncertainty.conformal.application.prediction import (
-    answer_intervals,
-    answer_sets,
     draw_for_items,
     predict_intervals,
     predict_sets,
     read_prediction_items,
     read_prediction_points,
-    require_classes,
+    refuse_options_of_sets,
 )
+from services.uncertainty.conformal.application.prediction_answers import answer_intervals, answer_sets
 from services.uncertainty.conformal.application.regression_fit import REGRESSION_ARRAYS
-from services.uncertainty.conformal.http.request_parsing import ParsedRequest, describe_request_body, parse_request
-from services.uncertainty.conformal.http.resources import ConformalState, Resources
+from services.uncertainty.conformal.http.body_documentation import describe_request_body
+from services.uncertainty.conformal.http.resources import Resources
+from services.uncertainty.conformal.http.routes.calibrated_requests import (
+    IMAGES,
+    CalibratedRequest,
+    classify_images,
+    read_calibrated_request,
+)
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
-from services.uncertainty.conformal.schemas.calibrations import ModelIdentity, PredictionAnswer, PredictionOptions
+from services.uncertainty.conformal.schemas.predictions import PredictionAnswer, PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
-from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.http.files import file_response
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
 from shared.http.route_parts import BINARY
-from shared.http.uploads import UploadRoute, read_upload
+from shared.http.uploads import UploadRoute
 from shared.imaging.arrays import encode_npy
-from shared.problems import BadGateway, Conflict, GatewayTimeout, field_problem, problem_responses
+from shared.problems import BadGateway, GatewayTimeout, problem_responses
 from shared.runtime.cards import ModelReference
 from shared.service import Service
 from shared.telemetry.timing import timed
 
 router = APIRouter(prefix=f"{PREFIX}/calibrations", tags=TAGS, route_class=UploadRoute)
 
-IMAGES = "file"
+_SMALL_ITEMS = 8
+_SMALL_CLASSES = 1000
+TRUTHS = ("labels", "targets")
+"""What is known of items, not asked."""
 PREDICTION_ARRAYS = {
-    name: text for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.items() if not name.startswith("training")
+    name: text
+    for name, text in {**ARRAYS, **REGRESSION_ARRAYS}.items()
+    if name not in {*TRUTHS, CLASS_NAMES} and not name.startswith("training")
 }
+LABELLED_ARRAYS = {**PREDICTION_ARRAYS, **{name: {**ARRAYS, **REGRESSION_ARRAYS}[name] for name in TRUTHS}}
 
 
 @router.post(
@@ -63,6 +73,7 @@ PREDICTION_ARRAYS = {
             IMAGES: "Images (PNG, JPEG, WebP) for the calibrated model of the fleet; repeat the field",
         },
         repeated=[IMAGES],
+        example={"logits": [[1.4, 0.2, -0.3]], "alpha": [0.25], "p_values": True},
     ),
 )
 async def predict(
@@ -83,105 +94,44 @@ async def predict(
     """
     del accept  # documented here; several lines of it are one list
     media_type = choose_media_type(accept_of(request.headers), (JSON, NPY))
-    entry = await resources.read_entry(calibration_id)
-    with timed("pre"):
-        parsed = await parse_request(request, PREDICTION_ARRAYS, limit=resources.settings.values_limit)
-        options = parsed.validate_options(PredictionOptions)
-        require_model(entry, options.model_sha256)
-        calibration = await resources.load_calibration(entry, service.blobs)
-        classified_items = await classify_images(parsed, entry, resources) if IMAGES in parsed.files else None
-    if classified_items is None and _is_small(parsed):
-        return _predict(entry, calibration, parsed, options, media_type, classified_items)
-    return await service.compute_pool.run(
-        stoppable(_predict), entry, calibration, parsed, options, media_type, classified_items
+    asked = await read_calibrated_request(
+        request, service, resources, calibration_id, arrays=PREDICTION_ARRAYS, options=PredictionOptions
     )
+    items = None
+    if asked.images is not None:
+        asked.parsed.refuse_others((IMAGES,))
+        items = await classify_images(asked.images, asked.entry, resources)
+    if items is None and _is_small(asked):
+        return _predict(asked, media_type, items)
+    return await service.compute_pool.run(stoppable(_predict), asked, media_type, items)
 
 
-def require_model(entry: CalibrationEntry, stated: str | None) -> None:
-    """Refuse values of another model than the calibrated one, where both are stated.
-
-    Raises:
-        Conflict: says both digests and what to do.
-    """
-    model = entry.answer.model
-    calibrated = model.weights_sha256 if model else None
-    if stated is not None and calibrated != stated:
-        raise replaced_model_problem(entry, calibrated, stated)
-
-
-def replaced_model_problem(entry: CalibrationEntry, calibrated: str | None, present: str | None) -> Conflict:
-    """The problem of a model that is not the calibrated one."""
-    name = entry.answer.model.name if entry.answer.model else None
-    return Conflict(
-        f"The calibration was made of answers of {name or 'a model'} with the weights {calibrated or '(not stated)'}, "
-        f"and these are answers of the weights {present}. Its guarantee does not hold for them. Calibrate the present "
-        f"model by POST {PREFIX}/calibrations, or serve the calibrated version again."
-    )
-
-
-async def classify_images(parsed: ParsedRequest, entry: CalibrationEntry, resources: ConformalState) -> Items:
-    """Have the calibrated model classify posted images: probabilities (N, K).
-
-    Raises:
-        Conflict: the calibration is of no classifier of the fleet, or the classifier was replaced.
-        UnprocessableContent: too many images, or one that cannot be read.
-    """
-    model = entry.answer.model
-    if model is None or model.served_by is None or model.name is None:
-        raise Conflict(
-            "This calibration was made of posted values, so there is no model to show images to. Post the values."
-        )
-    files = parsed.files[IMAGES]
-    if len(files) > BATCH:
-        raise field_problem(f"/body/{IMAGES}", f"There are {len(files)} images; at most {BATCH} are accepted.")
-    parsed.refuse_others((IMAGES,))
-    images = [await read_upload(file, pointer=f"/body/{IMAGES}/{index}") for index, file in enumerate(files)]
-    answer = await classified(resources.fleet, images, model=model.name)
-    require_identity(entry, answer.model)
-    require_classes(entry, answer.probabilities.shape[1])
-    return Items(name="probabilities", inputs=answer.probabilities, contents=images)
-
-
-def require_identity(entry: CalibrationEntry, present: ModelIdentity) -> None:
-    """Refuse a replaced model.
-
-    Raises:
-        Conflict: says both digests and what to do.
-    """
-    calibrated = entry.answer.model.weights_sha256 if entry.answer.model else None
-    if calibrated != present.weights_sha256:
-        raise replaced_model_problem(entry, calibrated, present.weights_sha256)
-
-
-def _is_small(parsed: ParsedRequest) -> bool:
+def _is_small(asked: CalibratedRequest[PredictionOptions]) -> bool:
     """Whether a request is so small that handing it to a thread would take longer than computing it."""
-    lists = parsed.lists.values()
-    return not parsed.files and sum(len(values) for values in lists) <= 8 and all(_is_narrow(one) for one in lists)
+    lists = asked.parsed.lists.values()
+    few = sum(len(values) for values in lists) <= _SMALL_ITEMS and all(_is_narrow(one) for one in lists)
+    levels = len(asked.options.alpha or asked.entry.options.alpha)
+    return not asked.parsed.files and few and is_quick(asked.calibration, levels)
 
 
 def _is_narrow(values: list[Any]) -> bool:
-    return all(not isinstance(row, list) or len(row) <= 1000 for row in values)
+    return all(not isinstance(row, list) or len(row) <= _SMALL_CLASSES for row in values)
 
 
-def _predict(
-    entry: CalibrationEntry,
-    calibration: AnyCalibration,
-    parsed: ParsedRequest,
-    options: PredictionOptions,
-    media_type: str,
-    classified_items: Items | None,
-) -> Response:
+def _predict(asked: CalibratedRequest[PredictionOptions], media_type: str, classified_items: Items | None) -> Response:
+    entry, calibration, options = asked.entry, asked.calibration, asked.options
     alphas = options.alpha or entry.options.alpha
     if isinstance(calibration, RegressionCalibration):
+        refuse_options_of_sets(options, ("p_values", "force_top1", "smoothed", "seed"))
         with timed("pre"):
-            points = read_prediction_points(parsed, entry)
+            points = read_prediction_points(asked.parsed, entry)
         with timed("infer"):
             intervals = predict_intervals(calibration, points, alphas)
         if media_type == NPY:
             return _file_response(entry, np.stack([intervals[0].lower, intervals[0].upper], axis=1), "intervals")
-        return Response(answer_intervals(entry, intervals, points, options, alphas), media_type=JSON)
+        return Response(answer_intervals(entry, calibration, intervals, points, options, alphas), media_type=JSON)
     with timed("pre"):
-        items = classified_items or read_prediction_items(parsed, entry)
+        items = classified_items or read_prediction_items(asked.parsed, entry)
     with timed("infer"):
         draws = draw_for_items(calibration, items, options, version=entry.answer.version)
         sets = predict_sets(calibration, items, options, alphas, draws)

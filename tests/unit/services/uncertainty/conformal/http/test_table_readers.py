@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.http.table_readers import WITHOUT_PARQUET, TableFile, read_numbers, read_texts
+from services.uncertainty.conformal.http.table_readers import WITHOUT_PARQUET, TableFile, read_numbers
+from services.uncertainty.conformal.http.text_readers import read_texts
 from shared.problems import ContentTooLarge, Problem, UnprocessableContent, UnsupportedMediaType
 from tests.support.capability import npy
 

@@ -18,7 +18,7 @@ from services.uncertainty.conformal.methods.martingales import (
     Monitor,
     OnlinePValues,
     log_power_mixture,
-    next_p_value,
+    next_p_values,
     online_p_values,
     start_monitor,
     watch,
@@ -129,10 +129,10 @@ def test_p_values_are_uniform_and_independent_of_ties() -> None:
 
 def test_step_by_step_is_the_same_as_at_once() -> None:
     scores = np.random.default_rng(6).normal(size=40).round(1)
-    state, found = OnlinePValues((), 7), []
+    state, found = OnlinePValues((), 7), list[float]()
     for score in scores.tolist():
-        state, p_value = next_p_value(OnlinePValues.from_json(json.loads(json.dumps(state.to_json()))), score)
-        found.append(p_value)
+        state, p_values = next_p_values(OnlinePValues.from_json(json.loads(json.dumps(state.to_json()))), [score])
+        found += p_values.tolist()
     np.testing.assert_array_equal(found, online_p_values(scores, seed=7))
     assert not np.array_equal(found, online_p_values(scores, seed=8))
 

@@ -171,6 +171,31 @@ def test_tracked_quantile_stays_within_its_bound(scores: list[float], size: floa
     assert abs(state.error - 0.1) <= (1 + size) / (size * len(scores)) + 1e-9
 
 
+@pytest.mark.parametrize("earlier", [[], [5.0] * 30])
+@pytest.mark.parametrize("bias", [5.0, 1e-6, 1e6])
+def test_tracking_learns_a_constant_residual(earlier: list[float], bias: float) -> None:
+    """Fails where a relative step is a share of the scores' own range, which is nothing: all 300 labels were missed."""
+    state = create_conformal_pid(0.1, scores=[bias / 5 * one for one in earlier])
+    after, missed = run(state, [bias] * 300)
+    assert sum(missed[:15]) <= 12, "steps of 0.1 x 0.9 of the score reach it after twelve"
+    assert 0.08 <= np.mean(missed[50:]) <= 0.12
+    assert after.bounds()[1] == pytest.approx(bias, rel=0.1)
+
+
+def test_tracking_learns_scores_far_from_its_first_bound() -> None:
+    scores = np.random.default_rng(0).uniform(5, 6, 400)
+    _, missed = run(create_conformal_pid(0.1), scores.tolist())
+    assert 0.06 < np.mean(missed[:200]) < 0.17
+    assert 0.05 < np.mean(missed[200:]) < 0.13
+
+
+def test_relative_steps_scale_with_the_scores() -> None:
+    """In other units the same labels are missed, and with a sign too, as of quantile regression."""
+    scores = np.random.default_rng(1).normal(-3, 1, 300)
+    expected = run(create_conformal_pid(0.1), scores.tolist())[1]
+    assert run(create_conformal_pid(0.1), (1024 * scores).tolist())[1] == expected
+
+
 def test_integrator_pushes_to_infinity() -> None:
     state = create_conformal_pid(0.1, gain=1.0, saturation=0.05, step_size=0.01, relative=False)
     for score in range(1, 8):

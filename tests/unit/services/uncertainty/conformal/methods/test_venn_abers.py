@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,29 @@ def test_pairs_of_many_points_are_those_of_a_refit() -> None:
     calibration = list(zip(scores.tolist(), labels.tolist(), strict=True))
     expected = [refitted(calibration, score) for score in asked.tolist()]
     np.testing.assert_allclose(venn_abers(scores, labels).probabilities(asked), expected, atol=1e-12)
+
+
+def slopes_of_all_pairs(labels: list[int], place: int) -> list[float]:
+    """The definition without hulls: max over points to the left of min over points to the right of the slope."""
+    sums = np.concatenate([[0.0], np.cumsum(labels)])
+    widths = np.arange(len(sums))
+    found = []
+    for label in (0, 1):
+        rises = sums[place:][None] + label - sums[: place + 1][:, None]
+        runs = widths[place:][None] + 1.0 - widths[: place + 1][:, None]
+        found.append(float((rises / runs).min(axis=1).max()))
+    return found
+
+
+def test_pairs_between_hulls_of_many_vertices() -> None:
+    """Edges of all slopes that small whole numbers have: a walk over vertices that stops early would be wrong here."""
+    edges = {(width, rise) for width in range(1, 13) for rise in range(width + 1) if math.gcd(width, rise) == 1}
+    ordered = sorted(edges, key=lambda edge: edge[1] / edge[0])
+    convex = [label for width, rise in ordered for label in [0] * (width - rise) + [1] * rise]
+    for labels in (convex, convex[::-1], [1 - label for label in convex], convex + convex):
+        asked = np.arange(0, len(labels) + 1, 7)
+        found = venn_abers(np.arange(len(labels)), labels).probabilities(asked - 0.5)
+        np.testing.assert_array_equal(found, [slopes_of_all_pairs(labels, int(place)) for place in asked])
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.1, 4)), min_size=1, max_size=40))
