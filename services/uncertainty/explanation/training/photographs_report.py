@@ -71,7 +71,7 @@ def _sums(record: Record) -> list[str]:
         "## Whether it adds up",
         "",
         "Sum of the relevance of all pixels over the logit: 1 where all of it is shared out. Absolute: the same of its",
-        "absolute values, by which it is seen how much cancels. Layer-wise propagation gives biases nothing: in depthwise",
+        "absolute values, by which is seen how much cancels. Layer-wise propagation gives biases nothing: in depthwise",
         "convolutions, where few values reach a channel, most of the logit is lost to them.",
         "",
         _row("method", "sum, middle", "largest error", "absolute, middle"),
