@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 from services.uncertainty.explanation.conversion import (
@@ -76,6 +75,8 @@ def _in_type(pictures: NDArray[np.float32], model: onnx.ModelProto, name: str) -
 
 
 def _run(model: onnx.ModelProto, feed: dict[str, NDArray[Any]], what: str) -> list[NDArray[Any]]:
+    import onnxruntime  # 20 MB, which the service that only starts the converter is spared
+
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), sess_options=session_options(1), providers=["CPUExecutionProvider"]
