@@ -22,6 +22,7 @@ from services.uncertainty.explanation.conversion import with_explanation
 from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.preparation import prepared
 from services.uncertainty.explanation.reading import read_network
+from services.uncertainty.explanation.verification import verify
 from shared.problems import UnprocessableContent, field_problem
 
 SECONDS = 60
@@ -86,9 +87,6 @@ def _load() -> onnx.ModelProto:
 
 
 def _convert(model: onnx.ModelProto, options: argparse.Namespace) -> bytes:
-    # Here, as the service imports this module too, and starts without onnxruntime.
-    from services.uncertainty.explanation.verification import verify
-
     verify(model)
     layers = read_network(prepared(model)).layers() if "*" in options.layer else options.layer
     content: bytes = with_explanation(model, layers=layers, patterns=options.patterns).SerializeToString()
