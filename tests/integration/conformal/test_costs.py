@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import resource
 import time
@@ -27,7 +28,8 @@ from tests.support.capability import npy
 
 ALLOWED_S, ALLOWED_MIB = 2.0, 256
 TRIES = 3
-"""Processors that share a core with busy ones count twice the time for the same work."""
+YARDSTICK_S = 0.16
+"""Processor time of `yardstick` on the machine that the limits of the service were set on, while it was quiet."""
 DISTRIBUTIONS = "/v1/uncertainty/predictive-distributions"
 MONITORS = "/v1/uncertainty/monitors"
 STREAMS = "/v1/uncertainty/streams"
@@ -38,13 +40,22 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def slowness() -> float:
+    """How many times the processor takes longer here and now, at least 1: one that shares a core with a busy one counts
+    twice the time for the same work."""
+    began = time.process_time()
+    texts = [json.dumps({"item": item, "sets": [item, item + 1]}) for item in range(50_000)]
+    np.sort(np.array([len(text) for text in texts] * 20))
+    return max(1.0, (time.process_time() - began) / YARDSTICK_S)
+
+
 async def timed_post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:
     """Post, and check processor time and peak memory; what a busy machine slowed down is posted again."""
     before = peak_mib()
     for _ in range(TRIES):
         began = time.process_time()
         answer = await client.post(path, json=body)
-        if (seconds := time.process_time() - began) < ALLOWED_S:
+        if (seconds := time.process_time() - began) < ALLOWED_S or (seconds := seconds / slowness()) < ALLOWED_S:
             break
     assert seconds < ALLOWED_S, (path, {**body, "logits": "..."}.keys(), answer.text[:300])
     assert peak_mib() - before < ALLOWED_MIB, (path, body.keys())

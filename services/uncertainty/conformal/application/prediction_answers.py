@@ -19,8 +19,9 @@ from services.uncertainty.conformal.schemas.predictions import PredictionAnswer,
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.problems import ContentTooLarge
 
-ANSWERED_LIMIT = 5_000_000
-"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten, a name as three."""
+ANSWERED_LIMIT = 3_000_000
+"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten, a name as three. They are some 25 MB,
+which take a processor more than a second."""
 
 
 def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> bytes:
