@@ -20,7 +20,7 @@ from services.uncertainty.conformal.storage.calibration_entries import Calibrati
 from shared.problems import ContentTooLarge
 
 ANSWERED_LIMIT = 3_000_000
-"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten, a name as three. They are some 25 MB,
+"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten, a name as three. That is 25 MB,
 which take a processor more than a second."""
 
 
