@@ -125,13 +125,12 @@ def call_classes(labels: Sequence[str]) -> tuple[ClassLabels | None, NDArray[np.
     return None if contiguous else ids.tolist(), places.astype(np.int64)
 
 
-def name_labels(called: ClassLabels | None, chosen: Sequence[int]) -> dict[str, list[int] | list[str]]:
-    """Fields `labels` and `names` of a set of columns."""
+def list_names(called: ClassLabels | None) -> tuple[list[int] | None, list[str] | None]:
+    """The numbers that stand for the columns, None for 0 to K - 1; and the names of the classes, None for none."""
     if called is None:
-        return {"labels": list(chosen)}
-    if isinstance(called[0], str):
-        return {"labels": list(chosen), "names": [str(called[index]) for index in chosen]}
-    return {"labels": [int(called[index]) for index in chosen]}
+        return None, None
+    names = [one for one in called if isinstance(one, str)]
+    return (None, names) if names else ([int(one) for one in called], None)
 
 
 def name_class(called: ClassLabels | None, index: int) -> str:

@@ -10,7 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.calibration_summaries import finite_or_none
-from services.uncertainty.conformal.application.class_labels import ClassLabels, name_labels
+from services.uncertainty.conformal.application.class_labels import ClassLabels, list_names
 from services.uncertainty.conformal.application.prediction import Sets, warn_of_unknown_groups
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
 from services.uncertainty.conformal.methods.group_scores import confidence, credibility
@@ -19,9 +19,9 @@ from services.uncertainty.conformal.schemas.predictions import PredictionAnswer,
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.problems import ContentTooLarge
 
-ANSWERED_LIMIT = 3_000_000
-"""Most numbers of a JSON answer, labels of sets and p-values; a set counts as ten, a name as three. That is 25 MB,
-which take a processor more than a second."""
+ANSWERED_LIMIT = 5_000_000
+"""Most numbers of a JSON answer, labels and p-values; a set or an interval counts as sixteen, a name as three."""
+_SET = 16
 
 
 def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions) -> bytes:
@@ -33,9 +33,9 @@ def answer_sets(entry: CalibrationEntry, sets: Sets, options: PredictionOptions)
     count, classes = sets.sets[0].shape
     sizes = [one.sum(axis=1) for one in sets.sets]
     called = entry.answer.class_labels
-    # A set takes as long to write as about ten of its numbers, a name as three.
+    # A set takes as long to write as about sixteen of its numbers, a name as three.
     each = 4 if called is not None and isinstance(called[0], str) else 1
-    length = 10 * count * len(sizes) + each * sum(int(size.sum()) for size in sizes)
+    length = _SET * count * len(sizes) + each * sum(int(size.sum()) for size in sizes)
     _refuse_long(length + (count * classes if sets.p_values is not None else 0))
     columns = [
         list(_list_sets(alpha, one, size, called))
@@ -55,12 +55,15 @@ def _list_sets(
 ) -> Iterator[dict[str, object]]:
     """Sets of one level as the fields of `PredictedSet`."""
     chosen, start, classes = np.nonzero(sets)[1].tolist(), 0, sets.shape[1]
+    numbers, names = list_names(called)
     for size in sizes.tolist():
-        named = name_labels(called, chosen[start : start + size])
+        columns = chosen[start : start + size]
         start += size
         yield {
-            "alpha": alpha, "labels": named["labels"], "names": named.get("names"), "size": size, "empty": not size,
-            "full": size == classes,
+            "alpha": alpha,
+            "labels": columns if numbers is None else [numbers[index] for index in columns],
+            "names": None if names is None else [names[index] for index in columns],
+            "size": size, "empty": not size, "full": size == classes,
         }  # fmt: skip
 
 
@@ -87,7 +90,7 @@ def answer_intervals(
     alphas: Sequence[float],
 ) -> bytes:
     """Write intervals as an answer; as `answer_sets`."""
-    _refuse_long(10 * points.count * len(alphas))
+    _refuse_long(_SET * points.count * len(alphas))
     columns = [list(_list_intervals(alpha, one)) for alpha, one in zip(alphas, intervals, strict=True)]
     first = options.first_item or 0
     listed = [{"item": first + index, "intervals": list(one)} for index, one in enumerate(zip(*columns, strict=True))]
