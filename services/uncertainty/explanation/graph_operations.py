@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from services.uncertainty.explanation.graph import Size, Weights
+from services.uncertainty.explanation.kernels import mirrored, tap_squares, triangular_blocks, ungrouped
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import mirrored, tap_squares, triangular_blocks, ungrouped
 
 MANY_POSITIONS = 256
 """From so many on, products have the positions as columns; below, as rows, which was measured to be quicker."""

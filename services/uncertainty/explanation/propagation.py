@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 
 from services.uncertainty.explanation.graph import Branch, Convolution, Junction, Network, Size
+from services.uncertainty.explanation.kernels import one_hot
 from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import one_hot, pooled, slope, winners
+from services.uncertainty.explanation.rules import pooled, slope, winners
 
 T = TypeVar("T")
 

@@ -75,8 +75,9 @@ EXPLANATION = ImageForm(ExplanationOptions, ExplanationForm, PICTURE_TYPES)
 async def explain(request: Request, posted: Posted[ExplanationOptions]) -> Response:
     """Which pixels speak for a class and which against it, by one method or by several side by side.
 
-    The logits and the map come out of one graph, without any gradient being traced at run time. Pictures are scaled to
-    what the network sees, and maps have that size.
+    The logits and the map come out of one graph, without any gradient being traced at run time. Pictures are cut and
+    scaled to what the network sees, as the card of the model says, and maps have that size: those of imagenet-lite0 are
+    of the middle of the picture.
     """
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, NPY))
     service, options = service_state(request), posted.options

@@ -67,6 +67,10 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     models = folder / "models" / "perception"
     release(models, "low-dose-ct", kind="mean")
     _release(models, "traffic-signs", {"temperature": TEMPERATURE}, mean_colour_classifier(), [3, 32, 32], 43)
+    centred = {"preprocessing": {"region": "centre", "share": 0.5, "filter": "bicubic"}}
+    _release(models, "own-centre", centred, mean_colour_classifier(2), [3, 32, 32], 2)
+    unknown = {"preprocessing": {"region": "left"}}
+    _release(models, "own-left", unknown, mean_colour_classifier(2), [3, 32, 32], 2)
     _release(models, "own-colours", OWN_PARAMETERS, mean_colour_classifier(2, 24, 40), [3, 24, 40], 2)
     async with running_capability(create_app, folder, pixel_limit=256 * 256) as started:
         yield started

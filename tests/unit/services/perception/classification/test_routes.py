@@ -134,3 +134,21 @@ async def test_a_classifier_of_ones_own_is_shown_pictures_as_its_card_says(clien
     assert answer.json()["caveats"] == []
     refused = await client.post(ROUTE, content=plain(1, 2, 3), params={"model": "own-colours", "top": "3"})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/query/top")
+
+
+async def test_a_classifier_of_ones_own_sees_the_part_that_its_card_says(client: httpx.AsyncClient) -> None:
+    """A grey middle in a red picture: of 120 x 80 pixels, the card wants a square of 40."""
+    pixels = np.full((80, 120, 3), (250, 0, 0), np.uint8)
+    pixels[16:64, 36:84] = (40, 90, 10)
+    for model, colour in (("own-centre", (40, 90, 10)), ("traffic-signs", pixels.mean(axis=(0, 1)))):
+        answer = await client.post(ROUTE, content=png(pixels), params={"model": model, "top": "2"})
+        assert answer.status_code == 200, answer.text
+        found = {guess["class_id"]: guess["logit"] for guess in answer.json()["classifications"][0]["top"]}
+        for label, logit in found.items():
+            assert logit == pytest.approx(float(WEIGHT[label] @ np.array(colour)) / 255, rel=2e-2, abs=2e-2)
+
+
+async def test_a_card_that_wants_an_unknown_part_is_no_classifiers(client: httpx.AsyncClient) -> None:
+    answer = await client.post(ROUTE, content=plain(1, 2, 3), params={"model": "own-left"})
+    assert answer.status_code == 422
+    assert "parameters/preprocessing/region" in answer.json()["errors"][0]["detail"]
