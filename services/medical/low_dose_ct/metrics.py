@@ -8,6 +8,8 @@ beside the other fakes several decibels. `data_range=None` is DIVal's: maximum m
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy
@@ -22,8 +24,14 @@ WINDOW = 7
 """Side of the square window of SSIM."""
 
 
-def _checked_pair(image: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    first, second = np.asarray(image, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+_STRIP_PIXELS = 2**18
+"""Pixels that are compared at a time: double precision of a large slice as a whole is much memory."""
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _checked_pair(image: ArrayLike, reference: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    first, second = np.asarray(image), np.asarray(reference)
     if first.shape != second.shape:
         raise ValueError(f"image of shape {first.shape} and reference of shape {second.shape} differ in shape")
     for name, values in (("image", first), ("reference", second)):
@@ -32,7 +40,20 @@ def _checked_pair(image: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.fl
     return first, second
 
 
-def _resolved_range(reference: NDArray[np.float64], data_range: float | None) -> float:
+def _strips(first: NDArray[Any], second: NDArray[Any], *, overlap: int = 0) -> Iterator[Pair]:
+    """Both in double precision, some rows at a time; the next begin `overlap` rows before the last ones end."""
+    rows = max(1, _STRIP_PIXELS // max(1, math.prod(first.shape[1:])))
+    for start in range(0, max(1, len(first) - overlap), rows):
+        part = slice(start, start + rows + overlap)
+        yield first[part].astype(np.float64), second[part].astype(np.float64)
+
+
+def _mean_square(first: NDArray[Any], second: NDArray[Any]) -> float:
+    sums = (float(np.sum((one - other) ** 2)) for one, other in _strips(np.atleast_1d(first), np.atleast_1d(second)))
+    return math.fsum(sums) / int(first.size)
+
+
+def _resolved_range(reference: NDArray[Any], data_range: float | None) -> float:
     """Return R: the given one, or that of the reference itself."""
     spread = float(np.ptp(reference)) if data_range is None else float(data_range)
     if not math.isfinite(spread) or spread < 0:
@@ -55,7 +76,7 @@ def psnr(image: ArrayLike, reference: ArrayLike, *, data_range: float | None = N
     """
     first, second = _checked_pair(image, reference)
     spread = _resolved_range(second, data_range)
-    error = float(np.mean((first - second) ** 2))
+    error = _mean_square(first, second)
     return math.inf if error == 0 else 20 * math.log10(spread) - 10 * math.log10(error)
 
 
@@ -77,6 +98,13 @@ def ssim(image: ArrayLike, reference: ArrayLike, *, data_range: float | None = N
     if first.ndim != 2 or min(first.shape) < WINDOW:
         raise ValueError(f"ssim needs a two-dimensional image of at least {WINDOW} x {WINDOW}, got shape {first.shape}")
     spread = _resolved_range(second, data_range)
+    strips = _strips(first, second, overlap=WINDOW - 1)
+    sums, counts = zip(*(_similarity(one, other, spread) for one, other in strips), strict=True)
+    return float(math.fsum(sums) / sum(counts))
+
+
+def _similarity(first: NDArray[np.float64], second: NDArray[np.float64], spread: float) -> tuple[float, int]:
+    """Sum of the similarities of all windows that lie wholly in two strips, and how many there are."""
     stabiliser_1, stabiliser_2 = (0.01 * spread) ** 2, (0.03 * spread) ** 2
     mean_1, mean_2 = scipy.ndimage.uniform_filter(first, WINDOW), scipy.ndimage.uniform_filter(second, WINDOW)
     sample = WINDOW**2 / (WINDOW**2 - 1)
@@ -86,7 +114,8 @@ def ssim(image: ArrayLike, reference: ArrayLike, *, data_range: float | None = N
     luminance = (2 * mean_1 * mean_2 + stabiliser_1) / (mean_1**2 + mean_2**2 + stabiliser_1)
     structure = (2 * covariance + stabiliser_2) / (variance_1 + variance_2 + stabiliser_2)
     border = WINDOW // 2
-    return float(np.mean((luminance * structure)[border:-border, border:-border]))
+    whole = (luminance * structure)[border:-border, border:-border]
+    return float(np.sum(whole)), whole.size
 
 
 def mean_hu_bias(image: ArrayLike, reference: ArrayLike, *, mask: NDArray[np.bool_] | None = None) -> float:
@@ -101,7 +130,9 @@ def mean_hu_bias(image: ArrayLike, reference: ArrayLike, *, mask: NDArray[np.boo
         ValueError: shapes differ, NaN or infinite values, or an empty mask.
     """
     first, second = _checked_pair(image, reference)
-    difference = (first - second) if mask is None else (first - second)[mask]
-    if difference.size == 0:
+    if mask is not None:
+        first, second = first[mask], second[mask]
+    if first.size == 0:
         raise ValueError("mask selects no pixel")
-    return float(np.mean(difference)) * MU_MAX / MU_PER_HU
+    sums = (float(np.sum(one - other)) for one, other in _strips(np.atleast_1d(first), np.atleast_1d(second)))
+    return math.fsum(sums) / int(first.size) * MU_MAX / MU_PER_HU

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from services.medical.low_dose_ct import metrics
 from services.medical.low_dose_ct.attenuation import MU_AIR, MU_MAX, MU_WATER
 from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr, ssim
 
@@ -79,3 +80,16 @@ def test_what_cannot_be_compared_is_refused() -> None:
         ssim(np.eye(6), np.eye(6))
     with pytest.raises(ValueError, match="mask selects no pixel"):
         mean_hu_bias(reference, reference, mask=np.zeros((8, 8), dtype=bool))
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (61, 40), (13, 300)])
+def test_strips_change_nothing(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(6)
+    image, reference = (random.random(shape, dtype=np.float32) for _ in range(2))
+
+    def figures() -> list[float]:
+        return [psnr(image, reference), ssim(image, reference), mean_hu_bias(image, reference)]
+
+    whole = figures()
+    monkeypatch.setattr(metrics, "_STRIP_PIXELS", 100)
+    np.testing.assert_allclose(figures(), whole, rtol=1e-9)
