@@ -84,7 +84,7 @@ def test_job_can_stop_between_two_parts(tmp_path: Path, monkeypatch: pytest.Monk
     model = OnnxModel.open(release(tmp_path, kind="mean", parameters={"receptive_field": 1}), threads=1)
     plan = Denoising.plan(np.zeros((40, 16), np.float32), model.card)
     assert len(plan.parts) == 3
-    begun = []
+    begun: list[int] = []
 
     def pause() -> None:
         begun.append(len(begun))
