@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.medical.low_dose_ct import tiling
 from services.medical.low_dose_ct.blending import DEFAULT_NOISE_LEVEL, VACUUM
 from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.inference import denoise, noise_estimate, reconstruct
+from services.medical.low_dose_ct.inference import Denoising, denoise, noise_estimate, reconstruct, run_parts
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
+from shared.jobs.interrupts import JobCancelled
 from shared.runtime.sessions import OnnxModel
 from tests.support.tiny_models import release
 from tests.unit.services.medical.low_dose_ct.conftest import SMALL_SCAN, sinogram
@@ -75,3 +77,20 @@ def test_noise_estimate_sees_through_structure() -> None:
 
 def test_noise_estimate_of_a_line_is_zero() -> None:
     assert noise_estimate(np.ones((1, 9), np.float32)) == 0
+
+
+def test_job_can_stop_between_two_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiling, "CORE_SIDE", 16)
+    model = OnnxModel.open(release(tmp_path, kind="mean", parameters={"receptive_field": 1}), threads=1)
+    plan = Denoising.plan(np.zeros((40, 16), np.float32), model.card)
+    assert len(plan.parts) == 3
+    begun: list[int] = []
+
+    def pause() -> None:
+        begun.append(len(begun))
+        if len(begun) == 2:
+            raise JobCancelled("stop")
+
+    with pytest.raises(JobCancelled):
+        run_parts(plan, model, pause=pause)
+    assert len(begun) == 2
