@@ -394,4 +394,4 @@ async def test_routes_stop_when_their_caller_has_gone(
         (f"{MONITORS}/{monitor}/observations", {"scores": [1, 2]}),
     ):
         answer = await client.post(route, json=body)
-        assert (answer.status_code, answer.json()["title"]) == (499, "Caller gone"), route
+        assert (answer.status_code, answer.json()["title"]) == (499, "Client closed request"), route
