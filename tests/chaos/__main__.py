@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -100,6 +101,7 @@ def _row(times: dict[str, float]) -> str:
 
 def main() -> None:
     """Run the drills and write report.json and report.md beside this file."""
+    argparse.ArgumentParser(prog="make chaos", description=main.__doc__).parse_args()
     plan = Plan()
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(run(Path(folder), plan, twins=10, cancelled=100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ class Processes:
             worker_heartbeat_s=HEARTBEAT_S,
             job_lost_workers_limit=50,
         )
+        self._token = secrets.token_urlsafe(32)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -58,6 +60,7 @@ class Processes:
         """Start it and wait until it answers."""
         self._start("gateway", [sys.executable, "-m", "deploy.serve", "gateway"])
         while True:
+            assert self._running["gateway"].poll() is None, "the gateway did not start: see processes.log"
             with suppress(httpx.TransportError):
                 if httpx.get(f"{self.gateway_url}/health/live").status_code == 200:
                     return
@@ -90,6 +93,7 @@ class Processes:
     def _start(self, name: str, command: list[str]) -> None:
         settings = self.settings
         environment = os.environ | {
+            "FACET_FLEET_TOKEN": self._token,
             "FACET_REDIS_URL": settings.redis_url,
             "FACET_BLOB_URL": settings.blob_url,
             "FACET_GATEWAY_PORT": str(settings.gateway_port),
