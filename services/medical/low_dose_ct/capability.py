@@ -49,7 +49,7 @@ CAPABILITY: Final = Capability(
         "Research use only, not a medical device.",
         order=10,
     ),
-    memory=MemoryBudget(idle_mib=110, used_mib=350),
+    memory=MemoryBudget(idle_mib=125, used_mib=350),
     samples=(
         Sample(title="Enhance a noisy slice", path="/v1/medical/ct/enhancements", files={"file": _SLICE}),
         Sample(
