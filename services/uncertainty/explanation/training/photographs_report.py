@@ -7,6 +7,7 @@ from typing import Any
 
 from services.uncertainty.explanation.methods import Method
 from services.uncertainty.explanation.training.photographs import STEPS
+from services.uncertainty.explanation.training.tables import head, interval_cell, row
 
 EVALUATION = Path(__file__).parent / "photographs.json"
 REPORT = Path(__file__).parents[1] / "photographs.md"
@@ -52,14 +53,13 @@ def _figures(record: Record) -> list[str]:
         "rank correlation of the map of the subject with that of the class that comes second; near 1, the map hardly",
         "says which.",
         "",
-        _row("method", "pointing, % up", "relevance inside, % up", "other class, down"),
-        _row(*["---"] * 4),
+        *head("method", "pointing, % up", "relevance inside, % up", "other class, down"),
         *(
-            _row(
+            row(
                 method.value,
-                _cell(mosaics["pointing"].get(method.value), percent=True),
-                _cell(mosaics["localisation"].get(method.value), percent=True),
-                _cell(classes.get(method.value)),
+                interval_cell(mosaics["pointing"].get(method.value), percent=True),
+                interval_cell(mosaics["localisation"].get(method.value), percent=True),
+                interval_cell(classes.get(method.value)),
             )
             for method in Method
         ),
@@ -74,10 +74,9 @@ def _sums(record: Record) -> list[str]:
         "absolute values, by which it is seen how much cancels. Layer-wise propagation gives biases nothing: in",
         "depthwise convolutions, where few values reach a channel, most of the logit is lost to them.",
         "",
-        _row("method", "sum, middle", "largest error", "absolute, middle"),
-        _row(*["---"] * 4),
+        *head("method", "sum, middle", "largest error", "absolute, middle"),
         *(
-            _row(name, f"{one['median']:.5f}", f"{one['largest_error']:.2g}", f"{one['absolute']:.2f}")
+            row(name, f"{one['median']:.5f}", f"{one['largest_error']:.2g}", f"{one['absolute']:.2f}")
             for name, one in record["sums"].items()
         ),
     ]
@@ -93,10 +92,9 @@ def _cost(record: Record) -> list[str]:
         "The service makes graphs of this model when they are asked for, and lets those go that were not asked for the",
         "longest.",
         "",
-        _row("method", "ms", "first, ms", "memory, MiB"),
-        _row(*["---"] * 4),
+        *head("method", "ms", "first, ms", "memory, MiB"),
         *(
-            _row(
+            row(
                 method.value,
                 str(cost[method.value]["middle"]),
                 str(cost[method.value]["first"]),
@@ -105,15 +103,3 @@ def _cost(record: Record) -> list[str]:
             for method in Method
         ),
     ]
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _cell(one: Record | None, *, percent: bool = False) -> str:
-    if one is None:
-        return "-"
-    factor, digits = (100, 1) if percent else (1, 3)
-    mean, low, high = (f"{factor * one[name]:.{digits}f}" for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"

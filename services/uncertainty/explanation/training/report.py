@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.uncertainty.explanation.methods import Method
+from services.uncertainty.explanation.training.tables import head, interval_cell, row
 
 EVALUATION = Path(__file__).parent / "evaluation.json"
 REPORT = Path(__file__).parents[1] / "report.md"
@@ -31,23 +32,6 @@ def render(record: Record) -> str:
     return "\n".join(lines)
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), _row(*("---" for _ in cells))]
-
-
-def _cell(table: Record, method: Method, *, percent: bool = False) -> str:
-    one = table.get(method.value)
-    if one is None:
-        return "-"
-    factor, digits = (100, 1) if percent else (1, 3)
-    mean, low, high = (f"{factor * one[name]:.{digits}f}" for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
-
-
 def _quality(record: Record) -> list[str]:
     mosaic, faithful = record["mosaics"], record["faithfulness"]
     return [
@@ -56,15 +40,15 @@ def _quality(record: Record) -> list[str]:
         f"Mosaics: {mosaic['pictures']} of four signs at 64x64, one class asked for; chance is 25 %. Deletion and",
         f"insertion: area under its probability, {faithful['pictures']} test pictures, 16 steps. Sparsity: Gini.",
         "",
-        *_head("method", "pointing, % up", "relevance inside, % up", "deletion, down", "insertion, up", "sparsity"),
+        *head("method", "pointing, % up", "relevance inside, % up", "deletion, down", "insertion, up", "sparsity"),
         *(
-            _row(
+            row(
                 method.value,
-                _cell(mosaic["pointing"], method, percent=True),
-                _cell(mosaic["localisation"], method, percent=True),
-                _cell(faithful["deletion"], method),
-                _cell(faithful["insertion"], method),
-                _cell(faithful["sparsity"], method),
+                interval_cell(mosaic["pointing"].get(method.value), percent=True),
+                interval_cell(mosaic["localisation"].get(method.value), percent=True),
+                interval_cell(faithful["deletion"].get(method.value)),
+                interval_cell(faithful["insertion"].get(method.value)),
+                interval_cell(faithful["sparsity"].get(method.value)),
             )
             for method in Method
         ),
@@ -82,11 +66,11 @@ def _boxes(record: Record) -> list[str]:
         f"{boxes['crops']} crops of other pictures). {white['pictures']} rightly classified crops with a white cell",
         f"(boxes cover {white['area']:.1%}), {platelet['pictures']} with a platelet ({platelet['area']:.1%}).",
         "",
-        *_head(
+        *head(
             "method", "white cell: pointing, %", "relevance inside, %", "platelet: pointing, %", "relevance inside, %"
         ),
         *(
-            _row(method.value, *(_cell(part[figure], method, percent=True) for part, figure in figures))
+            row(method.value, *(interval_cell(part[name].get(method.value), percent=True) for part, name in figures))
             for method in Method
         ),
     ]
@@ -103,19 +87,19 @@ def _robustness(record: Record) -> list[str]:
         f"reads the weights loses it. Manipulation: {tricked['pictures']} pictures changed by at most 8/255 towards",
         "the map of another; rank correlation with that goal before and after, and with its own map after.",
         "",
-        *_head(
+        *head(
             "method", "Lipschitz, down", "head shuffled", "all shuffled, down", "goal, before", "goal, after, down",
             "own map, after, up",
         ),
         *(
-            _row(
+            row(
                 method.value,
-                _cell(stable["lipschitz"], method),
-                _cell(sane["0.1"], method),
-                _cell(sane["1.0"], method),
-                _cell(tricked["before"], method),
-                _cell(tricked["goal"], method),
-                _cell(tricked["original"], method),
+                interval_cell(stable["lipschitz"].get(method.value)),
+                interval_cell(sane["0.1"].get(method.value)),
+                interval_cell(sane["1.0"].get(method.value)),
+                interval_cell(tricked["before"].get(method.value)),
+                interval_cell(tricked["goal"].get(method.value)),
+                interval_cell(tricked["original"].get(method.value)),
             )
             for method in Method
         ),
@@ -158,8 +142,8 @@ def _patterns(record: Record) -> list[str]:
         f"Accuracy on {patterns['pictures']} test pictures: plain {patterns['plain']:.2%}. With the pattern of the",
         "picture and this in its place:",
         "",
-        *_head("runs through the network", "accuracy, %"),
-        *(_row(name, f"{100 * patterns[name]:.2f}") for name in patterns if name not in {"pictures", "plain"}),
+        *head("runs through the network", "accuracy, %"),
+        *(row(name, f"{100 * patterns[name]:.2f}") for name in patterns if name not in {"pictures", "plain"}),
     ]
 
 
@@ -170,8 +154,8 @@ def _cost(record: Record) -> list[str]:
         "",
         "One picture, one thread, middle of 40 rounds in which all take turns.",
         "",
-        *_head("", "ms", "forward passes"),
-        *(_row(name, f"{one['ms']:.2f}", f"{one['forward_passes']:.2f}") for name, one in record["cost"].items()),
+        *head("", "ms", "forward passes"),
+        *(row(name, f"{one['ms']:.2f}", f"{one['forward_passes']:.2f}") for name, one in record["cost"].items()),
         "",
         f"The aim was {AIM} forward passes for srd: {'met' if srd['forward_passes'] <= AIM else 'missed'} on this",
         "processor. A forward and a transposed pass are two of them, norms of contributions one; the rest is moving",
@@ -188,11 +172,11 @@ def _exactness(record: Record) -> list[str]:
         f"{exact['pictures']} pictures, {exact['loops']:.1e} to loops over positions and taps in double precision on",
         f"{exact['loops_pictures']}. Sums of relevance against the logit, 500 pictures:",
         "",
-        *_head("layer", "median error", "largest error"),
-        *(_row(f"`{one['layer']}`", f"{one['median']:.1e}", f"{one['largest']:.1e}") for one in layers if one["whole"]),
+        *head("layer", "median error", "largest error"),
+        *(row(f"`{one['layer']}`", f"{one['median']:.1e}", f"{one['largest']:.1e}") for one in layers if one["whole"]),
         "",
         "Inside of residual blocks, where the shortcut carries the rest past the layer, its share of the relevance:",
         "",
-        *_head("layer", "median share"),
-        *(_row(f"`{one['layer']}`", f"{1 - one['median']:.2f}") for one in layers if not one["whole"]),
+        *head("layer", "median share"),
+        *(row(f"`{one['layer']}`", f"{1 - one['median']:.2f}") for one in layers if not one["whole"]),
     ]
