@@ -17,27 +17,6 @@ LARGEST_SAMPLED: Final = 2
 """Factor up to which bilinear samples read every pixel."""
 
 
-def read_colour(data: bytes, *, height: int, width: int, pixel_limit: int, pointer: str) -> Pictures:
-    """Decode a posted picture and scale the whole of it.
-
-    Args:
-        data: PNG, JPEG or WebP of any size; grey becomes RGB.
-        height: rows that the network sees.
-        width: columns that the network sees.
-        pixel_limit: most pixels of the posted picture.
-        pointer: the field to blame.
-
-    Returns:
-        RGB float32 in [0, 1], (3, height, width).
-
-    Raises:
-        UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
-    """
-    colour, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
-    sampled = resize(colour, height=height, width=width)
-    return np.ascontiguousarray(sampled.transpose(2, 0, 1)) / np.float32(white)
-
-
 def read_pixels(data: bytes, *, pixel_limit: int, pointer: str) -> tuple[NDArray[Any], int]:
     """Decode a posted picture.
 

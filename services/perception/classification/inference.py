@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.perception.classification.classifiers import Classifier
-from shared.imaging.colour import Pictures, read_colour
+from shared.imaging.colour import Pictures
+from shared.imaging.preprocessing import Preprocessing
 from shared.imaging.sizes import stated_pixels
 from shared.runtime.batching.batcher import Batcher
 
@@ -36,8 +37,8 @@ class Scores:
 
 
 def read_picture(data: bytes, *, pixel_limit: int, pointer: str) -> Pictures:
-    """A posted picture of a cropped sign, of any size, as `read_colour` scales it: float32 in [0, 1], (3, 32, 32)."""
-    return read_colour(data, height=SIDE, width=SIDE, pixel_limit=pixel_limit, pointer=pointer)
+    """A posted picture of a cropped sign, of any size, scaled whole: float32 in [0, 1], (3, 32, 32)."""
+    return Preprocessing().read(data, height=SIDE, width=SIDE, pixel_limit=pixel_limit, pointer=pointer)
 
 
 def decode_pictures(files: Sequence[bytes], classifier: Classifier, *, pixel_limit: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.imaging.colour import read_colour
+from shared.imaging.preprocessing import Preprocessing
 from tests.benchmarks.serving import wire
 from tests.benchmarks.serving.__main__ import destination, parse, turns
 from tests.benchmarks.serving.arrivals import whole_request
@@ -165,7 +165,7 @@ def test_images_are_read_alike_by_reference_peers_and_facet() -> None:
     right = decode(file, side=224)
     assert right.shape == (3, 224, 224)
     assert np.ptp(right) > 0.5
-    facet = read_colour(file, height=224, width=224, pixel_limit=512 * 512, pointer="/body")
+    facet = Preprocessing().read(file, height=224, width=224, pixel_limit=512 * 512, pointer="/body")
     np.testing.assert_allclose(common.decode(file, height=224, width=224), right, atol=1e-6)
     np.testing.assert_allclose(facet, right, atol=1e-6)
 
