@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.perception.classification.signs import SIGNS
+from shared.datasets.traffic_sign_names import SIGNS
 from shared.imaging.preprocessing import Preprocessing
 from shared.problems import field_problem
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of

@@ -94,9 +94,10 @@ def draw_faults(model: FaultModel, seed: int, count: int, *, tensor: int = 0) ->
         tensor: its number within the network; tiled tensors share one map, whatever the number.
     """
     mask = np.uint8(sum(1 << bit for bit in model.bits))
-    faulty, stuck_at_one = (
-        _tiled_cells(model.rate, seed, count) if model.layout == "tiled" else _own_cells(model.rate, seed, count, tensor)
-    )
+    if model.layout == "tiled":
+        faulty, stuck_at_one = _tiled_cells(model.rate, seed, count)
+    else:
+        faulty, stuck_at_one = _own_cells(model.rate, seed, count, tensor)
     faulty &= mask
     none = np.zeros(1, np.uint8)
     if model.kind == "flip":
@@ -120,9 +121,9 @@ def _spread(rows: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _bank(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Uniform draws for places and stuck values, (8192, 128) each; NumPy's legacy generator, as in the released code."""
+    """Uniform draws for places and stuck values, (8192, 128) each; NumPy's legacy generator, as released."""
     columns = _BYTES_PER_ROW * BITS
-    places, stuck = (np.random.RandomState(number).rand(_ROWS, columns) for number in (seed, seed + 1))  # noqa: NPY002
+    places, stuck = (np.random.RandomState(number).rand(_ROWS, columns) for number in (seed, seed + 1))
     for drawn in (places, stuck):
         drawn.setflags(write=False)
     return places, stuck

@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 
-from services.perception.classification.signs import SIGNS
 from services.uncertainty.conformal.application.calibration_entry import create_entry
 from services.uncertainty.conformal.application.calibration_fit import fit_items
 from services.uncertainty.conformal.application.classification_items import Items
@@ -19,6 +18,7 @@ from services.uncertainty.conformal.application.fleet_models import class_names,
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions
 from services.uncertainty.conformal.settings import ConformalSettings
 from services.uncertainty.conformal.storage.record_stores import open_calibrations
+from shared.datasets.traffic_sign_names import SIGNS
 from shared.jobs.connection import api_client
 from shared.jobs.identifiers import new_job_id
 from shared.settings import Settings

@@ -17,8 +17,8 @@ import httpx
 import numpy as np
 import pytest
 
-from services.perception.classification.signs import SIGNS
 from services.uncertainty.conformal.application.fleet_models import classified, fleet_client
+from shared.datasets.traffic_sign_names import SIGNS
 from shared.jobs.records import JobStatus
 from shared.jobs.store import open_job_store
 from shared.settings import Settings

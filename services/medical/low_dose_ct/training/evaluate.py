@@ -41,11 +41,11 @@ from services.medical.low_dose_ct.training.evaluate_range import (
     range_table,
     service_answer,
 )
-from services.medical.low_dose_ct.training.export import MODEL_FILE, write_card
 from services.medical.low_dose_ct.training.inference import Denoise, network_denoiser, released_denoiser
 from services.medical.low_dose_ct.training.release import release_folder
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record
 from shared.runtime.cards import Quality, read_card
+from shared.runtime.releases import MODEL_FILE, write_card
 from shared.runtime.sessions import OnnxModel
 
 Part = Literal["photographs", "chest", "range", "ellipses"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 import warnings
@@ -15,9 +14,8 @@ import torch
 
 from services.medical.low_dose_ct.training.inference import network_denoiser, released_denoiser
 from services.medical.low_dose_ct.training.network import AnySize, DRUNet
-from shared.runtime.cards import CARD_FILE, Latency, ModelCard, Parity, TensorDescription, Weights
+from shared.runtime.cards import Latency, Parity, TensorDescription
 
-MODEL_FILE = "model.onnx"
 OPSET = 18
 PARITY_SIZES = ((362, 362), (361, 363), (17, 40), (512, 512))
 MODELS = Path(__file__).parents[2] / "models"
@@ -73,12 +71,6 @@ def measure_latency(file: Path, *, threads: int = 2, repeats: int = 10) -> Laten
     )
 
 
-def weights_of(file: Path) -> Weights:
-    """Name, digest and size of a released file."""
-    content = file.read_bytes()
-    return Weights(file=file.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-
-
 def tensor(name: str, shape: list[int | str], unit: str, description: str, high: float = 1.0) -> TensorDescription:
     """Describe a float32 input or output with nominal values from 0 to `high`."""
     return TensorDescription(
@@ -96,8 +88,3 @@ def image_tensors(unit: str, what: str, *, level: str) -> dict[str, Any]:
         ],
         "outputs": [tensor("clean", size, unit, "The denoised image, not clipped, same size as the input")],
     }
-
-
-def write_card(card: ModelCard, folder: Path) -> None:
-    """Write the card of a released folder."""
-    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

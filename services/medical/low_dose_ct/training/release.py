@@ -5,15 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.medical.low_dose_ct.training import cards
-from services.medical.low_dose_ct.training.export import (
-    MODEL_FILE,
-    MODELS,
-    export_network,
-    measure_latency,
-    measure_parity,
-    weights_of,
-    write_card,
-)
+from services.medical.low_dose_ct.training.export import MODELS, export_network, measure_latency, measure_parity
 from services.medical.low_dose_ct.training.weights import (
     CHECKPOINTS,
     finished_weights,
@@ -21,7 +13,7 @@ from services.medical.low_dose_ct.training.weights import (
     load_record,
     save_half,
 )
-from shared.runtime.cards import CARD_FILE, Quality, Weights, read_card
+from shared.runtime.releases import MODEL_FILE, weights_of, write_release
 
 RELEASES = {
     cards.GAUSSIAN: ("gaussian", cards.gaussian_card),
@@ -64,14 +56,7 @@ def release(name: str, *, checkpoint: Path | None = None, models: Path = MODELS)
     folder = models / name / cards.VERSIONS[name]
     file = folder / MODEL_FILE
     export_network(network, file)
-    new = card(record, weights_of(file), measure_parity(network, file), measure_latency(file))
-    write_card(new.model_copy(update={"quality": _known_quality(folder, new.weights)}), folder)
+    content = file.read_bytes()
+    new = card(record, weights_of(content), measure_parity(network, file), measure_latency(file))
+    write_release(folder, content, new)
     return folder
-
-
-def _known_quality(folder: Path, weights: Weights) -> list[Quality]:
-    """What an earlier card says of the very same weights."""
-    if not (folder / CARD_FILE).exists():
-        return []
-    earlier = read_card(folder)
-    return earlier.quality if earlier.weights.sha256 == weights.sha256 else []

@@ -11,11 +11,12 @@ import torch
 
 from services.perception.classification.training.evaluate import evaluate
 from services.perception.classification.training.network import WIDTHS
-from services.perception.classification.training.release import MODELS, NAME, VERSION, release, with_quality, write_card
+from services.perception.classification.training.release import MODELS, NAME, VERSION, release, with_quality
 from services.perception.classification.training.train import Recipe, Training
 from services.perception.classification.training.weights import keep, load
 from shared.datasets.traffic_signs import FOLDER, Signs, read_test, read_training, split_by_track
 from shared.runtime.cards import read_card
+from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings
 

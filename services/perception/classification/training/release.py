@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,27 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.perception.classification.signs import SIGNS
 from services.perception.classification.training.calibration import fit_temperature
 from services.perception.classification.training.network import WIDTHS, ResNet18
 from services.perception.classification.training.train import logits
+from shared.datasets.traffic_sign_names import SIGNS
 from shared.datasets.traffic_signs import Signs
-from shared.runtime.cards import (
-    CARD_FILE,
-    Baseline,
-    Latency,
-    ModelCard,
-    Paper,
-    Parity,
-    Quality,
-    TensorDescription,
-    TrainingRecord,
-    Weights,
-    read_card,
-)
+from shared.runtime.cards import Baseline, ModelCard, Paper, Parity, Quality, TensorDescription, TrainingRecord, Weights
+from shared.runtime.releases import MODEL_FILE, NOT_MEASURED, measure_latency, weights_of, write_release
 from shared.runtime.sessions import OnnxModel
 
-NAME, VERSION, MODEL_FILE, OPSET = "traffic-signs", "1.0.0", "model.onnx", 18
+NAME, VERSION, OPSET = "traffic-signs", "1.0.0", 18
 MODELS = Path(__file__).parents[2] / "models"
 """Released models of the perception service."""
 
@@ -84,22 +70,13 @@ def release(network: ResNet18, record: dict[str, Any], validation: Signs, folder
     file = folder / MODEL_FILE
     export(network, file)
     content = file.read_bytes()
-    weights = Weights(file=MODEL_FILE, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     temperature = round(fit_temperature(logits(network, validation), validation.classes), 4)
-    card = _card(record, weights, temperature, parity=Parity(reference="-", max_abs_difference=0.0), quality=[])
+    card = _card(record, weights_of(content), temperature)
     model = OnnxModel(card, content, threads=1)
-    measured = {
-        "parity": _parity(network, model),
-        "latency": _latency(model),
-        "quality": _known_quality(folder, weights),
-    }
-    write_card(card.model_copy(update=measured), folder)
+    latency = measure_latency(model, {"pictures": np.zeros((1, 3, 32, 32), np.float32)}, what="one picture")
+    measured = {"parity": _parity(network, model), "latency": latency}
+    write_release(folder, content, card.model_copy(update=measured))
     return folder
-
-
-def write_card(card: ModelCard, folder: Path) -> None:
-    """Write the card of a released folder."""
-    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def with_quality(card: ModelCard, evaluation: dict[str, Any]) -> ModelCard:
@@ -126,9 +103,7 @@ def with_quality(card: ModelCard, evaluation: dict[str, Any]) -> ModelCard:
     return card.model_copy(update={"quality": quality})
 
 
-def _card(
-    record: dict[str, Any], weights: Weights, temperature: float, *, parity: Parity, quality: list[Quality]
-) -> ModelCard:
+def _card(record: dict[str, Any], weights: Weights, temperature: float) -> ModelCard:
     recipe = record["recipe"]
     procedure = (
         f"{recipe['epochs']} epochs of stochastic gradient descent, batches of {recipe['batch']}, Nesterov momentum "
@@ -158,9 +133,7 @@ def _card(
             hours=record["hours"],
             command=record["command"],
         ),
-        quality=quality,
-        parity=parity,
-        latency=Latency(what="-", value_ms=1.0, machine="-", threads=1),
+        **NOT_MEASURED,
         limits=_LIMITS,
         choices=_CHOICES,
         parameters={"width": WIDTHS[recipe["width"]], "temperature": temperature, "classes": list(SIGNS)},
@@ -178,21 +151,3 @@ def _parity(network: ResNet18, model: OnnxModel) -> Parity:
     pictures = torch.from_numpy(np.random.default_rng(0).random((64, 3, 32, 32), dtype=np.float32))
     difference = np.abs(network(pictures).numpy() - model.run({"pictures": pictures.numpy()})[0]).max()
     return Parity(reference=f"torch {torch.__version__}, 64 random pictures", max_abs_difference=float(difference))
-
-
-def _latency(model: OnnxModel, *, repeats: int = 30) -> Latency:
-    """Shortest time (others work on the machine) of one picture."""
-    pictures, times = np.zeros((1, 3, 32, 32), np.float32), []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        model.run({"pictures": pictures})
-        times.append(time.perf_counter() - began)
-    machine = f"{platform.machine()} CPU, shared with other work; shortest of {repeats} passes"
-    return Latency(what="one picture, onnxruntime", value_ms=round(min(times) * 1000, 2), machine=machine, threads=1)
-
-
-def _known_quality(folder: Path, weights: Weights) -> list[Quality]:
-    if not (folder / CARD_FILE).exists():
-        return []
-    earlier = read_card(folder)
-    return earlier.quality if earlier.weights.sha256 == weights.sha256 else []

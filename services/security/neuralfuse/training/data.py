@@ -61,9 +61,9 @@ def _crop(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray[n
     border = ((0, 0), (_BORDER, _BORDER), (_BORDER, _BORDER), (0, 0))
     padded = np.pad(pictures, border, mode="edge")
     corners = random.integers(0, 2 * _BORDER + 1, (len(pictures), 2))
-    return np.stack([
-        one[top : top + SIDE, left : left + SIDE] for one, (top, left) in zip(padded, corners, strict=True)
-    ])
+    return np.stack(
+        [one[top : top + SIDE, left : left + SIDE] for one, (top, left) in zip(padded, corners, strict=True)]
+    )
 
 
 def _relight(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.float32]:
@@ -72,4 +72,5 @@ def _relight(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArra
     contrast = random.uniform(1 - _CONTRAST, 1 + _CONTRAST, shape).astype(np.float32)
     light = random.uniform(-2 * _LIGHT, 2 * _LIGHT, shape).astype(np.float32)
     mean = scaled.mean(axis=(1, 2, 3), keepdims=True)
-    return ((scaled - mean) * contrast + mean + light).clip(-1, 1)
+    changed: NDArray[np.float32] = (scaled - mean) * contrast + mean + light
+    return changed.clip(-1, 1)

@@ -6,6 +6,7 @@ Batch normalisation is folded: the memory holds the same integers, and each chan
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,16 @@ class StoredWeights:
     """The weights of one layer.
 
     Attributes:
+        name: of the layer within its network.
         layer: computes with them in single precision.
+        bias: of the layer, with what is left of batch normalisation.
         tensor: as they are in memory.
         scales: float32, what a step is worth in each output channel.
     """
 
+    name: str
     layer: nn.Conv2d | nn.Linear
+    bias: Tensor
     tensor: QuantisedTensor
     scales: Tensor
 
@@ -39,7 +44,7 @@ class StoredWeights:
 
 
 class PerturbedNetwork(nn.Module):
-    """A frozen copy of a network in evaluation mode, for its inputs' gradients, which reads its weights anew when asked.
+    """A frozen copy of a network in evaluation mode that reads its weights anew when asked; gradients reach its inputs.
 
     Args:
         network: made of `ConvolutionUnit`s and `QuantisedLinear`s; left as it is.
@@ -49,7 +54,7 @@ class PerturbedNetwork(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).eval()
         self.stored = list(_fold(self.network))
-        self.network.requires_grad_(False)  # noqa: FBT003
+        self.network.requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.restore()
 
@@ -72,35 +77,36 @@ class PerturbedNetwork(nn.Module):
         return self
 
 
-def _fold(module: nn.Module) -> list[StoredWeights]:
+def _fold(module: nn.Module, path: str = "") -> Iterator[StoredWeights]:
     """Put plain layers in the place of quantised ones, in the order of the network."""
-    stored = []
     for name, child in list(module.named_children()):
-        if isinstance(child, ConvolutionUnit):
-            stored.append(_folded_convolution(child))
-            setattr(module, name, stored[-1].layer)
-        elif isinstance(child, QuantisedLinear):
-            stored.append(_plain_linear(child))
-            setattr(module, name, stored[-1].layer)
+        whole = f"{path}{name}"
+        if isinstance(child, ConvolutionUnit | QuantisedLinear):
+            stored = _folded_convolution(child, whole) if isinstance(child, ConvolutionUnit) else _linear(child, whole)
+            setattr(module, name, stored.layer)
+            yield stored
         else:
-            stored += _fold(child)
-    return stored
+            yield from _fold(child, f"{whole}.")
 
 
 @torch.no_grad()
-def _folded_convolution(unit: ConvolutionUnit) -> StoredWeights:
+def _folded_convolution(unit: ConvolutionUnit, name: str) -> StoredWeights:
     old = unit.conv
     layer = nn.Conv2d(old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)  # type: ignore[arg-type]
     factor, bias = unit.factors()
-    assert layer.bias is not None
-    layer.bias.copy_(bias)
     tensor = quantise(old.weight.numpy())
-    return StoredWeights(layer, tensor, factor * tensor.scale)
+    return _stored(name, layer, bias, tensor, factor * tensor.scale)
 
 
 @torch.no_grad()
-def _plain_linear(old: QuantisedLinear) -> StoredWeights:
+def _linear(old: QuantisedLinear, name: str) -> StoredWeights:
     layer = nn.Linear(old.in_features, old.out_features)
-    layer.bias.copy_(old.bias)
     tensor = quantise(old.weight.numpy())
-    return StoredWeights(layer, tensor, torch.full((old.out_features,), tensor.scale))
+    return _stored(name, layer, old.bias, tensor, torch.full((old.out_features,), tensor.scale))
+
+
+def _stored(
+    name: str, layer: nn.Conv2d | nn.Linear, bias: Tensor, tensor: QuantisedTensor, scales: Tensor
+) -> StoredWeights:
+    layer.bias = nn.Parameter(bias.clone())
+    return StoredWeights(name, layer, layer.bias, tensor, scales)

@@ -20,12 +20,12 @@ class _Quantisation(torch.autograd.Function):
     """Rounds forwards; hands the gradient through backwards (straight-through estimator)."""
 
     @staticmethod
-    def forward(context: Any, weights: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(context: Any, weights: Tensor) -> Tensor:
         scale = (weights.abs().amax() / _MOST).clamp_min(torch.finfo(weights.dtype).tiny)
         return torch.round(weights / scale).clamp_(-_MOST, _MOST).mul_(scale)
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
         return gradients[0]
 
 
@@ -39,7 +39,8 @@ class QuantisedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As of `nn.Conv2d`."""
-        return self._conv_forward(x, fake_quantise(self.weight), self.bias)
+        convolved: Tensor = self._conv_forward(x, fake_quantise(self.weight), self.bias)
+        return convolved
 
 
 class QuantisedConvTranspose2d(nn.ConvTranspose2d):
@@ -50,7 +51,7 @@ class QuantisedConvTranspose2d(nn.ConvTranspose2d):
         if output_size is not None:
             raise ValueError("output_size is not supported")
         return functional.conv_transpose2d(
-            x, fake_quantise(self.weight), self.bias, self.stride, self.padding, self.output_padding
+            x, fake_quantise(self.weight), self.bias, self.stride, cast("tuple[int, ...]", self.padding)
         )
 
 
@@ -84,10 +85,9 @@ class ConvolutionUnit(nn.Module):
         return cast("Tensor", self.norm(self.conv(x)))
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """What normalisation with its running statistics multiplies each channel's weights by, and the bias it leaves."""
+        """What normalisation by running statistics multiplies each channel's weights by, and the bias it leaves."""
         norm = self.norm
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        shift = norm.bias - norm.running_mean * factor
+        mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+        factor = norm.weight / torch.sqrt(variance + norm.eps)
+        shift = norm.bias - mean * factor
         return factor, shift if self.conv.bias is None else shift + self.conv.bias * factor

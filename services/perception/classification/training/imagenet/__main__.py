@@ -19,9 +19,9 @@ from services.perception.classification.training.imagenet.release import (
     opened,
     release,
     with_quality,
-    write_card,
 )
 from shared.runtime.cards import read_card, read_weights
+from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,7 @@ from services.perception.classification.training.imagenet.network import CLASSES
 from services.perception.classification.training.imagenet.packages import NAMES, WEIGHTS
 from shared.imaging.preprocessing import PARAMETER, Preprocessing
 from shared.runtime.cards import (
-    CARD_FILE,
     Baseline,
-    Latency,
     ModelCard,
     Paper,
     Parity,
@@ -30,11 +25,11 @@ from shared.runtime.cards import (
     TensorDescription,
     TrainingRecord,
     Weights,
-    read_card,
 )
+from shared.runtime.releases import NOT_MEASURED, measure_latency, weights_of, write_release
 from shared.runtime.sessions import OnnxModel
 
-NAME, VERSION, MODEL_FILE = "imagenet-lite0", "1.0.0", "model.onnx"
+NAME, VERSION = "imagenet-lite0", "1.0.0"
 MODELS = Path(__file__).parents[3] / "models"
 """Released models of the perception service."""
 
@@ -95,27 +90,12 @@ def release(state: Mapping[str, Tensor], names: list[str], folder: Path | None =
         folder: where to; that of the released model by default.
     """
     folder = folder or MODELS / NAME / VERSION
-    folder.mkdir(parents=True, exist_ok=True)
     content: bytes = build(state).SerializeToString()
-    (folder / MODEL_FILE).write_bytes(content)
-    weights = Weights(file=MODEL_FILE, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-    card = _card(weights, names)
-    model = OnnxModel(card, content, threads=1)
-    measured = {"parity": _parity(state), "latency": _latency(model), "quality": _known_quality(folder, weights)}
-    write_card(card.model_copy(update=measured), folder)
+    card = _card(weights_of(content), names)
+    picture = np.zeros((1, 3, SIDE, SIDE), np.float32)
+    latency = measure_latency(OnnxModel(card, content, threads=1), {INPUT: picture}, what="one picture")
+    write_release(folder, content, card.model_copy(update={"parity": _parity(state), "latency": latency}))
     return folder
-
-
-def _known_quality(folder: Path, weights: Weights) -> list[Quality]:
-    if not (folder / CARD_FILE).exists():
-        return []
-    earlier = read_card(folder)
-    return earlier.quality if earlier.weights.sha256 == weights.sha256 else []
-
-
-def write_card(card: ModelCard, folder: Path) -> None:
-    """Write the card of a released folder."""
-    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def with_quality(card: ModelCard, evaluation: Mapping[str, Any]) -> ModelCard:
@@ -192,9 +172,7 @@ def _card(weights: Weights, names: list[str]) -> ModelCard:
             hours=0,
             command=COMMAND,
         ),
-        quality=[],
-        parity=Parity(reference="-", max_abs_difference=0.0),
-        latency=Latency(what="-", value_ms=1.0, machine="-", threads=1),
+        **NOT_MEASURED,
         limits=_LIMITS,
         choices=_CHOICES,
         parameters={
@@ -227,16 +205,4 @@ def run(model: onnx.ModelProto, pictures: np.ndarray[Any, Any]) -> np.ndarray[An
 def opened(model: onnx.ModelProto) -> OnnxModel:
     """A graph that is not released, to be run."""
     content: bytes = model.SerializeToString()
-    weights = Weights(file=MODEL_FILE, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-    return OnnxModel(_card(weights, []), content, threads=1)
-
-
-def _latency(model: OnnxModel, *, repeats: int = 30) -> Latency:
-    """Shortest time (others work on the machine) of one picture."""
-    pictures, times = np.zeros((1, 3, SIDE, SIDE), np.float32), []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        model.run({INPUT: pictures})
-        times.append(time.perf_counter() - began)
-    machine = f"{platform.machine()} CPU, shared with other work; shortest of {repeats} passes"
-    return Latency(what="one picture, onnxruntime", value_ms=round(min(times) * 1000, 2), machine=machine, threads=1)
+    return OnnxModel(_card(weights_of(content), []), content, threads=1)

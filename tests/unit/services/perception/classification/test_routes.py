@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.perception.classification.signs import SIGNS
+from shared.datasets.traffic_sign_names import SIGNS
 from tests.support.capability import png
 from tests.unit.services.perception.classification.conftest import OWN_PARAMETERS, TEMPERATURE, WEIGHT, plain
 

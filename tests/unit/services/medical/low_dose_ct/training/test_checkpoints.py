@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from services.medical.low_dose_ct.training.evaluate import CHEST_CONTROLS, ELLIPSES_NETWORKS
-from services.medical.low_dose_ct.training.export import MODEL_FILE
 from services.medical.low_dose_ct.training.inference import network_denoiser, released_denoiser
 from services.medical.low_dose_ct.training.release import RELEASES, release_folder
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record
+from shared.runtime.releases import MODEL_FILE
 
 COMMITTED = sorted(CHECKPOINTS.glob("*.pt"))
 

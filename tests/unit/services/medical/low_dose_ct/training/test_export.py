@@ -7,9 +7,10 @@ import onnx
 import pytest
 import torch
 
-from services.medical.low_dose_ct.training.export import export_network, measure_parity, weights_of
+from services.medical.low_dose_ct.training.export import export_network, measure_parity
 from services.medical.low_dose_ct.training.inference import released_denoiser
 from services.medical.low_dose_ct.training.network import DRUNet, Width
+from shared.runtime.releases import weights_of
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_exported_graph_is_complete_and_sizes_are_free(file: Path) -> None:
     shape = model.graph.output[0].type.tensor_type.shape.dim
     sizes = [dimension.dim_param or dimension.dim_value for dimension in shape]
     assert sizes == ["batch", 1, "height", "width"]
-    assert weights_of(file).bytes == file.stat().st_size
+    assert weights_of(file.read_bytes()).bytes == file.stat().st_size
 
 
 def test_onnxruntime_agrees_with_torch_at_any_size(network: DRUNet, file: Path) -> None:
