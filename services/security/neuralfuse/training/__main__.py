@@ -1,0 +1,101 @@
+"""Command line of training, release and evaluation: `python -m services.security.neuralfuse.training --help`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from services.security.neuralfuse.training.base_networks import BASE_NETWORKS
+from services.security.neuralfuse.training.base_training import BaseRecipe, BaseTraining
+from services.security.neuralfuse.training.exports import read_base
+from services.security.neuralfuse.training.generator_training import (
+    CONSTANT_SHIFT,
+    GeneratorRecipe,
+    GeneratorTraining,
+)
+from services.security.neuralfuse.training.generators import GENERATORS
+from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
+from services.security.neuralfuse.training.release import (
+    COMMAND,
+    base_name,
+    release_base,
+    release_generator,
+    released_file,
+)
+from services.security.neuralfuse.training.runs import read_base_network, read_fuse, read_record
+from shared.datasets.traffic_signs import FOLDER, Signs, read_training, split_by_track
+from shared.settings import get_settings
+
+_CHOICES = {"network": sorted(BASE_NETWORKS), "base": sorted(BASE_NETWORKS), "generator": [*GENERATORS, CONSTANT_SHIFT]}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    commands = whole.add_subparsers(dest="command", required=True)
+    base = commands.add_parser("train-base", help="train a classifier; an unfinished run is resumed")
+    base.add_argument("--start", type=Path, help="folder of a finished run to go on from, for retraining")
+    _add_recipe(base, BaseRecipe)
+    base.set_defaults(act=_train_base)
+    generator = commands.add_parser("train-generator", help="train a generator; an unfinished run is resumed")
+    _add_recipe(generator, GeneratorRecipe)
+    generator.set_defaults(act=_train_generator)
+    for name, act in (("release-base", _release_base), ("release-generator", _release_generator)):
+        released = commands.add_parser(name, help="make the released folder of a finished run")
+        released.add_argument("run", type=Path, help="folder of the run")
+        released.set_defaults(act=act)
+    return whole
+
+
+def _add_recipe(command: argparse.ArgumentParser, recipe: type[BaseRecipe | GeneratorRecipe]) -> None:
+    command.add_argument("--out", type=Path, required=True, help="folder of the run")
+    for field in fields(recipe):
+        name = f"--{field.name.replace('_', '-')}"
+        kind: Any = type(field.default)
+        command.add_argument(name, type=kind, default=field.default, choices=_CHOICES.get(field.name))
+
+
+def _recipe_values(options: argparse.Namespace, recipe: type[BaseRecipe | GeneratorRecipe]) -> dict[str, Any]:
+    return {field.name: getattr(options, field.name) for field in fields(recipe)}
+
+
+def _split(options: argparse.Namespace) -> tuple[Signs, Signs]:
+    return split_by_track(read_training(options.data / FOLDER))
+
+
+def _train_base(options: argparse.Namespace) -> None:
+    recipe = BaseRecipe(**_recipe_values(options, BaseRecipe))
+    start = read_base_network(options.start) if options.start else None
+    BaseTraining(recipe, *_split(options), options.out, start=start).run()
+
+
+def _train_generator(options: argparse.Namespace) -> None:
+    recipe = GeneratorRecipe(**_recipe_values(options, GeneratorRecipe))
+    base = read_base(released_file(base_name(recipe.base)), recipe.base)
+    GeneratorTraining(recipe, base, *_split(options), options.out).run()
+
+
+def _release_base(options: argparse.Namespace) -> None:
+    network = PerturbedNetwork(read_base_network(options.run))
+    print(release_base(network, read_record(options.run, f"{COMMAND} train-base")))
+
+
+def _release_generator(options: argparse.Namespace) -> None:
+    print(release_generator(read_fuse(options.run), read_record(options.run, f"{COMMAND} train-generator")))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    options.act(options)
+
+
+if __name__ == "__main__":
+    main()
