@@ -48,7 +48,7 @@ def quantise(weights: NDArray[np.floating], bits: int = BITS) -> QuantisedTensor
         raise ValueError("weights are NaN or infinite")
     most = 2 ** (bits - 1) - 1
     largest = float(np.abs(weights).max(initial=0.0))
-    # Zeros everywhere: any scale stores them.
-    scale = np.float32(largest / most if largest > 0 else 1.0)
+    # Of zeros any scale is right; one below the normal numbers could not be divided by.
+    scale = np.float32(max(largest / most, np.finfo(np.float32).tiny) if largest > 0 else 1.0)
     values = np.rint(weights.astype(np.float32) / scale).clip(-most, most).astype(np.int8)
     return QuantisedTensor(values, float(scale))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +26,9 @@ from services.security.neuralfuse.training.base_networks import BASE_NETWORKS
 from services.security.neuralfuse.training.data import as_tensor, batches
 from services.security.neuralfuse.training.quantised_layers import QuantisedConv2d, QuantisedLinear
 from shared.datasets.traffic_signs import Signs
+
+TRAINING_SEEDS = 30_001
+"""Chips that training draws from; those that measure have higher numbers (released code)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +115,10 @@ class BaseTraining:
         return float(loss.detach())
 
     def _descend_with_errors(self, pictures: Tensor, classes: Tensor, step: int) -> None:
-        """Add the gradient at weights with fresh faults (straight through to the weights as they are)."""
+        """Add the gradient at weights that were read through fresh faults (straight through to the weights)."""
         faults = FaultModel(self.recipe.bit_error_rate)
-        layers = [module for module in self.network.modules() if isinstance(module, QuantisedConv2d | QuantisedLinear)]
-        kept = [layer.weight.data for layer in layers]
-        for number, layer in enumerate(layers):
-            tensor = quantise(layer.weight.detach().numpy())
-            read = draw_faults(faults, step % 30_001, tensor.values.size, tensor=number).read(tensor.values)
-            layer.weight.data = torch.from_numpy(tensor.dequantise(read))
-        functional.cross_entropy(self.network(pictures), classes).backward()  # type: ignore[no-untyped-call]
-        for layer, weights in zip(layers, kept, strict=True):
-            layer.weight.data = weights
+        with read_through(self.network, faults, step % TRAINING_SEEDS):
+            functional.cross_entropy(self.network(pictures), classes).backward()  # type: ignore[no-untyped-call]
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
@@ -152,6 +150,21 @@ class BaseTraining:
         }
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def read_through(network: nn.Module, faults: FaultModel, seed: int) -> Iterator[None]:
+    """Let quantised layers compute with what they read through faulty cells, in here; gradients reach their weights."""
+    layers = [module for module in network.modules() if isinstance(module, QuantisedConv2d | QuantisedLinear)]
+    for number, layer in enumerate(layers):
+        tensor = quantise(layer.weight.detach().numpy())
+        read = draw_faults(faults, seed, tensor.values.size, tensor=number).read(tensor.values)
+        layer.read = torch.from_numpy(tensor.dequantise(read))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.read = None
 
 
 def save(state: dict[str, object], path: Path) -> None:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from services.security.bit_errors.faults import FaultModel
-from services.security.neuralfuse.training.base_training import accuracy, save
+from services.security.neuralfuse.training.base_training import TRAINING_SEEDS, accuracy, save
 from services.security.neuralfuse.training.data import as_tensor, batches
 from services.security.neuralfuse.training.generators import GENERATORS, ConstantShift, Fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
@@ -30,8 +30,6 @@ from shared.datasets.traffic_signs import Signs
 
 TEST_SEEDS = tuple(range(50_000, 50_010))
 """Chips that measure (released code); training draws from other ones."""
-
-_TRAINING_SEEDS = 30_001
 
 CONSTANT_SHIFT = "constant-shift"
 """The name of the input-independent baseline."""
@@ -103,7 +101,7 @@ class GeneratorTraining:
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(self.epoch * steps + index, steps * recipe.epochs)
             self.optimiser.zero_grad(set_to_none=True)
-            losses.append(self._descend(pictures, classes, random.integers(0, _TRAINING_SEEDS, recipe.perturbed)))
+            losses.append(self._descend(pictures, classes, random.integers(0, TRAINING_SEEDS, recipe.perturbed)))
             self.optimiser.step()
         nominal, low = np.mean(losses, axis=0)
         return float(nominal), float(low)

@@ -16,30 +16,43 @@ from services.security.bit_errors.quantisation import BITS
 _MOST = 2 ** (BITS - 1) - 1
 
 
-class _Quantisation(torch.autograd.Function):
-    """Rounds forwards; hands the gradient through backwards (straight-through estimator)."""
+class _Reading(torch.autograd.Function):
+    """Gives what is read forwards; hands the gradient through backwards (straight-through estimator)."""
 
     @staticmethod
-    def forward(context: Any, weights: Tensor) -> Tensor:
+    def forward(context: Any, weights: Tensor, read: Tensor | None) -> Tensor:
+        if read is not None:
+            return read.clone()
         scale = (weights.abs().amax() / _MOST).clamp_min(torch.finfo(weights.dtype).tiny)
         return torch.round(weights / scale).clamp_(-_MOST, _MOST).mul_(scale)
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
 
-def fake_quantise(weights: Tensor) -> Tensor:
-    """The float values that int8 weights of one scale stand for; the gradient passes unchanged."""
-    return cast("Tensor", _Quantisation.apply(weights))  # type: ignore[no-untyped-call]
+def fake_quantise(weights: Tensor, read: Tensor | None = None) -> Tensor:
+    """The float values that int8 weights of one scale stand for; the gradient passes unchanged.
+
+    Args:
+        weights: of a layer.
+        read: what to compute with in their place, if something else was read out of the memory.
+    """
+    return cast("Tensor", _Reading.apply(weights, read))  # type: ignore[no-untyped-call]
 
 
 class QuantisedConv2d(nn.Conv2d):
-    """A convolution that computes with quantised weights."""
+    """A convolution that computes with quantised weights.
+
+    Attributes:
+        read: weights that were read out of the memory in their place; None: they were read as written.
+    """
+
+    read: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """As of `nn.Conv2d`."""
-        convolved: Tensor = self._conv_forward(x, fake_quantise(self.weight), self.bias)
+        convolved: Tensor = self._conv_forward(x, fake_quantise(self.weight, self.read), self.bias)
         return convolved
 
 
@@ -56,11 +69,17 @@ class QuantisedConvTranspose2d(nn.ConvTranspose2d):
 
 
 class QuantisedLinear(nn.Linear):
-    """A linear layer that computes with quantised weights."""
+    """A linear layer that computes with quantised weights.
+
+    Attributes:
+        read: weights that were read out of the memory in their place; None: they were read as written.
+    """
+
+    read: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """As of `nn.Linear`."""
-        return functional.linear(x, fake_quantise(self.weight), self.bias)
+        return functional.linear(x, fake_quantise(self.weight, self.read), self.bias)
 
 
 class ConvolutionUnit(nn.Module):

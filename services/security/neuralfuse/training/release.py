@@ -116,9 +116,9 @@ def _base_card(network: str, record: Record, weights: Weights) -> ModelCard:
         training=_training(
             record,
             f"Quantisation-aware, without bit errors: {recipe['epochs']} epochs of stochastic gradient descent, "
-            f"batches of {recipe['batch']}, Nesterov momentum {recipe['momentum']}, learning rate {recipe['learning_rate']} "
-            f"falling along a cosine, weight decay {recipe['weight_decay']}; validation tracks: "
-            f"{record.validation[0]:.2%} right",
+            f"batches of {recipe['batch']}, Nesterov momentum {recipe['momentum']}, learning rate "
+            f"{recipe['learning_rate']} falling along a cosine, weight decay {recipe['weight_decay']}; validation "
+            f"tracks: {record.validation[0]:.2%} right",
         ),
         **NOT_MEASURED,
         limits=[
@@ -128,7 +128,7 @@ def _base_card(network: str, record: Record, weights: Weights) -> ModelCard:
         ],
         choices=[
             (
-                "Weights of all convolutions and of the head: one scale for each tensor, -127 to 127, round to nearest; "
+                "Weights of all convolutions and of the head: one scale for each tensor, -127 to 127, rounded; "
                 "biases and activations in single precision. Batch normalisation is folded into a scale per channel."
             ),
             "Recipe: a cosine over few epochs with weight decay, where the paper has 300 epochs at a rate of 0.001.",
