@@ -24,7 +24,6 @@ from services.uncertainty.conformal.application.prediction import (
     warn_of_unknown_groups,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
-from services.uncertainty.conformal.charts import Plot
 from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.coverage_distribution import binomial_interval, hits_interval, hits_p_value
@@ -46,6 +45,7 @@ from services.uncertainty.conformal.schemas.evaluations import (
 from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration, ClassifierCalibration
+from shared.imaging.charts import Plot
 
 TENTHS = 10
 CRITERIA_LIMIT = 10_000_000

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.charts import Bar, Curve, Plot, widen_range
 from services.uncertainty.conformal.schemas.evaluations import EvaluationAnswer, StratumCoverage
+from shared.imaging.charts import Bar, Curve, Plot, widen_range
 
 SHOWN_SIZES: Final = 60
 """Bars of a histogram of sizes; more sizes share bars."""

@@ -17,7 +17,6 @@ from services.uncertainty.conformal.application.prediction import (
     refuse_costly_sets,
     score_draws,
 )
-from services.uncertainty.conformal.charts import Curve, Plot
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.calibration import Calibration
 from services.uncertainty.conformal.methods.interruption import check_interruption
@@ -42,6 +41,7 @@ from services.uncertainty.conformal.schemas.streams import BATCH_LIMIT
 from services.uncertainty.conformal.schemas.used_options import STORED
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
+from shared.imaging.charts import Curve, Plot
 from shared.problems import Conflict, field_problem
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 

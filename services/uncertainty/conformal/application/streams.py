@@ -12,7 +12,6 @@ from services.uncertainty.conformal.application.calibration_summaries import fin
 from services.uncertainty.conformal.application.costs import STEPS_S
 from services.uncertainty.conformal.application.regression_fit import band_arrays, make_band
 from services.uncertainty.conformal.application.validation import LARGEST
-from services.uncertainty.conformal.charts import Curve, Plot, Ribbon, widen_range
 from services.uncertainty.conformal.methods.aggregated_aci import AgACI, DtACI, create_agaci, create_dtaci
 from services.uncertainty.conformal.methods.conformal_pid import WINDOW, ConformalPID, create_conformal_pid
 from services.uncertainty.conformal.methods.interruption import check_interruption
@@ -28,6 +27,7 @@ from services.uncertainty.conformal.schemas.streams import (
     StreamScore,
 )
 from services.uncertainty.conformal.schemas.used_options import STORED
+from shared.imaging.charts import Curve, Plot, Ribbon, widen_range
 from shared.problems import field_problem
 from shared.stores.versioned_state import Document, RecordedEvent, VersionedState
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from services.uncertainty.conformal.charts import Plot, to_png, to_svg
 from shared.http.files import file_response
 from shared.http.negotiation import PNG
+from shared.imaging.charts import Plot, to_png, to_svg
 from shared.telemetry.timing import timed
 
 

@@ -12,13 +12,13 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from services.uncertainty.conformal.charts import Plot
 from services.uncertainty.conformal.http.chart_response import chart_response
 from services.uncertainty.conformal.http.resources import ConformalState, Resources
 from services.uncertainty.conformal.http.routes.common import CREATED, LISTED, PREFIX, READING, RUNNING, TAGS
 from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type
 from shared.http.paging import link_next
 from shared.http.route_parts import BINARY
+from shared.imaging.charts import Plot
 from shared.jobs.identifiers import new_job_id
 from shared.problems import NotAcceptable, problem_responses
 from shared.request_context import current_caller

@@ -1,10 +1,12 @@
-"""Charts without a plotting library: bars and lines on axes, laid out once as shapes, then written as SVG or PNG."""
+"""Charts without a plotting library: bars and lines on axes, or named rows, laid out once as shapes and then written as
+SVG or PNG.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
@@ -15,6 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 WIDTH: Final = 720
 HEIGHT: Final = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 44, 56
+_NAMES, _ROW, _THICKNESS = 240, 22, 14
+_LONGEST_NAME = 38
 _INK, _GRID, _FILL, _LINE, _BAND = "#222222", "#dddddd", "#3b76af", "#c0392b", "#c6d9ec"
 _SCALE: Final = 2
 """A PNG has twice the pixels, for sharp text."""
@@ -51,13 +55,24 @@ class Ribbon:
 
 
 @dataclass(frozen=True, slots=True)
+class Whisker:
+    """A vertical line from `low` to `high`, such as an interval."""
+
+    x: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
     """A chart: axes and what is on them, in the units of the data.
 
     Attributes:
         title, x_label, y_label: texts.
         x_range, y_range: what the axes show; an upper end above the lower.
-        bars, ribbons, curves, dots: what is on them.
+        bars, ribbons, curves, dots, whiskers: what is on them.
+        x_ticks: places on the first axis and what is written there; round numbers unless given.
+        legend: lines of which is said what they are, in their colour.
     """
 
     title: str
@@ -69,6 +84,43 @@ class Plot:
     ribbons: Sequence[Ribbon] = ()
     curves: Sequence[Curve] = ()
     dots: Sequence[Point] = ()
+    whiskers: Sequence[Whisker] = ()
+    x_ticks: Sequence[tuple[float, str]] | None = None
+    legend: Sequence[tuple[str, Curve]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A horizontal bar with a name, and the interval of its value if there is one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowChart:
+    """Horizontal bars, from the top down.
+
+    Attributes:
+        title, x_label: texts.
+        rows: the bars.
+        x_range: what the axis shows; bars begin at zero.
+    """
+
+    title: str
+    x_label: str
+    rows: Sequence[Row]
+    x_range: tuple[float, float]
+
+    @property
+    def height(self) -> int:
+        """In pixels of the SVG."""
+        return _TOP + _BOTTOM + _ROW * len(self.rows)
+
+
+Chart = Plot | RowChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +151,30 @@ class _Axes:
         return _LEFT + across * (WIDTH - _LEFT - _RIGHT), HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM)
 
 
-def to_svg(plot: Plot) -> bytes:
-    """Write the plot as an SVG document, without scripts or references."""
-    body = "\n".join(_svg(shape) for shape in _shapes(plot))
+def to_svg(plot: Chart) -> bytes:
+    """Write the chart as an SVG document, without scripts or references."""
+    body, height = "\n".join(_svg(shape) for shape in _shapes(plot)), _height(plot)
     text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="sans-serif" role="img"><title>{escape(plot.title)}</title>\n'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n{body}\n</svg>\n'
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/>\n{body}\n</svg>\n'
     )
     return text.encode()
 
 
-def to_png(plot: Plot) -> bytes:
-    """Paint the plot as a PNG of twice the pixels, 1440 x 800."""
-    image = Image.new("RGB", (WIDTH * _SCALE, HEIGHT * _SCALE), "white")
+def to_png(plot: Chart) -> bytes:
+    """Paint the chart as a PNG of twice the pixels, 1440 x 800 for one with axes."""
+    image = Image.new("RGB", (WIDTH * _SCALE, _height(plot) * _SCALE), "white")
     pen = ImageDraw.Draw(image)
     for shape in _shapes(plot):
         _paint(pen, shape)
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     return stream.getvalue()
+
+
+def _height(plot: Chart) -> int:
+    return plot.height if isinstance(plot, RowChart) else HEIGHT
 
 
 _LEAST_WIDTH = 1e-300
@@ -143,7 +199,9 @@ def ticks(low: float, high: float, *, most: int = 8) -> list[float]:
     return [round(index * step, digits) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _shapes(plot: Plot) -> list[_Shape]:
+def _shapes(plot: Chart) -> list[_Shape]:
+    if isinstance(plot, RowChart):
+        return list(_row_shapes(plot))
     axes = _Axes(plot)
     _draw_grid(axes)
     for ribbon in plot.ribbons:
@@ -156,8 +214,48 @@ def _shapes(plot: Plot) -> list[_Shape]:
         axes.shapes.append(_Shape("area", [(left, top), (right, top), (right, bottom), (left, bottom)], _FILL))
     for curve in plot.curves:
         axes.shapes.extend(_Shape("line", part, curve.colour, dashed=curve.dashed) for part in _parts(axes, curve))
+    for whisker in plot.whiskers:
+        ends = [axes.at(whisker.x, whisker.low), axes.at(whisker.x, whisker.high)]
+        axes.shapes.append(_Shape("line", ends, _INK))
     axes.shapes.extend(_Shape("dot", [axes.at(*dot)], _INK) for dot in plot.dots)
+    axes.shapes.extend(_legend_shapes(plot))
     return axes.shapes
+
+
+def _legend_shapes(plot: Plot) -> Iterator[_Shape]:
+    """Lines and their names at the lower left, where curves that fall leave room."""
+    for number, (name, curve) in enumerate(reversed(plot.legend)):
+        y = HEIGHT - _BOTTOM - 16 - 18 * number
+        yield _Shape("line", [(_LEFT + 12, y), (_LEFT + 40, y)], curve.colour, dashed=curve.dashed)
+        yield _Shape("text", [(_LEFT + 48, y + 4)], _INK, name)
+
+
+def _row_shapes(chart: RowChart) -> Iterator[_Shape]:
+    low, high = widen_range(*chart.x_range)
+    bottom = chart.height - _BOTTOM + 6
+
+    def at(value: float) -> float:
+        return _NAMES + min(max((value - low) / (high - low), 0.0), 1.0) * (WIDTH - _NAMES - _RIGHT - 20)
+
+    for tick in ticks(low, high):
+        yield _Shape("line", [(at(tick), _TOP - 4), (at(tick), bottom)], _GRID)
+        yield _Shape("text", [(at(tick), bottom + 16)], _INK, f"{tick:g}", "middle")
+    for number, row in enumerate(chart.rows):
+        yield from _shapes_of_row(row, _TOP + number * _ROW, at)
+    yield _Shape("line", [(at(0), _TOP - 4), (at(0), bottom)], _INK)
+    yield _Shape("text", [((_NAMES + WIDTH - _RIGHT) / 2, chart.height - 14)], _INK, chart.x_label, "middle")
+    yield _Shape("text", [(WIDTH / 2, 20)], _INK, chart.title, "middle", size=14)
+
+
+def _shapes_of_row(row: Row, top: float, at: Callable[[float], float]) -> Iterator[_Shape]:
+    middle = top + _THICKNESS / 2
+    left, right = sorted((at(0), at(row.value)))
+    corners = [(left, top), (right, top), (right, top + _THICKNESS), (left, top + _THICKNESS)]
+    yield _Shape("area", corners, _FILL)
+    if row.low is not None and row.high is not None:
+        yield _Shape("line", [(at(row.low), middle), (at(row.high), middle)], _INK)
+    name = row.name if len(row.name) <= _LONGEST_NAME else "..." + row.name[3 - _LONGEST_NAME :]
+    yield _Shape("text", [(_NAMES - 8, middle + 4)], _INK, name, "end")
 
 
 def _draw_grid(axes: _Axes) -> None:
@@ -168,9 +266,9 @@ def _draw_grid(axes: _Axes) -> None:
         left, right = axes.at(low, value), axes.at(high, value)
         shapes.append(_Shape("line", [left, right], _GRID))
         shapes.append(_Shape("text", [(left[0] - 6, left[1] + 4)], _INK, f"{value:g}", "end"))
-    for value in ticks(low, high):
+    for value, text in plot.x_ticks if plot.x_ticks is not None else [(one, f"{one:g}") for one in ticks(low, high)]:
         place = axes.at(value, bottom)
-        shapes.append(_Shape("text", [(place[0], place[1] + 16)], _INK, f"{value:g}", "middle"))
+        shapes.append(_Shape("text", [(place[0], place[1] + 16)], _INK, text, "middle"))
     shapes.append(_Shape("line", [axes.at(low, top), axes.at(low, bottom), axes.at(high, bottom)], _INK))
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     shapes.append(_Shape("text", [(middle, HEIGHT - 16)], _INK, plot.x_label, "middle"))

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.uncertainty.conformal.charts import Bar, Curve, Plot, Ribbon, ticks, to_png, to_svg, widen_range
+from shared.imaging.charts import Bar, Curve, Plot, Ribbon, ticks, to_png, to_svg, widen_range
 
 SVG = "{http://www.w3.org/2000/svg}"
 FINITE = st.floats(-1e100, 1e100)
