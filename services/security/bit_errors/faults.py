@@ -95,7 +95,9 @@ def draw_faults(model: FaultModel, seed: int, count: int, *, tensor: int = 0) ->
     """
     mask = np.uint8(sum(1 << bit for bit in model.bits))
     faulty, stuck_at_one = (
-        _tiled_cells(model.rate, seed, count) if model.layout == "tiled" else _own_cells(model.rate, seed, count, tensor)
+        _tiled_cells(model.rate, seed, count)
+        if model.layout == "tiled"
+        else _own_cells(model.rate, seed, count, tensor)
     )
     faulty &= mask
     none = np.zeros(1, np.uint8)

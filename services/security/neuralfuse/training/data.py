@@ -61,9 +61,9 @@ def _crop(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray[n
     border = ((0, 0), (_BORDER, _BORDER), (_BORDER, _BORDER), (0, 0))
     padded = np.pad(pictures, border, mode="edge")
     corners = random.integers(0, 2 * _BORDER + 1, (len(pictures), 2))
-    return np.stack([
-        one[top : top + SIDE, left : left + SIDE] for one, (top, left) in zip(padded, corners, strict=True)
-    ])
+    return np.stack(
+        [one[top : top + SIDE, left : left + SIDE] for one, (top, left) in zip(padded, corners, strict=True)]
+    )
 
 
 def _relight(pictures: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.float32]:
