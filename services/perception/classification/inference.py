@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.perception.classification.classifiers import Classifier
+from shared.fleet.classifiers import Scores
 from shared.imaging.colour import Pictures
 from shared.imaging.preprocessing import Preprocessing
 from shared.imaging.sizes import stated_pixels
@@ -23,19 +23,6 @@ _SMALL_PIXELS: Final = 96 * 96
 """What is no larger is decoded in less time than it takes to wake another thread for it (measured: 0.1 ms)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What the network says of a batch.
-
-    Attributes:
-        logits: float32, (count, classes).
-        probabilities: softmax of the logits over the temperature, float32, (count, classes).
-    """
-
-    logits: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-
-
 def read_picture(data: bytes, *, pixel_limit: int, pointer: str) -> Pictures:
     """A posted picture of a cropped sign, of any size, scaled whole: float32 in [0, 1], (3, 32, 32)."""
     return Preprocessing().read(data, height=SIDE, width=SIDE, pixel_limit=pixel_limit, pointer=pointer)
@@ -43,11 +30,9 @@ def read_picture(data: bytes, *, pixel_limit: int, pointer: str) -> Pictures:
 
 def decode_pictures(files: Sequence[bytes], classifier: Classifier, *, pixel_limit: int) -> NDArray[np.float32]:
     """Posted pictures as a classifier wants them, float32 (count, 3, height, width)."""
-    size = {"height": classifier.height, "width": classifier.width}
+    wanted = classifier.description
     rows = [
-        classifier.normalise(
-            classifier.preprocessing.read(data, **size, pixel_limit=pixel_limit, pointer=f"/body/file/{index}")
-        )
+        wanted.normalise(wanted.read(data, pixel_limit=pixel_limit, pointer=f"/body/file/{index}"))
         for index, data in enumerate(files)
     ]
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
@@ -68,18 +53,8 @@ async def classify(pictures: NDArray[np.float32], classifier: Classifier, batche
     """
     rows = classifier.model.card.runtime.batch_rows or len(pictures)
     parts = [
-        (await batcher.infer({classifier.input: pictures[start : start + rows]}))[0]
+        (await batcher.infer({classifier.description.input: pictures[start : start + rows]}))[0]
         for start in range(0, len(pictures), rows)
     ]
     answered = cast("NDArray[np.float32]", parts[0] if len(parts) == 1 else np.concatenate(parts))
-    if classifier.answers_probabilities:
-        with np.errstate(divide="ignore"):
-            return Scores(np.maximum(np.log(answered), np.finfo(np.float32).min), answered)
-    return Scores(answered, softmax(answered / np.float32(classifier.temperature)))
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Softmax over the last axis, float32."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: NDArray[np.float32] = exponents / exponents.sum(axis=-1, keepdims=True)
-    return shares
+    return classifier.description.scores(answered)

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from services.perception.classification.classifiers import Classifier, Classifiers
-from services.perception.classification.inference import Scores, classify, decode_pictures, is_small
+from services.perception.classification.inference import classify, decode_pictures, is_small
 from services.perception.classification.schemas import ClassificationAnswer, ClassificationForm, ClassificationOptions
+from shared.fleet.classifiers import Scores
 from shared.http.files import FILE_HEADERS, file_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, NPY, accept_of, choose_media_type
@@ -108,7 +109,7 @@ def describe(scores: Scores, classifier: Classifier, *, top: int) -> dict[str, A
                 )
             )
         ],
-        "temperature": classifier.temperature,
+        "temperature": classifier.description.temperature,
         "model": {
             "name": reference.name,
             "version": reference.version,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from services.uncertainty.explanation.inference import Explainer, Explanation, probabilities
 from services.uncertainty.explanation.maps import gini, peak, rank_correlation
 from services.uncertainty.explanation.methods import Method
-from services.uncertainty.explanation.rendering import Panel, overlay, sheet
+from services.uncertainty.explanation.rendering import overlay
 from services.uncertainty.explanation.schemas import (
     ExplanationAnswer,
     LayerRelevance,
@@ -21,6 +21,7 @@ from services.uncertainty.explanation.schemas import (
     Score,
 )
 from shared.imaging.pictures import encode_png
+from shared.imaging.sheets import Panel, sheet
 from shared.runtime.cards import reference_of
 
 CAVEATS = [

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from services.uncertainty.explanation.maps import centre_maps, enlarged, gini, peak, random_maps, rank_correlation
-from services.uncertainty.explanation.rendering import Panel, overlay, sheet
+from services.uncertainty.explanation.rendering import overlay
+from shared.imaging.sheets import Panel, sheet
 
 
 @given(st.lists(st.floats(-100, 100).filter(lambda value: abs(value) > 1e-3), min_size=2, max_size=30))
