@@ -37,7 +37,8 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test coverage check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
-	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 clean
+	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 \
+	train-neuralfuse evaluate-neuralfuse clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +136,12 @@ evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and
 
 compare-conformal: $(ORACLES) ## Compare with TorchCP, MAPIE and crepes in an environment of their own; writes classification.json
 	.venv-oracles/bin/python -m services.uncertainty.conformal.evaluation.reference_comparison
+
+train-neuralfuse: $(DEV) ## Train and release NeuralFuse's classifiers and generators (six hours; goes on where it ended)
+	$(BIN)/python -m services.security.neuralfuse.training all $(ARGS)
+
+evaluate-neuralfuse: $(DEV) ## Measure NeuralFuse at nominal and low voltage; writes report.md beside the code and fills cards
+	$(BIN)/python -m services.security.neuralfuse.evaluation $(ARGS)
 
 picture: $(SERVING) ## Draw the README's picture with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from services.security.neuralfuse.training import plan
 from services.security.neuralfuse.training.base_networks import BASE_NETWORKS
 from services.security.neuralfuse.training.base_training import BaseRecipe, BaseTraining
 from services.security.neuralfuse.training.exports import read_base
@@ -46,10 +47,13 @@ def parser() -> argparse.ArgumentParser:
     generator = commands.add_parser("train-generator", help="train a generator; an unfinished run is resumed")
     _add_recipe(generator, GeneratorRecipe)
     generator.set_defaults(act=_train_generator)
-    for name, act in (("release-base", _release_base), ("release-generator", _release_generator)):
+    everything = commands.add_parser("all", help="train and release everything; finished runs stay, others are resumed")
+    everything.add_argument("--out", type=Path, default=Path("runs/neuralfuse"), help="folder of all runs")
+    everything.set_defaults(act=_train_all)
+    for name, release in (("release-base", release_base_run), ("release-generator", release_generator_run)):
         released = commands.add_parser(name, help="make the released folder of a finished run")
         released.add_argument("run", type=Path, help="folder of the run")
-        released.set_defaults(act=act)
+        released.set_defaults(act=lambda options, release=release: print(release(options.run)))
     return whole
 
 
@@ -70,24 +74,43 @@ def _split(options: argparse.Namespace) -> tuple[Signs, Signs]:
 
 
 def _train_base(options: argparse.Namespace) -> None:
-    recipe = BaseRecipe(**_recipe_values(options, BaseRecipe))
     start = read_base_network(options.start) if options.start else None
+    recipe = BaseRecipe(**_recipe_values(options, BaseRecipe))
     BaseTraining(recipe, *_split(options), options.out, start=start).run()
 
 
 def _train_generator(options: argparse.Namespace) -> None:
-    recipe = GeneratorRecipe(**_recipe_values(options, GeneratorRecipe))
+    _generator_run(GeneratorRecipe(**_recipe_values(options, GeneratorRecipe)), _split(options), options.out)
+
+
+def _generator_run(recipe: GeneratorRecipe, split: tuple[Signs, Signs], folder: Path) -> None:
     base = read_base(released_file(base_name(recipe.base)), recipe.base)
-    GeneratorTraining(recipe, base, *_split(options), options.out).run()
+    GeneratorTraining(recipe, base, *split, folder).run()
 
 
-def _release_base(options: argparse.Namespace) -> None:
-    network = PerturbedNetwork(read_base_network(options.run))
-    print(release_base(network, read_record(options.run, f"{COMMAND} train-base")))
+def _train_all(options: argparse.Namespace) -> None:
+    split, runs = _split(options), options.out
+    for name, recipe in plan.BASES.items():
+        BaseTraining(recipe, *split, runs / name).run()
+        release_base_run(runs / name)
+    for name, generator in {**plan.GENERATORS, **plan.SHIFTS}.items():
+        _generator_run(generator, split, runs / name)
+        if name in plan.GENERATORS:
+            release_generator_run(runs / name)
+    for name, recipe in plan.RETRAINED.items():
+        start = read_base_network(runs / recipe.network)
+        BaseTraining(recipe, *split, runs / name, start=start).run()
 
 
-def _release_generator(options: argparse.Namespace) -> None:
-    print(release_generator(read_fuse(options.run), read_record(options.run, f"{COMMAND} train-generator")))
+def release_base_run(run: Path) -> Path:
+    """Release the classifier of a finished run; returns the released folder."""
+    network = PerturbedNetwork(read_base_network(run))
+    return release_base(network, read_record(run, f"{COMMAND} train-base"))
+
+
+def release_generator_run(run: Path) -> Path:
+    """Release the generator of a finished run; returns the released folder."""
+    return release_generator(read_fuse(run), read_record(run, f"{COMMAND} train-generator"))
 
 
 def main(arguments: list[str] | None = None) -> None:

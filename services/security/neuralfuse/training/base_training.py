@@ -23,7 +23,7 @@ from tqdm import tqdm
 from services.security.bit_errors.faults import FaultModel, draw_faults
 from services.security.bit_errors.quantisation import quantise
 from services.security.neuralfuse.training.base_networks import BASE_NETWORKS
-from services.security.neuralfuse.training.data import as_tensor, batches
+from services.security.neuralfuse.training.data import as_tensor, batches, laid_out
 from services.security.neuralfuse.training.quantised_layers import QuantisedConv2d, QuantisedLinear
 from shared.datasets.traffic_signs import Signs
 
@@ -69,7 +69,7 @@ class BaseTraining:
         self.network = BASE_NETWORKS[recipe.network]()
         if start is not None:
             self.network.load_state_dict(start.state_dict())
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        laid_out(self.network)
         self.optimiser = torch.optim.SGD(
             self.network.parameters(),
             lr=recipe.learning_rate,

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from services.security.bit_errors.faults import FaultModel
 from services.security.neuralfuse.training.base_training import TRAINING_SEEDS, accuracy, save
-from services.security.neuralfuse.training.data import as_tensor, batches
+from services.security.neuralfuse.training.data import as_tensor, batches, laid_out
 from services.security.neuralfuse.training.generators import GENERATORS, ConstantShift, Fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
 from shared.datasets.traffic_signs import Signs
@@ -70,8 +70,7 @@ class GeneratorTraining:
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.training, self.validation, self.folder = recipe, training, validation, folder
-        self.fuse = make_fuse(recipe.generator)
-        self.fuse.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.fuse = laid_out(make_fuse(recipe.generator))
         self.nominal, self.perturbed = base.restore(), copy.deepcopy(base)
         self.faults = FaultModel(recipe.bit_error_rate)
         self.optimiser = torch.optim.Adam(self.fuse.parameters(), lr=recipe.learning_rate, betas=(0.5, 0.999))

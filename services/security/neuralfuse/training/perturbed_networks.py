@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from services.security.bit_errors.faults import FaultModel, draw_faults
 from services.security.bit_errors.quantisation import QuantisedTensor, quantise
+from services.security.neuralfuse.training.data import laid_out
 from services.security.neuralfuse.training.quantised_layers import ConvolutionUnit, QuantisedLinear
 
 
@@ -55,7 +56,7 @@ class PerturbedNetwork(nn.Module):
         self.network = copy.deepcopy(network).eval()
         self.stored = list(_fold(self.network))
         self.network.requires_grad_(False)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        laid_out(self.network)
         self.restore()
 
     def forward(self, pictures: Tensor) -> Tensor:
