@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from services.security.neuralfuse.evaluation import exact, protection
+from services.security.neuralfuse.evaluation import exact, protection, queries
 from services.security.neuralfuse.evaluation.cards import write_quality
 from services.security.neuralfuse.evaluation.report import EVALUATION, REPORT, render
 from shared.settings import get_settings
@@ -18,6 +18,7 @@ _SECTIONS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "exact": lambda _: exact.measure(),
     "protection": lambda options: protection.measure_own(options.data, options.every),
     "transfer": lambda options: protection.measure_transfer(options.data, options.every),
+    "queries": lambda options: queries.measure(options.data, options.every, options.runs),
     "alternatives": lambda options: protection.measure_alternatives(options.data, options.every, options.runs),
 }
 

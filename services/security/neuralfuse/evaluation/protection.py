@@ -12,7 +12,7 @@ from services.security.neuralfuse.energy import LOW_ENERGY_RATIO, EnergyEstimate
 from services.security.neuralfuse.evaluation.measuring import StoredClassifier, read_pictures, transform
 from services.security.neuralfuse.evaluation.published import UNPROTECTED
 from services.security.neuralfuse.macs import count_macs
-from services.security.neuralfuse.training.exports import export_base, export_fuse
+from services.security.neuralfuse.training.exports import export_fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
 from services.security.neuralfuse.training.release import MODELS, PARAMETER, base_name
 from services.security.neuralfuse.training.runs import read_base_network, read_fuse
@@ -45,7 +45,7 @@ def measure_transfer(data: Path, every: int) -> dict[str, Any]:
 def measure_alternatives(data: Path, every: int, runs: Path) -> dict[str, Any]:
     """An input-independent shift, and classifiers that were trained again."""
     pictures, classes = read_pictures(data, every=every)
-    base = StoredClassifier(_content(_base(OWN_BASE)))
+    base = StoredClassifier(content_of(base_card(OWN_BASE)))
     shifted = transform(export_fuse(read_fuse(runs / CONSTANT_SHIFT_RUN)), pictures)
     found = {"constant shift": base.accuracies(shifted, classes, title="constant shift").as_json()}
     for name, run in RETRAINED_RUNS.items():
@@ -65,12 +65,12 @@ def generator_cards() -> Iterator[ModelCard]:
 
 def _measure(network: str, data: Path, every: int) -> dict[str, Any]:
     pictures, classes = read_pictures(data, every=every)
-    card = _base(network)
-    content = _content(card)
+    card = base_card(network)
+    content = content_of(card)
     base = StoredClassifier(content)
     methods = {UNPROTECTED: base.accuracies(pictures, classes, title=card.name).as_json()}
     for generator in generator_cards():
-        fuse = _content(generator)
+        fuse = content_of(generator)
         found = base.accuracies(transform(fuse, pictures), classes, title=generator.name)
         methods[generator.name] = {**found.as_json(), "energy_savings": _savings(network, generator, content, fuse)}
     return {"base": card.name, "sha256": card.weights.sha256, "pictures": len(pictures), "methods": methods}
@@ -87,10 +87,12 @@ def _savings(network: str, generator: ModelCard, base: bytes, fuse: bytes) -> di
     return {one.source: round(one.saving_percent, 1) for one in estimates}
 
 
-def _base(network: str) -> ModelCard:
+def base_card(network: str) -> ModelCard:
+    """The card of a released classifier."""
     (folder,) = (MODELS / base_name(network)).iterdir()
     return read_card(folder)
 
 
-def _content(card: ModelCard) -> bytes:
+def content_of(card: ModelCard) -> bytes:
+    """The file of a released model."""
     return read_weights(MODELS / card.name / card.version, card)

@@ -113,10 +113,26 @@ def _alternatives(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _queries(figures: Mapping[str, Any]) -> str:
+    rows = [["", "nominal", *(f"{rate:.1%} errors" for rate in RATES)]]
+    for name in ("transferred", "tuned by queries"):
+        found = figures[name]
+        rows.append([name, _percent(found["nominal"]), *(_spread(found["low"][f"{rate:g}"]) for rate in RATES)])
+    first, last = (figures[name] for name in ("first_losses", "last_losses"))
+    return (
+        f"## Restricted access with queries: {figures['generator']} for {figures['base']}\n\nThe classifier and "
+        f"{figures['chips']} chips of it, other ones than those measured on, ran in a fleet and were asked over HTTP "
+        f"{figures['queries']:,} times in {figures['steps']} steps ({figures['seconds_of_queries']:.0f} s). Loss at "
+        f"nominal voltage, first and last tenth of the steps: {first[0]:.3f}, {last[0]:.3f}; at low voltage: "
+        f"{first[1]:.3f}, {last[1]:.3f}. {figures['pictures']:,} pictures.\n\n" + _table(rows)
+    )
+
+
 _SECTIONS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "exact": _exact,
     "protection": _own,
     "transfer": _transfer,
+    "queries": _queries,
     "alternatives": _alternatives,
 }
 

@@ -16,6 +16,8 @@ from shared.fleet.budget import QueryBudget
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _TIMEOUT_S = 60.0
+_ROWS = 256
+"""Pictures of one request."""
 
 
 class BlackBox(Protocol):
@@ -45,9 +47,13 @@ class ServedClassifier:
         """Logits (count, classes) of pictures (count, 3, height, width), float32 in [0, 1].
 
         Raises:
-            BudgetExhausted: nothing was sent.
+            BudgetExhausted: what does not fit was not sent.
             httpx.HTTPError: no answer, or a refusal.
         """
+        parts = [self._ask(pictures[start : start + _ROWS]) for start in range(0, len(pictures), _ROWS)]
+        return np.concatenate(parts)
+
+    def _ask(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         self._budget.spend(len(pictures))
         content = np.ascontiguousarray(pictures, np.float32).tobytes()
         head = json.dumps(
