@@ -12,7 +12,7 @@ from services.security.neuralfuse.energy import LOW_ENERGY_RATIO, EnergyEstimate
 from services.security.neuralfuse.evaluation.measuring import StoredClassifier, read_pictures, transform
 from services.security.neuralfuse.evaluation.published import UNPROTECTED
 from services.security.neuralfuse.macs import count_macs
-from services.security.neuralfuse.training.exports import export_fuse
+from services.security.neuralfuse.training.exports import export_base, export_fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
 from services.security.neuralfuse.training.release import MODELS, PARAMETER, base_name
 from services.security.neuralfuse.training.runs import read_base_network, read_fuse

@@ -1,4 +1,4 @@
-"""A generator of another classifier, tuned by asking: a fleet is started, and chips of the classifier are its models."""
+"""A generator of another classifier, tuned by asking: a fleet is started that serves chips of the classifier."""
 
 from __future__ import annotations
 
