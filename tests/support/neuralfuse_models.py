@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def base_weights(seed: int = 0) -> dict[str, NDArray[Any]]:
 
 def base_model(constants: dict[str, NDArray[Any]] | None = None) -> bytes:
     """ONNX: pictures in [0, 1] to [-1, 1], convolution, ReLU, global pooling, linear layer; weights stored as int8."""
-    constants = (constants or base_weights()) | {"two": np.float32(2), "one": np.float32(1)}
+    chosen: dict[str, Any] = (constants or base_weights()) | {"two": np.float32(2), "one": np.float32(1)}
     nodes = [
         helper.make_node("Mul", ["pictures", "two"], ["doubled"]),
         helper.make_node("Sub", ["doubled", "one"], ["centred"]),
@@ -50,7 +51,7 @@ def base_model(constants: dict[str, NDArray[Any]] | None = None) -> bytes:
         helper.make_node("DequantizeLinear", ["head", "head_scale", "head_zero"], ["v"], axis=0),
         helper.make_node("Gemm", ["d", "v", "bias"], ["logits"], name="last", transB=1),
     ]
-    return _model(nodes, ["batch", 3, SIDE, SIDE], ("logits", ["batch", CLASSES]), constants, opset=_OPSET)
+    return _model(nodes, ["batch", 3, SIDE, SIDE], ("logits", ["batch", CLASSES]), chosen, opset=_OPSET)
 
 
 def float_model(*, side: int = SIDE, seed: int = 5) -> bytes:
@@ -91,7 +92,7 @@ def _model(
     nodes: list[onnx.NodeProto],
     shape: list[Any],
     output: tuple[str, list[Any]],
-    constants: dict[str, NDArray[Any]] | dict[str, Any],
+    constants: Mapping[str, Any],
     *,
     opset: int,
 ) -> bytes:

@@ -13,12 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.security.app import create_app
 from services.security.bit_errors.faults import FaultModel, draw_faults
 from services.security.neuralfuse.capability import PATH
 from services.security.neuralfuse.demo import stop_sign
 from shared.imaging.preprocessing import Preprocessing
 from tests.integration.neuralfuse.conftest import Service
-from tests.support.capability import png
+from tests.support.capability import png, running_capability
 from tests.support.neuralfuse_models import (
     BASE,
     CLASSES,
@@ -28,6 +29,8 @@ from tests.support.neuralfuse_models import (
     base_model,
     base_weights,
     generator_model,
+    release_base,
+    release_generators,
 )
 
 ROUTE = f"{PATH}/predictions"
@@ -56,7 +59,8 @@ def run(content: bytes, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     exponents: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max())
-    return exponents / exponents.sum()
+    shares: NDArray[np.float64] = exponents / exponents.sum()
+    return shares
 
 
 def seen(picture: bytes = PICTURE) -> NDArray[np.float32]:
@@ -285,10 +289,6 @@ async def test_sides_that_no_generator_takes_do_without(service: Service) -> Non
 async def test_what_would_take_too_long_is_refused_with_its_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.security.app import create_app
-    from tests.support.capability import running_capability
-    from tests.support.neuralfuse_models import release_base, release_generators
-
     release_generators(tmp_path / "models" / "security", release_base(tmp_path / "models" / "security"))
     monkeypatch.setenv("FACET_NEURALFUSE_MOST_MACS", "20e6")
     async with running_capability(create_app, tmp_path, pixel_limit=100_000) as client:
