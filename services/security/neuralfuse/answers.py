@@ -53,7 +53,8 @@ TRANSFERRED: Final = (
     "voltage it may do harm."
 )
 
-_PANEL_SIDE: Final = 320
+_PANEL_SIDE: Final = 384
+"""Wide enough for a caption with the longest name of a sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +222,11 @@ def _panel(
     labels, chips = predicted.network.description.labels, scores.low[:, index]
     nominal = int(scores.nominal[index].argmax())
     vote = _vote(chips, labels)
-    right = int((chips.argmax(axis=1) == expected).sum())
+    agreeing = int((chips.argmax(axis=1) == expected).sum())
     pixels = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
     caption = (
         f"{title}: {labels[nominal]} {scores.nominal[index, nominal]:.0%}\n"
-        f"low voltage: {vote.name}, {right}/{len(chips)} right"
+        f"low voltage: {vote.name} ({agreeing}/{len(chips)} agree)"
     )
     return Panel(pixels, caption)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.security.bit_errors.faults import FaultModel
 from services.security.neuralfuse.networks import Network, ReadWeights
 from shared.problems import field_problem
+from shared.telemetry.timing import timed
 
 PIXELS_OF_A_RUN: Final = 2**18
 """Most pixels of all pictures of one run, so that many pictures take the memory of few."""
@@ -99,12 +100,13 @@ def predict(
         Interrupted: the caller went away.
     """
     rows = pictures if transformed is None else np.concatenate([pictures, transformed])
-    nominal = _run(network, rows, network.read(None))
     low, flip_rates = [], []
-    for seed in seeds:
-        weights = read(seed)
-        low.append(_run(network, rows, weights))
-        flip_rates.append(weights.flip_rate)
+    with timed("infer"):
+        nominal = _run(network, rows, network.read(None))
+        for seed in seeds:
+            weights = read(seed)
+            low.append(_run(network, rows, weights))
+            flip_rates.append(weights.flip_rate)
     count, stacked = len(pictures), np.stack(low)
     return ProtectedScores(
         seeds=seeds,

@@ -98,14 +98,14 @@ async def predict_protected(request: Request, posted: Posted[PredictionOptions])
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG))
     service, options = service_state(request), posted.options
     faults, networks = _faults_of(options), service.states.get(Networks)
+    with timed("pre"):
+        files = [await file.read() for file in posted.files]
     artifact = await networks.find(options.model or default_base(service.models))
     description = describe_classifier(artifact.card)
     _require_classes(description, options.top)
     generator = choose_generator(service.models, options.generator, description.reference)
     if generator is not None:
         generator.require_size(description.height, description.width)
-    with timed("pre"):
-        files = [await file.read() for file in posted.files]
     async with service.compute_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
         pictures = await admission.run(_decode, files, description, service.settings.pixel_limit)
         network = await networks.get(artifact)

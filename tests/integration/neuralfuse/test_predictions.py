@@ -36,6 +36,9 @@ from tests.support.neuralfuse_models import (
 ROUTE = f"{PATH}/predictions"
 PICTURE = stop_sign()
 
+SIDE = 384
+"""Of a panel."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -236,13 +239,13 @@ async def test_png_shows_each_picture_beside_what_the_protected_network_sees(ser
     assert response.headers["content-type"] == "image/png"
     assert f'{BASE};version="1.0.0";sha256="{service.base_sha256}"' == response.headers["facet-model"]
     shown = np.asarray(Image.open(io.BytesIO(response.content)))
-    assert shown.shape == (2 * (320 + 36 + 8) + 8, 2 * (320 + 8) + 8, 3)
-    gap, side = 8, 320
-    left, right = (shown[gap : gap + side : 10, start : start + side : 10] for start in (gap, 2 * gap + side))
+    assert shown.shape == (2 * (SIDE + 36 + 8) + 8, 2 * (SIDE + 8) + 8, 3)
+    gap, side, step = 8, SIDE, SIDE // 32
+    left, right = (shown[gap : gap + side : step, start : start + side : step] for start in (gap, 2 * gap + side))
     for panel, pictures in ((left, seen()), (right, run(generator_model(), seen()))):
         np.testing.assert_array_equal(panel, np.rint(255 * pictures[0]).astype(np.uint8).transpose(1, 2, 0))
     alone = await post(service.client, accept="image/png", seeds=[1], generator="none")
-    assert np.asarray(Image.open(io.BytesIO(alone.content))).shape[1] == 320 + 16
+    assert np.asarray(Image.open(io.BytesIO(alone.content))).shape[1] == SIDE + 16
 
 
 @pytest.mark.parametrize(
