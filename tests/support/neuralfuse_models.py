@@ -119,14 +119,14 @@ def base_card(content: bytes, *, name: str = BASE, network: str | None = "vgg11"
 
 
 def generator_card(
-    content: bytes, base_sha256: str, *, name: str = GENERATOR, architecture: str = "UNetL"
+    content: bytes, base_sha256: str, *, base: str = BASE, name: str = GENERATOR, architecture: str = "UNetL"
 ) -> ModelCard:
-    """Card of a generator for the toy classifier."""
+    """Card of a generator for a classifier."""
     open_sides: list[Any] = ["batch", 3, "height", "width"]
     part = {
         "role": "generator",
         "architecture": architecture,
-        "base": BASE,
+        "base": base,
         "base_sha256": base_sha256,
         "bit_error_rate": 0.01,
         "weight": 5,
@@ -151,17 +151,20 @@ def _card(
     )
 
 
-def release_base(models: Path) -> str:
+def release_base(models: Path, *, name: str = BASE) -> str:
     """Release the classifier into the folder of a domain; its digest."""
     content = base_model()
-    return write_model(models, base_card(content, classes=LABELS), content)
+    return write_model(models, base_card(content, name=name, classes=LABELS), content)
 
 
-def release_generators(models: Path, base_sha256: str) -> None:
-    """Release two generators for it: of the second the file is larger."""
-    small = generator_model(seed=2)
-    write_model(models, generator_card(small, base_sha256, name=SMALL_GENERATOR, architecture="UNetS"), small)
+def release_generators(
+    models: Path, base_sha256: str, *, base: str = BASE, names: tuple[str, str] = (GENERATOR, SMALL_GENERATOR)
+) -> None:
+    """Release two generators for it: of the first the file is larger."""
+    large, small = names
+    content = generator_model(seed=2)
+    write_model(models, generator_card(content, base_sha256, base=base, name=small, architecture="UNetS"), content)
     padded = onnx.load_model_from_string(generator_model())
     padded.doc_string = "larger " * 20
     content = padded.SerializeToString()
-    write_model(models, generator_card(content, base_sha256), content)
+    write_model(models, generator_card(content, base_sha256, base=base, name=large), content)

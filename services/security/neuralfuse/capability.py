@@ -30,7 +30,7 @@ CAPABILITY: Final = Capability(
         order=50,
     ),
     settings=NeuralFuseSettings,
-    memory=MemoryBudget(idle_mib=60, used_mib=500),
+    memory=MemoryBudget(idle_mib=110, used_mib=600),
     samples=(
         Sample(
             title="What bit errors do to a classifier of signs",

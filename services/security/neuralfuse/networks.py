@@ -119,6 +119,8 @@ class Recent(Generic[Value]):
 
     def add(self, key: Hashable, value: Value) -> None:
         """Remember a value, in the place of others; one that is too large by itself is not remembered."""
+        if self._size(value) > self._most_bytes:
+            return
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
