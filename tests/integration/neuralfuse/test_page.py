@@ -36,7 +36,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     other = float_model()
     write_model(folder / "models" / "perception", base_card(other, name="traffic-signs", network=None), other)
     values = {"redis_url": NO_REDIS, "blob_url": str(folder / "blobs"), "models": folder / "models"}
-    with serve(create_app(Settings(_env_file=None, fleet_token=FLEET_TOKEN, **values))) as started:
+    with serve(create_app(Settings.model_validate({**values, "fleet_token": FLEET_TOKEN}))) as started:
         ready = f"until [ $(curl -s {started}/health/ready | grep -c 'models are loading') = 0 ]; do sleep 0.05; done"
         subprocess.run(["bash", "-c", ready], check=True, timeout=60)
         yield started
