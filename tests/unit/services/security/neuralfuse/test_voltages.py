@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_rates_of_a_real_memory_have_a_voltage_and_the_way_back_gives_them_again
 
 def test_errors_grow_exponentially_below_vmin() -> None:
     rates = [rate_at(voltage) for voltage in (1.0, 0.95, 0.9, 0.85)]
-    factors = [second / first for first, second in itertools.pairwise(rates)]
+    factors = [second / first for first, second in pairwise(rates)]
     assert factors == pytest.approx([factors[0]] * 3)
     assert factors[0] > 5
     assert rates[0] == RATE_AT_VMIN
