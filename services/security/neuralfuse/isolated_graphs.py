@@ -3,7 +3,8 @@
 Parsers and shape inference are native code over files that somebody may have uploaded, and the onnx package takes
 memory that a service without requests is spared. One task for each request:
 
-- `prepare`: a classifier's weights as a memory, its graph with inputs in their place, its multiply-accumulates.
+- `prepare`: a classifier's weights as a memory, its graph with inputs in their place, which has been run once, its
+  multiply-accumulates.
 - `count`: the multiply-accumulates of a network alone.
 - `fuse`: a generator and a classifier as one graph.
 """
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import onnxruntime
 
 from services.security.bit_errors.perturbed_sessions import with_weights_as_inputs
 from services.security.bit_errors.weight_memory import UnreadableMemory, WeightMemory
@@ -24,6 +26,7 @@ from services.security.neuralfuse.fusion import UnfusableGraphs, fuse
 from services.security.neuralfuse.macs import UncountableGraph, count_macs
 from services.security.neuralfuse.seam import Seam
 from shared.isolation import read_isolated_request, write_isolated_answer
+from shared.runtime.session_options import session_options
 
 Answer = tuple[dict[str, Any], bytes]
 
@@ -46,6 +49,7 @@ def _prepare(request: dict[str, Any], content: bytes) -> Answer:
     if unusual := [one.layer for one in memory.tensors if one.dtype.kind not in "fiu"]:
         raise UnreadableMemory(f"the weights of {unusual[0]} are in a type that is not run here")
     graph = with_weights_as_inputs(content, memory)
+    _try(graph, memory, request["height"], request["width"])
     macs: int | None = None
     with suppress(UncountableGraph):
         macs = _macs(request, content)
@@ -68,6 +72,14 @@ def _prepare(request: dict[str, Any], content: bytes) -> Answer:
         "computed_layers": list(memory.computed_layers),
     }
     return answer, b"".join([graph, *stored])
+
+
+def _try(graph: bytes, memory: WeightMemory, height: int, width: int) -> None:
+    """Run it on a black picture, with the weights as they were written."""
+    session = onnxruntime.InferenceSession(graph, sess_options=session_options(1), providers=["CPUExecutionProvider"])
+    weights = memory.read_faultless()
+    pictures = {one.name: np.zeros((1, 3, height, width), np.float32) for one in session.get_inputs()}
+    session.run(None, pictures | weights)
 
 
 def _count(request: dict[str, Any], content: bytes) -> Answer:

@@ -25,7 +25,8 @@ from shared.jobs.connection import api_client
 from shared.memory import release_garbage
 from shared.problems import field_problem
 from shared.runtime.cards import ModelReference
-from shared.runtime.inspection.preparation import TrialLimits
+from shared.runtime.inspection.preparation import TrialLimits, prepare
+from shared.runtime.inspection.verification import MOST_BYTES, Refused, verify
 from shared.runtime.sessions import OnnxModel
 from shared.service_state import ServiceState
 from shared.settings import Settings
@@ -220,9 +221,8 @@ class Networks:
         return found
 
     def _make(self, artifact: ModelArtifact, description: ClassifierDescription) -> Network:
-        prepared = prepare_graph(
-            artifact.read(), height=description.height, width=description.width, limits=self.limits
-        )
+        content = _read_safely(artifact, self.limits)
+        prepared = prepare_graph(content, height=description.height, width=description.width, limits=self.limits)
         network = Network.of(description, prepared, threads=self._settings.inference_threads)
         release_garbage()
         return network
@@ -232,6 +232,20 @@ class Networks:
         while len(self._refused) > _REMEMBERED:
             self._refused.popitem(last=False)
         return reason
+
+
+def _read_safely(artifact: ModelArtifact, limits: TrialLimits) -> bytes:
+    """The file of a model, as services open it: without operators by which tensors end the process that runs them.
+
+    Raises:
+        UnusableGraph: it is refused.
+    """
+    content = artifact.read()
+    try:
+        facts = verify(content, artifact.card, most_bytes=max(MOST_BYTES, len(content)))
+        return prepare(content, facts, limits)
+    except Refused as error:
+        raise UnusableGraph(f"its file is refused: {'; '.join(one.detail for one in error.errors)}") from None
 
 
 def _key(artifact: ModelArtifact) -> str:

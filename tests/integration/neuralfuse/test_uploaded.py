@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -22,7 +23,7 @@ from shared.deployments.store import DesiredStateStore
 from shared.jobs.connection import api_client
 from shared.runtime.cards import UploadedCard
 from shared.storage.blobs import BlobStore
-from tests.support.capability import running_capability
+from tests.support.capability import png, running_capability
 from tests.support.classifiers import CLASSES, card_of, classifier
 
 ROUTE = f"{PATH}/predictions"
@@ -48,11 +49,36 @@ def without_layers() -> bytes:
     return content
 
 
+def dividing() -> bytes:
+    """ONNX of a classifier that divides the least int64 by -1 where a picture is white, which ends a process."""
+    model = onnx.load_model_from_string(classifier())
+    numbers = {"huge": np.float32(1e30), "none": np.float32(0), "one": np.float32(1)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items())
+    nodes = [
+        helper.make_node("Mul", ["pictures", "huge"], ["large"]),
+        helper.make_node("Cast", ["large"], ["dividend"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["pictures", "none"], ["nothing"]),
+        helper.make_node("Sub", ["nothing", "one"], ["minus"]),
+        helper.make_node("Cast", ["minus"], ["divisor"], to=TensorProto.INT64),
+        helper.make_node("Div", ["dividend", "divisor"], ["quotient"]),
+        helper.make_node("Cast", ["quotient"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["number", "none"], ["zero"]),
+        helper.make_node("Add", ["pictures", "zero"], ["same"]),
+    ]
+    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    rest[0].input[0] = "same"
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *rest])
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
 @pytest.fixture
 async def client(redis_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A service of a fleet to which two classifiers were uploaded; of one the weights lie nowhere."""
+    """A service of a fleet to which three classifiers were uploaded."""
     redis, blobs = api_client(redis_url), BlobStore(str(tmp_path / "blobs"))
-    for name, content in (("mine", classifier()), ("means", without_layers())):
+    for name, content in (("mine", classifier()), ("means", without_layers()), ("dividing", dividing())):
         card = UploadedCard.model_validate(card_of(content, name=name))
         upload = Deployment(card, blobs.put(content).digest)
         await DesiredStateStore(redis).change("perception", partial(DesiredState.with_upload, upload=upload))
@@ -78,6 +104,14 @@ async def test_an_uploaded_classifier_is_asked_and_one_without_weights_is_refuse
         assert "no convolution" in refused.json()["detail"]
     missing = await post(client, model="nobody")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_a_picture_that_would_end_the_process_of_an_uploaded_classifier_does_not(
+    client: httpx.AsyncClient,
+) -> None:
+    white = png(np.full((32, 32, 3), 255, np.uint8))
+    answer = await client.post(ROUTE, files={"file": white}, data={"model": "dividing", "seeds": [1]})
+    assert answer.status_code == 200, answer.text
 
 
 async def test_the_service_answers_others_while_a_file_is_read_and_a_classifier_runs(client: httpx.AsyncClient) -> None:
