@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -10,7 +9,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from numpy.typing import NDArray
 
-from services.security.bit_errors.faults import FaultModel
 from services.security.neuralfuse.answers import (
     Predicted,
     describe_generators,
@@ -18,28 +16,21 @@ from services.security.neuralfuse.answers import (
     draw_predictions,
 )
 from services.security.neuralfuse.capability import PATH
-from services.security.neuralfuse.estimates import estimate_energy
 from services.security.neuralfuse.generators import (
-    NO_GENERATOR,
-    choose_generator,
-    default_base,
     find_generator,
     list_bases,
     list_generators,
-    transform,
 )
 from services.security.neuralfuse.graphs import UnusableGraph, fuse_graphs
-from services.security.neuralfuse.inference import predict, require_affordable
 from services.security.neuralfuse.networks import Networks
+from services.security.neuralfuse.predictions import compute_predictions, read_question
 from services.security.neuralfuse.schemas import (
-    DEFAULT_RATE,
     GeneratorList,
     PredictionAnswer,
     PredictionForm,
     PredictionOptions,
 )
 from services.security.neuralfuse.seam import Seam
-from services.security.neuralfuse.voltages import rate_at
 from shared.fleet.artifacts import ModelArtifact
 from shared.fleet.classifiers import ClassifierDescription, describe_classifier
 from shared.http.files import FILE_HEADERS, file_response, json_response
@@ -97,63 +88,13 @@ async def predict_protected(request: Request, posted: Posted[PredictionOptions])
     """
     media_type = choose_media_type(accept_of(request.headers), (JSON, PNG))
     service, options = service_state(request), posted.options
-    faults, networks = _faults_of(options), service.states.get(Networks)
+    networks = service.states.get(Networks)
     with timed("pre"):
         files = [await file.read() for file in posted.files]
-    artifact = await networks.find(options.model or default_base(service.models))
-    description = describe_classifier(artifact.card)
-    _require_classes(description, options.top)
-    generator = choose_generator(service.models, options.generator, description.reference)
-    if generator is not None:
-        generator.require_size(description.height, description.width)
+    question = await read_question(options, service, networks)
     async with service.compute_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
-        pictures = await admission.run(_decode, files, description, service.settings.pixel_limit)
-        network = await networks.get(artifact)
-        seeds = list(dict.fromkeys(options.seeds))
-        ways = 1 if generator is None else 2
-        require_affordable(network, pictures=len(pictures), seeds=len(seeds), ways=ways, most_macs=networks.most_macs)
-        transformed = None
-        if generator is not None:
-            transformed = await transform(generator, pictures, registry=service.models, batchers=service.batchers)
-        scores = await admission.run(
-            predict,
-            network,
-            pictures,
-            transformed,
-            faults=faults,
-            seeds=seeds,
-            read=lambda seed: networks.read(network, faults, seed),
-        )
-        wanted = options.generator != NO_GENERATOR
-        energy = await estimate_energy(network, generator, rate=faults.rate, networks=networks)
-        predicted = Predicted(network, generator, energy, wanted, pictures, transformed, scores)
+        predicted = await compute_predictions(question, files, service=service, networks=networks, admission=admission)
         return await admission.run(_encode, predicted, options.top, media_type)
-
-
-def _faults_of(options: PredictionOptions) -> FaultModel:
-    if options.voltage is None:
-        rate = DEFAULT_RATE if options.bit_error_rate is None else options.bit_error_rate
-    elif options.bit_error_rate is None:
-        rate = rate_at(options.voltage)
-    else:
-        raise field_problem("/body/voltage", "A voltage stands in place of bit_error_rate; send one of them.")
-    return FaultModel(rate, options.fault, options.layout)
-
-
-def _require_classes(description: ClassifierDescription, top: int) -> None:
-    count = len(description.labels)
-    if top > count and top != PredictionOptions().top:
-        raise field_problem("/body/top", f"{description.reference.name} has {count} classes; ask for no more.")
-
-
-def _decode(files: Sequence[bytes], description: ClassifierDescription, limit: int) -> NDArray[np.float32]:
-    with timed("pre"):
-        return np.stack(
-            [
-                description.read(data, pixel_limit=limit, pointer=f"/body/file/{index}")
-                for index, data in enumerate(files)
-            ]
-        )
 
 
 def _encode(predicted: Predicted, top: int, media_type: str) -> Response:
