@@ -119,6 +119,11 @@ class ModelRegistry:
         """`open` without holding up the event loop, so that liveness answers meanwhile."""
         await anyio.to_thread.run_sync(self.open)
 
+    @property
+    def opened(self) -> bool:
+        """Whether every model of the folders has been tried."""
+        return self._opened
+
     async def check(self) -> str | None:
         """Readiness: None when every model is open, else what is wrong."""
         if not self._opened:

@@ -44,6 +44,7 @@ def _requests(sign: bytes, ct: dict[str, bytes], drawn: dict[str, bytes]) -> lis
     tensor = {"content": sign_tensor(), "headers": {"Content-Type": "application/json"}}
     numbers = {"logits": drawn["logits.npy"], "labels": drawn["labels.npy"]}
     methods = {"method": [method.value for method in Method]}
+    unprotected = {"model": "traffic-signs", "generator": "none"}
     classify: _Request = ("/v1/perception/classifications", {"files": {"file": sign}})
     infer: _Request = ("/v2/models/traffic-signs/infer", tensor)
     return [
@@ -52,6 +53,7 @@ def _requests(sign: bytes, ct: dict[str, bytes], drawn: dict[str, bytes]) -> lis
         ("/v1/medical/ct/enhancements", {"files": {"file": ct["low-dose.dcm"]}}),
         ("/v1/medical/ct/simulations", {"files": {"file": ct["normal-dose.npy"]}, "data": {"photons": "1000"}}),
         ("/v1/uncertainty/explanations", {"files": {"file": sign}, "data": methods}),
+        ("/v1/security/neuralfuse/predictions", {"files": {"file": sign}, "data": unprotected}),
         ("/v1/uncertainty/calibrations", {"files": numbers, "data": {"score": "raps", "alpha": "0.1"}}),
     ]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import redis
 
 from gateway.app import create_app
@@ -82,12 +83,28 @@ class Fleet:
         return found
 
     def target(self, route: Route) -> str:
-        """Path of a route whose parameter is what the first sample of the path before it has made."""
+        """Path of a route whose parameter is what the first sample of the path before it has made.
+
+        Where nothing is posted to that path, it is the name of the first of what is listed there.
+        """
         before, parameter, after = route.path.partition("/{")
         if not parameter:
             return route.path
-        location: str = self.first_answer(Route(route.capability, before)).headers["location"]
+        collection = Route(route.capability, before)
+        if collection.samples:
+            location: str = self.first_answer(collection).headers["location"]
+        else:
+            location = f"{before}/{self._first_listed(before)}"
         return location + after.partition("}")[2]
+
+    def _first_listed(self, path: str) -> str:
+        """Name of the first item of a list; the test is skipped where a fleet without releases has none."""
+        answer = self.client.get(path).json()
+        items = next(value for value in answer.values() if isinstance(value, list))
+        if not items:
+            pytest.skip(f"nothing is released that {path} lists")
+        name: str = items[0]["name"]
+        return name
 
     def first_answer(self, route: Route) -> httpx.Response:
         """What the first sample of a route is answered with; it is sent once."""

@@ -113,7 +113,7 @@ class WeightsAsInputs:
         self._signature = signature
         self._weights: dict[str, onnxruntime.OrtValue] = {}
         self._session = onnxruntime.InferenceSession(
-            _without_weights(model, memory, _as_input),
+            with_weights_as_inputs(model, memory),
             sess_options=session_options(threads, arena=True),
             providers=_PROVIDERS,
         )
@@ -191,6 +191,16 @@ def _ort_value(array: NDArray[Any]) -> onnxruntime.OrtValue:
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), kind)
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+
+
+def with_weights_as_inputs(model: bytes, memory: WeightMemory) -> bytes:
+    """The graph with an input in place of each tensor of the memory, for sessions that are made elsewhere.
+
+    Args:
+        model: content of the ONNX file.
+        memory: its weights.
+    """
+    return _without_weights(model, memory, _as_input)
 
 
 def _without_weights(

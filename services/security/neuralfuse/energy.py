@@ -30,31 +30,33 @@ class PublishedCounts:
         weight_accesses: total weight memory accesses: "SRAM Filter Reads" of SCALE-SIM with a 32x32 array, output
             stationary, and 256 KB of weight memory (Table 6).
         macs: multiply-accumulates, of ptflops (Table 7).
+        parameters: trained numbers (Table 7).
     """
 
     weight_accesses: int
     macs: float
+    parameters: int
 
 
 BASE_COUNTS: Final[Mapping[str, PublishedCounts]] = MappingProxyType(
     {
-        "resnet18": PublishedCounts(2_755_968, 557.14e6),
-        "resnet50": PublishedCounts(6_182_144, 1.31e9),
-        "vgg11": PublishedCounts(1_334_656, 153.5e6),
-        "vgg16": PublishedCounts(2_366_848, 314.43e6),
-        "vgg19": PublishedCounts(3_104_128, 399.47e6),
+        "resnet18": PublishedCounts(2_755_968, 557.14e6, 11_173_962),
+        "resnet50": PublishedCounts(6_182_144, 1.31e9, 23_520_842),
+        "vgg11": PublishedCounts(1_334_656, 153.5e6, 9_231_114),
+        "vgg16": PublishedCounts(2_366_848, 314.43e6, 14_728_266),
+        "vgg19": PublishedCounts(3_104_128, 399.47e6, 20_040_522),
     }
 )
 """By the name of the network in its card."""
 
 GENERATOR_COUNTS: Final[Mapping[str, PublishedCounts]] = MappingProxyType(
     {
-        "ConvL": PublishedCounts(320_256, 80.5e6),
-        "ConvS": PublishedCounts(41_508, 10.34e6),
-        "DeConvL": PublishedCounts(259_264, 64.69e6),
-        "DeConvS": PublishedCounts(86_208, 22.44e6),
-        "UNetL": PublishedCounts(180_894, 41.41e6),
-        "UNetS": PublishedCounts(45_711, 10.58e6),
+        "ConvL": PublishedCounts(320_256, 80.5e6, 723_273),
+        "ConvS": PublishedCounts(41_508, 10.34e6, 113_187),
+        "DeConvL": PublishedCounts(259_264, 64.69e6, 647_785),
+        "DeConvS": PublishedCounts(86_208, 22.44e6, 156_777),
+        "UNetL": PublishedCounts(180_894, 41.41e6, 482_771),
+        "UNetS": PublishedCounts(45_711, 10.58e6, 121_195),
     }
 )
 """By the paper's name of the architecture."""
@@ -115,7 +117,7 @@ def published_estimates(
         ratio: energy of one read at low voltage over that at nominal voltage.
     """
     base = BASE_COUNTS.get(network or "")
-    generator = PublishedCounts(0, 0.0) if architecture is None else GENERATOR_COUNTS.get(architecture)
+    generator = PublishedCounts(0, 0.0, 0) if architecture is None else GENERATOR_COUNTS.get(architecture)
     if base is None or generator is None or side != (PUBLISHED_SIDE, PUBLISHED_SIDE):
         return []
     return [

@@ -45,7 +45,7 @@ def rate_at(voltage: float) -> float:
     """
     if not LOWEST <= voltage <= HIGHEST:
         raise ValueError(f"a voltage of {voltage} Vmin is not between {LOWEST} and {HIGHEST}")
-    return RATE_AT_VMIN * 10.0 ** (_DECADES_PER_VMIN * (HIGHEST - voltage))
+    return RATE_AT_VMIN * math.pow(10.0, _DECADES_PER_VMIN * (HIGHEST - voltage))
 
 
 def voltage_at(rate: float) -> float | None:

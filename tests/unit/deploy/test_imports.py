@@ -20,7 +20,7 @@ SERVICE = {"celery", "kombu", "matplotlib", "onnxruntime", "pyarrow", "torch", *
 ABSENT = {
     "gateway": {*SERVICE, "finufft", "numpy", "onnx", "PIL", "pydicom"},
     "generation": {*SERVICE, "finufft", "onnx", "PIL", "pydicom"},
-    "security": {*SERVICE, "finufft", "onnx", "PIL", "pydicom"},
+    "security": {*SERVICE, "finufft", "onnx", "pydicom"},
     "perception": {*SERVICE, "finufft", "onnx", "pydicom"},
     "medical": {*SERVICE, "onnx"},
     "uncertainty": {*SERVICE, "finufft", "pydicom"},
