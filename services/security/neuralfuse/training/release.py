@@ -13,7 +13,16 @@ from services.security.neuralfuse.training.generators import Fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
 from services.security.neuralfuse.training.runs import Record
 from shared.datasets.traffic_sign_names import SIGNS
-from shared.runtime.cards import ModelCard, Paper, Parity, TensorDescription, TrainingRecord, Weights, read_card
+from shared.runtime.cards import (
+    ModelCard,
+    Paper,
+    Parity,
+    RuntimeOptions,
+    TensorDescription,
+    TrainingRecord,
+    Weights,
+    read_card,
+)
 from shared.runtime.releases import MODEL_FILE, NOT_MEASURED, measure_latency, weights_of, write_release
 from shared.runtime.sessions import OnnxModel
 
@@ -134,6 +143,7 @@ def _base_card(network: str, record: Record, weights: Weights) -> ModelCard:
             "Recipe: a cosine over few epochs with weight decay, where the paper has 300 epochs at a rate of 0.001.",
             "Crops out of a border of 4 pixels, light and contrast; no mirroring, which the released code has.",
         ],
+        runtime=RuntimeOptions(on_demand=True),
         parameters={"classes": list(SIGNS), PARAMETER: {"role": "base", "network": network}},
     )
 
@@ -171,6 +181,7 @@ def _generator_card(base: ModelCard, record: Record, weights: Weights) -> ModelC
             f"N = {recipe['perturbed']} with more steps in place of N = 10; few epochs where the paper has 150.",
             "Its own weights are rounded to 8 bits and have no errors: it runs at nominal voltage.",
         ],
+        runtime=RuntimeOptions(on_demand=True),
         parameters={
             PARAMETER: {
                 "role": "generator",

@@ -56,7 +56,7 @@ def read_record(folder: Path, command: str) -> Record:
         hours=round(state["seconds"] / 3600, 2),
         machine=f"{platform.machine()} CPU, two threads, shared with other work",
         validation=found if isinstance(found, list) else [found],
-        command=f"{command} {options}",
+        command=f"{command} --out runs/neuralfuse/{folder.name} {options}",
     )
 
 

@@ -79,7 +79,7 @@ def test_a_classifier_learns_and_a_cut_run_ends_with_the_same_weights(
     assert same(whole, BaseTraining(RECIPE, *signs, tmp_path / "cut").run())
     assert same(whole, read_base_network(tmp_path / "whole"))
     record = read_record(tmp_path / "whole", "train-base")
-    assert record.command.startswith("train-base --network tiny --epochs 2 --batch 16")
+    assert record.command.startswith("train-base --out runs/neuralfuse/whole --network tiny --epochs 2 --batch 16")
     assert len(record.validation) == 1
 
 
