@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.security.bit_error_campaigns.demo import labelled_shapes, labelled_signs, shape_classifier
 from shared.jobs.records import JobStatus
-from tests.integration.bit_error_campaigns.conftest import Bench, zipped
+from tests.support.bit_error_campaigns import Bench, zipped
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.security.bit_error_campaigns.demo import labelled_shapes, shape_classifier
 from shared.jobs.records import JobStatus
-from tests.integration.bit_error_campaigns.conftest import Bench
+from tests.support.bit_error_campaigns import Bench
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
