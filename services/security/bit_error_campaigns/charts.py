@@ -54,14 +54,18 @@ def layers_chart(layers: Sequence[LayerLoss], *, rate: float) -> RowChart:
     shown = layers[:MOST_LAYERS]
     more = f" ({len(shown)} of {len(layers)})" if len(layers) > len(shown) else ""
     rows = [_row(one.layer, one.lost_points, one.accuracy) for one in shown]
-    return _row_chart(f"Faults in one layer alone, at a rate of {100 * rate:g} %{more}", rows)
+    return _row_chart(
+        f"Faults in one layer alone, at a rate of {100 * rate:g} %{more}", rows, chips=_chips(layers[0].accuracy)
+    )
 
 
 def bits_chart(bits: Sequence[BitLoss], *, rate: float) -> RowChart:
     """Points lost by position, from the sign down."""
     ordered = sorted(bits, key=lambda one: -one.bit)
     rows = [_row(bit_name(one.bit), one.lost_points, one.accuracy) for one in ordered]
-    return _row_chart(f"Faults in one bit position alone, at a rate of {100 * rate:g} %", rows)
+    return _row_chart(
+        f"Faults in one bit position alone, at a rate of {100 * rate:g} %", rows, chips=_chips(bits[0].accuracy)
+    )
 
 
 def bit_name(bit: int) -> str:
@@ -71,16 +75,21 @@ def bit_name(bit: int) -> str:
 
 
 def _row(name: str, lost: float, accuracy: SpreadView) -> Row:
-    baseline = lost + 100 * accuracy.mean
-    if accuracy.low is None or accuracy.high is None:
+    """A bar, with what was lost by the chips that lost the least and the most."""
+    if len(accuracy.by_seed) < 2:
         return Row(name, lost)
-    return Row(name, lost, baseline - 100 * accuracy.high, baseline - 100 * accuracy.low)
+    baseline = lost + 100 * accuracy.mean
+    return Row(name, lost, baseline - 100 * accuracy.most, baseline - 100 * accuracy.least)
 
 
-def _row_chart(title: str, rows: Sequence[Row]) -> RowChart:
-    least = min(0.0, *(min(row.value, row.low if row.low is not None else row.value) for row in rows))
-    most = max(1.0, *(max(row.value, row.high if row.high is not None else row.value) for row in rows))
-    return RowChart(title, "accuracy lost, percentage points", rows, (least, most))
+def _row_chart(title: str, rows: Sequence[Row], *, chips: int) -> RowChart:
+    values = [value for row in rows for value in (row.value, row.low, row.high) if value is not None]
+    spread = f" (bar: mean of {chips} chips, line: least to most)" if chips > 1 else ""
+    return RowChart(title, f"accuracy lost, percentage points{spread}", rows, (min(0.0, *values), max(1.0, *values)))
+
+
+def _chips(accuracy: SpreadView) -> int:
+    return len(accuracy.by_seed)
 
 
 def _low(accuracy: SpreadView) -> float:

@@ -194,7 +194,9 @@ class _Preview:
         if not points:
             return
         self._shown_s, self._shown_conditions = now_s, complete
-        chart = curve_chart(points, stored=counts.accuracy(1).accuracy, title=f"{self._campaign.title}, so far")
+        chart = curve_chart(
+            points, stored=counts.accuracy(1).accuracy, title=f"Accuracy of {self._campaign.title}, so far"
+        )
         self._context.preview(to_png(chart), PNG)
 
 
@@ -235,7 +237,11 @@ def _write_files(files: JobFiles, report: Report, title: str) -> None:
     """report.json, the charts that the analyses give, and the page that has them all."""
     rate = report.options.analysis_rate
     stored = report.stored.accuracy
-    curve = curve_chart(report.curve, stored=stored, title=title) if report.curve else None
+    curve = (
+        curve_chart(report.curve, stored=stored, title=f"Accuracy of {title} under bit errors")
+        if report.curve
+        else None
+    )
     layers = layers_chart(report.layers, rate=rate) if report.layers else None
     bits = bits_chart(report.bits, rate=rate) if report.bits else None
     content = orjson.dumps(report.model_dump(mode="json"), option=orjson.OPT_INDENT_2)

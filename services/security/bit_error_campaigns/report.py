@@ -245,5 +245,7 @@ def _notes(report: Report) -> Iterable[str]:
         yield "Without faults the model is no better than chance on these pictures: are labels and parameters right?"
     if report.stored.not_finite:
         yield f"Without faults {report.stored.not_finite} pictures already have scores that are NaN or infinite."
+    if (without := sum(point.accuracy.not_finite for point in report.curve)) > 0:
+        yield f"Faults made scores of {without} pictures NaN or infinite; these count as wrong."
     if len(report.options.seeds) < 5 and report.curve:
         yield "Few seeds: chips differ, and the intervals say how little is known of their mean."

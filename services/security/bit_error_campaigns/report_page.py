@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from services.security.bit_error_campaigns.charts import bit_name
-from services.security.bit_error_campaigns.report import Accuracy, LossRate, Report, SpreadView
+from services.security.bit_error_campaigns.report import Accuracy, LayerLoss, LossRate, Report, SpreadView
 from shared.imaging.charts import Chart, to_svg
 
 _STYLE: Final = """
@@ -21,7 +21,8 @@ dl.figures small { display: block; color: #555; font-size: 0.8rem; font-weight: 
 figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 0.25rem 0.7rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th { font-weight: 600; background: #f3f6fa; } .name { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+th { font-weight: 600; background: #f3f6fa; }
+.name { text-align: left; white-space: normal; min-width: 9rem; overflow-wrap: break-word; }
 ul { padding-left: 1.2rem; } footer { margin-top: 2.5rem; color: #555; font-size: 0.85rem; overflow-wrap: anywhere; }
 """
 
@@ -47,37 +48,34 @@ def _body(report: Report, curve: Chart | None, layers: Chart | None, bits: Chart
     if curve is not None:
         yield "<h2>Accuracy against bit error rate</h2>"
         yield _figure(curve)
-        yield _table(["rate", *_SPREAD], [[f"{100 * one.rate:g} %", *_cells(one.accuracy)] for one in report.curve])
+        yield _table(_CURVE, ([f"{100 * one.rate:g} %", *_cells(one.accuracy)] for one in report.curve))
     if layers is not None:
         yield f"<h2>The most fragile layers</h2><p>{escape(_alone(report, 'layer'))}</p>"
         yield _figure(layers)
-        yield _table(
-            ["#", "layer", "operator", "weights", "share", "points lost", *_SPREAD[1:]],
-            [
-                [
-                    *(str(one.rank), one.layer, one.operator, f"{one.weights:,}", _percent(one.share)),
-                    *(f"{one.lost_points:.1f}", *_cells(one.accuracy)[1:]),
-                ]
-                for one in report.layers
-            ],
-            names=(1, 2),
-        )
+        yield _table(_LAYERS, (_layer_cells(one) for one in report.layers), names=(1, 2))
     if bits is not None:
         yield f"<h2>The most fragile bits</h2><p>{escape(_alone(report, 'bit position'))}</p>"
         yield _figure(bits)
-        yield _table(
-            ["#", "position", "points lost", *_SPREAD[1:]],
-            [
-                [str(one.rank), bit_name(one.bit), f"{one.lost_points:.1f}", *_cells(one.accuracy)[1:]]
-                for one in report.bits
-            ],
-            names=(1,),
-        )
+        cells = ([str(one.rank), bit_name(one.bit), *_lost(one.lost_points, one.accuracy)] for one in report.bits)
+        yield _table(_BITS, cells, names=(1,))
     yield "<h2>How to read this</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in report.notes) + "</ul>"
     yield f"<footer>{escape(_origin(report))}</footer>"
 
 
-_SPREAD: Final = ("mean", "std", "95 % of the mean", "worst chip", "best chip", "not finite")
+_CURVE: Final = ("rate", "accuracy, mean", "std", "95 % interval of the mean", "worst chip", "best chip")
+_LOST: Final = ("points lost", "accuracy, mean", "std", "worst chip", "best chip")
+_LAYERS: Final = ("#", "layer", "operator", "weights", "share", *_LOST)
+_BITS: Final = ("#", "position", *_LOST)
+
+
+def _layer_cells(one: LayerLoss) -> list[str]:
+    named = [str(one.rank), one.layer, one.operator, f"{one.weights:,}", _percent(one.share)]
+    return [*named, *_lost(one.lost_points, one.accuracy)]
+
+
+def _lost(points: float, accuracy: SpreadView) -> list[str]:
+    mean, std, _, *ends = _cells(accuracy)
+    return [f"{points:.1f}", mean, std, *ends]
 
 
 def _name(report: Report) -> str:
@@ -154,8 +152,7 @@ def _figure(chart: Chart) -> str:
 def _cells(spread: SpreadView) -> list[str]:
     between = "-" if spread.low is None or spread.high is None else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}"
     std = "-" if spread.std is None else f"{100 * spread.std:.1f}"
-    ends = [_percent(spread.least), _percent(spread.most)]
-    return [_percent(spread.mean), std, between, *ends, f"{spread.not_finite:,}" if spread.not_finite else "0"]
+    return [_percent(spread.mean), std, between, _percent(spread.least), _percent(spread.most)]
 
 
 def _percent(share: float) -> str:
@@ -164,10 +161,8 @@ def _percent(share: float) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, names: Sequence[int] = ()) -> str:
     def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=' + chr(34) + 'name' + chr(34) if index in names else ''}>{escape(cell)}</{tag}>"
-            for index, cell in enumerate(row)
-        )
+        classes = (' class="name"' if index in names else "" for index in range(len(row)))
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(classes, row, strict=True))
 
     lines = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f'<div class="wide"><table>\n<tr>{cells("th", head)}</tr>\n{lines}\n</table></div>'
