@@ -11,7 +11,7 @@ from services.security.bit_error_campaigns.report import Accuracy, LayerLoss, Lo
 from shared.imaging.charts import Chart, to_svg
 
 _STYLE: Final = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: 0.2rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
 .subtitle { color: #555; margin-top: 0; overflow-wrap: anywhere; }
 dl.figures { display: flex; flex-wrap: wrap; gap: 0.8rem; margin: 1.5rem 0; }
@@ -19,8 +19,9 @@ dl.figures div { background: #f3f6fa; border-radius: 6px; padding: 0.6rem 1rem; 
 dl.figures dt { color: #555; font-size: 0.85rem; } dl.figures dd { margin: 0; font-size: 1.35rem; font-weight: 600; }
 dl.figures small { display: block; color: #555; font-size: 0.8rem; font-weight: normal; }
 figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 0.25rem 0.7rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 0.88rem;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 0.25rem 0.5rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { font-weight: 600; background: #f3f6fa; }
 .name { text-align: left; white-space: normal; min-width: 9rem; overflow-wrap: break-word; }
 ul { padding-left: 1.2rem; } footer { margin-top: 2.5rem; color: #555; font-size: 0.85rem; overflow-wrap: anywhere; }
