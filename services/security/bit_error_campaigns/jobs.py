@@ -124,7 +124,7 @@ def _begin(context: JobContext, campaign: _Campaign, arrays: NDArray[Any]) -> tu
     timings = {}
     for way in WAYS if wanted == "auto" else (wanted,):
         context.progress(0, len(campaign.conditions) * len(arrays), f"timing {way.replace('_', ' ')}")
-        timings[way] = time_way(_open(campaign, way), campaign.memory, rows)
+        timings[way] = time_way(_open(campaign, way), campaign.memory, rows, pause=context.raise_if_cancelled)
     way = choose_way(timings, batches=batches)
     seconds = {name: timing.network_s(batches) for name, timing in timings.items()}
     progress = Progress(way=way, network_s=seconds, pictures=len(arrays))

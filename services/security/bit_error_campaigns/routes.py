@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-import anyio.to_thread
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 from services.security.bit_error_campaigns.capability import CAMPAIGNS, PATH
-from services.security.bit_error_campaigns.labelled_pictures import POINTER, LabelledPictures, read_labelled_pictures
+from services.security.bit_error_campaigns.labelled_pictures import POINTER, read_labelled_pictures
 from services.security.bit_error_campaigns.models import CampaignModel, CampaignModels
 from services.security.bit_error_campaigns.outlines import Outline, facts_of
 from services.security.bit_error_campaigns.picture_inputs import picture_input
@@ -46,7 +45,6 @@ class _Planned:
     options: CampaignOptions
     model: CampaignModel
     outline: Outline
-    pictures: LabelledPictures
     dataset: bytes
     posted: bytes | None
     cost: Cost
@@ -131,18 +129,18 @@ async def _plan(form: CampaignForm, service: ServiceState, models: CampaignModel
     with timed("infer"):
         outline = await models.outline(model, kind=options.fault, layout=options.layout)
     taken = picture_input(outline.dtype, outline.shape, model.parameters)
-    with timed("post"):
-        pictures = await anyio.to_thread.run_sync(lambda: _read_pictures(dataset, outline, model, models))
-    pictures = pictures.sample(options.images)
+    # In the pool for what is large in memory: an archive is inflated here, to see that each picture has a label.
+    found = await service.compute_pool.run(_count_pictures, dataset, outline, model, settings.pictures_limit)
+    count = found if options.images is None else min(found, options.images)
     size = taken.elements * taken.dtype.itemsize
-    cost = cost_of(options, outline, pictures=len(pictures.entries), picture_bytes=size)
+    cost = cost_of(options, outline, pictures=count, picture_bytes=size)
     limits = CostLimits(
         evaluations=settings.evaluations_limit,
         networks=settings.networks_limit,
         seconds=settings.seconds_limit,
         picture_bytes=settings.pictures_bytes_limit,
     )
-    return _Planned(options, model, outline, pictures, dataset, posted, cost, limits)
+    return _Planned(options, model, outline, dataset, posted, cost, limits)
 
 
 async def _model(form: CampaignForm, posted: bytes | None, models: CampaignModels) -> CampaignModel:
@@ -158,18 +156,14 @@ async def _model(form: CampaignForm, posted: bytes | None, models: CampaignModel
     return await models.find(form.model, form.version)
 
 
-def _read_pictures(dataset: bytes, outline: Outline, model: CampaignModel, models: CampaignModels) -> LabelledPictures:
-    """The pictures of a request, labelled by the classes of its model."""
+def _count_pictures(dataset: bytes, outline: Outline, model: CampaignModel, most: int) -> int:
+    """Pictures of an archive, each of which has a label that is a class of the model."""
     names = model.parameters.classes
     if names is not None and len(names) != outline.classes:
         field = "parameters/classes" if model.field == "file" else model.field
         raise field_problem(f"/body/{field}", f"There are {len(names)} names for {outline.classes} classes.")
-    return read_labelled_pictures(
-        dataset,
-        classes=outline.classes,
-        names=names,
-        pictures_limit=models.settings.pictures_limit,
-    )
+    read = read_labelled_pictures(dataset, classes=outline.classes, names=names, pictures_limit=most)
+    return len(read.entries)
 
 
 def _memory(outline: Outline) -> MemoryUsed:

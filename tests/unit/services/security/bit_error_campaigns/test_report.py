@@ -74,10 +74,8 @@ def test_accuracies_and_losses(report: Report) -> None:
 
 
 def test_the_most_fragile_come_first(report: Report) -> None:
-    assert [(one.rank, one.layer, one.lost_points) for one in report.layers] == [
-        (1, HOSTILE, pytest.approx(10.0)),
-        (2, "logits", pytest.approx(5.0)),
-    ]
+    assert [(one.rank, one.layer) for one in report.layers] == [(1, HOSTILE), (2, "logits")]
+    assert [one.lost_points for one in report.layers] == pytest.approx([10.0, 5.0])
     assert sum(one.share for one in report.layers) == pytest.approx(1.0)
     assert [one.bit for one in report.bits] == [7, 6, 5, 4, 3, 2, 1, 0]
     assert [one.is_sign for one in report.bits] == [True] + [False] * 7
@@ -103,12 +101,12 @@ class _Tags(HTMLParser):
 
 
 def test_the_page_needs_nothing_and_runs_nothing_whatever_names_say(report: Report) -> None:
-    charts = {
-        "curve": curve_chart(report.curve, stored=report.stored.accuracy, title=HOSTILE),
-        "layers": layers_chart(report.layers, rate=0.01),
-        "bits": bits_chart(report.bits, rate=0.01),
-    }
-    page = report_page(report, **charts).decode()
+    page = report_page(
+        report,
+        curve=curve_chart(report.curve, stored=report.stored.accuracy, title=HOSTILE),
+        layers=layers_chart(report.layers, rate=0.01),
+        bits=bits_chart(report.bits, rate=0.01),
+    ).decode()
     tags = _Tags()
     tags.feed(page)
     assert tags.references == []
