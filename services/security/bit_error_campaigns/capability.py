@@ -55,7 +55,7 @@ CAPABILITY: Final = Capability(
     ),
     file_types=(FileType(media_type="text/html", extension="html"),),
     settings=CampaignSettings,
-    memory=MemoryBudget(idle_mib=40, used_mib=200),
+    memory=MemoryBudget(idle_mib=20, used_mib=150),
     samples=(
         Sample(
             title="Test the classifier of signs",

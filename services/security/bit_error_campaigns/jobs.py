@@ -12,9 +12,9 @@ import orjson
 from numpy.typing import NDArray
 
 from services.security.bit_error_campaigns.charts import bits_chart, curve_chart, layers_chart
-from services.security.bit_error_campaigns.evaluation import Evaluation, Progress
 from services.security.bit_error_campaigns.labelled_pictures import POINTER, LabelledPictures, read_labelled_pictures
 from services.security.bit_error_campaigns.models import CampaignModel, read_model
+from services.security.bit_error_campaigns.network_runs import NetworkRuns, Progress
 from services.security.bit_error_campaigns.picture_inputs import PictureInput, picture_input
 from services.security.bit_error_campaigns.plan import Condition, conditions
 from services.security.bit_error_campaigns.report import Counts, DatasetUsed, Report, build_report
@@ -154,7 +154,7 @@ def _evaluate(
     classifier: PerturbedClassifier,
 ) -> None:
     options = campaign.task.options
-    evaluation = Evaluation(
+    runs = NetworkRuns(
         campaign.conditions,
         campaign.memory,
         read_stated(campaign.model.content),
@@ -166,12 +166,12 @@ def _evaluate(
         kind=options.fault,
         layout=options.layout,
     )
-    total, preview = evaluation.evaluations, _Preview(context, campaign, progress)
+    total, preview = runs.evaluations, _Preview(context, campaign, progress)
 
     def pause(condition: Condition) -> None:
         context.progress(progress.evaluated, total, str(condition))
 
-    for _ in evaluation.run(progress, attempt=context.attempt, pause=pause):
+    for _ in runs.run(progress, attempt=context.attempt, pause=pause):
         context.checkpoint(progress.model_dump(mode="json"))
         preview.show()
     context.progress(total, total, "writing the report")

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from services.security.bit_error_campaigns.evaluation import Progress
+from services.security.bit_error_campaigns.network_runs import Progress
 from services.security.bit_error_campaigns.plan import Condition
 from services.security.bit_error_campaigns.schemas import CampaignOptions, MemoryUsed, ModelUsed
 from services.security.bit_error_campaigns.statistics import Spread, rate_of_loss, spread_of, wilson_interval

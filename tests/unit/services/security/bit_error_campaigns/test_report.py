@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from services.security.bit_error_campaigns.charts import bits_chart, curve_chart, layers_chart
-from services.security.bit_error_campaigns.evaluation import Progress
+from services.security.bit_error_campaigns.network_runs import Progress
 from services.security.bit_error_campaigns.plan import conditions
 from services.security.bit_error_campaigns.report import Counts, DatasetUsed, Report, build_report
 from services.security.bit_error_campaigns.report_page import report_page

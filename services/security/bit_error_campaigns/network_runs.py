@@ -56,7 +56,7 @@ class Progress(BaseModel):
         self.seconds += seconds
 
 
-class Evaluation:
+class NetworkRuns:
     """The networks and pictures of a campaign.
 
     Args:

@@ -1,4 +1,4 @@
-"""Evaluation in chunks: nothing recorded is evaluated again, fixed batches are filled, broken scores are wrong."""
+"""Networks run in chunks: nothing recorded is evaluated again, fixed batches are filled, broken scores are wrong."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.security.bit_error_campaigns import evaluation as module
-from services.security.bit_error_campaigns.evaluation import Evaluation, Progress
+from services.security.bit_error_campaigns import network_runs as module
+from services.security.bit_error_campaigns.network_runs import NetworkRuns, Progress
 from services.security.bit_error_campaigns.plan import Condition
 from services.security.bit_errors.perturbed_sessions import SessionPerNetwork, Signature
 from services.security.bit_errors.weight_memory import WeightMemory, read_stated
@@ -53,12 +53,12 @@ def evaluate(
     progress: Progress, classifier: Any, *, attempt: int = 1, pause: Callable[[Condition], None] = nothing,
     batch: int = 5, fixed: bool = False, stop_after: int | None = None,
 ) -> None:  # fmt: skip
-    evaluation = Evaluation(
+    runs = NetworkRuns(
         CONDITIONS, WeightMemory.read(MODEL), read_stated(MODEL), classifier, PICTURES, LABELS,
         batch=batch, fixed=fixed, kind="stuck_at", layout="iid",
     )  # fmt: skip
-    assert evaluation.evaluations == len(CONDITIONS) * COUNT
-    for number, _ in enumerate(evaluation.run(progress, attempt=attempt, pause=pause), 1):
+    assert runs.evaluations == len(CONDITIONS) * COUNT
+    for number, _ in enumerate(runs.run(progress, attempt=attempt, pause=pause), 1):
         if number == stop_after:
             return
 
