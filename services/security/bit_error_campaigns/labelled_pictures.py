@@ -53,6 +53,10 @@ class LabelledPictures:
         entries = [self.entries[index] for index in chosen]
         return LabelledPictures(entries, self.labels[chosen], self.labels_by, self.posted)
 
+    def without_content(self) -> LabelledPictures:
+        """The same without the encoded pictures, which take memory."""
+        return LabelledPictures((), self.labels, self.labels_by, self.posted)
+
 
 def read_labelled_pictures(
     data: bytes, *, classes: int, names: Sequence[str] | None, pictures_limit: int

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from services.security.bit_error_campaigns.outlines import Outline
 from services.security.bit_error_campaigns.schemas import CampaignOptions
 from services.security.bit_errors.quantisation import BITS
+
+MOST_DRAWN_CELLS: Final = 20_000_000
+"""Faulty cells of one network, where each is drawn by itself; they take half a gigabyte meanwhile."""
 
 Analysis = Literal["baseline", "curve", "layers", "bits"]
 
@@ -78,12 +81,14 @@ class Cost:
         pictures: that each of them classifies.
         seconds: estimated.
         picture_bytes: memory of the pictures as the network takes them.
+        drawn_cells: faulty cells that are drawn one by one for a network, at most.
     """
 
     networks: dict[Analysis, int]
     pictures: int
     seconds: float
     picture_bytes: int
+    drawn_cells: int = 0
 
     @property
     def all_networks(self) -> int:
@@ -113,7 +118,11 @@ def cost_of(options: CampaignOptions, outline: Outline, *, pictures: int, pictur
     }
     networks: dict[Analysis, int] = {"baseline": 2, **{name: counts[name] for name in options.analyses}}
     seconds = outline.timing.seconds(networks=sum(networks.values()), pictures=pictures)
-    return Cost(networks, pictures, seconds, pictures * picture_bytes)
+    drawn = 0.0
+    if options.layout == "iid":
+        rates = [*options.rates, options.analysis_rate]
+        drawn = max(rates) * BITS * sum(layer.weights for layer in outline.layers)
+    return Cost(networks, pictures, seconds, pictures * picture_bytes, int(drawn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +148,20 @@ def excess(cost: Cost, limits: CostLimits) -> str | None:
             f"The campaign is {cost.evaluations:,} evaluations ({_written(cost)}) and about {cost.seconds:,.0f} s; at "
             f"most {limits.evaluations:,} evaluations and {limits.seconds:,.0f} s are accepted. {_advice(cost, share)}"
         )
+    return _excess_of_memory(cost, limits)
+
+
+def _excess_of_memory(cost: Cost, limits: CostLimits) -> str | None:
     if cost.picture_bytes > limits.picture_bytes:
         most = limits.picture_bytes * cost.pictures // cost.picture_bytes
         return (
             f"The pictures take {cost.picture_bytes / 2**20:,.0f} MiB as the network takes them, and "
             f"{limits.picture_bytes / 2**20:,.0f} MiB are given: set `images` to at most {most:,}."
+        )
+    if cost.drawn_cells > MOST_DRAWN_CELLS:
+        return (
+            f"The layout iid draws {cost.drawn_cells:,} faulty cells for a network, and at most {MOST_DRAWN_CELLS:,} "
+            "are drawn: ask for lower rates, or for the layout tiled."
         )
     return None
 

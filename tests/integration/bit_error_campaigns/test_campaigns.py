@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from services.security.bit_error_campaigns.demo import labelled_shapes, labelled_signs, shape_classifier
@@ -107,6 +108,37 @@ async def test_a_picture_that_cannot_be_decoded_fails_the_job_by_name(attended: 
     assert record.problem is not None
     assert "'0/a.png'" in record.problem["detail"]
     assert record.problem["errors"][0]["pointer"] == "/body/dataset"
+
+
+def fails_on_bright_pictures() -> bytes:
+    """A classifier that looks a row up by the brightness of the picture, and has a row for black only."""
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["scores"]),
+        helper.make_node("ReduceMax", ["x"], ["light"], keepdims=0),
+        helper.make_node("Mul", ["light", "hundred"], ["much"]),
+        helper.make_node("Cast", ["much"], ["row"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["rows", "row"], ["found"]),
+        helper.make_node("Add", ["scores", "found"], ["y"]),
+    ]
+    constants = {"w": np.ones((256, 4)), "rows": np.zeros((1, 4)), "hundred": np.array(100.0)}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+async def test_a_model_that_fails_on_the_pictures_fails_the_job_with_the_reason(attended: Bench) -> None:
+    record = await attended.finish(await attended.post(SHAPES, fails_on_bright_pictures()))
+    assert record.status is JobStatus.FAILED
+    assert record.problem is not None
+    assert record.problem["status"] == 422
+    assert "The model fails on these pictures: Gather" in record.problem["detail"]
 
 
 async def events_of(bench: Bench, job_id: str) -> list[Any]:

@@ -94,6 +94,13 @@ def test_pictures_that_fill_the_memory_say_how_many_fit() -> None:
     assert "set `images` to at most 50" in detail
 
 
+def test_cells_that_are_drawn_one_by_one_are_limited() -> None:
+    many = outline().model_copy(update={"layers": [outline().layers[0].model_copy(update={"weights": 10**7})]})
+    for layout, refused in (("tiled", False), ("iid", True)):
+        chosen = options(layout=layout, rates=(0.3,), analyses=("curve",))
+        assert (excess(cost_of(chosen, many, pictures=1, picture_bytes=1), LIMITS) is not None) == refused
+
+
 def test_many_networks_are_counted_without_making_them() -> None:
     cost = cost_of(options(seeds=tuple(range(10**6))), outline(), pictures=1, picture_bytes=1)
     assert "at most 1,000 networks" in (excess(cost, LIMITS) or "")

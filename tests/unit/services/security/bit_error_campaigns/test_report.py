@@ -74,7 +74,7 @@ def test_accuracies_and_losses(report: Report) -> None:
 
 
 def test_the_most_fragile_come_first(report: Report) -> None:
-    assert [(one.rank, one.layer) for one in report.layers] == [(1, HOSTILE), (2, "logits")]
+    assert [(one.rank, one.layer) for one in report.layers] == [(1, HOSTILE), (2, "fc")]
     assert [one.lost_points for one in report.layers] == pytest.approx([10.0, 5.0])
     assert sum(one.share for one in report.layers) == pytest.approx(1.0)
     assert [one.bit for one in report.bits] == [7, 6, 5, 4, 3, 2, 1, 0]
