@@ -131,6 +131,7 @@ async def blob_response(blobs: BlobStore, digest: str, wanted: Wanted, *, name: 
         if is_unchanged(wanted.if_none_match, etag):
             return Response(status_code=304, headers=headers)
         part = requested_part(wanted.range, wanted.if_range, etag=etag, size=blob.size)
+        headers["Content-Type"] = blob.media_type  # as the result names it: a page says itself how it is encoded
         stream = await anyio.to_thread.run_sync(blobs.open, digest)
     except BlobMissing:
         raise NotFound("The file is no longer stored.") from None

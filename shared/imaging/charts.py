@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 WIDTH: Final = 720
 HEIGHT: Final = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 44, 56
-_NAMES, _ROW, _THICKNESS = 240, 22, 14
+_NAMES, _ROW, _THICKNESS = 270, 22, 14
 _LONGEST_NAME = 38
 _INK, _GRID, _FILL, _LINE, _BAND = "#222222", "#dddddd", "#3b76af", "#c0392b", "#c6d9ec"
 _SCALE: Final = 2

@@ -163,23 +163,37 @@ def open_classifier(
     return WAYS[way](model, memory, signature, threads=threads)
 
 
-def time_way(classifier: PerturbedClassifier, memory: WeightMemory, batch: NDArray[Any]) -> WayTiming:
-    """The shorter of two loads, and of two runs after one that is not counted."""
+def time_way(
+    classifier: PerturbedClassifier,
+    memory: WeightMemory,
+    batch: NDArray[Any],
+    *,
+    pause: Callable[[], object] = lambda: None,
+) -> WayTiming:
+    """The shorter of two loads, and of two runs after one that is not counted.
+
+    Args:
+        classifier: opened by one of the ways.
+        memory: its weights.
+        batch: pictures of one run.
+        pause: called before each load and run; may raise.
+    """
     weights = memory.read_faultless()
-    load_s = min(_seconds(lambda: classifier.load(weights)) for _ in range(_TRIES))
-    classifier.run(batch)
-    return WayTiming(load_s, min(_seconds(lambda: classifier.run(batch)) for _ in range(_TRIES)))
+
+    def seconds(work: Callable[[], object]) -> float:
+        pause()
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    load_s = min(seconds(lambda: classifier.load(weights)) for _ in range(_TRIES))
+    first, *others = (seconds(lambda: classifier.run(batch)) for _ in range(1 + _TRIES))
+    return WayTiming(load_s, min(others, default=first))
 
 
 def choose_way(timings: Mapping[Way, WayTiming], *, batches: float) -> Way:
     """The quicker way for networks that see so many batches each."""
     return min(timings, key=lambda way: timings[way].network_s(batches))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _ort_value(array: NDArray[Any]) -> onnxruntime.OrtValue:

@@ -37,6 +37,12 @@ _PASSED: Final = frozenset(
 """Operators whose first input holds the same weights in another form."""
 
 
+_COUNTED: Final = "node_"
+"""Begins the names that torch.onnx.export(dynamo=True) gives nodes."""
+
+_WEIGHT: Final = ".weight"
+
+
 class UnreadableMemory(ValueError):
     """The weights of a model cannot be read as a memory; the message says why, for the owner of the model."""
 
@@ -106,7 +112,8 @@ def find_weight_layers(model: onnx.ModelProto) -> WeightLayers:
             if stated is None:
                 computed.append(name)
             elif stated[0] not in found:
-                layer = name if name not in layers else f"{name} ({stated[0]})"
+                layer = _module_name(node, stated[0]) or name
+                layer = layer if layer not in layers else f"{layer} ({stated[0]})"
                 layers.add(layer)
                 found[stated[0]] = WeightLayer(stated[1], stated[0], layer, node.op_type)
     return WeightLayers(tuple(found.values()), tuple(computed))
@@ -160,6 +167,12 @@ def _weight_inputs(node: NodeProto, origins: _Origins) -> Iterator[str]:
     places = WEIGHT_INPUTS.get(node.op_type, ())
     given = [node.input[place] for place in places if place < len(node.input) and node.input[place]]
     yield from (name for name in given if len(places) == 1 or name in origins.constants)
+
+
+def _module_name(node: NodeProto, weight: str) -> str | None:
+    """What the weight says of its layer (`layer1.0.conv1.weight`), where the node has no name but a counted one."""
+    named = node.name and not node.name.startswith(_COUNTED)
+    return weight.removesuffix(_WEIGHT) if not named and weight.endswith(_WEIGHT) and weight != _WEIGHT else None
 
 
 def _unique_names(graph: onnx.GraphProto) -> list[str]:

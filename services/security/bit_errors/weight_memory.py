@@ -28,7 +28,7 @@ from services.security.bit_errors.weight_layers import (
     load_model,
 )
 
-__all__ = ["StoredTensor", "UnreadableMemory", "WeightMemory"]
+__all__ = ["StoredTensor", "UnreadableMemory", "WeightMemory", "read_stated"]
 
 _FLOATING: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 _BYTES: Final = frozenset({TensorProto.INT8, TensorProto.UINT8})
@@ -181,3 +181,13 @@ def _reason_of_none(found: WeightLayers) -> str:
             "export the model with constants folded"
         )
     return "it has no convolution and no matrix product with weights of its own"
+
+
+def read_stated(model: bytes) -> dict[str, NDArray[Any]]:
+    """The weights of a model as its file states them, before they are stored: what `WeightMemory.read` reads.
+
+    Raises:
+        UnreadableMemory: as of `WeightMemory.read`.
+    """
+    layers = find_weight_layers(load_model(model)).layers
+    return {one.name: numpy_helper.to_array(one.tensor) for one in layers if _elements(one.tensor) > _LARGEST_SCALAR}

@@ -68,6 +68,14 @@ async def test_who_has_the_file_is_told_so(client: httpx.AsyncClient, bench: Ben
     assert (answer.status_code, answer.content) == (304, b"")
 
 
+async def test_a_page_has_the_type_that_the_result_names(client: httpx.AsyncClient, bench: Bench) -> None:
+    path = await path_of_file(bench, b"<!doctype html><meta charset=utf-8>", "text/html")
+    for headers in ({}, {"Range": "bytes=0-3"}):
+        answer = await client.get(path, headers=headers)
+        assert answer.headers["content-type"] == "text/html"
+        assert answer.headers["content-disposition"].startswith("attachment")
+
+
 async def test_files_of_text_are_not_compressed_as_parts_of_them_are_asked_for(
     client: httpx.AsyncClient, bench: Bench
 ) -> None:

@@ -12,7 +12,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shared.imaging.charts import Bar, Curve, Plot, Ribbon, ticks, to_png, to_svg, widen_range
+from shared.imaging.charts import (
+    WIDTH,
+    Bar,
+    Curve,
+    Plot,
+    Ribbon,
+    Row,
+    RowChart,
+    Whisker,
+    ticks,
+    to_png,
+    to_svg,
+    widen_range,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 FINITE = st.floats(-1e100, 1e100)
@@ -73,3 +86,31 @@ def test_a_range_without_width_can_be_drawn(value: float) -> None:
     assert to_png(drawn).startswith(b"\x89PNG")
     (dot,) = ET.fromstring(to_svg(drawn)).iter(f"{SVG}circle")
     assert math.isfinite(float(dot.attrib["cx"]))
+
+
+ROWS = RowChart("Rows", "points", [Row("a & b", 3.0, 1.0, 4.0), Row("x" * 60, -1.0)], (-1.0, 4.0))
+
+
+def test_rows_have_names_values_and_intervals() -> None:
+    text = to_svg(ROWS).decode()
+    assert "a &amp; b" in text
+    assert "..." + "x" * 35 in text, "a long name keeps its end"
+    assert text.count("<polygon") == 2
+    assert f'height="{ROWS.height}"' in text
+
+
+def test_rows_are_painted_as_high_as_they_are_many() -> None:
+    image = Image.open(io.BytesIO(to_png(ROWS)))
+    assert image.size == (2 * WIDTH, 2 * ROWS.height)
+    many = RowChart("Rows", "points", [*ROWS.rows] * 10, (-1.0, 4.0))
+    assert many.height > ROWS.height + 300
+
+
+def test_own_ticks_whiskers_and_a_legend_are_drawn() -> None:
+    curve = Curve([(0.0, 1.0), (1.0, 2.0)])
+    plot = Plot("t", "x", "y", (0, 1), (0, 3), curves=[curve], whiskers=[Whisker(0.5, 1.0, 2.0)],
+                x_ticks=[(0.5, "one half")], legend=[("the mean", curve)])  # fmt: skip
+    text = to_svg(plot).decode()
+    assert ">one half</text>" in text
+    assert ">the mean</text>" in text
+    assert text.count("<polyline") == to_svg(Plot("t", "x", "y", (0, 1), (0, 3))).decode().count("<polyline") + 3

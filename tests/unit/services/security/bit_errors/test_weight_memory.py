@@ -29,7 +29,7 @@ def test_weights_are_found_and_named_after_their_layers() -> None:
     memory = WeightMemory.read(convolutional())
     assert [(one.layer, one.operator, one.shape) for one in memory.tensors] == [
         ("conv", "Conv", (6, 3, 3, 3)),
-        ("logits", "Gemm", (CLASSES, 6)),
+        ("fc", "Gemm", (CLASSES, 6)),
     ]
     assert memory.count == 6 * 27 + CLASSES * 6
     assert not memory.quantised_by_graph
@@ -66,10 +66,27 @@ def test_faults_are_those_of_the_seed_and_of_the_tensors_number(layout: Any, kin
         assert (expected != stored.values).any()
 
 
+@pytest.mark.parametrize(
+    ("node", "weight", "layer"),
+    [
+        ("/stem/Conv", "onnx::Conv_17", "/stem/Conv"),
+        ("node_linear_3", "blocks.0.fc.weight", "blocks.0.fc"),
+        ("node_linear_3", "val_12", "node_linear_3"),
+        ("", "blocks.0.fc.weight", "blocks.0.fc"),
+        ("", "w", "logits"),
+    ],
+)
+def test_a_layer_is_called_by_what_says_the_most(node: str, weight: str, layer: str) -> None:
+    tensor = numpy_helper.from_array(np.ones((4, CLASSES), np.float32), weight)
+    product = helper.make_node("MatMul", ["rows", weight], ["logits"], name=node)
+    (stored,) = WeightMemory.read(model_of([product], [tensor], matrix_input())).tensors
+    assert stored.layer == layer
+
+
 def test_only_the_chosen_layers_fail() -> None:
     memory = WeightMemory.read(convolutional())
     whole, faultless = memory.perturbed(FaultModel(0.1), 3), memory.read_faultless()
-    read = memory.perturbed(FaultModel(0.1), 3, {"logits"})
+    read = memory.perturbed(FaultModel(0.1), 3, {"fc"})
     np.testing.assert_array_equal(read["conv.weight"], faultless["conv.weight"])
     np.testing.assert_array_equal(read["fc.weight"], whole["fc.weight"])
     with pytest.raises(KeyError, match="no such layer: other"):

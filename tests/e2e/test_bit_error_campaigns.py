@@ -1,0 +1,61 @@
+"""Bit-error campaigns in the real fleet: the commands of their page, and a model that somebody uploaded."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from services.security.bit_error_campaigns.demo import demo_files
+from tests.e2e.fleet import Fleet
+from tests.support.bit_error_campaigns import zipped
+from tests.support.capability import png
+from tests.support.classifiers import card_of, classifier, upload_form
+
+PAGE = Path(__file__).parents[2] / "services/security/bit_error_campaigns/README.md"
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_commands_run_in_their_order_and_leave_a_report(fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    for name, content in demo_files().items():
+        (tmp_path / "demo" / name).write_bytes(content)
+    assert len(BLOCKS) == 4
+    for block in BLOCKS:
+        script = block.replace("http://127.0.0.1:8000", fleet.url)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stderr.decode()}\n{done.stdout.decode()[:500]}"
+    assert json.loads((tmp_path / "report.json").read_bytes())["dataset"]["images"] == 120
+    assert (tmp_path / "report.html").read_bytes().startswith(b"<!doctype html>")
+    for name in ("curve.png", "layers.png", "bits.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_campaign_is_run_on_a_model_that_was_uploaded(client: httpx.Client) -> None:
+    names = ["a", "b", "c", "d"]
+    content = classifier(seed=11)
+    card = card_of(content, name="own-memory", version="2.0.0", classes=names, mean=[0.5] * 3, std=[0.25] * 3)
+    answer = client.post("/v1/models", files=upload_form(content, card), data={"domain": "perception"})
+    assert answer.status_code in {200, 201}, answer.text
+    drawn = np.random.default_rng(0).integers(0, 255, (8, 20, 20, 3), np.uint8)
+    dataset = zipped(
+        {f"{names[number % 4]}/{number}.png": png(Image.fromarray(one)) for number, one in enumerate(drawn)}
+    )
+    done = client.post(
+        "/v1/security/bit-error-campaigns",
+        files={"dataset": dataset},
+        data={"model": "own-memory", "rates": "0.1", "seeds": "2", "analyses": "curve"},
+        headers={"Prefer": "wait=60"},
+    )
+    assert done.status_code == 200, done.text
+    report = done.json()["result"]["report"]
+    assert report["model"] == {"name": "own-memory", "version": "2.0.0", "sha256": card["weights"]["sha256"]}
+    assert (report["dataset"]["labels_by"], report["dataset"]["images"]) == ("class names", 8)
+    assert report["memory"]["layers"] == 2

@@ -1,0 +1,132 @@
+"""The security service, its worker and their stores, as real processes and files."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from services.security.app import create_app
+from services.security.bit_error_campaigns.capability import CAMPAIGNS, PATH
+from shared.jobs.files import StoredFile
+from shared.jobs.records import JobRecord, JobStatus
+from shared.jobs.store import JobStore, open_job_store
+from shared.settings import Settings
+from shared.storage.blobs import BlobStore
+from tests.integration.jobs.conftest import kill_group
+from tests.support.serving import running, until_models_are_open
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120.0
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A ZIP of these files."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The service, and what it shares with workers."""
+
+    client: httpx.AsyncClient
+    jobs: JobStore
+    blobs: BlobStore
+    settings: Settings
+
+    async def send(self, route: str, dataset: bytes, own: bytes | None = None, /, **form: str) -> httpx.Response:
+        """Post a form."""
+        files = {"dataset": ("dataset.zip", dataset)} | ({} if own is None else {"file": ("model.onnx", own)})
+        return await self.client.post(route, files=files, data=form)
+
+    async def estimate(self, dataset: bytes, own: bytes | None = None, /, **form: str) -> dict[str, Any]:
+        """What a campaign would cost."""
+        answer = await self.send(f"{PATH}/estimates", dataset, own, **form)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def post(self, dataset: bytes, own: bytes | None = None, /, **form: str) -> str:
+        """Create a job; returns its id."""
+        answer = await self.send(PATH, dataset, own, **form)
+        assert answer.status_code == 202, answer.text
+        job_id: str = answer.json()["id"]
+        return job_id
+
+    async def refused(self, dataset: bytes, own: bytes | None = None, /, **form: str) -> tuple[int, str, str]:
+        """Status, first pointer and detail of a refusal; estimates are refused alike."""
+        answers = [await self.send(route, dataset, own, **form) for route in (PATH, f"{PATH}/estimates")]
+        first, second = ((one.status_code, one.json()["errors"], one.json()["detail"]) for one in answers)
+        assert first == second
+        return first[0], first[1][0]["pointer"], first[2]
+
+    async def finish(self, job_id: str) -> JobRecord:
+        return await self.jobs.wait(job_id, seconds=PATIENCE_S)
+
+    async def result(self, job_id: str) -> dict[str, Any]:
+        """The result of a job that succeeds."""
+        record = await self.finish(job_id)
+        assert record.status is JobStatus.SUCCEEDED, record.problem
+        assert record.result is not None
+        return record.result
+
+    def file(self, result: dict[str, Any], name: str) -> bytes:
+        """A file of a result."""
+        return self.blobs.get(StoredFile.model_validate(result["files"][name]).digest)
+
+    def report(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The file report.json, which the result holds too."""
+        found: dict[str, Any] = json.loads(self.file(result, "report.json"))
+        assert found == result["report"]
+        return found
+
+    async def until_begun(self, job_id: str) -> None:
+        """Wait until it has a checkpoint."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (record := await self.jobs.get(job_id)).checkpoint is None:
+                assert not record.status.is_final, record.problem
+                await asyncio.sleep(0.005)
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process, which is killed at the end."""
+        names = ("redis_url", "blob_url", "worker_heartbeat_s", "inference_threads")
+        environment = {f"FACET_{name.upper()}": str(getattr(self.settings, name)) for name in names}
+        command = [sys.executable, "-m", "services.worker", "--weight", CAMPAIGNS.weight, "--queues", CAMPAIGNS.queue]
+        started = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, start_new_session=True)
+        try:
+            yield started
+        finally:
+            kill_group(started)
+
+    async def until_attended(self) -> None:
+        """Wait for a worker: without one, no job is taken."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not await self.jobs.live_workers(CAMPAIGNS.queue):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def open_bench(redis_url: str, blobs: Path, *, threads: int = 1) -> AsyncIterator[Bench]:
+    """The service without a worker."""
+    settings = Settings(
+        _env_file=None, redis_url=redis_url, blob_url=str(blobs), worker_heartbeat_s=0.3, inference_threads=threads
+    )
+    async with open_job_store(settings) as jobs, running(create_app(settings)) as client:
+        await until_models_are_open(client)
+        yield Bench(client, jobs, BlobStore(settings.blob_url), settings)
