@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from services.declarations import declared_capabilities
 from services.medical.low_dose_ct.demo import demo_files
 from services.perception.classification.demo import sign_tensor, stop_sign
 from services.perception.classification.own_model import own_models
+from services.samples import sample_files
 from services.uncertainty.conformal.demo import demo_files as conformal_files
 from tests.e2e.fleet import Fleet
 
@@ -23,6 +25,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     (folder / "demo").mkdir()
     for name, content in (demo_files() | conformal_files()).items():
+        (folder / "demo" / name).write_bytes(content)
+    for name, content in sample_files(declared_capabilities()).items():
         (folder / "demo" / name).write_bytes(content)
     (folder / "demo" / "sign.png").write_bytes(stop_sign())
     (folder / "demo" / "sign.json").write_bytes(sign_tensor())
@@ -62,4 +66,6 @@ def test_the_commands_leave_readable_files(workplace: Path) -> None:
     assert np.allclose(answer["outputs"][0]["data"], np.exp([1.0, 0.5, 0.0]) / np.exp([1.0, 0.5, 0.0]).sum())
     assert np.load(workplace / "sets.npy").shape == (1000, 10)
     assert (workplace / "sizes.svg").read_bytes().startswith(b"<svg")
+    assert (workplace / "protected.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((workplace / "campaign.json").read_text())["result"]["files"]["report.html"]["href"]
     assert (workplace / "stream.svg").read_bytes().count(b"<circle") == 3

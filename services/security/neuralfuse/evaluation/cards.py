@@ -12,7 +12,7 @@ from services.security.neuralfuse.training.release import MODELS
 from shared.runtime.cards import Baseline, Quality, read_card
 from shared.runtime.releases import write_card
 
-_RATE_NAMES = {"0.005": "0.5 %", "0.01": "1 %"}
+_RATE_NAMES = {"0.005": "0.5 %", "0.01": "1 %", "0.02": "2 %"}
 
 
 def write_quality(figures: Mapping[str, Any]) -> None:

@@ -22,7 +22,9 @@ of GTSRB, 32x32. Low voltage: weights read through {chips} chips (seeds {first} 
 code's tiled layout; a bit error rate of 1 % is 1 % of faulty cells, of which half flip a bit. Accuracies in percent;
 after ± the standard deviation over chips. *Recovered* is the part of the accuracy lost at low voltage that is won back.
 The paper's figures (Table 13) stand in brackets: it trains on all frames (here: every second), its classifiers with
-another recipe and its generators for some ten times as many steps.
+another recipe and its generators for some ten times as many steps. The classifiers here bear more errors before
+anything is done for them (their recipe has weight decay and a high learning rate, which may be why: not examined); at
+2 % they lose about what the paper's lose at 1 %.
 """
 
 _ENERGY_NOTE = """
@@ -83,10 +85,21 @@ def _transfer(figures: Mapping[str, Any]) -> str:
 
 def _protection(figures: Mapping[str, Any], network: str) -> str:
     methods = figures["methods"]
-    rows = [["", "nominal", *(f"{float(rate):.1%} errors" for rate in _rates(methods)), "recovered at 1 %", "energy"]]
+    rows = [
+        [
+            "",
+            "nominal",
+            *(f"{float(rate):.1%} errors" for rate in _rates(methods)),
+            "recovered at 1 %",
+            "at 2 %",
+            "energy",
+        ]
+    ]
     for name, found in methods.items():
         published = GTSRB.get(network, {}).get(_published_name(name))
-        part = None if name == UNPROTECTED else recovered(methods[UNPROTECTED], found, "0.01")
+        parts = [
+            None if name == UNPROTECTED else recovered(methods[UNPROTECTED], found, rate) for rate in ("0.01", "0.02")
+        ]
         rows.append(
             [
                 name,
@@ -96,7 +109,7 @@ def _protection(figures: Mapping[str, Any], network: str) -> str:
                     + (f" ({published.low} ± {published.deviation})" if published and rate == "0.01" else "")
                     for rate in _rates(methods)
                 ),
-                "" if part is None else f"{part:.0%}",
+                *("" if part is None else f"{part:.0%}" for part in parts),
                 "; ".join(f"{value:+.1f} % ({source})" for source, value in found.get("energy_savings", {}).items()),
             ]
         )

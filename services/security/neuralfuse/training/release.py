@@ -132,7 +132,7 @@ def _base_card(network: str, record: Record, weights: Weights) -> ModelCard:
         **NOT_MEASURED,
         limits=[
             "43 German signs, cut out of the photograph; it finds no signs and knows no 'none of these'.",
-            "At a bit error rate of 1 % it is wrong more often than right on some chips: it is there to be protected.",
+            "It bears more bit errors than the paper's classifiers do (see quality), by another recipe.",
             _DATA_LIMIT,
         ],
         choices=[
