@@ -6,12 +6,9 @@ retrain.
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from services.security.bit_errors.faults import FaultModel, draw_faults
 from services.security.bit_errors.quantisation import quantise
 from services.security.neuralfuse.training.base_networks import BASE_NETWORKS
 from services.security.neuralfuse.training.data import as_tensor, batches, laid_out
+from services.security.neuralfuse.training.epochs import EpochRun
 from services.security.neuralfuse.training.quantised_layers import QuantisedConv2d, QuantisedLinear
 from shared.datasets.traffic_signs import Signs
 
@@ -50,8 +48,8 @@ class BaseRecipe:
     seed: int = 0
 
 
-class BaseTraining:
-    """One run, with its checkpoint and log in a folder.
+class BaseTraining(EpochRun):
+    """One run.
 
     Args:
         recipe: what to do.
@@ -65,11 +63,10 @@ class BaseTraining:
         self, recipe: BaseRecipe, training: Signs, validation: Signs, folder: Path, *, start: nn.Module | None = None
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.training, self.validation, self.folder = recipe, training, validation, folder
-        self.network = BASE_NETWORKS[recipe.network]()
+        self.recipe, self.training, self.validation = recipe, training, validation
+        self.network = laid_out(BASE_NETWORKS[recipe.network]())
         if start is not None:
             self.network.load_state_dict(start.state_dict())
-        laid_out(self.network)
         self.optimiser = torch.optim.SGD(
             self.network.parameters(),
             lr=recipe.learning_rate,
@@ -77,35 +74,30 @@ class BaseTraining:
             weight_decay=recipe.weight_decay,
             nesterov=True,
         )
-        self.epoch, self.seconds = 0, 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(recipe, self.network, self.optimiser, folder)
 
     def run(self) -> nn.Module:
         """Train to the last epoch, from where the folder's checkpoint left off."""
-        self._resume()
-        while self.epoch < self.recipe.epochs:
-            began = time.monotonic()
-            loss = self._pass()
-            self.epoch += 1
-            self.seconds += time.monotonic() - began
-            self._save()
-            self._log(loss)
-        return self.network.eval()
+        self.finish()
+        return self.network
 
-    def _pass(self) -> float:
-        self.network.train()
+    def train_epoch(self) -> dict[str, float]:
+        """One pass over the training pictures."""
         recipe = self.recipe
         steps = len(self.training) // recipe.batch
         losses = []
         drawn = batches(self.training, size=recipe.batch, epoch=self.epoch, seed=recipe.seed, noise=recipe.noise)
         for index, (pictures, classes) in enumerate(tqdm(drawn, total=steps, desc=f"epoch {self.epoch + 1}")):
             step = self.epoch * steps + index
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(step, recipe, steps=steps * recipe.epochs)
+            self.set_learning_rate(step, steps * recipe.epochs)
             self.optimiser.zero_grad(set_to_none=True)
             losses.append(self._descend(pictures, classes, step))
             self.optimiser.step()
-        return float(np.mean(losses))
+        return {"loss": round(float(np.mean(losses)), 4)}
+
+    def validate(self) -> float:
+        """Share of validation pictures that are classified rightly."""
+        return round(accuracy(self.network, self.validation), 4)
 
     def _descend(self, pictures: Tensor, classes: Tensor, step: int) -> float:
         loss = functional.cross_entropy(self.network(pictures), classes)
@@ -119,37 +111,6 @@ class BaseTraining:
         faults = FaultModel(self.recipe.bit_error_rate)
         with read_through(self.network, faults, step % TRAINING_SEEDS):
             functional.cross_entropy(self.network(pictures), classes).backward()  # type: ignore[no-untyped-call]
-
-    def _resume(self) -> None:
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return
-        state = torch.load(path, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{path} belongs to a run with another recipe: {state['recipe']}")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.seconds = state["epoch"], state["seconds"]
-
-    def _save(self) -> None:
-        state = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "recipe": asdict(self.recipe),
-        }
-        save(state, self.folder / "checkpoint.pt")
-
-    def _log(self, loss: float) -> None:
-        row = {
-            "epoch": self.epoch,
-            "seconds": round(self.seconds, 1),
-            "loss": round(loss, 4),
-            "validation": round(accuracy(self.network.eval(), self.validation), 4),
-        }
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
 
 
 @contextmanager
@@ -165,21 +126,6 @@ def read_through(network: nn.Module, faults: FaultModel, seed: int) -> Iterator[
     finally:
         for layer in layers:
             layer.read = None
-
-
-def save(state: dict[str, object], path: Path) -> None:
-    """Write a checkpoint so that a crash leaves either the old one or the new one."""
-    unfinished = path.with_suffix(".part")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
-
-
-def learning_rate(step: int, recipe: BaseRecipe, *, steps: int) -> float:
-    """Linear warm-up, then a cosine down to zero after `steps` steps."""
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    course = (step - recipe.warm_up) / max(1, steps - recipe.warm_up)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * course))
 
 
 @torch.no_grad()

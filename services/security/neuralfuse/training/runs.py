@@ -64,7 +64,7 @@ def read_base_network(folder: Path) -> nn.Module:
     """The classifier of a finished run, in evaluation mode."""
     state = _checkpoint(folder)
     network = BASE_NETWORKS[state["recipe"]["network"]]()
-    network.load_state_dict(state["network"])
+    network.load_state_dict(state["module"])
     return network.eval()
 
 
@@ -72,7 +72,7 @@ def read_fuse(folder: Path) -> Fuse:
     """F of a finished run, in evaluation mode."""
     state = _checkpoint(folder)
     fuse = make_fuse(state["recipe"]["generator"])
-    fuse.load_state_dict(state["fuse"])
+    fuse.load_state_dict(state["module"])
     return fuse.eval()
 
 
