@@ -125,7 +125,7 @@ class Bench:
 async def open_bench(redis_url: str, blobs: Path, *, threads: int = 1) -> AsyncIterator[Bench]:
     """The service without a worker."""
     settings = Settings(
-        _env_file=None, redis_url=redis_url, blob_url=str(blobs), worker_heartbeat_s=0.3, inference_threads=threads
+        _env_file=None, redis_url=redis_url, blob_url=str(blobs), worker_heartbeat_s=1.0, inference_threads=threads
     )
     async with open_job_store(settings) as jobs, running(create_app(settings)) as client:
         await until_models_are_open(client)
