@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
 from services.declarations import SERVICES, declared_capabilities
 from shared.capabilities.collection import Capabilities
-from shared.fleet.artifacts import ReleasedFolders
+from shared.deployments.store import DesiredStateStore
+from shared.fleet.artifacts import ModelArtifacts, ReleasedFolders
+from shared.jobs.connection import api_client
 from shared.settings import DOMAINS, Settings
+
+if TYPE_CHECKING:
+    from shared.service_state import ServiceState
 
 
 def released_folders(settings: Settings, capabilities: Capabilities | None = None) -> ReleasedFolders:
@@ -25,3 +34,18 @@ def released_folders(settings: Settings, capabilities: Capabilities | None = Non
         )
         for domain in DOMAINS
     }
+
+
+@asynccontextmanager
+async def open_artifacts(service: ServiceState) -> AsyncIterator[ModelArtifacts]:
+    """All models of the fleet as files, for the state of a capability that looks inside of them."""
+    redis = api_client(service.settings.redis_url)
+    try:
+        yield ModelArtifacts(
+            released_folders(service.settings),
+            DesiredStateStore(redis),
+            service.blobs,
+            fresh_s=service.settings.models_poll_s,
+        )
+    finally:
+        await redis.aclose()

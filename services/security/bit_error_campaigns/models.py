@@ -13,7 +13,7 @@ import anyio
 import orjson
 from pydantic import ConfigDict, ValidationError
 
-from services.released import released_folders
+from services.released import open_artifacts, released_folders
 from services.security.bit_error_campaigns.outlines import Outline, outline_of
 from services.security.bit_error_campaigns.picture_inputs import (
     PictureParameters,
@@ -23,10 +23,8 @@ from services.security.bit_error_campaigns.picture_inputs import (
 from services.security.bit_error_campaigns.schemas import CampaignTask, ModelUsed
 from services.security.bit_error_campaigns.settings import CampaignSettings
 from services.security.bit_errors.faults import FaultKind, Layout
-from shared.deployments.store import DesiredStateStore
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts, model_artifact
 from shared.http.errors import json_pointer
-from shared.jobs.connection import api_client
 from shared.problems import Conflict, FieldError, UnprocessableContent, field_problem
 from shared.runtime.inspection.preparation import TrialLimits, prepare, prepare_async
 from shared.runtime.inspection.verification import Refused, inspect
@@ -184,17 +182,8 @@ def unusable(field: str, error: Exception) -> UnprocessableContent:
 @asynccontextmanager
 async def open_campaign_models(service: ServiceState) -> AsyncIterator[CampaignModels]:
     """The models of a service, as long as it is."""
-    redis = api_client(service.settings.redis_url)
-    artifacts = ModelArtifacts(
-        released_folders(service.settings),
-        DesiredStateStore(redis),
-        service.blobs,
-        fresh_s=service.settings.models_poll_s,
-    )
-    try:
+    async with open_artifacts(service) as artifacts:
         yield CampaignModels(artifacts, TrialLimits.of(service.settings))
-    finally:
-        await redis.aclose()
 
 
 def _used(artifact: ModelArtifact) -> ModelUsed:

@@ -14,14 +14,12 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from services.released import released_folders
+from services.released import open_artifacts
 from services.security.bit_errors.faults import FaultModel
 from services.security.neuralfuse.graphs import PreparedGraph, UnusableGraph, count_graph, prepare_graph
 from services.security.neuralfuse.settings import NeuralFuseSettings
-from shared.deployments.store import DesiredStateStore
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
 from shared.fleet.classifiers import ClassifierDescription, describe_classifier
-from shared.jobs.connection import api_client
 from shared.memory import release_garbage
 from shared.problems import field_problem
 from shared.runtime.cards import ModelReference
@@ -265,14 +263,5 @@ def _flipped_bits(written: NDArray[np.int8], read: NDArray[Any], scale: float | 
 @asynccontextmanager
 async def open_networks(service: ServiceState) -> AsyncIterator[Networks]:
     """The networks of a service: none is open before it is asked for."""
-    redis = api_client(service.settings.redis_url)
-    artifacts = ModelArtifacts(
-        released_folders(service.settings),
-        DesiredStateStore(redis),
-        service.blobs,
-        fresh_s=service.settings.models_poll_s,
-    )
-    try:
+    async with open_artifacts(service) as artifacts:
         yield Networks(artifacts, service.settings, NeuralFuseSettings())
-    finally:
-        await redis.aclose()

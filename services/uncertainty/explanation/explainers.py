@@ -11,15 +11,13 @@ import anyio
 import anyio.to_thread
 from fastapi import Depends
 
-from services.released import released_folders
+from services.released import open_artifacts
 from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import LARGEST_BATCH, Explainer
 from services.uncertainty.explanation.settings import ExplanationSettings
 from services.uncertainty.explanation.uploaded import IsolatedSource, require_explainable_card
-from shared.deployments.store import DesiredStateStore
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
-from shared.jobs.connection import api_client
 from shared.problems import ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, reference_of
 from shared.runtime.inspection.preparation import TrialLimits
@@ -167,17 +165,8 @@ def _unexplainable(artifact: ModelArtifact, error: UnsupportedNetwork) -> Except
 @asynccontextmanager
 async def open_explainers(service: ServiceState) -> AsyncIterator[Explainers]:
     """The explainers of a service; `convert_released` opens the released ones."""
-    redis = api_client(service.settings.redis_url)
-    artifacts = ModelArtifacts(
-        released_folders(service.settings),
-        DesiredStateStore(redis),
-        service.blobs,
-        fresh_s=service.settings.models_poll_s,
-    )
-    try:
+    async with open_artifacts(service) as artifacts:
         yield Explainers(artifacts, service.settings, memory_bytes=ExplanationSettings().uploaded_memory_bytes)
-    finally:
-        await redis.aclose()
 
 
 def convert_released(service: ServiceState) -> None:
