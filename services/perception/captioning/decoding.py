@@ -169,7 +169,7 @@ class _Row:
         return _Row((*self.words, word), known, (*self.attention, seen), self.total + likely)
 
     def score(self, length_power: float) -> float:
-        return self.total / len(self.words) ** length_power
+        return self.total / float(len(self.words) ** length_power)
 
     def caption(self, length_power: float) -> DecodedCaption:
         seen = np.stack(self.attention)[:-1]
@@ -194,7 +194,8 @@ class _Beam:
         """
         width = self.options.width
         totals = np.array([row.total for row in self.rows])[:, None] + likely
-        fresh, sources = [], []
+        fresh: list[_Row] = []
+        sources: list[int] = []
         for rank, (source, word) in enumerate(_largest(totals, width + len(self.rows))):
             if word == END and rank >= width:
                 continue
@@ -215,7 +216,7 @@ class _Beam:
             return False
         power = self.options.length_power
         worst = sorted((row.score(power) for row in self.complete), reverse=True)[self.options.width - 1]
-        return max(row.total for row in self.rows) / (self.options.maximum + 1) ** power <= worst
+        return max(row.total for row in self.rows) / float((self.options.maximum + 1) ** power) <= worst
 
     def best(self) -> list[DecodedCaption]:
         power = self.options.length_power

@@ -87,4 +87,4 @@ def _combine(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _brevity(counts: _Counts) -> float:
     ratio = (counts.length + _TINY) / (counts.reference_length + _SMALL)
-    return math.exp(1 - 1 / ratio) if 0 < ratio < 1 and ratio > 1 / 700 else float(ratio >= 1)
+    return math.exp(min(0.0, 1 - 1 / ratio))

@@ -75,9 +75,8 @@ def _score(candidate: Words, references: Sequence[Words], frequencies: DocumentF
 
 def _similarity(candidate: Mapping[Ngram, float], reference: Mapping[Ngram, float]) -> float:
     """Cosine of weights; those of the caption are clipped to those of the reference."""
-    product = sum(
-        min(weight, reference[ngram]) * reference[ngram] for ngram, weight in candidate.items() if ngram in reference
-    )
+    shared = candidate.keys() & reference.keys()
+    product = sum(min(candidate[ngram], reference[ngram]) * reference[ngram] for ngram in shared)
     lengths = _length(candidate) * _length(reference)
     return product / lengths if lengths else 0.0
 

@@ -59,15 +59,15 @@ def _pair(candidate: Words, references: Sequence[Words]) -> str:
 
 
 def _ask(program: subprocess.Popen[str], line: str) -> str:
-    assert program.stdin is not None
+    if program.stdin is None:
+        raise MeteorMissing(f"{JAR} has no input")
     program.stdin.write(line + "\n")
     program.stdin.flush()
     return _read(program)
 
 
 def _read(program: subprocess.Popen[str]) -> str:
-    assert program.stdout is not None
-    line = program.stdout.readline()
+    line = program.stdout.readline() if program.stdout else ""
     if not line:
         raise MeteorMissing(f"{JAR} ended without an answer")
     return line.strip()

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -121,7 +122,7 @@ class CaptionTraining:
 
     def _pass(self) -> float:
         recipe = self.recipe
-        torch.manual_seed(hash((recipe.seed, self.epoch)))
+        torch.manual_seed(1000 * recipe.seed + self.epoch)  # dropout of an epoch is the same after a resume
         self.captioner.train()
         steps = len(self.training) // recipe.batch
         drawn = batches(
@@ -255,5 +256,5 @@ def _load(captioner: Captioner, weights: Mapping[str, Tensor]) -> None:
         raise ValueError(f"the run that is gone on from does not fit: {wrong}")
 
 
-def _parts(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
+def _parts(count: int) -> list[NDArray[np.int64]]:
     return [np.arange(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from services.perception.captioning.training.features import VIEWS, Features
@@ -75,8 +76,8 @@ def batches(
 def make_batch(
     data: CaptionSet,
     vocabulary: Vocabulary,
-    photographs: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    views: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    photographs: NDArray[np.int64],
+    views: NDArray[np.int64],
     *,
     longest: int,
 ) -> Batch:

@@ -41,7 +41,7 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def step(self, words: Tensor, contexts: Tensors, states: Tensors) -> tuple[Tensor, Tensor, Tensors]:
-        """Logits (rows, vocabulary) of the next word, attention (rows, places) and states, after words int64 (rows,)."""
+        """Logits (rows, vocabulary), attention (rows, places) and states after words int64 (rows,)."""
 
     @abstractmethod
     def forward(self, places: Tensor, pictures: Tensor, words: Tensor, lengths: Tensor) -> Decoded:

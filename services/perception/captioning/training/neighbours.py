@@ -18,14 +18,8 @@ _PART = 256
 
 
 def pooled(features: Features) -> NDArray[np.float32]:
-    """Mean of each channel of both maps, centred and of length 1; float32 (photographs, channels)."""
-    parts = [
-        np.concatenate(
-            [one[start : start + _PART, 0].astype(np.float32).mean(axis=(2, 3)) for one in _maps(features)], 1
-        )
-        for start in range(0, len(features), _PART)
-    ]
-    return np.concatenate(parts)
+    """Mean of each channel of both maps, unmirrored; float32 (photographs, channels)."""
+    return np.concatenate([_means(features.fine), _means(features.coarse)], axis=1)
 
 
 def neighbour_captions(training: CaptionSet, asked: Features, *, neighbours: int = 1) -> list[list[str]]:
@@ -56,8 +50,9 @@ def consensus(captions: Sequence[list[str]], frequencies: DocumentFrequencies) -
     return captions[int(np.argmax(cider_d(captions, others, frequencies)))]
 
 
-def _maps(features: Features) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    return features.fine, features.coarse
+def _means(maps: NDArray[np.float16]) -> NDArray[np.float32]:
+    parts = [maps[start : start + _PART, 0].astype(np.float32) for start in range(0, len(maps), _PART)]
+    return np.concatenate([part.mean(axis=(2, 3)) for part in parts])
 
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

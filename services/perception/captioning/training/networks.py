@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.perception.captioning.decoding import Arrays, Step
@@ -76,9 +77,7 @@ class TorchSteps:
         return _arrays(states), _arrays(contexts)
 
     @torch.no_grad()
-    def __call__(
-        self, words: np.ndarray[tuple[int, ...], np.dtype[np.int64]], states: Arrays, contexts: Arrays
-    ) -> Step:
+    def __call__(self, words: NDArray[np.int64], states: Arrays, contexts: Arrays) -> Step:
         """One step of all rows."""
         tensors = tuple(map(torch.from_numpy, contexts)), tuple(map(torch.from_numpy, states))
         logits, attention, after = self._captioner.decoder.step(torch.from_numpy(words), *tensors)
