@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,12 +31,13 @@ TINY = (
 )
 
 
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(features.BACKBONES, "tiny", Backbone(TINY, None))  # type: ignore[arg-type]
+@pytest.fixture(scope="package", autouse=True)
+def tiny_backbone() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(features.BACKBONES, "tiny", Backbone(TINY, None))
+        yield
     torch.set_num_threads(threads)
 
 
@@ -62,24 +64,29 @@ def _drawn(random: np.random.Generator) -> tuple[str, str]:
     return str(random.choice(list(COLOURS))), str(random.choice(list(PLACES)))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaptionedPhotos]:
     folder = squares_folder(tmp_path_factory.mktemp("squares") / "captions", {"train": 96, "val": 24, "test": 4})
     return read_captioned_photos(folder)
 
 
-@pytest.fixture
-def backbone(squares: dict[str, CaptionedPhotos]) -> EfficientNetLite:
+@pytest.fixture(scope="package")
+def random_backbone(squares: dict[str, CaptionedPhotos], tiny_backbone: None) -> EfficientNetLite:
     pictures = np.stack([features.read_picture(file, SIDE) for file in squares["train"].files[:32]])
     return make_backbone("tiny", torch.from_numpy(pictures))
 
 
 @pytest.fixture
+def backbone(random_backbone: EfficientNetLite) -> EfficientNetLite:
+    return copy.deepcopy(random_backbone)
+
+
+@pytest.fixture(scope="package")
 def sets(
-    squares: dict[str, CaptionedPhotos], backbone: EfficientNetLite, tmp_path_factory: pytest.TempPathFactory
+    squares: dict[str, CaptionedPhotos], random_backbone: EfficientNetLite, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, CaptionSet]:
     folder = tmp_path_factory.mktemp("features")
     return {
-        name: caption_set(part, cache_features(part.files, backbone, folder / name, side=SIDE))
+        name: caption_set(part, cache_features(part.files, random_backbone, folder / name, side=SIDE))
         for name, part in squares.items()
     }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from services.perception.captioning.metrics.cider import cider_d
 from services.perception.captioning.training.caption_training import CaptionRecipe, CaptionTraining, schedule
 from services.perception.captioning.training.data import CaptionSet
 from services.perception.captioning.training.features import CUT, map_channels
@@ -43,8 +44,6 @@ def test_it_learns_to_caption_squares(decoder: str, sets: dict[str, CaptionSet],
 
 
 def _cider(captions: list[list[str]], data: CaptionSet) -> float:
-    from services.perception.captioning.metrics.cider import cider_d
-
     return float(np.mean(cider_d(captions, data.captions)))
 
 
