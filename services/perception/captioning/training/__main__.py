@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,11 +92,13 @@ class Workspace:
         for beams in (False, True):
             captions = describe(run.captioner, asked, SearchOptions(), beams=beams)
             found["beams" if beams else "greedy"] = [run.vocabulary.decode(caption.words) for caption in captions]
-        program = fetch_meteor(self.runs / "meteor")
-        return {
-            kind: {**measure_corpus(captions, asked.captions), "METEOR": meteor(captions, asked.captions, program)[0]}
-            for kind, captions in found.items()
-        }
+        return {kind: self._figures(captions, asked) for kind, captions in found.items()}
+
+    def _figures(self, captions: list[list[str]], asked: CaptionSet) -> dict[str, float]:
+        figures = measure_corpus(captions, asked.captions)
+        if shutil.which("java") is None:
+            return figures
+        return {**figures, "METEOR": meteor(captions, asked.captions, fetch_meteor(self.runs / "meteor"))[0]}
 
     def export(self, name: str) -> Path:
         """Write encoder.onnx, step.onnx and words.json into the folder of a finished run."""
