@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,9 @@ class AttentionLstm(Decoder):
         contexts, states = self.begin(places)
         contexts, states = _take(contexts, pictures), _take(states, pictures)
         embedded = self.dropout(self.embedding(words))
-        hidden, seen, maps = [], [], []
+        hidden: list[Tensor] = []
+        seen: list[Tensor] = []
+        maps: list[Tensor] = []
         count = len(words)
         for index in range(int(lengths[0])):
             rows = int((lengths > index).sum())
@@ -75,7 +77,7 @@ class AttentionLstm(Decoder):
 
     def _logits(self, embedded: Tensor, hidden: Tensor, place: Tensor) -> Tensor:
         output = self.dropout(torch.tanh(embedded + self.of_hidden(hidden) + self.of_place(place)))
-        return cast("Tensor", functional.linear(output, self.embedding.weight, self.bias))
+        return functional.linear(output, self.embedding.weight, self.bias)
 
 
 def _take(tensors: Tensors, rows: Tensor) -> Tensors:

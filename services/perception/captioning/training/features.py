@@ -144,10 +144,10 @@ def cache_features(files: Sequence[Path], backbone: EfficientNetLite, folder: Pa
 def _open(file: Path, shape: tuple[int, ...]) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
     file.parent.mkdir(parents=True, exist_ok=True)
     mode = "r+" if file.exists() else "w+"
-    opened = np.lib.format.open_memmap(file, mode=mode, dtype=np.float16, shape=shape)  # type: ignore[no-untyped-call]
+    opened = np.lib.format.open_memmap(file, mode=mode, dtype=np.float16, shape=shape)
     if opened.shape != shape:
         raise ValueError(f"{file} has shape {opened.shape}, expected {shape}: it belongs to other photographs")
-    return opened  # type: ignore[no-any-return]
+    return opened
 
 
 def _progress(folder: Path, files: Sequence[Path]) -> int:

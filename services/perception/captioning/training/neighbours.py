@@ -52,9 +52,9 @@ def consensus(captions: Sequence[list[str]], frequencies: DocumentFrequencies) -
 
 def _means(maps: NDArray[np.float16]) -> NDArray[np.float32]:
     parts = [maps[start : start + _PART, 0].astype(np.float32) for start in range(0, len(maps), _PART)]
-    return np.concatenate([part.mean(axis=(2, 3)) for part in parts])
+    return np.concatenate([part.mean(axis=(2, 3), dtype=np.float32) for part in parts])
 
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths: NDArray[np.float32] = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, 1e-9)
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return (rows / lengths).astype(np.float32)

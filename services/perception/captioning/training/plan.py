@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.perception.captioning.training.caption_training import CaptionRecipe
@@ -22,18 +22,19 @@ class PlannedRun:
     start: str | None = None
 
 
-_TUNING: Final = {"epochs": 8, "learning_rate": 1e-4, "tail_learning_rate": 5e-5, "warm_up": 200}
+_LSTM: Final = CaptionRecipe(encoder="lite0", decoder="lstm")
+_TRANSFORMER: Final = CaptionRecipe(encoder="lite2", decoder="transformer", width=256, coverage=0.0, seed=1)
+
+
+def _tune(recipe: CaptionRecipe) -> CaptionRecipe:
+    return replace(recipe, epochs=8, learning_rate=1e-4, tail_learning_rate=5e-5, warm_up=200)
+
 
 RUNS: Final[Mapping[str, PlannedRun]] = {
-    "lstm-lite0": PlannedRun(CaptionRecipe(encoder="lite0", decoder="lstm")),
-    "transformer-lite2": PlannedRun(
-        CaptionRecipe(encoder="lite2", decoder="transformer", width=256, coverage=0.0, seed=1)
-    ),
-    "lstm-lite0-tuned": PlannedRun(CaptionRecipe(encoder="lite0", decoder="lstm", **_TUNING), start="lstm-lite0"),
-    "transformer-lite2-tuned": PlannedRun(
-        CaptionRecipe(encoder="lite2", decoder="transformer", width=256, coverage=0.0, seed=1, **_TUNING),
-        start="transformer-lite2",
-    ),
-    "lstm-lite0-random": PlannedRun(CaptionRecipe(encoder="lite0-random", decoder="lstm")),
+    "lstm-lite0": PlannedRun(_LSTM),
+    "transformer-lite2": PlannedRun(_TRANSFORMER),
+    "lstm-lite0-tuned": PlannedRun(_tune(_LSTM), start="lstm-lite0"),
+    "transformer-lite2-tuned": PlannedRun(_tune(_TRANSFORMER), start="transformer-lite2"),
+    "lstm-lite0-random": PlannedRun(replace(_LSTM, encoder="lite0-random")),
 }
 """By the folder of each; the last is the ablation without ImageNet."""

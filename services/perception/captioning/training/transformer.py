@@ -47,7 +47,8 @@ class Attention(nn.Module):
         return self.output(found), weights.mean(dim=1)
 
     def _split(self, channels: Tensor) -> Tensor:
-        return channels.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = channels.unflatten(2, (self.heads, -1))  # type: ignore[no-untyped-call]
+        return split.transpose(1, 2)
 
 
 class Layer(nn.Module):
