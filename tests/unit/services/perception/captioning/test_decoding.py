@@ -94,7 +94,8 @@ def test_a_greedy_search_takes_the_likeliest_word_each_time() -> None:
     language, options = History(1, pictures=20), SearchOptions(maximum=5, minimum=1)
     found = search_greedily(language, *language.begin(), options)
     for picture, caption in enumerate(found):
-        text, words = START, []
+        text = START
+        words: list[int] = []
         while True:
             likely = language.answer(picture, text)[0].copy()
             likely[list(FORBIDDEN)] = -np.inf
