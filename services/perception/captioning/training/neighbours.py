@@ -57,4 +57,5 @@ def _means(maps: NDArray[np.float16]) -> NDArray[np.float32]:
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    return (rows / lengths).astype(np.float32)
+    found: NDArray[np.float32] = (rows / lengths).astype(np.float32)
+    return found
