@@ -11,7 +11,6 @@ import torch
 
 from services.perception.classification.training.imagenet.evaluate import evaluate, in_eight_bits
 from services.perception.classification.training.imagenet.export import build
-from services.perception.classification.training.imagenet.packages import class_names, published_weights
 from services.perception.classification.training.imagenet.release import (
     MODELS,
     NAME,
@@ -20,6 +19,7 @@ from services.perception.classification.training.imagenet.release import (
     release,
     with_quality,
 )
+from services.perception.training.packages import class_names, published_weights
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from services.perception.classification.training.imagenet.network import (
+from services.perception.training.efficientnet_lite import (
     CLASSES,
     EPSILON,
     SIDE,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from services.perception.classification.training.imagenet.export import INPUT, OUTPUT, build
-from services.perception.classification.training.imagenet.network import CLASSES, SIDE, EfficientNetLite0
-from services.perception.classification.training.imagenet.packages import NAMES, WEIGHTS
+from services.perception.training.efficientnet_lite import CLASSES, SIDE, EfficientNetLite
+from services.perception.training.packages import NAMES, WEIGHTS
 from shared.imaging.preprocessing import PARAMETER, Preprocessing
 from shared.runtime.cards import (
     Baseline,
@@ -188,7 +188,7 @@ def _card(weights: Weights, names: list[str]) -> ModelCard:
 @torch.no_grad()
 def _parity(state: Mapping[str, Tensor]) -> Parity:
     """Of the graph with single-precision weights: what storage costs is measured on photographs."""
-    network = EfficientNetLite0().eval()
+    network = EfficientNetLite().eval()
     network.load_state_dict(dict(state))
     pictures = torch.from_numpy(np.random.default_rng(0).random((8, 3, SIDE, SIDE), dtype=np.float32))
     found = run(build(state, dtype=np.float32), pictures.numpy())

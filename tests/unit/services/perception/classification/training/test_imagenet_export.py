@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from services.perception.classification.training.imagenet.export import build
-from services.perception.classification.training.imagenet.network import EfficientNetLite0
-from services.perception.classification.training.imagenet.packages import PinnedFile, WrongFile, extract
 from services.perception.classification.training.imagenet.release import NAME, release, run
+from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.training.packages import PinnedFile, WrongFile, extract
 from shared.runtime.cards import read_card
 from shared.runtime.sessions import OnnxModel
 
@@ -23,7 +23,7 @@ from shared.runtime.sessions import OnnxModel
 def state() -> dict[str, torch.Tensor]:
     """Random weights whose features neither vanish nor saturate everywhere."""
     torch.manual_seed(0)
-    network = EfficientNetLite0()
+    network = EfficientNetLite()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -34,11 +34,11 @@ def state() -> dict[str, torch.Tensor]:
 
 
 def test_it_has_the_published_number_of_parameters() -> None:
-    assert sum(value.numel() for value in EfficientNetLite0().parameters()) == 4_652_008
+    assert sum(value.numel() for value in EfficientNetLite().parameters()) == 4_652_008
 
 
 def test_the_graph_answers_as_torch_does(state: dict[str, torch.Tensor]) -> None:
-    network = EfficientNetLite0().eval()
+    network = EfficientNetLite().eval()
     network.load_state_dict(state)
     pictures = torch.rand(2, 3, 224, 224)
     with torch.no_grad():

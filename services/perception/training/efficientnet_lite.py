@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in torch: what the published weights fit into, and what the exported graph is compared with.
+"""EfficientNet-Lite in torch: what the published weights fit into, and what exported graphs are compared with.
 
 Tan and Le 2019 without squeeze-and-excitation and with ReLU6, as in Google's EfficientNet-Lite of 2020
 (tensorflow/tpu, efficientnet_lite_builder.py). Attributes have the names of the weights' keys.
@@ -6,7 +6,8 @@ Tan and Le 2019 without squeeze-and-excitation and with ReLU6, as in Google's Ef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,6 +41,33 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
+
+
+def widen(stages: tuple[Stage, ...], *, width: float, depth: float) -> tuple[Stage, ...]:
+    """Stages of a larger network of the family: channels in multiples of 8; first and last stage keep one block.
+
+    Args:
+        stages: of Lite0.
+        width: factor of channels.
+        depth: factor of blocks.
+    """
+    last = len(stages) - 1
+    return tuple(
+        replace(
+            stage,
+            blocks=stage.blocks if index in {0, last} else math.ceil(stage.blocks * depth),
+            outputs=_round_channels(stage.outputs * width),
+        )
+        for index, stage in enumerate(stages)
+    )
+
+
+def _round_channels(channels: float) -> int:
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+LITE2 = widen(STAGES, width=1.1, depth=1.2)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -90,20 +118,34 @@ class Block(nn.Module):
         return projected + features if self.adds else projected
 
 
-class EfficientNetLite0(nn.Module):
-    """Pictures in [0, 1], (batch, 3, 224, 224), to logits (batch, 1000)."""
+class EfficientNetLite(nn.Module):
+    """Pictures in [0, 1], (batch, 3, height, width), to logits (batch, 1000).
 
-    def __init__(self) -> None:
+    Args:
+        stages: `STAGES` for Lite0, `LITE2` for Lite2.
+    """
+
+    def __init__(self, stages: tuple[Stage, ...] = STAGES) -> None:
         super().__init__()
+        self._stages = stages
         self._conv_stem, self._bn0 = _convolution(3, STEM, 3, 2), _norm(STEM)
         blocks, inputs = [], STEM
-        for stage in STAGES:
+        for stage in stages:
             for index in range(stage.blocks):
                 blocks.append(Block(inputs, stage, stage.stride if index == 0 else 1))
                 inputs = stage.outputs
         self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = _convolution(inputs, HEAD_CHANNELS), _norm(HEAD_CHANNELS)
         self._fc = nn.Linear(HEAD_CHANNELS, CLASSES)
+
+    def split(self, stage: int) -> tuple[nn.Module, nn.Sequential]:
+        """The network without its head in two: from pictures to the features after `stage` stages, and on from there.
+
+        Both share their weights with this network.
+        """
+        cut = sum(one.blocks for one in self._stages[:stage])
+        blocks = list(self._blocks)
+        return Stem(self, blocks[:cut]), nn.Sequential(*blocks[cut:])
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
@@ -113,3 +155,17 @@ class EfficientNetLite0(nn.Module):
         features = functional.relu6(self._bn1(self._conv_head(features)))
         logits: Tensor = self._fc(features.mean(dim=(2, 3)))
         return logits
+
+
+class Stem(nn.Module):
+    """The first layers of a network: pictures in [0, 1], (batch, 3, height, width), to features of its last block."""
+
+    def __init__(self, network: EfficientNetLite, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.convolution, self.norm, self.blocks = network._conv_stem, network._bn0, nn.Sequential(*blocks)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features (batch, channels, height / stride, width / stride)."""
+        features = functional.relu6(self.norm(self.convolution((pictures * 255 - 127) / 128)))
+        found: Tensor = self.blocks(features)
+        return found

@@ -1,0 +1,1 @@
+"""Captions of photographs: networks, decoding, metrics."""

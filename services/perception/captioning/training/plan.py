@@ -1,0 +1,40 @@
+"""All runs behind the releases and the report, in the order in which they need each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from services.perception.captioning.training.caption_training import CaptionRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run.
+
+    Attributes:
+        recipe: of the run.
+        start: name of the run that it goes on from.
+    """
+
+    recipe: CaptionRecipe
+    start: str | None = None
+
+
+_LSTM: Final = CaptionRecipe(encoder="lite0", decoder="lstm")
+_TRANSFORMER: Final = CaptionRecipe(encoder="lite2", decoder="transformer", width=256, coverage=0.0, seed=1)
+
+
+def _tune(recipe: CaptionRecipe) -> CaptionRecipe:
+    return replace(recipe, epochs=8, learning_rate=1e-4, tail_learning_rate=5e-5, warm_up=200)
+
+
+RUNS: Final[Mapping[str, PlannedRun]] = {
+    "lstm-lite0": PlannedRun(_LSTM),
+    "transformer-lite2": PlannedRun(_TRANSFORMER),
+    "lstm-lite0-tuned": PlannedRun(_tune(_LSTM), start="lstm-lite0"),
+    "transformer-lite2-tuned": PlannedRun(_tune(_TRANSFORMER), start="transformer-lite2"),
+    "lstm-lite0-random": PlannedRun(replace(_LSTM, encoder="lite0-random")),
+}
+"""By the folder of each; the last is the ablation without ImageNet."""

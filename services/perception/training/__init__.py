@@ -1,0 +1,1 @@
+"""What the training of several capabilities of this domain needs: published backbones and their weights."""
