@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -117,11 +116,11 @@ async def test_a_picture_that_would_end_the_process_of_an_uploaded_classifier_do
 async def test_the_service_answers_others_while_a_file_is_read_and_a_classifier_runs(client: httpx.AsyncClient) -> None:
     """Reading takes a process and a second of it; the event loop goes on meanwhile."""
     asked = asyncio.create_task(post(client, model="mine"))
-    longest = 0.0
+    answered = 0
     while not asked.done():
-        began = time.perf_counter()
         assert (await client.get("/health/live")).status_code == 200
-        longest = max(longest, time.perf_counter() - began)
+        answered += 1
         await asyncio.sleep(0.01)
     assert (await asked).status_code == 200
-    assert longest < 0.5
+    # A loop that is held up answers once or twice; how long each takes depends on what else the machine does.
+    assert answered > 5
