@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis.asyncio
 
 from services.security.app import create_app
 from services.security.bit_error_campaigns.capability import CAMPAIGNS, PATH
@@ -123,7 +124,9 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(redis_url: str, blobs: Path, *, threads: int = 1) -> AsyncIterator[Bench]:
-    """The service without a worker."""
+    """The service without a worker, and a store that knows of none: killed ones count as live for some seconds."""
+    async with redis.asyncio.from_url(redis_url) as store:
+        await store.flushdb()
     settings = Settings(
         _env_file=None, redis_url=redis_url, blob_url=str(blobs), worker_heartbeat_s=1.0, inference_threads=threads
     )
