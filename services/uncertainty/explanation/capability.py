@@ -29,7 +29,7 @@ CAPABILITY: Final = Capability(
         order=20,
     ),
     settings=ExplanationSettings,
-    memory=MemoryBudget(idle_mib=110, used_mib=600),
+    memory=MemoryBudget(idle_mib=135, used_mib=600),
     samples=(
         Sample(
             title="Explain why it is a stop sign",
