@@ -40,7 +40,7 @@ from services.security.neuralfuse.schemas import (
     Vote,
 )
 from services.security.neuralfuse.schemas import EnergyEstimate as StatedEstimate
-from services.security.neuralfuse.voltages import voltage_at
+from services.security.neuralfuse.voltages import HIGHEST, LOWEST, rate_at, voltage_at
 from shared.imaging.pictures import encode_png
 from shared.imaging.sheets import Panel, sheet
 from shared.runtime.cards import UploadedCard, reference_of
@@ -48,6 +48,10 @@ from shared.runtime.cards import UploadedCard, reference_of
 SIMULATED: Final = "The bit errors are simulated on eight-bit copies of the weights; no chip was measured."
 TRANSFORMED: Final = "A transformed picture is for this classifier to look at, and for nobody else."
 UNPROTECTED: Final = "No generator was trained for this classifier, so that nothing here is protected."
+NO_VOLTAGE: Final = (
+    f"No voltage is known for this bit error rate, so that nothing can be said of energy: the model goes from "
+    f"{rate_at(HIGHEST):.3%} to {rate_at(LOWEST):.2%}."
+)
 TRANSFERRED: Final = (
     "The generator was trained for another classifier than this one: what it protects may be little, and at nominal "
     "voltage it may do harm."
@@ -106,6 +110,8 @@ def describe_predictions(predicted: Predicted, *, top: int) -> PredictionAnswer:
 def _caveats(predicted: Predicted) -> list[str]:
     generator, network = predicted.generator, predicted.network
     found = [*network.description.caveats, SIMULATED]
+    if predicted.energy.ratio is None:
+        found.append(NO_VOLTAGE)
     if generator is not None:
         found.append(TRANSFORMED)
         if not generator.was_trained_for(network.description.reference):

@@ -167,6 +167,7 @@ async def test_a_voltage_stands_in_place_of_a_rate(service: Service) -> None:
 async def test_a_rate_without_a_voltage_has_no_energy(service: Service) -> None:
     said = await answer(service.client, bit_error_rate=0.3, seeds=[1])
     assert (said["faults"]["voltage"], said["energy"]["ratio"], said["energy"]["estimates"]) == (None, None, [])
+    assert any("0.003% to 1.57%" in caveat for caveat in said["caveats"])
 
 
 async def test_without_faulty_cells_low_voltage_says_what_nominal_voltage_says(service: Service) -> None:
