@@ -181,7 +181,7 @@ def running_fleet(folder: Path) -> Iterator[Fleet]:
             "redis_url": f"{stack.enter_context(redis_running(folder))}/0",
             "blob_url": str(folder / "blobs"),
             "quota_requests_per_minute": str(_MANY),
-            "worker_heartbeat_s": "0.3",
+            "worker_heartbeat_s": "1.0",  # a campaign keeps a busy worker from saying more often that it lives
         }
         for domain in reversed(DOMAINS):  # perception first: others ask it
             app = import_module(f"services.{domain}.app").create_app(_settings(values))
