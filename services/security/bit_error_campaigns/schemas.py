@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.security.bit_errors.faults import FaultKind, Layout
+from services.security.bit_errors.faults import TEST_SEEDS, FaultKind, Layout
 from shared.http.route_parts import File
 from shared.jobs.files import StoredFile
 
@@ -16,7 +16,7 @@ AnalysisName = Literal["curve", "layers", "bits"]
 Execution = Literal["auto", "session_per_network", "weights_as_inputs"]
 
 ANALYSES: Final[tuple[AnalysisName, ...]] = ("curve", "layers", "bits")
-FIRST_SEED: Final = 50_000
+FIRST_SEED: Final = TEST_SEEDS[0]
 """The first of the ten seeds that NeuralFuse's authors report."""
 
 MOST_RATES: Final = 50

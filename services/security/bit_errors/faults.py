@@ -26,6 +26,9 @@ Layout = Literal["tiled", "iid"]
 ALL_BITS: Final = tuple(range(BITS))
 """Bit positions; 0 is the least significant, 7 the sign."""
 
+TEST_SEEDS: Final = tuple(range(50_000, 50_010))
+"""The ten chips that NeuralFuse's authors measure on; generators are trained on other ones."""
+
 _ROWS: Final = 8192
 _BYTES_PER_ROW: Final = 16
 _REPEATS: Final = 16

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.security.bit_errors.faults import FaultKind, Layout
+from services.security.bit_errors.faults import TEST_SEEDS, FaultKind, Layout
 from services.security.neuralfuse.energy import CountSource
 from services.security.neuralfuse.roles import TrainingFaults
 from services.security.neuralfuse.voltages import HIGHEST, LOWEST
@@ -19,8 +19,6 @@ MOST_SEEDS: Final = 32
 MOST_CLASSES: Final = 1000
 HIGHEST_RATE: Final = 0.5
 DEFAULT_RATE: Final = 0.01
-TEST_SEEDS: Final = tuple(range(50_000, 50_010))
-"""Chips that the paper's results are means over."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32 - 1)]
 

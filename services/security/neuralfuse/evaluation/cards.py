@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from services.security.neuralfuse.evaluation.published import UNPROTECTED
-from services.security.neuralfuse.training.release import MODELS
+from services.security.neuralfuse.training.release import release_folder
 from shared.runtime.cards import Baseline, Quality, read_card
 from shared.runtime.releases import write_card
 
@@ -26,7 +26,7 @@ def write_quality(figures: Mapping[str, Any]) -> None:
 
 
 def _write(name: str, quality: list[Quality]) -> None:
-    (folder,) = (MODELS / name).iterdir()
+    folder = release_folder(name)
     write_card(read_card(folder).model_copy(update={"quality": quality}), folder)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from services.security.bit_errors.faults import FaultModel, draw_faults
+from services.security.bit_errors.faults import TEST_SEEDS, FaultModel, draw_faults
 from services.security.neuralfuse.energy import BASE_COUNTS, GENERATOR_COUNTS, energy_saving_percent
-from services.security.neuralfuse.evaluation.measuring import TEST_SEEDS
 from services.security.neuralfuse.evaluation.published import ENERGY_SAVINGS
 from services.security.neuralfuse.training.generators import GENERATORS
 

@@ -14,7 +14,7 @@ from services.security.neuralfuse.evaluation.published import UNPROTECTED
 from services.security.neuralfuse.macs import count_macs
 from services.security.neuralfuse.training.exports import export_base, export_fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
-from services.security.neuralfuse.training.release import MODELS, PARAMETER, base_name
+from services.security.neuralfuse.training.release import MODELS, PARAMETER, base_name, release_folder
 from services.security.neuralfuse.training.runs import read_base_network, read_fuse
 from shared.datasets.traffic_signs import SIDE
 from shared.runtime.cards import ModelCard, read_card, read_weights
@@ -89,10 +89,9 @@ def _savings(network: str, generator: ModelCard, base: bytes, fuse: bytes) -> di
 
 def base_card(network: str) -> ModelCard:
     """The card of a released classifier."""
-    (folder,) = (MODELS / base_name(network)).iterdir()
-    return read_card(folder)
+    return read_card(release_folder(base_name(network)))
 
 
 def content_of(card: ModelCard) -> bytes:
     """The file of a released model."""
-    return read_weights(MODELS / card.name / card.version, card)
+    return read_weights(release_folder(card.name), card)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.security.neuralfuse.evaluation.measuring import RATES, TEST_SEEDS
+from services.security.bit_errors.faults import TEST_SEEDS
+from services.security.neuralfuse.evaluation.measuring import RATES
 from services.security.neuralfuse.evaluation.published import GTSRB, UNPROTECTED
 
 HERE: Final = Path(__file__).parent

@@ -18,16 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from services.security.bit_errors.faults import FaultModel
+from services.security.bit_errors.faults import TEST_SEEDS, FaultModel
 from services.security.neuralfuse.training.base_training import TRAINING_SEEDS, accuracy
-from services.security.neuralfuse.training.data import as_tensor, batches, laid_out
+from services.security.neuralfuse.training.data import batches, laid_out
 from services.security.neuralfuse.training.epochs import EpochRun
 from services.security.neuralfuse.training.generators import GENERATORS, ConstantShift, Fuse
 from services.security.neuralfuse.training.perturbed_networks import PerturbedNetwork
 from shared.datasets.traffic_signs import Signs
-
-TEST_SEEDS = tuple(range(50_000, 50_010))
-"""Chips that measure (released code); training draws from other ones."""
 
 CONSTANT_SHIFT = "constant-shift"
 """The name of the input-independent baseline."""
@@ -123,9 +120,3 @@ def make_fuse(name: str) -> Fuse:
 def protected_accuracy(fuse: nn.Module, network: nn.Module, signs: Signs) -> float:
     """Share of pictures that `network` classifies rightly after `fuse`."""
     return accuracy(nn.Sequential(fuse, network), signs)
-
-
-@torch.no_grad()
-def transform(fuse: nn.Module, signs: Signs, *, batch: int = 256) -> list[Tensor]:
-    """F(x) of all pictures, in batches."""
-    return [fuse(as_tensor(signs.pictures[start : start + batch])) for start in range(0, len(signs), batch)]

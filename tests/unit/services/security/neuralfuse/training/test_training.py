@@ -12,13 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from services.security.bit_errors.faults import FaultModel
+from services.security.bit_errors.faults import TEST_SEEDS, FaultModel
 from services.security.neuralfuse.training import base_training, data, generator_training
 from services.security.neuralfuse.training.base_networks import ResNet18
 from services.security.neuralfuse.training.base_training import BaseRecipe, BaseTraining, accuracy
 from services.security.neuralfuse.training.data import batches
 from services.security.neuralfuse.training.generator_training import (
-    TEST_SEEDS,
     GeneratorRecipe,
     GeneratorTraining,
     protected_accuracy,
