@@ -41,7 +41,6 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--threads", type=int, default=2, help="CPU threads")
     commands = whole.add_subparsers(dest="command", required=True)
     base = commands.add_parser("train-base", help="train a classifier; an unfinished run is resumed")
-    base.add_argument("--start", type=Path, help="folder of a finished run to go on from, for retraining")
     _add_recipe(base, BaseRecipe)
     base.set_defaults(act=_train_base)
     generator = commands.add_parser("train-generator", help="train a generator; an unfinished run is resumed")
@@ -74,32 +73,35 @@ def _split(options: argparse.Namespace) -> tuple[Signs, Signs]:
 
 
 def _train_base(options: argparse.Namespace) -> None:
-    start = read_base_network(options.start) if options.start else None
-    recipe = BaseRecipe(**_recipe_values(options, BaseRecipe))
-    BaseTraining(recipe, *_split(options), options.out, start=start).run()
+    _base_run(BaseRecipe(**_recipe_values(options, BaseRecipe)), _split(options), options.out)
 
 
 def _train_generator(options: argparse.Namespace) -> None:
     _generator_run(GeneratorRecipe(**_recipe_values(options, GeneratorRecipe)), _split(options), options.out)
 
 
+def _base_run(recipe: BaseRecipe, split: tuple[Signs, Signs], folder: Path) -> None:
+    start = read_base_network(folder.parent / recipe.start) if recipe.start else None
+    BaseTraining(recipe, *split, folder, start=start).run()
+
+
 def _generator_run(recipe: GeneratorRecipe, split: tuple[Signs, Signs], folder: Path) -> None:
     base = read_base(released_file(base_name(recipe.base)), recipe.base)
-    GeneratorTraining(recipe, base, *split, folder).run()
+    start = read_fuse(folder.parent / recipe.start) if recipe.start else None
+    GeneratorTraining(recipe, base, *split, folder, start=start).run()
 
 
 def _train_all(options: argparse.Namespace) -> None:
     split, runs = _split(options), options.out
-    for name, recipe in plan.BASES.items():
-        BaseTraining(recipe, *split, runs / name).run()
+    for name, base in plan.BASES.items():
+        _base_run(base, split, runs / name)
         release_base_run(runs / name)
-    for name, generator in {**plan.GENERATORS, **plan.SHIFTS}.items():
+    for name, generator in plan.GENERATORS.items():
         _generator_run(generator, split, runs / name)
-        if name in plan.GENERATORS:
+        if name in plan.RELEASED_GENERATORS:
             release_generator_run(runs / name)
-    for name, recipe in plan.RETRAINED.items():
-        start = read_base_network(runs / recipe.network)
-        BaseTraining(recipe, *split, runs / name, start=start).run()
+    for name, base in plan.RETRAINED.items():
+        _base_run(base, split, runs / name)
 
 
 def release_base_run(run: Path) -> Path:

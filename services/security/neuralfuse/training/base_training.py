@@ -46,6 +46,8 @@ class BaseRecipe:
     bit_error_rate: float = 0.0
     """Of a second loss with faulty weights, added to the first."""
     seed: int = 0
+    start: str = ""
+    """The folder of a finished run to go on from, beside this run's; none: from the beginning."""
 
 
 class BaseTraining(EpochRun):
@@ -56,7 +58,7 @@ class BaseTraining(EpochRun):
         training: pictures to learn from.
         validation: pictures of other tracks, measured after each epoch.
         folder: where checkpoint.pt and log.jsonl are written.
-        start: a trained network to go on from; a new one unless given.
+        start: what `recipe.start` ended with.
     """
 
     def __init__(

@@ -47,6 +47,8 @@ class GeneratorRecipe:
     warm_up: int = 50
     """Steps over which the learning rate rises."""
     seed: int = 0
+    start: str = ""
+    """The folder of a finished run to go on from, beside this run's; none: from the beginning."""
 
 
 class GeneratorTraining(EpochRun):
@@ -58,14 +60,24 @@ class GeneratorTraining(EpochRun):
         training: pictures to learn from.
         validation: pictures of other tracks, measured after each epoch on three chips.
         folder: where checkpoint.pt and log.jsonl are written.
+        start: what `recipe.start` ended with.
     """
 
     def __init__(
-        self, recipe: GeneratorRecipe, base: PerturbedNetwork, training: Signs, validation: Signs, folder: Path
+        self,
+        recipe: GeneratorRecipe,
+        base: PerturbedNetwork,
+        training: Signs,
+        validation: Signs,
+        folder: Path,
+        *,
+        start: Fuse | None = None,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.training, self.validation = recipe, training, validation
         self.fuse = laid_out(make_fuse(recipe.generator))
+        if start is not None:
+            self.fuse.load_state_dict(start.state_dict())
         self.nominal, self.perturbed = base.restore(), copy.deepcopy(base)
         self.faults = FaultModel(recipe.bit_error_rate)
         self.optimiser = torch.optim.Adam(self.fuse.parameters(), lr=recipe.learning_rate, betas=(0.5, 0.999))

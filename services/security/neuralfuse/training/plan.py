@@ -10,23 +10,24 @@ from services.security.neuralfuse.training.generator_training import CONSTANT_SH
 
 BASES: Final[Mapping[str, BaseRecipe]] = {
     "vgg11": BaseRecipe(network="vgg11", epochs=8),
-    "resnet18-half": BaseRecipe(network="resnet18-half", epochs=5),
+    "resnet18-half": BaseRecipe(network="resnet18-half", epochs=6),
 }
 """Classifiers that are released, by the folder of their run."""
 
 GENERATORS: Final[Mapping[str, GeneratorRecipe]] = {
-    "unetl-vgg11": GeneratorRecipe(generator="UNetL", epochs=8),
     "unets-vgg11": GeneratorRecipe(generator="UNetS", epochs=7),
-}
-"""Generators that are released."""
-
-SHIFTS: Final[Mapping[str, GeneratorRecipe]] = {
+    "unetl-vgg11-first": GeneratorRecipe(generator="UNetL", epochs=8),
+    "unetl-vgg11": GeneratorRecipe(
+        generator="UNetL", epochs=8, learning_rate=1e-3, bit_error_rate=0.015, start="unetl-vgg11-first"
+    ),
     "shift-vgg11": GeneratorRecipe(generator=CONSTANT_SHIFT, epochs=1),
 }
-"""Baselines that are trained like generators."""
+"""Generators, and the baseline that is trained like one."""
+
+RELEASED_GENERATORS: Final = ("unets-vgg11", "unetl-vgg11")
 
 RETRAINED: Final[Mapping[str, BaseRecipe]] = {
-    "vgg11-bit-errors": BaseRecipe(network="vgg11", epochs=2, learning_rate=0.01, bit_error_rate=0.01),
-    "vgg11-noise": BaseRecipe(network="vgg11", epochs=2, learning_rate=0.01, noise=0.2),
+    "vgg11-bit-errors": BaseRecipe(epochs=2, learning_rate=0.01, bit_error_rate=0.01, start="vgg11"),
+    "vgg11-noise": BaseRecipe(epochs=2, learning_rate=0.01, noise=0.2, start="vgg11"),
 }
-"""Baselines that go on from the run `vgg11`."""
+"""Baselines: classifiers that are trained again."""

@@ -162,10 +162,8 @@ def _generator_card(base: ModelCard, record: Record, weights: Weights) -> ModelC
         weights=weights,
         training=_training(
             record,
-            f"Expectation over perturbed models for {base.name}: {recipe['epochs']} epochs of Adam, batches of "
-            f"{recipe['batch']}, learning rate {recipe['learning_rate']} falling along a cosine, {recipe['perturbed']} "
-            f"perturbed model(s) for each batch at a bit error rate of {recipe['bit_error_rate']:.2%} (stuck-at cells, "
-            f"tiled), lambda {recipe['weight']}; validation tracks: {record.validation[0]:.2%} right at nominal "
+            f"Expectation over perturbed models for {base.name}: {_generator_procedure(record)}; "
+            f"validation tracks: {record.validation[0]:.2%} right at nominal "
             f"voltage, {np.mean(record.validation[1:]):.2%} on three chips at low voltage",
         ),
         **NOT_MEASURED,
@@ -194,6 +192,16 @@ def _generator_card(base: ModelCard, record: Record, weights: Weights) -> ModelC
             }
         },
     )
+
+
+def _generator_procedure(record: Record) -> str:
+    recipe = record.recipe
+    own = (
+        f"{recipe['epochs']} epochs of Adam, batches of {recipe['batch']}, learning rate {recipe['learning_rate']} "
+        f"falling along a cosine, {recipe['perturbed']} perturbed model(s) for each batch at a bit error rate of "
+        f"{recipe['bit_error_rate']:.2%} (stuck-at cells, tiled), lambda {recipe['weight']}"
+    )
+    return f"{_generator_procedure(record.before)}; then {own}" if record.before else own
 
 
 def _training(record: Record, procedure: str) -> TrainingRecord:

@@ -23,10 +23,11 @@ class Record:
 
     Attributes:
         recipe: all options of the run.
-        hours: that it took.
+        hours: that it took, with the run that it goes on from.
         machine: in words.
         validation: accuracies after the last epoch.
         command: that reproduces it.
+        before: of the run that it goes on from.
     """
 
     recipe: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Record:
     machine: str
     validation: list[float]
     command: str
+    before: Record | None = None
 
 
 def read_record(folder: Path, command: str) -> Record:
@@ -50,13 +52,15 @@ def read_record(folder: Path, command: str) -> Record:
     recipe = state["recipe"]
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     found = log[-1]["validation"]
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in recipe.items())
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in recipe.items() if value != "")
+    before = read_record(folder.parent / recipe["start"], command) if recipe["start"] else None
     return Record(
         recipe=recipe,
-        hours=round(state["seconds"] / 3600, 2),
+        hours=round(state["seconds"] / 3600 + (before.hours if before else 0), 2),
         machine=f"{platform.machine()} CPU, two threads, shared with other work",
         validation=found if isinstance(found, list) else [found],
         command=f"{command} --out runs/neuralfuse/{folder.name} {options}",
+        before=before,
     )
 
 

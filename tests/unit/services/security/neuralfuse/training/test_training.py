@@ -96,7 +96,7 @@ def test_retraining_with_bit_errors_makes_a_classifier_that_bears_more(
     signs: tuple[Signs, Signs], tmp_path: Path
 ) -> None:
     base = BaseTraining(RECIPE, *signs, tmp_path / "base").run()
-    recipe = replace(RECIPE, epochs=3, bit_error_rate=0.08)
+    recipe = replace(RECIPE, epochs=3, bit_error_rate=0.08, start="base")
     robust = BaseTraining(recipe, *signs, tmp_path / "robust", start=base).run()
 
     def at_low_voltage(network: nn.Module) -> float:
@@ -124,6 +124,22 @@ def test_a_generator_learns_at_both_voltages_and_leaves_the_classifier_alone(
         np.testing.assert_array_equal(one.tensor.values, values)
     assert same(fuse, read_fuse(tmp_path / "generator"))
     assert len(read_record(tmp_path / "generator", "train-generator").validation) == 4
+
+
+def test_a_generator_goes_on_from_a_finished_run(signs: tuple[Signs, Signs], tmp_path: Path) -> None:
+    base = PerturbedNetwork(BaseTraining(RECIPE, *signs, tmp_path / "base").run())
+    first = GeneratorRecipe(generator="UNetS", base="tiny", epochs=1, batch=16)
+    began = GeneratorTraining(first, base, *signs, tmp_path / "first").run()
+    further = replace(first, start="first", learning_rate=0.0)
+    training = GeneratorTraining(further, base, *signs, tmp_path / "further", start=began)
+    parameters = [parameter.clone() for parameter in began.parameters()]
+    for one, other in zip(training.run().parameters(), parameters, strict=True):
+        assert torch.equal(one, other)
+    record, whole = (read_record(tmp_path / name, "train-generator") for name in ("further", "first"))
+    assert record.before == whole
+    assert record.hours >= whole.hours
+    assert record.command.endswith("--start first")
+    assert "--start" not in whole.command
 
 
 def test_batches_are_the_same_whenever_drawn_and_stay_in_range(signs: tuple[Signs, Signs]) -> None:
