@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from services.perception.captioning.decoding import SearchOptions
-from services.perception.captioning.metrics.corpus import measure_corpus
-from services.perception.captioning.metrics.meteor import meteor
 from services.perception.captioning.training.caption_training import CaptionTraining, describe
 from services.perception.captioning.training.data import CaptionSet, caption_set
 from services.perception.captioning.training.exports import export_encoder, export_step
@@ -24,11 +22,13 @@ from services.perception.captioning.training.features import (
     map_channels,
     read_picture,
 )
+from services.perception.captioning.training.meteor import meteor
 from services.perception.captioning.training.meteor_files import fetch_meteor
 from services.perception.captioning.training.neighbours import neighbour_captions
 from services.perception.captioning.training.plan import RUNS
 from services.perception.captioning.training.runs import read_run
 from services.perception.training.efficientnet_lite import EfficientNetLite
+from shared.captions.corpus import measure_corpus
 from shared.datasets.captioned_photos import FOLDER, SPLITS, CaptionedPhotos, read_captioned_photos
 from shared.settings import get_settings
 

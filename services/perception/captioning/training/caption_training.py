@@ -23,10 +23,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from services.perception.captioning.decoding import DecodedCaption, SearchOptions, search_beams, search_greedily
-from services.perception.captioning.metrics.corpus import measure_corpus
 from services.perception.captioning.training.data import Batch, CaptionSet, batches, make_batch
 from services.perception.captioning.training.networks import Captioner, TorchSteps
 from services.perception.captioning.vocabulary import PAD, build_vocabulary
+from shared.captions.corpus import measure_corpus
 
 _ROWS = 64
 """Photographs of a batch when nothing is learned."""

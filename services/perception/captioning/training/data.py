@@ -12,7 +12,7 @@ from torch import Tensor
 
 from services.perception.captioning.training.features import VIEWS, Features
 from services.perception.captioning.vocabulary import END, PAD, START, Vocabulary
-from services.perception.captioning.words import split_words
+from shared.captions.words import split_words
 from shared.datasets.captioned_photos import CaptionedPhotos
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from services.perception.captioning.metrics.meteor import JAR, TABLE
+from services.perception.captioning.training.meteor import JAR, TABLE
 from services.perception.training.packages import PinnedFile, read_pinned
 
 _PACKAGE: Final = "pycocoevalcap==1.2"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.perception.captioning.metrics.cider import DocumentFrequencies, cider_d, document_frequencies
 from services.perception.captioning.training.data import CaptionSet
 from services.perception.captioning.training.features import Features
+from shared.captions.cider import DocumentFrequencies, cider_d, document_frequencies
 
 _PART = 256
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from services.perception.captioning.metrics.cider import cider_d
 from services.perception.captioning.training.caption_training import CaptionRecipe, CaptionTraining, schedule
 from services.perception.captioning.training.data import CaptionSet
 from services.perception.captioning.training.features import CUT, map_channels
@@ -18,6 +17,7 @@ from services.perception.captioning.training.neighbours import neighbour_caption
 from services.perception.captioning.training.plan import RUNS
 from services.perception.captioning.training.runs import read_run
 from services.perception.training.efficientnet_lite import EfficientNetLite
+from shared.captions.cider import cider_d
 
 RECIPE = CaptionRecipe(
     encoder="tiny", width=32, dropout=0.1, epochs=2, batch=16, learning_rate=1e-2, warm_up=6, minimum_count=2

@@ -1,20 +1,17 @@
 """Metrics beside what COCO's evaluation (pycocoevalcap 1.2, its Java programs included) says of the same captions.
 
-The figures were computed by that package and noted here; METEOR is its authors' program itself.
+The figures were computed by that package and noted here.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from services.perception.captioning.metrics.bleu import corpus_bleu, sentence_bleu
-from services.perception.captioning.metrics.cider import cider_d, document_frequencies
-from services.perception.captioning.metrics.corpus import measure_corpus
-from services.perception.captioning.metrics.meteor import MeteorMissing, meteor
-from services.perception.captioning.metrics.rouge import common_length, rouge_l
+from shared.captions.bleu import corpus_bleu, sentence_bleu
+from shared.captions.cider import cider_d, document_frequencies
+from shared.captions.corpus import measure_corpus
+from shared.captions.rouge import common_length, rouge_l
 
 CASES = (
     (
@@ -128,8 +125,3 @@ def test_captions_without_references_are_refused(
     for metric in (corpus_bleu, rouge_l, cider_d):
         with pytest.raises(ValueError, match="references"):
             metric(candidates, references)
-
-
-def test_meteor_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(MeteorMissing, match="needs Java"):
-        meteor(CANDIDATES, REFERENCES, tmp_path)

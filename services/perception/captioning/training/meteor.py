@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from services.perception.captioning.metrics.ngrams import Words, require_pairs
+from shared.captions.ngrams import Words, require_pairs
 
 JAR: Final = "meteor-1.5.jar"
 TABLE: Final = "data/paraphrase-en.gz"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.perception.captioning.metrics.ngrams import Words, require_pairs
+from shared.captions.ngrams import Words, require_pairs
 
 BETA = 1.2
 """COCO's weight of recall."""

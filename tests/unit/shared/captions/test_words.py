@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.perception.captioning.vocabulary import SPECIALS, UNKNOWN, Vocabulary, build_vocabulary
-from services.perception.captioning.words import join_words, split_words
+from shared.captions.words import join_words, split_words
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.perception.captioning.metrics.ngrams import Ngram, Words, count_ngrams, require_pairs
+from shared.captions.ngrams import Ngram, Words, count_ngrams, require_pairs
 
 SIZES = 4
 _TINY, _SMALL = 1e-15, 1e-9

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.perception.captioning.metrics.ngrams import Ngram, Words, count_ngrams, require_pairs
+from shared.captions.ngrams import Ngram, Words, count_ngrams, require_pairs
 
 SIZES: Final = 4
 SIGMA: Final = 6.0

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.perception.captioning.metrics.bleu import corpus_bleu
-from services.perception.captioning.metrics.cider import cider_d
-from services.perception.captioning.metrics.ngrams import Words
-from services.perception.captioning.metrics.rouge import rouge_l
+from shared.captions.bleu import corpus_bleu
+from shared.captions.cider import cider_d
+from shared.captions.ngrams import Words
+from shared.captions.rouge import rouge_l
 
 
 def measure_corpus(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> dict[str, float]:
