@@ -18,7 +18,7 @@ GENERATORS: Final[Mapping[str, GeneratorRecipe]] = {
     "unets-vgg11": GeneratorRecipe(generator="UNetS", epochs=7),
     "unetl-vgg11-first": GeneratorRecipe(generator="UNetL", epochs=8),
     "unetl-vgg11": GeneratorRecipe(
-        generator="UNetL", epochs=8, learning_rate=1e-3, bit_error_rate=0.015, start="unetl-vgg11-first"
+        generator="UNetL", epochs=6, learning_rate=1e-3, bit_error_rate=0.015, start="unetl-vgg11-first"
     ),
     "shift-vgg11": GeneratorRecipe(generator=CONSTANT_SHIFT, epochs=1),
 }
