@@ -10,7 +10,7 @@ from services.security.neuralfuse.training.generator_training import CONSTANT_SH
 
 BASES: Final[Mapping[str, BaseRecipe]] = {
     "vgg11": BaseRecipe(network="vgg11", epochs=8),
-    "resnet18-half": BaseRecipe(network="resnet18-half", epochs=5),
+    "resnet18-half": BaseRecipe(network="resnet18-half", epochs=4),
 }
 """Classifiers that are released, by the folder of their run."""
 
@@ -27,7 +27,7 @@ GENERATORS: Final[Mapping[str, GeneratorRecipe]] = {
 RELEASED_GENERATORS: Final = ("unets-vgg11", "unetl-vgg11")
 
 RETRAINED: Final[Mapping[str, BaseRecipe]] = {
-    "vgg11-bit-errors": BaseRecipe(epochs=2, learning_rate=0.01, warm_up=50, bit_error_rate=0.01, start="vgg11"),
+    "vgg11-bit-errors": BaseRecipe(epochs=1, learning_rate=0.01, warm_up=50, bit_error_rate=0.01, start="vgg11"),
     "vgg11-noise": BaseRecipe(epochs=1, learning_rate=0.01, warm_up=50, noise=0.2, start="vgg11"),
 }
 """Baselines: classifiers that are trained again."""
