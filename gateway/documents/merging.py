@@ -47,8 +47,10 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
     describe_keys(merged)
     _share_identifiers(merged)
     described = {name: text for name, text in described.items() if name not in tags} | dict(tags)
-    used = {tag for operation in operations(merged) for tag in operation.get("tags", [])}
+    told = {"paths": {**merged["paths"], **merged.get("webhooks", {})}}
+    used = {tag for operation in operations(told) for tag in operation.get("tags", [])}
     merged["tags"] = [{"name": tag, "description": text} for tag, text in described.items() if tag in used]
+    _describe_tuples(merged)
     merged["openapi"] = "3.1.0"
     merged["servers"] = [{"url": "/", "description": "This gateway"}]
     return merged
@@ -96,6 +98,20 @@ def _document_hop(operation: dict[str, Any], domain: str) -> None:
 
 def _is_ignored(parameter: Mapping[str, Any]) -> bool:
     return parameter.get("in") == "header" and parameter.get("name", "").lower() in _IGNORED_HEADERS
+
+
+def _describe_tuples(content: Any) -> None:
+    """Say of arrays of a fixed length what `items` are: generators of clients do not read `prefixItems` alone."""
+    if isinstance(content, dict):
+        places = content.get("prefixItems")
+        if content.get("type") == "array" and isinstance(places, list) and "items" not in content:
+            kinds = [{key: value for key, value in one.items() if key != "title"} for one in places]
+            different = [one for index, one in enumerate(kinds) if one not in kinds[:index]]
+            content["items"] = different[0] if len(different) == 1 else {"anyOf": different}
+            if len(different) == 1:
+                del content["prefixItems"]
+    for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _describe_tuples(inner)
 
 
 def _share_identifiers(merged: Document) -> None:
