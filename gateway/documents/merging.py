@@ -73,7 +73,10 @@ def _add(merged: Document, domain: str, document: Document, described: dict[str,
     renamed = _clashes(components, merged.get("components", {}), domain)
     for (section, name), content in components.items():
         target = merged.setdefault("components", {}).setdefault(section, {})
-        target[renamed.get((section, name), name)] = _rewritten(content, renamed)
+        called = renamed.get((section, name), name)
+        target[called] = _rewritten(content, renamed)
+        if called != name and "title" in content:
+            target[called]["title"] = called  # by which generators of clients name what they make
     for path, item in paths.items():
         merged["paths"][path] = _rewritten(item, renamed)
         for method in _METHODS:
