@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gateway.edge.formats import describe_formats
 from gateway.idempotency.documentation import describe_keys
 from shared.problems import BadGateway, ContentTooLarge, GatewayTimeout, ServiceUnavailable, problem_responses
 
@@ -82,6 +83,7 @@ def _add(merged: Document, domain: str, document: Document, described: dict[str,
         for method in _METHODS:
             if method in item:
                 _document_hop(merged["paths"][path][method], domain)
+                describe_formats(merged["paths"][path][method])
     own_texts = {tag["name"]: tag.get("description", "") for tag in document.get("tags", [])}
     fallback = document.get("info", {}).get("description", "")
     for operation in operations({"paths": paths}):
