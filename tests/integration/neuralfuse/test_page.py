@@ -53,7 +53,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_command_succeeds(block: str, url: str, workplace: Path) -> None:
     asked = f"curl -sSf -H '{FLEET_TOKEN_HEADER}: {FLEET_TOKEN}'"
-    script = block.replace("http://127.0.0.1:8000", url).replace("curl -sf", asked)
+    script = block.replace("http://127.0.0.1:8000", url).replace("curl -sS --fail-with-body", asked)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=workplace, capture_output=True, timeout=120, check=False
     )
