@@ -110,7 +110,7 @@ train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--
 
 evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines; fills its card and docs/measured.md
 	$(TRAINING) evaluate $(ARGS)
-	$(TRAINING).readme
+	$(TRAINING).measured_page
 
 train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width full --device cuda")
 	$(BIN)/python -m services.perception.classification.training train $(ARGS)
