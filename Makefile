@@ -108,9 +108,9 @@ demo: $(SERVING) ## Write files to post: samples of every capability, a CT phant
 train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--device cuda")
 	$(TRAINING) train $(ARGS)
 
-evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines; fills its card and the README
+evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines; fills its card and docs/measured.md
 	$(TRAINING) evaluate $(ARGS)
-	$(TRAINING).readme
+	$(TRAINING).measured_page
 
 train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width full --device cuda")
 	$(BIN)/python -m services.perception.classification.training train $(ARGS)
@@ -143,7 +143,7 @@ train-neuralfuse: $(DEV) ## Train and release NeuralFuse's classifiers and gener
 evaluate-neuralfuse: $(DEV) ## Measure NeuralFuse at nominal and low voltage; writes report.md beside the code and fills cards
 	$(BIN)/python -m services.security.neuralfuse.evaluation $(ARGS)
 
-picture: $(SERVING) ## Draw the README's picture with the released model
+picture: $(SERVING) ## Draw the picture of the README with the released model
 	$(BIN)/python -m services.medical.low_dose_ct.picture
 
 lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fresh environment

@@ -177,5 +177,6 @@ def _sender(state: GatewayState) -> Sender:
 def _own_document(app: FastAPI) -> dict[str, Any]:
     document = app.openapi()
     document["info"]["summary"] = "Vision research systems as inference microservices"
+    document["info"]["contact"] = {"name": "Whoever runs this fleet"}
     document["info"]["license"] = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
     return document

@@ -277,9 +277,20 @@ def field_problem(pointer: str, detail: str) -> UnprocessableContent:
 
 def problem_responses(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` of a route that may raise these problems."""
-    schema = {"$ref": "#/components/schemas/ProblemDetails"}
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         summary = cast("str", kind.__doc__).strip().splitlines()[0]
-        responses[kind.status] = {"description": summary, "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}}}
+        responses[kind.status] = {"description": summary, "content": {PROBLEM_MEDIA_TYPE: _problem_content(kind)}}
     return responses
+
+
+def _problem_content(kind: type[Problem]) -> dict[str, Any]:
+    example = {
+        "type": kind.registered_type or f"/problems/{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": cast("str", kind.__doc__).strip().splitlines()[0],
+        "request_id": "0f3c8a5e61b94f0d9a27d3be5c71e846",
+        "errors": [],
+    }
+    return {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "example": example}

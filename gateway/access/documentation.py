@@ -10,10 +10,19 @@ from shared.problems import Forbidden, TooManyRequests, Unauthorized, problem_re
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
-def describe_access(document: dict[str, Any], access: AccessPolicy) -> None:
-    """Add the security scheme to a document, and to each operation its scope, 401, 403 and 429."""
+def describe_access(document: dict[str, Any], access: AccessPolicy | None) -> None:
+    """Add the security scheme to a document, and to each operation its scope, 401, 403 and 429.
+
+    Args:
+        document: to be changed.
+        access: says which scope a route needs; None where callers are not asked for keys. The scheme is there all the
+            same, so that clients that are generated from such a fleet can be used with one that asks.
+    """
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["key"] = {"type": "http", "scheme": "bearer", "description": "An API key, `facet_...`"}
+    if access is None:
+        document["security"] = [{}, {"key": []}]
+        return
     answers = problem_responses(Unauthorized, Forbidden, TooManyRequests)
     for path, item in document.get("paths", {}).items():
         for method in _METHODS:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from gateway.access.documentation import describe_access
 from gateway.documents.merging import Document, merge
+from gateway.documents.sharing import share_components
 from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.access.scopes import AccessPolicy
 from shared.request_context import public_path
@@ -26,6 +27,7 @@ _KEPT_INCOMPLETE_S = 2.0
 OWN_TAGS = {
     "jobs": "Long work of all services: follow it, wait for it, read what it made, cancel it.",
     "webhooks": "Be told of your jobs by signed requests; see what arrived, and have it sent again.",
+    "messages": "What your webhooks receive.",
     "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits; "
     "models of your own, their versions, aliases and canaries.",
     "inference protocol": "Every model on plain tensors, as clients of Triton, KServe and MLServer ask (OIP v2).",
@@ -93,8 +95,8 @@ class OpenApiDocumentCache:
     async def _make(self) -> CachedDocument:
         answers = await asyncio.gather(*(self._ask(domain) for domain in DOMAINS))
         document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=self._tags)
-        if self._access is not None:
-            describe_access(document, self._access)
+        describe_access(document, self._access)
+        share_components(document)
         whole = "x-unavailable" not in document
         kept_s = _KEPT_WHOLE_S if whole else _KEPT_INCOMPLETE_S
         return CachedDocument.of(document, good_until=time.monotonic() + kept_s)

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gateway.edge.formats import describe_formats
 from gateway.idempotency.documentation import describe_keys
 from shared.problems import BadGateway, ContentTooLarge, GatewayTimeout, ServiceUnavailable, problem_responses
 
@@ -47,8 +48,10 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
     describe_keys(merged)
     _share_identifiers(merged)
     described = {name: text for name, text in described.items() if name not in tags} | dict(tags)
-    used = {tag for operation in operations(merged) for tag in operation.get("tags", [])}
+    told = {"paths": {**merged["paths"], **merged.get("webhooks", {})}}
+    used = {tag for operation in operations(told) for tag in operation.get("tags", [])}
     merged["tags"] = [{"name": tag, "description": text} for tag, text in described.items() if tag in used]
+    _describe_tuples(merged)
     merged["openapi"] = "3.1.0"
     merged["servers"] = [{"url": "/", "description": "This gateway"}]
     return merged
@@ -71,12 +74,16 @@ def _add(merged: Document, domain: str, document: Document, described: dict[str,
     renamed = _clashes(components, merged.get("components", {}), domain)
     for (section, name), content in components.items():
         target = merged.setdefault("components", {}).setdefault(section, {})
-        target[renamed.get((section, name), name)] = _rewritten(content, renamed)
+        called = renamed.get((section, name), name)
+        target[called] = _rewritten(content, renamed)
+        if called != name and "title" in content:
+            target[called]["title"] = called  # by which generators of clients name what they make
     for path, item in paths.items():
         merged["paths"][path] = _rewritten(item, renamed)
         for method in _METHODS:
             if method in item:
                 _document_hop(merged["paths"][path][method], domain)
+                describe_formats(merged["paths"][path][method])
     own_texts = {tag["name"]: tag.get("description", "") for tag in document.get("tags", [])}
     fallback = document.get("info", {}).get("description", "")
     for operation in operations({"paths": paths}):
@@ -96,6 +103,20 @@ def _document_hop(operation: dict[str, Any], domain: str) -> None:
 
 def _is_ignored(parameter: Mapping[str, Any]) -> bool:
     return parameter.get("in") == "header" and parameter.get("name", "").lower() in _IGNORED_HEADERS
+
+
+def _describe_tuples(content: Any) -> None:
+    """Say of arrays of a fixed length what `items` are: generators of clients do not read `prefixItems` alone."""
+    if isinstance(content, dict):
+        places = content.get("prefixItems")
+        if content.get("type") == "array" and isinstance(places, list) and "items" not in content:
+            kinds = [{key: value for key, value in one.items() if key != "title"} for one in places]
+            different = [one for index, one in enumerate(kinds) if one not in kinds[:index]]
+            content["items"] = different[0] if len(different) == 1 else {"anyOf": different}
+            if len(different) == 1:
+                del content["prefixItems"]
+    for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _describe_tuples(inner)
 
 
 def _share_identifiers(merged: Document) -> None:

@@ -18,6 +18,7 @@ from gateway.access.meter import Meter
 from gateway.access.record import record
 from gateway.calls import Call, Router
 from gateway.edge.browsers import BrowserPolicy
+from gateway.edge.formats import accept_format
 from gateway.edge.heads import check_head
 from gateway.idempotency.runner import HEADER as IDEMPOTENCY_KEY
 from gateway.idempotency.runner import IdempotentRunner
@@ -159,6 +160,7 @@ class Edge:
             exchange.held = await self._bodies.read(scope, receive)
             exchange.body_pending = False
             await self._charge(exchange)
+        accept_format(scope)
         with self._on_behalf_of_caller(exchange):
             await self._call(call or self._answer_here, exchange, receive)
 

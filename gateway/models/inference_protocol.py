@@ -68,7 +68,7 @@ class FleetStatistics(StatisticsAnswer):
 
 
 @router.get("/models/stats", summary="Statistics of all models")
-async def read_statistics(gateway: Gateway) -> FleetStatistics:
+async def list_statistics(gateway: Gateway) -> FleetStatistics:
     """What each version of each model was asked since its service began, and how long that took."""
     answers = await asyncio.gather(*(_statistics(gateway.upstreams, domain) for domain in DOMAINS))
     told = dict(zip(DOMAINS, answers, strict=True))

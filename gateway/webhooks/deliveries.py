@@ -72,6 +72,7 @@ async def read_delivery(
 @router.post(
     "/{delivery_id}/redelivery",
     summary="Deliver again",
+    operation_id="webhooks.deliveries.redeliver",
     status_code=202,
     responses={202: {"headers": LOCATION}, **_PROBLEMS, **problem_responses(Conflict)},
 )

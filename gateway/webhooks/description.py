@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header
 
 from gateway.webhooks.schemas import JobMessage, WebhookTest
 from shared.webhooks.events import TEST_EVENT, WebhookEvent
+
+MESSAGES_TAG: Final = "messages"
+"""Not the tag of the routes: generators of clients write one file for each."""
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     "2XX": {"description": "Received. Answer before working on it: all else than a whole 2xx answer in time fails"},
@@ -51,8 +54,8 @@ def describe_messages(webhooks: APIRouter) -> None:
             _job_event,
             methods=["POST"],
             summary=summary,
-            tags=["webhooks"],
-            operation_id=f"message-{event.value.replace('.', '-')}",
+            tags=[MESSAGES_TAG],
+            operation_id=f"messages.{event.value}",
             responses=dict(_ANSWERS),
             status_code=204,
         )
@@ -61,8 +64,8 @@ def describe_messages(webhooks: APIRouter) -> None:
         _test,
         methods=["POST"],
         summary="A test",
-        tags=["webhooks"],
-        operation_id="message-webhook-test",
+        tags=[MESSAGES_TAG],
+        operation_id="messages.webhook.test",
         responses=dict(_ANSWERS),
         status_code=204,
     )

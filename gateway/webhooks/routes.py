@@ -86,7 +86,7 @@ async def read_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, r
 
 
 @router.patch("/{webhook_id}", summary="Change a webhook", responses={**_PROBLEMS, **_BODY_PROBLEMS})
-async def change_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, change: WebhookChange) -> WebhookView:
+async def update_webhook(gateway: Gateway, owner: Caller, webhook_id: WebhookId, change: WebhookChange) -> WebhookView:
     """Change what is given, and enable or disable it. Messages that wait go to the new URL."""
     async with redis_deadline():
         await gateway.webhooks.get(webhook_id, owner=owner)

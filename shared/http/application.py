@@ -19,9 +19,9 @@ from shared.http.health import Check, health_router
 from shared.http.middleware import Telemetry
 from shared.http.route_checks import RouteChecks
 from shared.http.uploads import BodyLimit
-from shared.problems import ProblemDetails
+from shared.problems import ProblemDetails, UnprocessableContent, problem_responses
 from shared.request_context import log_bindings
-from shared.settings import Settings
+from shared.settings import DOMAINS, Settings
 from shared.telemetry.lines import RequestLines
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import CONTENT_TYPE, HttpMetrics
@@ -29,13 +29,28 @@ from shared.telemetry.tracing import traced_lifespan
 
 VERSION = version("facet")
 
+_READING = ("list", "follow")
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def operation_id(route: APIRoute) -> str:
-    """Stable operation ids such as `low-dose-ct-reconstruct`, so that generated clients read well."""
-    tag = str(route.tags[0]).replace(" ", "-").lower() if route.tags else "facet"
-    return f"{tag}-{route.name.replace('_', '-')}"
+    """What a route does to what, such as `jobs.list` or `ct.reconstructions.create`: generated clients read well.
+
+    The resource is the path without version, domain and parameters; the verb is the first word of the function's name,
+    as far as HTTP does not say it already: what is posted to a plural is created, what is read is got.
+    """
+    literals = [part for part in route.path_format.split("/") if part and not part.startswith("{")] or ["root"]
+    if literals[0] == "v2":
+        literals[0] = "protocol"
+    elif literals[0] == "v1":
+        literals = literals[2:] if literals[1] in DOMAINS else literals[1:]
+    verb = route.name.partition("_")[0]
+    if "GET" in route.methods and verb not in _READING:
+        verb = "get"
+    elif "POST" in route.methods and literals[-1].endswith("s"):
+        verb = "create"
+    return ".".join(literals if literals[-1] == verb else [*literals, verb])
 
 
 class Application(FastAPI):
@@ -134,7 +149,7 @@ def create_application(
 def _metrics_router(metrics: HttpMetrics) -> APIRouter:
     router = APIRouter(tags=["metrics"])
 
-    @router.get("/metrics", summary="Prometheus metrics", operation_id="metrics", response_class=Response)
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     def expose() -> Response:
         """The metrics of this process in Prometheus' text format; in a thread, as some are read from Redis."""
         return Response(metrics.render(), media_type=CONTENT_TYPE)
@@ -169,8 +184,4 @@ def _replace_validation_answers(document: dict[str, object]) -> None:
         for operation in operations.values():
             answer = operation.get("responses", {}).get("422", {})
             if "HTTPValidationError" in str(answer):
-                schema = {"$ref": "#/components/schemas/ProblemDetails"}
-                operation["responses"]["422"] = {
-                    "description": "The request does not fit the schema",
-                    "content": {"application/problem+json": {"schema": schema}},
-                }
+                operation["responses"]["422"] = problem_responses(UnprocessableContent)[422]

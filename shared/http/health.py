@@ -58,7 +58,7 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
     """
     router = APIRouter(prefix="/health", tags=["health"])
 
-    @router.get("/live", summary="Is the process alive?", operation_id="health-live")
+    @router.get("/live", summary="Is the process alive?")
     async def live() -> Liveness:
         """Answers as long as the event loop turns; depends on nothing else."""
         return Liveness()
@@ -66,7 +66,6 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
     @router.get(
         "/ready",
         summary="Can it serve?",
-        operation_id="health-ready",
         responses={503: {"model": Readiness, "description": "Something that is needed is missing"}},
     )
     async def ready(response: Response) -> Readiness:

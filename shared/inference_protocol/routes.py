@@ -59,7 +59,6 @@ def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter
             infer,
             methods=["POST"],
             summary="Infer with a version" if "version" in path else "Infer",
-            operation_id="protocol-version-infer" if "version" in path else "protocol-infer",
             responses=INFER_RESPONSES,
             openapi_extra=INFER_REQUEST | {"parameters": _parameters(path)},
         )
@@ -85,7 +84,7 @@ def _parameters(path: str) -> list[dict[str, Any]]:
 def _add_metadata(router: APIRouter, registry: ModelRegistry, inference: Inference) -> None:
     problems = problem_responses(NotFound, ServiceUnavailable)
 
-    @router.get("/{name}", summary="Model metadata", operation_id="protocol-metadata", responses=problems)
+    @router.get("/{name}", summary="Model metadata", responses=problems)
     async def read_metadata(name: ModelName) -> ModelMetadata:
         """Inputs and outputs of the default version, and which versions there are."""
         return _metadata(registry, inference, name)
@@ -93,7 +92,6 @@ def _add_metadata(router: APIRouter, registry: ModelRegistry, inference: Inferen
     @router.get(
         "/{name}/versions/{version}",
         summary="Metadata of a version",
-        operation_id="protocol-version-metadata",
         responses=problems,
     )
     async def read_version(name: ModelName, version: ModelVersion) -> ModelMetadata:
@@ -115,7 +113,7 @@ def _metadata(registry: ModelRegistry, inference: Inference, name: str, version:
 def _add_readiness(router: APIRouter, registry: ModelRegistry) -> None:
     problems = problem_responses(NotFound, ServiceUnavailable)
 
-    @router.get("/{name}/ready", summary="Is the model ready?", operation_id="protocol-ready", responses=problems)
+    @router.get("/{name}/ready", summary="Is the model ready?", responses=problems)
     async def read_readiness(name: ModelName) -> ModelReadiness:
         """200 if it can be asked, else a problem."""
         registry.get(name)
@@ -124,7 +122,6 @@ def _add_readiness(router: APIRouter, registry: ModelRegistry) -> None:
     @router.get(
         "/{name}/versions/{version}/ready",
         summary="Is the version ready?",
-        operation_id="protocol-version-ready",
         responses=problems,
     )
     async def read_version_readiness(name: ModelName, version: ModelVersion) -> ModelReadiness:
@@ -143,7 +140,6 @@ def _add_configuration(router: APIRouter, registry: ModelRegistry, inference: In
     @router.get(
         "/{name}/config",
         summary="Configuration of a model",
-        operation_id="protocol-configuration",
         responses=problems,
         response_model_exclude_none=True,
     )
@@ -154,7 +150,6 @@ def _add_configuration(router: APIRouter, registry: ModelRegistry, inference: In
     @router.get(
         "/{name}/versions/{version}/config",
         summary="Configuration of a version",
-        operation_id="protocol-version-configuration",
         response_model_exclude_none=True,
         responses=problems,
     )
@@ -187,9 +182,7 @@ def _add_statistics(router: APIRouter, registry: ModelRegistry) -> None:
         opened = (entry.card for entry in registry.entries if entry.state == "ready")
         return statistics(request, [(card.name, card.version) for card in opened])
 
-    @router.get(
-        "/{name}/stats", summary="Statistics of a model", operation_id="protocol-statistics", responses=problems
-    )
+    @router.get("/{name}/stats", summary="Statistics of a model", responses=problems)
     async def read_model(request: Request, name: ModelName) -> StatisticsAnswer:
         """What each version of the model was asked since its service began, and how long that took."""
         registry.get(name)
@@ -198,7 +191,6 @@ def _add_statistics(router: APIRouter, registry: ModelRegistry) -> None:
     @router.get(
         "/{name}/versions/{version}/stats",
         summary="Statistics of a version",
-        operation_id="protocol-version-statistics",
         responses=problems,
     )
     async def read_version(request: Request, name: ModelName, version: ModelVersion) -> StatisticsAnswer:

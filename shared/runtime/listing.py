@@ -36,14 +36,12 @@ def models_router(registry: ModelRegistry) -> APIRouter:
     """Routes under /v1/models that show the cards of a service's models."""
     router = APIRouter(prefix="/v1/models", tags=["models"])
 
-    @router.get("", summary="List models", operation_id="models-list")
+    @router.get("", summary="List models")
     async def list_models() -> ModelList:
         """The card of every version of every model that this service has, open or not."""
         return ModelList(models=[listed(entry) for entry in registry.entries])
 
-    @router.get(
-        "/{name}", summary="Read a model card", operation_id="models-get", responses=problem_responses(NotFound)
-    )
+    @router.get("/{name}", summary="Read a model card", responses=problem_responses(NotFound))
     async def get_model(name: str) -> ListedModel:
         """The card of a model: paper, training, measured quality beside its baseline, digest, limits."""
         version = registry.get(name).card.version

@@ -23,7 +23,7 @@ from shared.capabilities.declaration import Capability, Sample
 from shared.capabilities.references import load_reference
 from shared.jobs.kinds import JobKinds, Weight, queues_of
 from shared.settings import DOMAINS, Domain, Settings
-from tests.contract.documents import Document
+from tests.contract.documents import Document, in_full
 from tests.hostile.processes import ServerProcess, redis_running
 from tests.hostile.processes import running as process_running
 from tests.integration.gateway.servers import serve
@@ -79,8 +79,7 @@ class Fleet:
 
     def operation(self, route: Route, method: str = "post") -> dict[str, Any]:
         """What the document says of a route."""
-        found: dict[str, Any] = self.document["paths"][route.path][method]
-        return found
+        return in_full(self.document, self.document["paths"][route.path][method])
 
     def target(self, route: Route) -> str:
         """Path of a route whose parameter is what the first sample of the path before it has made.

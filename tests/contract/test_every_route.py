@@ -15,6 +15,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+from gateway.edge.formats import MEDIA_TYPES
 from shared.capabilities.declaration import Sample
 from tests.contract.documents import resolved
 from tests.contract.fleet import Fleet, Route, routes, running_fleet
@@ -112,6 +113,17 @@ def test_every_documented_type_is_answered_where_it_is_asked_for(fleet: Fleet, r
             assert NOTICE in answer.headers["facet-notice"]
     if route.capability.domain == "medical":
         assert NOTICE in described.text
+
+
+@each
+def test_a_format_in_the_query_stands_for_the_header(fleet: Fleet, route: Route) -> None:
+    formats = [item for item in fleet.operation(route)["parameters"] if item["name"] == "format"]
+    if not formats:
+        pytest.skip("answers in one format")
+    name = formats[0]["schema"]["enum"][-1]
+    answer = fleet.send(route, route.samples[0], params={"format": name}, headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPES[name]), answer.text
+    require_problem(fleet.send(route, route.samples[0], params={"format": "gif"}), 422, "/query/format")
 
 
 def require_reference(answer: httpx.Response, model: dict[str, Any] | None) -> None:

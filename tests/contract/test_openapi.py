@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.declarations import declared_capabilities
+from shared.problems import ProblemDetails
 from shared.settings import DOMAINS
-from tests.contract.documents import operations, resolved
+from tests.contract.documents import METHODS, operations, resolved
 
 
 def test_chapters_of_capabilities_come_first_as_declared(document: dict[str, Any]) -> None:
@@ -40,7 +42,7 @@ def arrays(content: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]
 def test_every_array_says_what_is_in_it_as_generators_of_clients_ask(document: dict[str, Any]) -> None:
     found = dict(arrays(document))
     assert found
-    assert [place for place, schema in found.items() if "items" not in schema and "prefixItems" not in schema] == []
+    assert [place for place, schema in found.items() if "items" not in schema] == []
 
 
 def test_it_says_what_it_is(document: dict[str, Any]) -> None:
@@ -59,11 +61,14 @@ def test_every_route_says_what_it_does(document: dict[str, Any]) -> None:
 def test_operation_ids_are_unique_and_of_one_form(document: dict[str, Any]) -> None:
     identifiers = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(identifiers)) == len(identifiers)
-    assert [name for name in identifiers if not name.replace("-", "").isalnum() or name != name.lower()] == []
+    assert [name for name in identifiers if not re.fullmatch(r"[a-z-]+(\.[a-z-]+)+", name)] == []
+    assert {"jobs.list", "jobs.get", "jobs.cancel", "ct.reconstructions.create", "protocol.models.infer"} <= set(
+        identifiers
+    )
 
 
 def test_every_tag_is_described(document: dict[str, Any]) -> None:
-    used = {tag for _, _, operation in operations(document) for tag in operation["tags"]}
+    used = {tag for _, _, operation in operations(document) for tag in operation["tags"]} | {"messages"}
     described = {tag["name"]: tag["description"] for tag in document["tags"]}
     assert set(described) == used
     assert all(described.values())
@@ -79,6 +84,42 @@ def test_every_error_is_a_documented_problem(document: dict[str, Any]) -> None:
                 schema = response["content"]["application/problem+json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
             assert response["description"], f"{method} {path} {status}"
+
+
+def test_examples_of_problems_are_of_the_status_under_which_they_stand(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        for status, response in operation["responses"].items():
+            example = response.get("content", {}).get("application/problem+json", {}).get("example")
+            if status != "default" and example is not None:
+                assert str(example["status"]) == status, f"{method} {path}"
+                assert ProblemDetails.model_validate(example).title
+
+
+def test_what_operations_say_alike_is_said_once(document: dict[str, Any]) -> None:
+    for item in document["paths"].values():
+        for operation in (item[method] for method in METHODS if method in item):
+            assert all("$ref" in parameter for parameter in operation["parameters"])
+            problems = [answer for status, answer in operation["responses"].items() if status >= "4"]
+            assert all("$ref" in answer or "application/problem+json" not in answer["content"] for answer in problems)
+    for section in ("parameters", "responses"):
+        contents = [json.dumps(content, sort_keys=True) for content in document["components"][section].values()]
+        assert len(set(contents)) == len(contents) > 10
+
+
+def test_a_client_that_is_made_of_it_can_send_a_key_wherever_keys_are_asked_for(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert document["security"] == [{}, {"key": []}]
+
+
+def test_retries_have_no_key_that_a_page_would_fill_in(document: dict[str, Any]) -> None:
+    [key] = [item for item in document["components"]["parameters"].values() if item["name"] == "Idempotency-Key"]
+    assert not {"example", "examples"} & {*key, *key["schema"]}
+
+
+def test_messages_do_not_share_the_tag_of_the_routes(document: dict[str, Any]) -> None:
+    routes = {tag for _, _, operation in operations(document) for tag in operation["tags"]}
+    assert document["webhooks"]
+    assert {tag for item in document["webhooks"].values() for tag in item["post"]["tags"]}.isdisjoint(routes)
 
 
 def test_routes_of_the_services_document_the_hop(document: dict[str, Any]) -> None:
@@ -122,9 +163,9 @@ def test_every_field_is_described(document: dict[str, Any]) -> None:
 
 def test_references_lead_somewhere_and_nothing_is_left_over(document: dict[str, Any]) -> None:
     text = json.dumps(document)
-    named = {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    named = {tuple(part.partition('"')[0].split("/")) for part in text.split('"#/components/')[1:]}
+    assert {(section, name) for section, name in named if name not in document["components"][section]} == set()
     present = set(document["components"]["schemas"])
-    assert named - present == set()
     assert not {"HTTPValidationError", "ValidationError"} & present
 
 

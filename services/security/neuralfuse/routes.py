@@ -110,7 +110,7 @@ def _encode(predicted: Predicted, top: int, media_type: str) -> Response:
     summary="List generators",
     responses=problem_responses(ServiceUnavailable),
 )
-async def read_generators(service: Service) -> GeneratorList:
+async def list_released(service: Service) -> GeneratorList:
     """Generators and the classifiers that they were trained for, with what was measured of them and what they save."""
     return describe_generators(list_generators(service.models), list_bases(service.models), path=PATH)
 

@@ -76,7 +76,7 @@ def test_the_page_renders_without_complaint(url: str, tmp_path: Path) -> None:
 
 
 def test_an_operation_opens_ready_to_be_tried_out(url: str, tmp_path: Path) -> None:
-    seen = browse(f"{url}/docs#/jobs/jobs-list-jobs", tmp_path / "profile", "--dump-dom")
+    seen = browse(f"{url}/docs#/jobs/jobs.list", tmp_path / "profile", "--dump-dom")
     assert complaints(seen.stderr) == []
     assert "opblock-section" in seen.stdout
     assert "Execute" in seen.stdout

@@ -58,12 +58,12 @@ def test_equal_components_are_shared_and_unused_ones_left_out() -> None:
 
 
 def test_different_components_of_one_name_are_prefixed() -> None:
-    first, second = {"type": "object"}, {"type": "array"}
+    first, second = {"type": "object", "title": "Thing"}, {"type": "array", "title": "Thing"}
     document = merged(
         medical=service({"Thing": first}), perception=service({"Thing": second}, domain="perception", operationId="p")
     )
     schemas = document["components"]["schemas"]
-    assert (schemas["Thing"], schemas["PerceptionThing"]) == (first, second)
+    assert (schemas["Thing"], schemas["PerceptionThing"]) == (first, second | {"title": "PerceptionThing"})
     assert answer_schema(document) == "Thing"
     assert answer_schema(document, "perception") == "PerceptionThing"
 

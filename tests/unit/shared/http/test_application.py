@@ -69,7 +69,7 @@ async def test_metrics_are_what_prometheus_reads(client: httpx.AsyncClient) -> N
 async def test_operation_ids_read_well(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     identifiers = [operation["operationId"] for operation in operations(document)]
-    assert identifiers == ["health-live", "health-ready", "metrics", "low-dose-ct-read-plain", "low-dose-ct-make-thing"]
+    assert identifiers == ["health.live.get", "health.ready.get", "metrics.get", "test.plain.get", "test.thing.make"]
     assert document["info"]["version"] == VERSION
 
 

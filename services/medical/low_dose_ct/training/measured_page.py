@@ -1,6 +1,6 @@
-"""Writes the measured tables of low-dose CT into the README, so that no figure there is typed by hand.
+"""Writes the measured tables of low-dose CT into docs/measured.md, so that no figure there is typed by hand.
 
-`make evaluate-low-dose-ct` ends with it; a test compares the README with the evaluations that are committed.
+`make evaluate-low-dose-ct` ends with it; a test compares the page with the evaluations that are committed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from services.medical.low_dose_ct.training.evaluate_photographs import photograp
 from services.medical.low_dose_ct.training.evaluate_range import range_table
 from services.medical.low_dose_ct.training.release import release_folder
 
-README = Path(__file__).parents[4] / "README.md"
+PAGE = Path(__file__).parents[4] / "docs" / "measured.md"
 
 START, END = "<!-- measured:start -->", "<!-- measured:end -->"
 
 _SECTION = """\
-## Measured
+## Low-dose CT
 
 By `make evaluate-low-dose-ct`, which fills this section and the model cards. PSNR and SSIM use the range of each
 reference image (DIVal's definition), PSNR-FR and SSIM-FR the full range 1.
@@ -78,17 +78,17 @@ def committed_section() -> str:
 
 
 def written_section(text: str) -> str:
-    """The section as a README has it."""
+    """The section as a page has it."""
     found = re.search(f"{START}\n(.*){END}", text, flags=re.DOTALL)
     if found is None:
         raise ValueError(f"there is no place for the figures between {START} and {END}")
     return found[1]
 
 
-def update(readme: Path = README) -> None:
-    """Put the committed figures into the README."""
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(text.replace(START + "\n" + written_section(text), START + "\n" + committed_section()), "utf-8")
+def update(page: Path = PAGE) -> None:
+    """Put the committed figures into the page."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace(START + "\n" + written_section(text), START + "\n" + committed_section()), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""What operations say alike is said once; the document means the same as before."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from gateway.documents.merging import merge, operations
+from gateway.documents.sharing import share_components
+from shared.problems import Conflict, NotFound, problem_responses
+
+LIMIT = {"name": "limit", "in": "query", "schema": {"type": "integer"}}
+
+
+def document() -> dict[str, Any]:
+    answers = {str(status): answer for status, answer in problem_responses(NotFound, Conflict).items()}
+    answers["200"] = {"description": "found", "content": {"application/json": {}}}
+    first = {"operationId": "a.list", "tags": ["a"], "parameters": [LIMIT], "responses": answers}
+    second = copy.deepcopy(first) | {"operationId": "b.list"}
+    second["responses"]["404"]["description"] = "Not here either"
+    second["parameters"].append(LIMIT | {"schema": {"type": "integer", "maximum": 9}})
+    return {"openapi": "3.1.0", "info": {}, "paths": {"/v1/a": {"get": first}, "/v1/b": {"get": second}}}
+
+
+def in_full(content: Any, components: dict[str, Any]) -> Any:
+    if isinstance(content, dict) and content.get("$ref", "").startswith(("#/components/p", "#/components/r")):
+        _, _, section, name = content["$ref"].split("/")
+        return components[section][name]
+    if isinstance(content, dict):
+        return {key: in_full(value, components) for key, value in content.items()}
+    return [in_full(value, components) for value in content] if isinstance(content, list) else content
+
+
+def test_every_different_thing_is_there_once_under_a_name_that_says_what_it_is() -> None:
+    shared = document()
+    share_components(shared)
+    assert list(shared["components"]["parameters"]) == ["LimitQuery", "LimitQuery-2"]
+    assert sorted(shared["components"]["responses"]) == ["Conflict", "NotFound", "NotFound-2"]
+    assert in_full(shared["paths"], shared["components"]) == document()["paths"]
+
+
+def test_answers_of_success_stay_where_they_are() -> None:
+    shared = document()
+    share_components(shared)
+    for operation in operations(shared):
+        assert operation["responses"]["200"] == document()["paths"]["/v1/a"]["get"]["responses"]["200"]
+
+
+def test_arrays_of_a_fixed_length_say_what_their_items_are() -> None:
+    number, text = {"type": "number"}, {"type": "string"}
+    alike = {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [number, number]}
+    mixed = {"type": "array", "minItems": 3, "maxItems": 3, "prefixItems": [number, text, number]}
+    own = document() | {"components": {"schemas": {"Alike": alike, "Mixed": mixed}}}
+    schemas = merge(own, {}, tags={})["components"]["schemas"]
+    assert schemas["Alike"] == {"type": "array", "minItems": 2, "maxItems": 2, "items": number}
+    assert schemas["Mixed"] == mixed | {"items": {"anyOf": [number, text]}}
