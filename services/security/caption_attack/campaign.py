@@ -150,7 +150,7 @@ class Campaign:
         picture, progress = self.arm.space.picture, self._progress
         progress.clean = self._queries.ask_anyway([picture] * count)
         objective = self._prepare()
-        progress.clean_score = float(np.mean([objective.score(caption) for caption in progress.clean]))
+        progress.clean_score = objective.mean_score(progress.clean)
         self._prepare()
         self._queries.repeats = 1 if len(set(progress.clean)) == 1 else self.settings.repeats
         if self._queries.repeats == 1:
@@ -189,7 +189,7 @@ class Campaign:
         """Score of a picture; what is best or first of its kind is recorded."""
         assert self._objective is not None  # noqa: S101 - the clean picture was asked about
         assert self._goals is not None  # noqa: S101
-        score = float(np.mean([self._objective.score(caption) for caption in answer.captions]))
+        score = self._objective.mean_score(answer.captions)
         curve, reached = self._progress.curve, self._progress.reached
         if score < curve[-1].score:
             curve.append(CurvePoint(queries=answer.queries, score=score, captions=answer.captions))

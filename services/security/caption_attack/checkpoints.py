@@ -31,5 +31,5 @@ def unpack(checkpoint: bytes) -> tuple[bytes, dict[str, NDArray[Any]]]:
         with np.load(io.BytesIO(checkpoint), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return arrays.pop(_DOCUMENT).tobytes(), arrays
-    except (zipfile.BadZipFile, KeyError, EOFError, OSError, AttributeError, TypeError) as error:
+    except (zipfile.BadZipFile, KeyError, EOFError, OSError, AttributeError, TypeError, ValueError) as error:
         raise ValueError("this is no checkpoint of a campaign, or it is damaged") from error

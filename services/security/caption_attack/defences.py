@@ -6,7 +6,7 @@ None of them knows of the attack, and the attack knew of none of them: one made 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import median_filter
 
+from services.security.caption_attack.objectives import Objective
 from services.security.caption_attack.queries import CaptionQueries
 
 Defence = Literal["median_3x3", "jpeg_75", "random_resize"]
@@ -52,7 +53,7 @@ def try_defences(
     *,
     clean: NDArray[np.uint8],
     changed: NDArray[np.uint8],
-    score: Callable[[str], float],
+    objective: Objective,
     seed: int,
     repeats: int = 1,
     defences: Sequence[Defence] = DEFENCES,
@@ -63,7 +64,7 @@ def try_defences(
         queries: to the captioner; each defence takes twice `repeats` of their budget.
         clean: (h, w, 3) uint8.
         changed: of the same size.
-        score: of a caption.
+        objective: scores captions.
         seed: of random defences.
         repeats: captions of each picture.
         defences: in the order they are tried.
@@ -78,8 +79,8 @@ def try_defences(
         pictures = [defend(defence, picture, seed=seed) for picture in (clean, changed)]
         captions = queries.ask_anyway([picture for picture in pictures for _ in range(repeats)])
         before, after = captions[:repeats], captions[repeats:]
-        means = [float(np.mean([score(caption) for caption in those])) for those in (before, after)]
-        tried.append(DefendedCaptions(defence, before, after, *means))
+        scores = objective.mean_score(before), objective.mean_score(after)
+        tried.append(DefendedCaptions(defence, before, after, *scores))
     return tried
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Final, Literal, get_args
 
 from services.security.caption_attack.content_words import content_words, cosine_of_content
@@ -67,6 +68,11 @@ class Objective:
         if caption not in self._scores:
             self._scores[caption] = self._compute(caption)
         return self._scores[caption]
+
+    def mean_score(self, captions: Sequence[str]) -> float:
+        """Mean score of captions, at least one; of equal ones exactly theirs, which rounding would miss."""
+        scores = [self.score(caption) for caption in captions]
+        return scores[0] if len(set(scores)) == 1 else fmean(scores)
 
     def _compute(self, caption: str) -> float:
         if self.fitness == "content_words":
