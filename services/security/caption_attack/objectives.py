@@ -13,8 +13,9 @@ A score is what is left of the clean meaning: in [0, 1], and an attack minimises
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean
 from typing import Final, Literal, get_args
 
@@ -99,6 +100,15 @@ class SuccessGoals:
     clean: Sequence[str]
     clean_score: float
     target: str | None = None
+    _reached: dict[str, frozenset[Goal]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _clean_words(self) -> list[list[str]]:
+        return [split_words(caption) for caption in self.clean]
+
+    @cached_property
+    def _clean_content(self) -> frozenset[str]:
+        return frozenset(word for caption in self.clean for word in content_words(caption))
 
     def reached(self, captions: Sequence[str], score: float) -> frozenset[Goal]:
         """Goals that a picture reaches.
@@ -113,18 +123,20 @@ class SuccessGoals:
             goals.add("score_halved")
         return frozenset(goals)
 
-    def _reached_by(self, caption: str) -> set[Goal]:
+    def _reached_by(self, caption: str) -> frozenset[Goal]:
+        """Those that need no score; the same captions come again and again."""
+        if caption not in self._reached:
+            self._reached[caption] = frozenset(self._compare(caption))
+        return self._reached[caption]
+
+    def _compare(self, caption: str) -> Iterator[Goal]:
         words = split_words(caption)
-        clean = [split_words(one) for one in self.clean]
-        content = {word for one in self.clean for word in content_words(one)}
-        goals: set[Goal] = set()
-        if words not in clean:
-            goals.add("caption_differs")
-        if content and not content.intersection(content_words(caption)):
-            goals.add("content_lost")
-        if self.target in words and not any(self.target in one for one in clean):
-            goals.add("target_word")
-        return goals
+        if words not in self._clean_words:
+            yield "caption_differs"
+        if self._clean_content and self._clean_content.isdisjoint(content_words(caption)):
+            yield "content_lost"
+        if self.target in words and not any(self.target in one for one in self._clean_words):
+            yield "target_word"
 
 
 def target_word_of(text: str) -> str:

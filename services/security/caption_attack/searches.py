@@ -6,6 +6,7 @@ best of them takes its place, and a captioner over HTTP is asked less often for 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -94,16 +95,17 @@ class GaussianNoise(RandomDraws):
         self._l2 = l2
 
     def _draw(self, rng: np.random.Generator) -> Genes:
-        noise, limit = rng.standard_normal(len(self.space.upper)), self.space.upper
-        low, high = 0.0, 4 * float(limit.max()) + 1
-        for _ in range(24):  # halving: the norm of rounded noise grows with its scale, though not evenly
-            scale = (low + high) / 2
+        noise, limit = rng.standard_normal(len(self.space.upper)), float(self.space.upper[0])
+        low, high, scale = 0.0, 4 * limit + 1, self._l2 / math.sqrt(noise.size)
+        for _ in range(24):  # the norm of rounded noise grows with its scale, though not evenly
             deltas = np.clip(np.rint(noise * scale), -limit, limit)
             norm = float(np.linalg.norm(deltas))
             if abs(norm - self._l2) <= 0.005 * self._l2:
                 break
             low, high = (scale, high) if norm < self._l2 else (low, scale)
-        return deltas.astype(np.int32)[None]
+            guess = scale * self._l2 / max(norm, 1e-9)
+            scale = guess if low < guess < high else (low + high) / 2
+        return deltas.astype(np.int32).reshape(1, -1)
 
 
 class _ParentSearch(Search):
