@@ -99,7 +99,7 @@ class GaussianNoise(RandomDraws):
         low, high, scale = 0.0, 4 * limit + 1, self._l2 / math.sqrt(noise.size)
         for _ in range(24):  # the norm of rounded noise grows with its scale, though not evenly
             deltas = np.clip(np.rint(noise * scale), -limit, limit)
-            norm = float(np.linalg.norm(deltas))
+            norm = math.sqrt(float(np.sum(deltas * deltas)))  # linalg.norm wakes BLAS threads, which takes longer
             if abs(norm - self._l2) <= 0.005 * self._l2:
                 break
             low, high = (scale, high) if norm < self._l2 else (low, scale)

@@ -69,14 +69,15 @@ def comparable(result: CampaignResult) -> dict[str, Any]:
     return asdict(result) | {"picture": result.picture.tobytes()}
 
 
-def test_attention_beats_any_pixels_at_equal_queries() -> None:
-    drops: dict[str, list[float]] = {"A": [], "C": []}
+@pytest.mark.parametrize(("guided", "unguided"), [("A", "C"), ("E", "D"), ("A", "F")])
+def test_attention_beats_any_pixels_at_equal_queries(guided: str, unguided: str) -> None:
+    drops: dict[str, list[float]] = {guided: [], unguided: []}
     for seed in range(5):
         for key, found in drops.items():
             result = finish(campaign(RegionCaptioner(PICTURE), key=key, seed=seed))
             assert result.queries == 103
             found.append(result.clean_score - result.score)
-    assert min(drops["A"]) > max(drops["C"])
+    assert min(drops[guided]) > max(drops[unguided])
 
 
 @pytest.mark.parametrize("generations", [0, 1, 5])
@@ -121,6 +122,18 @@ def test_a_campaign_resumed_after_any_generation_is_the_same(key: str) -> None:
         assert resumed.queries == queries == budget.spent
         assert comparable(finish(resumed)) == expected
         assert target.seen == expected["queries"] - queries
+
+
+def test_a_campaign_against_a_captioner_that_varies_is_resumed_too() -> None:
+    whole = campaign(SamplingCaptioner(), queries=66)
+    saved = [(whole.save(), whole.queries) for _ in whole.run()]
+    assert len(saved) == 4
+    for checkpoint, queries in saved:
+        target = SamplingCaptioner()
+        target.seen = queries
+        resumed = campaign(target, queries=66)
+        resumed.restore(checkpoint)
+        assert comparable(finish(resumed)) == comparable(whole.result())
 
 
 @pytest.mark.parametrize("key", ["A", "L", "O"])

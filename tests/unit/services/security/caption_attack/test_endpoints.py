@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -20,7 +16,6 @@ from pydantic import ValidationError
 
 from services.security.caption_attack.arms import ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
-from services.security.caption_attack.distances import decode_png
 from services.security.caption_attack.endpoint_target import ANSWER_LIMIT, EndpointTarget
 from services.security.caption_attack.endpoints import PICTURE, CaptionEndpoint
 from shared.fleet.budget import BudgetExhausted, QueryBudget
@@ -32,81 +27,13 @@ from tests.unit.services.security.caption_attack.captioners import (
     attention_on_region,
     noise_picture,
 )
+from tests.unit.services.security.caption_attack.remote_captioner import Answer, RemoteCaptioner, said, serving
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 PICTURES = [noise_picture(5, 4, seed=seed) for seed in range(4)]
 QUICK = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.002)
 VARIABLE = "FACET_CAPTION_ENDPOINT_TEST"
 JSON_REQUEST = {"kind": "json", "template": {"inputs": [{"image": f"data:image/png;base64,{PICTURE}"}], "n": 1}}
-
-Answer = tuple[int, dict[str, str], bytes]
-
-
-def said(caption: Any) -> Answer:
-    return 200, {}, orjson.dumps({"choices": [{"message": {"content": caption}}]})
-
-
-class Captioner:
-    """A server of somebody else: notes what it is sent, and answers by a function of the picture."""
-
-    def __init__(self, answer: Callable[[NDArray[np.uint8] | None, int], Answer]) -> None:
-        self.requests: list[tuple[dict[str, str], bytes]] = []
-        self.at_s: list[float] = []
-        self.under_way = self.most_under_way = 0
-        self._answer, self._lock = answer, threading.Lock()
-
-    def take(self, headers: dict[str, str], body: bytes) -> Answer:
-        with self._lock:
-            self.at_s.append(time.monotonic())
-            self.requests.append((headers, body))
-            count = len(self.requests)
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
-        answer = self._answer(self.picture(count - 1), count)
-        with self._lock:
-            self.under_way -= 1
-        return answer
-
-    def picture(self, number: int) -> NDArray[np.uint8] | None:
-        headers, body = self.requests[number]
-        if headers["content-type"] == "application/json":
-            text = orjson.loads(body)["inputs"][0]["image"]
-            return decode_png(base64.b64decode(text.removeprefix("data:image/png;base64,")))
-        parts = message_from_bytes(b"Content-Type: " + headers["content-type"].encode() + b"\r\n\r\n" + body)
-        contents = {part.get_param("name", header="content-disposition"): part for part in parts.walk()}
-        content = contents["photo"].get_payload(decode=True)
-        assert isinstance(content, bytes)
-        return decode_png(content)
-
-
-@contextmanager
-def serving(captioner: Captioner) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, more, content = captioner.take(headers, body)
-            self.send_response(status)
-            for name, value in {"content-length": str(len(content)), **more}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with suppress(ConnectionError):  # who asks need not wait for the whole answer
-                self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Nothing is printed."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v1/captions?model=theirs"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def endpoint(url: str = "https://captions.example/v1", **chosen: Any) -> CaptionEndpoint:
@@ -124,9 +51,9 @@ def endpoint(url: str = "https://captions.example/v1", **chosen: Any) -> Caption
 
 @contextmanager
 def asking(
-    answer: Callable[[NDArray[np.uint8] | None, int], Answer], *, budget: QueryBudget | None = None, **chosen: Any
-) -> Iterator[tuple[EndpointTarget, Captioner]]:
-    captioner = Captioner(answer)
+    answer: Callable[[NDArray[np.uint8], int], Answer], *, budget: QueryBudget | None = None, **chosen: Any
+) -> Iterator[tuple[EndpointTarget, RemoteCaptioner]]:
+    captioner = RemoteCaptioner(answer)
     with (
         serving(captioner) as url,
         EndpointTarget(endpoint(url, **chosen), budget or QueryBudget(100), networks=LOOPBACK, policy=QUICK) as target,
@@ -134,8 +61,7 @@ def asking(
         yield target, captioner
 
 
-def brightness(picture: NDArray[np.uint8] | None, _: int) -> Answer:
-    assert picture is not None
+def brightness(picture: NDArray[np.uint8], _: int) -> Answer:
     return said(f"a picture of {picture.sum()}")
 
 
@@ -159,8 +85,7 @@ def test_a_campaign_runs_against_it() -> None:
     inner = RegionCaptioner(picture)
     budget = QueryBudget(60)
 
-    def answer(seen: NDArray[np.uint8] | None, _: int) -> Answer:
-        assert seen is not None
+    def answer(seen: NDArray[np.uint8], _: int) -> Answer:
         return said(inner.caption([seen])[0])
 
     options = ArmOptions(pixels=30, bound=40, seed=1, queries=60, share=0.1)
@@ -186,7 +111,7 @@ def test_the_secret_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("status", [429, 503, 500])
 def test_further_tries_count(status: int) -> None:
-    def answer(picture: NDArray[np.uint8] | None, count: int) -> Answer:
+    def answer(picture: NDArray[np.uint8], count: int) -> Answer:
         return (status, {"retry-after": "0"}, b"") if count <= 2 else brightness(picture, count)
 
     budget = QueryBudget(10)
@@ -215,7 +140,7 @@ def test_after_its_tries_an_endpoint_is_unavailable() -> None:
 def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
     released = threading.Event()
 
-    def hang(picture: NDArray[np.uint8] | None, count: int) -> Answer:
+    def hang(picture: NDArray[np.uint8], count: int) -> Answer:
         released.wait(5)
         return brightness(picture, count)
 
@@ -263,7 +188,7 @@ def test_the_rate_is_kept() -> None:
 def test_so_many_are_under_way_and_no_more() -> None:
     together = threading.Barrier(2)
 
-    def answer(picture: NDArray[np.uint8] | None, count: int) -> Answer:
+    def answer(picture: NDArray[np.uint8], count: int) -> Answer:
         together.wait(5)
         return brightness(picture, count)
 
