@@ -18,6 +18,7 @@ from services.security.caption_attack.arms import ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
 from services.security.caption_attack.endpoint_target import ANSWER_LIMIT, EndpointTarget
 from services.security.caption_attack.endpoints import PICTURE, CaptionEndpoint
+from services.security.caption_attack.settings import CaptionAttackSettings
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.fleet.questions import RetryPolicy
 from shared.problems import BadGateway, GatewayTimeout, ServiceUnavailable
@@ -254,6 +255,20 @@ def test_a_secret_must_be_there(monkeypatch: pytest.MonkeyPatch, secret: str | N
 def test_registrations_that_are_not_sound_are_refused(wrong: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         endpoint(**wrong)
+
+
+def test_endpoints_are_registered_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = [endpoint().model_dump(mode="json"), endpoint(name="others").model_dump(mode="json")]
+    monkeypatch.setenv("FACET_CAPTION_ATTACK_ENDPOINTS", orjson.dumps(registered).decode())
+    monkeypatch.setenv("FACET_CAPTION_ATTACK_ALLOWED_NETWORKS", "10.0.0.0/8, fd00::/8")
+    settings = CaptionAttackSettings()
+    assert settings.endpoint("theirs") == endpoint()
+    assert settings.allowed_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    with pytest.raises(KeyError):
+        settings.endpoint("unknown")
+    monkeypatch.setenv("FACET_CAPTION_ATTACK_ENDPOINTS", orjson.dumps(registered[:1] * 2).decode())
+    with pytest.raises(ValidationError, match="same name"):
+        CaptionAttackSettings()
 
 
 @pytest.mark.parametrize(

@@ -90,15 +90,15 @@ def test_the_same_seed_asks_the_same_and_another_does_not(name: str) -> None:
 def test_a_search_restored_after_any_step_goes_on_as_if_it_had_not_stopped(name: str) -> None:
     whole_run = MAKE[name](3)
     spent, states = 0, [(0, whole_run.state())]
-    while spent < 45 and not whole_run.finished:
-        genes = whole_run.ask(45 - spent)
+    while spent < 30 and not whole_run.finished:
+        genes = whole_run.ask(30 - spent)
         spent += len(genes)
         whole_run.tell(genes, score(whole_run, genes))
         states.append((spent, whole_run.state()))
     for spent_before, state in states:
         resumed = MAKE[name](3)
         resumed.restore(state)
-        play(resumed, 45 - spent_before)
+        play(resumed, 30 - spent_before)
         assert {key: value.tolist() for key, value in resumed.state().items()} == {
             key: value.tolist() for key, value in whole_run.state().items()
         }
