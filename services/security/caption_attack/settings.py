@@ -1,0 +1,44 @@
+"""Settings of robustness tests of captioners, from the environment (`FACET_CAPTION_ATTACK_` prefix) or `.env`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import IPvAnyNetwork, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from services.security.caption_attack.endpoints import CaptionEndpoint
+from shared.edge_settings import split_list
+from shared.settings import CapabilitySettings
+
+
+class CaptionAttackSettings(CapabilitySettings):
+    """Which captioners beyond the fleet may be tested."""
+
+    model_config = SettingsConfigDict(env_prefix="FACET_CAPTION_ATTACK_")
+
+    endpoints: tuple[CaptionEndpoint, ...] = ()
+    """Registered captioners, as a JSON list; callers name them, and can reach no other."""
+
+    allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    """Networks, parted by commas, in which endpoints may be besides public addresses, there also by plain http."""
+
+    @field_validator("allowed_networks", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        return split_list(value)
+
+    @model_validator(mode="after")
+    def _names_are_different(self) -> Self:
+        names = [endpoint.name for endpoint in self.endpoints]
+        if len(set(names)) < len(names):
+            raise ValueError("two endpoints have the same name")
+        return self
+
+    def endpoint(self, name: str) -> CaptionEndpoint:
+        """A registered endpoint.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        return {endpoint.name: endpoint for endpoint in self.endpoints}[name]
