@@ -45,10 +45,10 @@ def operation_id(route: APIRoute) -> str:
         literals[0] = "protocol"
     elif literals[0] == "v1":
         literals = literals[2:] if literals[1] in DOMAINS else literals[1:]
-    verb = route.name.partition("_")[0]
-    if "GET" in route.methods and verb not in _READING:
+    verb, methods = route.name.partition("_")[0], route.methods or ()
+    if "GET" in methods and verb not in _READING:
         verb = "get"
-    elif "POST" in route.methods and literals[-1].endswith("s"):
+    elif "POST" in methods and literals[-1].endswith("s"):
         verb = "create"
     return ".".join(literals if literals[-1] == verb else [*literals, verb])
 

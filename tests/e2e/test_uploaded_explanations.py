@@ -28,7 +28,7 @@ def explain(client: httpx.Client, name: str, **form: Any) -> httpx.Response:
 def test_an_uploaded_classifier_is_explained(client: httpx.Client) -> None:
     content = classifier(seed=3)
     upload(client, content, name="own-colours", classes=["a", "b", "c", "d"])
-    assert "own-colours" in {one["name"] for one in client.get("/v1/uncertainty/explainers").json()["uploaded"]}
+    assert "own-colours" in {one["name"] for one in client.get("/v1/uncertainty/explainers").json()["on_demand"]}
     answer = explain(client, "own-colours", method=["srd", "grad-cam", "lrp-epsilon"], activation_pattern="black")
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -50,7 +50,7 @@ def test_an_uploaded_classifier_is_explained(client: httpx.Client) -> None:
     assert one["explained"]["probability"] == pytest.approx(float(chances.max()), rel=1e-3)
     listed = client.get("/v1/uncertainty/explainers").json()
     assert "own-colours" in {known["model"]["name"] for known in listed["models"]}
-    assert "own-colours" not in {known["name"] for known in listed["uploaded"]}
+    assert "own-colours" not in {known["name"] for known in listed["on_demand"]}
 
 
 def test_a_newer_version_is_explained_at_once(client: httpx.Client) -> None:

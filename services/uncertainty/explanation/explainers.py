@@ -33,11 +33,11 @@ _REFUSALS: Final = 256
 
 
 class Explainers:
-    """Hands out explainers by the name of a classifier; converts uploaded ones when they are first asked for.
+    """Hands out explainers by the name of a classifier.
 
-    Released classifiers are read when the service starts, and their graphs stay. The graphs of uploaded ones, and of
-    released ones whose cards want them on demand, are made when they are first asked for, and those that were not asked
-    for the longest go when all of these graphs together take more than they may.
+    Released classifiers are read when the service starts, and their graphs stay. Uploaded ones, and released ones whose
+    cards want them on demand, are read when they are first asked for, and those that were not asked for the longest go
+    when all of their graphs together take more than they may.
 
     Args:
         artifacts: finds models.
@@ -48,40 +48,42 @@ class Explainers:
     def __init__(self, artifacts: ModelArtifacts, settings: Settings, *, memory_bytes: int) -> None:
         self._artifacts, self._settings, self._memory_bytes = artifacts, settings, memory_bytes
         self._released: dict[str, Explainer] = {}
-        self._uploaded: dict[str, Explainer] = {}
+        self._on_demand: dict[str, Explainer] = {}
         self._recent: OrderedDict[str, Explainer] = OrderedDict()
         self._refused: OrderedDict[str, UnsupportedNetwork] = OrderedDict()
         self._opened = False
         self._one_at_a_time = anyio.Lock()
 
     def open_released(self) -> None:
-        """Verify, convert and warm up every released classifier. Blocking: seconds of work.
+        """Verify, convert and warm up the released classifiers that are not read on demand. Blocking: seconds of work.
 
         Raises:
             DigestMismatch: a file is not the one of its card.
         """
         for artifact in self._artifacts.released:
-            if [tensor.name for tensor in artifact.card.inputs] != [CLASSIFIER_INPUT]:
+            if artifact.card.runtime.on_demand or not _takes_pictures(artifact):
                 continue
             try:
                 explainer = self._make(artifact)
             except UnsupportedNetwork as error:
                 self._remember(artifact, error)
             else:
-                if not artifact.card.runtime.on_demand:
-                    explainer.warm_up()
+                explainer.warm_up()
                 self._released[_key(artifact)] = explainer
         self._opened = True
 
     @property
     def known(self) -> list[Explainer]:
         """All that are at hand."""
-        return [*self._released.values(), *self._uploaded.values()]
+        return [*self._released.values(), *self._on_demand.values()]
 
     async def further(self) -> list[ModelReference]:
-        """Uploaded models that can be named and are not at hand; whether they can be explained is found out then."""
-        uploaded = await self._artifacts.uploaded()
-        return [reference_of(one.card) for one in uploaded if _key(one) not in {*self._uploaded, *self._refused}]
+        """Models that can be named and are not at hand; whether they can be explained is found out then."""
+        released = (
+            one for one in self._artifacts.released if one.card.runtime.on_demand and self._may_be_explained(one)
+        )
+        found = [*filter(self._may_be_explained, released), *await self._artifacts.uploaded()]
+        return [reference_of(one.card) for one in found if _key(one) not in {*self._on_demand, *self._refused}]
 
     async def get(self, name: str) -> Explainer:
         """The explainer of a classifier: of the version that its service answers with by default.
@@ -110,23 +112,24 @@ class Explainers:
         """
         while self._recent and self.memory > self._memory_bytes:
             key, explainer = self._recent.popitem(last=False)
-            self._uploaded.pop(key, None)
+            self._on_demand.pop(key, None)
             for graph in explainer.drop_graphs():
                 await batchers.retire(graph.model)
 
     @property
     def memory(self) -> int:
-        """Bytes of the graphs that were made on demand."""
+        """Bytes of the graphs of what was read on demand."""
         return sum(graph.size for explainer in self._recent.values() for graph in explainer.graphs)
 
     def _at_hand(self, artifact: ModelArtifact) -> Explainer | None:
         key = _key(artifact)
         if key in self._refused:
             raise _unexplainable(artifact, self._refused[key])
-        found = self._released.get(key) or self._uploaded.get(key)
-        if found is not None and (key in self._uploaded or artifact.card.runtime.on_demand):
-            self._recent[key] = found
-            self._recent.move_to_end(key)
+        found = self._on_demand.get(key)
+        if found is None:
+            return self._released.get(key)
+        self._recent[key] = found
+        self._recent.move_to_end(key)
         return found
 
     async def _convert(self, artifact: ModelArtifact) -> Explainer:
@@ -135,14 +138,25 @@ class Explainers:
         except UnsupportedNetwork as error:
             self._remember(artifact, error)
             raise _unexplainable(artifact, error) from None
-        if artifact.released:
+        if artifact.released and not artifact.card.runtime.on_demand:
             self._released[_key(artifact)] = explainer
         else:
-            self._uploaded[_key(artifact)] = self._recent[_key(artifact)] = explainer
+            self._on_demand[_key(artifact)] = self._recent[_key(artifact)] = explainer
         return explainer
 
-    def _make(self, artifact: ModelArtifact) -> Explainer:
+    def _may_be_explained(self, artifact: ModelArtifact) -> bool:
+        """As far as its card says."""
+        try:
+            self._require_card(artifact)
+        except UnsupportedNetwork:
+            return False
+        return _takes_pictures(artifact)
+
+    def _require_card(self, artifact: ModelArtifact) -> None:
         require_explainable_card(artifact.card, pixel_limit=self._settings.pixel_limit // LARGEST_BATCH)
+
+    def _make(self, artifact: ModelArtifact) -> Explainer:
+        self._require_card(artifact)
         limits = TrialLimits.of(self._settings)
         source = TrustedSource(artifact.read) if artifact.released else IsolatedSource(artifact.read, limits)
         return Explainer(artifact.card, source, threads=self._settings.inference_threads)
@@ -151,6 +165,10 @@ class Explainers:
         self._refused[_key(artifact)] = error
         while len(self._refused) > _REFUSALS:
             self._refused.popitem(last=False)
+
+
+def _takes_pictures(artifact: ModelArtifact) -> bool:
+    return [tensor.name for tensor in artifact.card.inputs] == [CLASSIFIER_INPUT]
 
 
 def _key(artifact: ModelArtifact) -> str:

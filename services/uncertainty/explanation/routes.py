@@ -121,7 +121,7 @@ async def list_explainers(explainers: KnownExplainers) -> ExplainerList:
             )
             for one in explainers.known
         ],
-        uploaded=await explainers.further(),
+        on_demand=await explainers.further(),
         methods=[
             MethodDescription(method=method, says=known.says, source=known.source, layers=known.layers)
             for method, known in DESCRIPTIONS.items()

@@ -151,10 +151,10 @@ class ExplainableModel(BaseModel):
 class ExplainerList(BaseModel):
     """What can be explained, and how."""
 
-    models: list[ExplainableModel] = Field(description="Released classifiers, and uploaded ones that are at hand")
-    uploaded: list[ModelReference] = Field(
-        description="Uploaded models that can be named too; they are converted when they are first asked for, or "
-        "refused with all that stands in the way"
+    models: list[ExplainableModel] = Field(description="Classifiers that are at hand")
+    on_demand: list[ModelReference] = Field(
+        description="Models that can be named too, uploaded ones and large released ones; they are converted when they "
+        "are first asked for, or refused with all that stands in the way"
     )
     methods: list[MethodDescription] = Field(description="Methods that can be asked for")
 
