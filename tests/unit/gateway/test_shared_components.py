@@ -13,9 +13,9 @@ LIMIT = {"name": "limit", "in": "query", "schema": {"type": "integer"}}
 
 
 def document() -> dict[str, Any]:
-    answers = {str(status): answer for status, answer in problem_responses(NotFound, Conflict).items()}
+    answers: dict[str, Any] = {str(status): answer for status, answer in problem_responses(NotFound, Conflict).items()}
     answers["200"] = {"description": "found", "content": {"application/json": {}}}
-    first = {"operationId": "a.list", "tags": ["a"], "parameters": [LIMIT], "responses": answers}
+    first: dict[str, Any] = {"operationId": "a.list", "tags": ["a"], "parameters": [LIMIT], "responses": answers}
     second = copy.deepcopy(first) | {"operationId": "b.list"}
     second["responses"]["404"]["description"] = "Not here either"
     second["parameters"].append(LIMIT | {"schema": {"type": "integer", "maximum": 9}})

@@ -69,7 +69,8 @@ def test_routes_that_answer_in_several_formats_say_so() -> None:
     operation: dict[str, Any] = {"responses": {"200": {"content": several}}}
     describe_formats(operation)
     assert operation["parameters"][0]["schema"]["enum"] == ["json", "png"]
-    for content in ({}, {"application/json": {}}, {"application/json": {}, "a/b": {}}):
+    fewer: list[dict[str, Any]] = [{}, {"application/json": {}}, {"application/json": {}, "a/b": {}}]
+    for content in fewer:
         single: dict[str, Any] = {"responses": {"200": {"content": content}, "404": {"content": {"image/png": {}}}}}
         describe_formats(single)
         assert "parameters" not in single
