@@ -56,7 +56,8 @@ def test_what_cannot_be_meant_is_refused_by_name(query: str) -> None:
 
 @given(st.binary(max_size=60))
 def test_any_query_is_taken_or_refused(query: bytes) -> None:
-    scope = scope_of(path=PATH) | {"query_string": b"format=" + query}
+    scope = scope_of(path=PATH)
+    scope["query_string"] = b"format=" + query
     try:
         accept_format(scope)
     except UnprocessableContent:
