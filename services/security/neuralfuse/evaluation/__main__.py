@@ -22,6 +22,9 @@ _SECTIONS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "alternatives": lambda options: protection.measure_alternatives(options.data, options.every, options.runs),
 }
 
+_OF_RELEASES: Mapping[str, bool] = {"protection": True, "transfer": False}
+"""Sections whose figures go into cards, and whether into those of the generators too."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
@@ -42,8 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
         figures["seconds"] = round(time.monotonic() - began, 1)
         record = json.loads(EVALUATION.read_text(encoding="utf-8")) if EVALUATION.exists() else {}
         EVALUATION.write_text(json.dumps({**record, name: figures}, indent=2) + "\n", encoding="utf-8")
-        if name == "protection":
-            write_quality(figures)
+        if name in _OF_RELEASES:
+            write_quality(figures, generators=_OF_RELEASES[name])
         print(f"{name}: {figures['seconds']} s")
     REPORT.write_text(render(json.loads(EVALUATION.read_text(encoding="utf-8"))), encoding="utf-8")
     print(REPORT)

@@ -15,13 +15,18 @@ from shared.runtime.releases import write_card
 _RATE_NAMES = {"0.005": "0.5 %", "0.01": "1 %", "0.02": "2 %"}
 
 
-def write_quality(figures: Mapping[str, Any]) -> None:
-    """Put what `protection` measured of one classifier and its generators into their cards."""
+def write_quality(figures: Mapping[str, Any], *, generators: bool) -> None:
+    """Put what was measured of one classifier, and of the generators that were made for it, into their cards.
+
+    Args:
+        figures: of `protection` or `transfer`.
+        generators: whether they were made for it.
+    """
     methods = figures["methods"]
     alone = methods[UNPROTECTED]
     _write(figures["base"], [_nominal(alone, figures), *_low(alone, alone, figures)])
     for name, found in methods.items():
-        if name != UNPROTECTED:
+        if generators and name != UNPROTECTED:
             _write(name, [_nominal(found, figures, alone), *_low(found, alone, figures)])
 
 
