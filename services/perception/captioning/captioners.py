@@ -1,4 +1,4 @@
-"""The captioners that can be asked here: how they read a picture, write a word, search; which models they are made of."""
+"""The captioners that can be asked here: how they read a picture, write a word and search; of which models."""
 
 from __future__ import annotations
 
