@@ -114,7 +114,7 @@ class Workspace:
         (folder / "words.json").write_text(json.dumps(run.vocabulary.words), encoding="utf-8")
         return folder
 
-    def release(self, name: str, split: str, models: Path = MODELS) -> list[Path]:
+    def release(self, name: str, split: str, models: Path) -> list[Path]:
         """Write the released folders of a finished run, with what `measure` has found of it, if it has.
 
         Args:
@@ -167,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about)
         command.add_argument("run", nargs="*", choices=[*RUNS, []], help="default: all of the plan")
         command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
+        command.add_argument("--models", type=Path, default=MODELS, help="folder that is released into")
     return whole
 
 
@@ -186,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
             (workspace.runs / name / f"{options.split}.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
             print(json.dumps({name: found}, indent=2))
         elif options.command == "release":
-            print(*workspace.release(name, options.split), sep="\n")
+            print(*workspace.release(name, options.split, options.models), sep="\n")
         else:
             print(workspace.export(name))
 
