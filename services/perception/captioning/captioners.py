@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,12 @@ from shared.problems import Problem, ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
 from shared.runtime.registry import ModelRegistry
 from shared.runtime.sessions import OnnxModel
+
+MOST_ROWS: Final = 32
+"""Of a step: more are no quicker each."""
+
+CONTEXT_BYTES: Final = 128 * 1024 * 1024
+"""Of what the encoder says of the rows of a step, which each row holds for itself."""
 
 _LOWEST: Final = np.finfo(np.float32).min
 
@@ -87,6 +94,13 @@ class Captioner:
     def input(self) -> str:
         """Name of the encoder's input."""
         return self.encoder.card.inputs[0].name
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of a step whose contexts take no more than `CONTEXT_BYTES`, at least one and at most `MOST_ROWS`."""
+        contexts = [one for one in self.encoder.card.outputs if one.name in self.wiring.contexts]
+        elements = sum(prod(size for size in one.shape if isinstance(size, int)) for one in contexts)
+        return max(1, min(MOST_ROWS, CONTEXT_BYTES // max(1, 4 * elements)))
 
     def read(self, data: bytes, *, pixel_limit: int, pointer: str) -> SeenPicture:
         """Decode a posted picture, cut and scale it.

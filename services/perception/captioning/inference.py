@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from services.perception.captioning.schemas import CaptionOptions
 from shared.runtime.compute_pool import Admission
 from shared.runtime.model_batchers import Batchers
 from shared.telemetry.timing import timed
-
-ROWS: Final = 32
-"""Most rows of a step: each holds what the encoder says of its picture, about a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +42,12 @@ async def describe_pictures(
     batchers: Batchers,
     admission: Admission,
 ) -> list[Described]:
-    """Captions of pictures: as many at once as `ROWS` allows.
+    """Captions of pictures: as many at once as the captioner takes rows.
 
     Pictures are encoded together with those of other requests, as the batcher has it; words are searched for those of
     this request alone, all rows in one run for each word.
     """
-    group = max(1, ROWS // options.beams)
+    group = max(1, captioner.most_rows // options.beams)
     found: list[list[DecodedCaption]] = []
     for start in range(0, len(pictures), group):
         seen = np.stack([picture.pixels for picture in pictures[start : start + group]])

@@ -168,6 +168,14 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("run", nargs="*", choices=[*RUNS, []], help="default: all of the plan")
         command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
         command.add_argument("--models", type=Path, default=MODELS, help="folder that is released into")
+    blip = commands.add_parser("blip", help="write a local BLIP of transformers as a captioner of two models")
+    blip.add_argument("folder", type=Path, help="as save_pretrained writes it; nothing is downloaded")
+    blip.add_argument(
+        "--out", dest="into", type=Path, required=True, help="folder of models: <FACET_MODELS>/perception"
+    )
+    blip.add_argument("--name", default="captioner-blip", help="of the captioner (default: captioner-blip)")
+    blip.add_argument("--version", default="1.0.0", help="of both models (default: 1.0.0)")
+    blip.add_argument("--licence", default="not stated", help="of the weights, in words")
     return whole
 
 
@@ -175,6 +183,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.command == "blip":
+        _release_blip(options)
+        return
     workspace = Workspace(options)
     if options.command == "features":
         workspace.data(options.encoder, workspace.backbone(options.encoder))
@@ -190,6 +201,15 @@ def main(arguments: list[str] | None = None) -> None:
             print(*workspace.release(name, options.split, options.models), sep="\n")
         else:
             print(workspace.export(name))
+
+
+def _release_blip(options: argparse.Namespace) -> None:
+    from services.perception.captioning.training.blip import read_blip, release_blip  # transformers take long to import
+
+    folders = release_blip(
+        read_blip(options.folder), options.into, name=options.name, version=options.version, licence=options.licence
+    )
+    print(*folders, sep="\n")
 
 
 if __name__ == "__main__":

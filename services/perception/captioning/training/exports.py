@@ -70,6 +70,7 @@ class CaptionStep(nn.Module):
         return (torch.log_softmax(logits, dim=1), attention, *states)
 
 
+@torch.no_grad()
 def export_encoder(captioner: Captioner, backbone: EfficientNetLite, *, side: int = SIDE) -> bytes:
     """The encoder's graph."""
     names = (*captioner.decoder.CONTEXTS, *captioner.decoder.STATES)
@@ -114,6 +115,16 @@ def halve_weights(content: bytes) -> bytes:
     return halved
 
 
+def _fix_outputs(model: Any, examples: Tensors, axes: Mapping[str, Mapping[int, str]]) -> None:
+    """State the sizes of outputs, of which the exporter gives some up, as those of examples; open axes keep names."""
+    for value, example in zip(model.graph.output, examples, strict=True):
+        for index, (side, size) in enumerate(zip(value.type.tensor_type.shape.dim, example.shape, strict=True)):
+            if index in axes[value.name]:
+                side.dim_param = axes[value.name][index]
+            else:
+                side.dim_value = size
+
+
 def export_graph(
     module: nn.Module, inputs: Tensors, names: Sequence[str], outputs: Sequence[str], growing: Mapping[str, str]
 ) -> bytes:
@@ -143,6 +154,7 @@ def export_graph(
             dynamic_axes=axes,
         )
         model: Any = onnx.load(file)
+        _fix_outputs(model, module(*inputs), axes)
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
     return content

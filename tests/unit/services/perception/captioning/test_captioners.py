@@ -192,6 +192,19 @@ def test_what_is_no_number_is_refused(captioner: Callable[[str], Captioner], mon
         made.search(encoded, beams=2)
 
 
+def test_rows_of_a_step_are_bounded_by_what_they_hold(
+    captioner: Callable[[str], Captioner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lstm, transformer = (captioner(kind) for kind in KINDS)
+    assert lstm.most_rows == transformer.most_rows == 32
+    places, width, layers = GRID[0] * GRID[1], 16, 3
+    monkeypatch.setattr("services.perception.captioning.captioners.CONTEXT_BYTES", 2 * 4 * places * width * layers * 5)
+    assert transformer.most_rows == 5
+    assert lstm.most_rows == 5 * layers
+    monkeypatch.setattr("services.perception.captioning.captioners.CONTEXT_BYTES", 1)
+    assert lstm.most_rows == 1
+
+
 def test_nothing_is_opened_before_it_is_asked_for(released: Path) -> None:
     found = Captioners().find(opened(released), "tiny-transformer")
     assert isinstance(found.encoder, OnnxModel)

@@ -52,6 +52,8 @@ def test_a_decoder_names_its_encoder_and_its_words(cards: tuple[ModelCard, Model
     assert encoder.runtime.on_demand
     assert decoder.runtime.on_demand
     assert encoder.inputs[0].shape == ["batch", 3, SIDE, SIDE]
+    given = {one.name: one.shape for one in encoder.outputs}
+    assert {one.name: one.shape for one in decoder.inputs if one.name != "words"} == given
     growing = [one.name for one in decoder.inputs if "past" in one.shape]
     assert growing == [name for name in ("word_keys", "word_values") if name in {one.name for one in decoder.inputs}]
     assert decoder.parameters.get("warm_up") == ({"past": 1} if growing else None)
