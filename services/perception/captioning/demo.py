@@ -44,7 +44,7 @@ def _background() -> Image.Image:
     """Sky that pales and grass that darkens, with grain."""
     rows = np.zeros((HEIGHT, 3))
     for (first, last), colours in (((0, _HORIZON), _SKY), ((_HORIZON, HEIGHT), _GRASS)):
-        rows[first:last] = np.linspace(*map(np.array, colours), last - first)
+        rows[first:last] = np.linspace(np.array(colours[0]), np.array(colours[1]), last - first)
     grain = np.random.default_rng(0).normal(0, 1, (HEIGHT, WIDTH, 1))
     strength = np.where(np.arange(HEIGHT) < _HORIZON, 1.5, 12.0)[:, None, None]
     return Image.fromarray(np.clip(rows[:, None] + grain * strength, 0, 255).astype(np.uint8))
