@@ -56,19 +56,29 @@ class Preprocessing(BaseModel):
             UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
         """
         pixels, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
+        return self.scale(pixels, white=white, height=height, width=width)
+
+    def scale(self, pixels: NDArray[Any], *, white: int, height: int, width: int) -> Pictures:
+        """Cut and scale decoded pixels (rows, columns, 3) to RGB float32 in [0, 1], (3, height, width)."""
         scaled = self.apply(pixels, height=height, width=width)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1)) / np.float32(white)
 
     def apply(self, pixels: NDArray[Any], *, height: int, width: int) -> NDArray[np.float32]:
         """Cut and scale pixels (rows, columns, channels), uint8 or uint16, to float32 (height, width, channels)."""
-        box = self._box(pixels.shape[0], pixels.shape[1], height / width)
+        box = self.box(pixels.shape[0], pixels.shape[1], height / width)
         if self.filter == "area":
             left, top, right, bottom = (round(edge) for edge in box)
             return resize(pixels[top : max(bottom, top + 1), left : max(right, left + 1)], height=height, width=width)
         return _resampled(pixels, box, _FILTERS[self.filter], height=height, width=width)
 
-    def _box(self, rows: int, columns: int, shape: float) -> Box:
-        """Left, top, right and bottom edge of what is seen, in pixels; `shape` is height over width."""
+    def box(self, rows: int, columns: int, shape: float) -> Box:
+        """What is seen of a picture: its left, top, right and bottom edge in pixels of the picture.
+
+        Args:
+            rows: of the picture.
+            columns: of the picture.
+            shape: height over width of what the network sees.
+        """
         if self.region == "whole":
             tall, wide = rows * self.share, columns * self.share
         else:

@@ -1,6 +1,6 @@
 """Greedy and beam search over a function that computes one word of many captions at once; NumPy only.
 
-A row is a caption that is being written. Every row begins with `START`; captions of several pictures are computed
+A row is a caption that is being written. Every row begins with the same word; captions of several pictures are computed
 together, and with beams each picture has `width` rows.
 """
 
@@ -58,6 +58,8 @@ class SearchOptions:
         length_power: the score of a caption is its log-probability over (words + end) to this power; 0 favours short
             captions, 1 is the mean.
         forbidden: numbers that are never written.
+        start: number that every row begins with.
+        end: number that ends a caption.
     """
 
     width: int = 3
@@ -65,6 +67,8 @@ class SearchOptions:
     minimum: int = 1
     length_power: float = 0.7
     forbidden: tuple[int, ...] = FORBIDDEN
+    start: int = START
+    end: int = END
 
     def __post_init__(self) -> None:
         if self.width < 1 or not 0 <= self.minimum <= self.maximum or self.maximum < 1:
@@ -91,7 +95,7 @@ class DecodedCaption:
 def search_greedily(
     step: StepFunction, states: Arrays, contexts: Arrays, options: SearchOptions | None = None
 ) -> list[DecodedCaption]:
-    """The most likely word at each step, for each row; `width` and `length_power` of the options have no effect.
+    """The most likely word at each step, for each row; `width` of the options has no effect.
 
     Args:
         step: computes a word of all rows.
@@ -102,19 +106,19 @@ def search_greedily(
     options = options or SearchOptions()
     count = len(contexts[0])
     rows = [_Row() for _ in range(count)]
-    words, open_rows = np.full(count, START, np.int64), np.arange(count)
+    words, open_rows = np.full(count, options.start, np.int64), np.arange(count)
     for length in range(options.maximum + 1):
         answer = step(words, states, contexts)
         likely = _allowed(answer.log_probabilities, length, options)
         words = likely.argmax(axis=1)
-        stays = words != END
+        stays = words != options.end
         for place, index in enumerate(open_rows):
             rows[index] = rows[index].extend(int(words[place]), float(likely[place, words[place]]), answer, place)
         if not stays.any():
             break
         open_rows, words, states = open_rows[stays], words[stays], _take(answer.states, stays)
         contexts = contexts if stays.all() else _take(contexts, stays)
-    return [row.caption(0.0) for row in rows]
+    return [row.caption(options.length_power) for row in rows]
 
 
 def search_beams(
@@ -134,7 +138,7 @@ def search_beams(
     options = options or SearchOptions()
     beams = [_Beam(options) for _ in range(len(contexts[0]))]
     running = list(range(len(beams)))
-    words = np.full(len(beams), START, np.int64)
+    words = np.full(len(beams), options.start, np.int64)
     for length in range(options.maximum + 1):
         answer = step(words, states, contexts)
         likely = _allowed(answer.log_probabilities, length, options)
@@ -192,15 +196,15 @@ class _Beam:
             answer: of the step.
             first: row of the step that is this picture's first.
         """
-        width = self.options.width
+        width, end = self.options.width, self.options.end
         totals = np.array([row.total for row in self.rows])[:, None] + likely
         fresh: list[_Row] = []
         sources: list[int] = []
         for rank, (source, word) in enumerate(_largest(totals, width + len(self.rows))):
-            if word == END and rank >= width:
+            if word == end and rank >= width:
                 continue
             row = self.rows[source].extend(word, float(likely[source, word]), answer, first + source)
-            if word == END:
+            if word == end:
                 self.complete.append(row)
             elif len(fresh) < width:
                 fresh.append(row)
@@ -243,9 +247,9 @@ def _allowed(
     allowed = log_probabilities.astype(np.float64)
     allowed[:, list(options.forbidden)] = _NEVER
     if length < options.minimum:
-        allowed[:, END] = _NEVER
+        allowed[:, options.end] = _NEVER
     if length == options.maximum:
-        allowed[:, np.arange(allowed.shape[1]) != END] = _NEVER
+        allowed[:, np.arange(allowed.shape[1]) != options.end] = _NEVER
     return allowed
 
 

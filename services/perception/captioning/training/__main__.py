@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from services.perception.captioning.decoding import SearchOptions
 from services.perception.captioning.training.caption_training import CaptionTraining, describe
+from services.perception.captioning.training.cards import Figures, Origin
 from services.perception.captioning.training.data import CaptionSet, caption_set
 from services.perception.captioning.training.exports import export_encoder, export_step
 from services.perception.captioning.training.features import (
@@ -25,8 +27,9 @@ from services.perception.captioning.training.features import (
 from services.perception.captioning.training.meteor import meteor
 from services.perception.captioning.training.meteor_files import fetch_meteor
 from services.perception.captioning.training.neighbours import neighbour_captions
-from services.perception.captioning.training.plan import RUNS
-from services.perception.captioning.training.runs import read_run
+from services.perception.captioning.training.plan import RELEASED, RUNS
+from services.perception.captioning.training.release import MODELS, release_captioner, released_name
+from services.perception.captioning.training.runs import FinishedRun, read_run
 from services.perception.training.efficientnet_lite import EfficientNetLite
 from shared.captions.corpus import measure_corpus
 from shared.datasets.captioned_photos import FOLDER, SPLITS, CaptionedPhotos, read_captioned_photos
@@ -46,6 +49,7 @@ class Workspace:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.runs: Path = options.out
+        self.threads: int = options.threads
         photos = read_captioned_photos(options.data / FOLDER)
         self.photos = {name: part.first(options.limit) if options.limit else part for name, part in photos.items()}
 
@@ -110,6 +114,35 @@ class Workspace:
         (folder / "words.json").write_text(json.dumps(run.vocabulary.words), encoding="utf-8")
         return folder
 
+    def release(self, name: str, split: str, models: Path) -> list[Path]:
+        """Write the released folders of a finished run, with what `measure` has found of it, if it has.
+
+        Args:
+            name: of the run.
+            split: that it was measured on.
+            models: folder of released models.
+        """
+        backbone = self.backbone(RUNS[name].recipe.encoder)
+        run = read_run(self.runs / name, backbone)
+        figures, measured = None, self.runs / name / f"{split}.json"
+        if measured.exists():
+            dataset = f"Flickr8k at 112 x 112, {len(self.photos[split])} photographs of the {split} part of our split"
+            figures = Figures(dataset, json.loads(measured.read_text(encoding="utf-8")))
+        return release_captioner(
+            run, backbone, self._origin(name, run), name=released_name(run), figures=figures, models=models
+        )
+
+    def _origin(self, name: str, run: FinishedRun) -> Origin:
+        start = RUNS[name].start
+        before = read_run(self.runs / start, self.backbone(run.recipe.encoder)) if start else None
+        return Origin(
+            photographs=len(self.photos["train"]),
+            hours=round(run.hours + (before.hours if before else 0), 2),
+            machine=f"{platform.machine()} CPU, {self.threads} threads",
+            command=" ".join([COMMAND, "train", *([start] if start else []), name]),
+            before=before.recipe.epochs if before else 0,
+        )
+
     def _part(self, encoder: str, backbone: EfficientNetLite, split: str, photos: CaptionedPhotos) -> CaptionSet:
         features = cache_features(photos.files, backbone, self.runs / "features" / encoder / split)
         return caption_set(photos, features)
@@ -129,10 +162,20 @@ def parser() -> argparse.ArgumentParser:
         ("train", "train runs in this order; finished ones stay, others are resumed"),
         ("measure", "measure finished runs beside the nearest neighbour"),
         ("export", "write the ONNX files of finished runs"),
+        ("release", f"write the released folders of finished runs (default: {', '.join(RELEASED)})"),
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("run", nargs="*", choices=[*RUNS, []], help="default: all of the plan")
         command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
+        command.add_argument("--models", type=Path, default=MODELS, help="folder that is released into")
+    blip = commands.add_parser("blip", help="write a local BLIP of transformers as a captioner of two models")
+    blip.add_argument("folder", type=Path, help="as save_pretrained writes it; nothing is downloaded")
+    blip.add_argument(
+        "--out", dest="into", type=Path, required=True, help="folder of models: <FACET_MODELS>/perception"
+    )
+    blip.add_argument("--name", default="captioner-blip", help="of the captioner (default: captioner-blip)")
+    blip.add_argument("--version", default="1.0.0", help="of both models (default: 1.0.0)")
+    blip.add_argument("--licence", default="not stated", help="of the weights, in words")
     return whole
 
 
@@ -140,19 +183,33 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.command == "blip":
+        _release_blip(options)
+        return
     workspace = Workspace(options)
     if options.command == "features":
         workspace.data(options.encoder, workspace.backbone(options.encoder))
         return
-    for name in options.run or RUNS:
+    for name in options.run or (RELEASED if options.command == "release" else RUNS):
         if options.command == "train":
             workspace.train(name)
         elif options.command == "measure":
             found = workspace.measure(name, options.split)
             (workspace.runs / name / f"{options.split}.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
             print(json.dumps({name: found}, indent=2))
+        elif options.command == "release":
+            print(*workspace.release(name, options.split, options.models), sep="\n")
         else:
             print(workspace.export(name))
+
+
+def _release_blip(options: argparse.Namespace) -> None:
+    from services.perception.captioning.training.blip import read_blip, release_blip  # transformers take long to import
+
+    folders = release_blip(
+        read_blip(options.folder), options.into, name=options.name, version=options.version, licence=options.licence
+    )
+    print(*folders, sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from services.perception.captioning.roles import ATTENTION, LOG_PROBABILITIES, NEXT, WORDS
 from services.perception.captioning.training.decoders import Decoder, Tensors
 from services.perception.captioning.training.features import CUT, SIDE
 from services.perception.captioning.training.networks import Captioner
@@ -24,9 +27,12 @@ from services.perception.training.efficientnet_lite import EfficientNetLite
 
 OPSET: Final = 18
 PICTURES: Final = "pictures"
-WORDS: Final = "words"
-ANSWERS: Final = ("log_probabilities", "attention")
-NEXT: Final = "next_"
+ANSWERS: Final = (LOG_PROBABILITIES, ATTENTION)
+PAST: Final = "past"
+"""Name of the axis of growing states: how many words there are so far."""
+
+_SMALL: Final = 256
+"""Elements of a tensor that is stored in single precision whatever the others are."""
 
 
 class CaptionEncoder(nn.Module):
@@ -64,11 +70,13 @@ class CaptionStep(nn.Module):
         return (torch.log_softmax(logits, dim=1), attention, *states)
 
 
+@torch.no_grad()
 def export_encoder(captioner: Captioner, backbone: EfficientNetLite, *, side: int = SIDE) -> bytes:
     """The encoder's graph."""
     names = (*captioner.decoder.CONTEXTS, *captioner.decoder.STATES)
     module = CaptionEncoder(captioner, backbone).eval()
-    return _export(module, (torch.rand(2, 3, side, side),), [PICTURES], names, {})
+    growing = dict.fromkeys(captioner.decoder.GROWING, PAST)
+    return export_graph(module, (torch.rand(2, 3, side, side),), [PICTURES], names, growing)
 
 
 @torch.no_grad()
@@ -84,14 +92,51 @@ def export_step(captioner: Captioner, places: int) -> bytes:
     _, _, states = decoder.step(torch.ones(2, dtype=torch.int64), contexts, states)  # so that none is empty
     names = [WORDS, *decoder.CONTEXTS, *decoder.STATES]
     outputs = [*ANSWERS, *(NEXT + name for name in decoder.STATES)]
-    growing = dict.fromkeys(decoder.GROWING, "past") | {NEXT + name: "known" for name in decoder.GROWING}
+    growing = dict.fromkeys(decoder.GROWING, PAST) | {NEXT + name: "known" for name in decoder.GROWING}
     inputs = (torch.ones(2, dtype=torch.int64), *contexts, *states)
-    return _export(CaptionStep(decoder).eval(), inputs, names, outputs, growing)
+    return export_graph(CaptionStep(decoder).eval(), inputs, names, outputs, growing)
 
 
-def _export(
+def halve_weights(content: bytes) -> bytes:
+    """The same graph with its larger weights in half precision, which nodes that onnxruntime folds away widen again."""
+    model = onnx.load_model_from_string(content)
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size > _SMALL:
+            half = f"{tensor.name}_half"
+            casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    halved: bytes = model.SerializeToString()
+    return halved
+
+
+def _fix_outputs(model: Any, examples: Tensors, axes: Mapping[str, Mapping[int, str]]) -> None:
+    """State the sizes of outputs, of which the exporter gives some up, as those of examples; open axes keep names."""
+    for value, example in zip(model.graph.output, examples, strict=True):
+        for index, (side, size) in enumerate(zip(value.type.tensor_type.shape.dim, example.shape, strict=True)):
+            if index in axes[value.name]:
+                side.dim_param = axes[value.name][index]
+            else:
+                side.dim_value = size
+
+
+def export_graph(
     module: nn.Module, inputs: Tensors, names: Sequence[str], outputs: Sequence[str], growing: Mapping[str, str]
 ) -> bytes:
+    """ONNX of a module whose tensors all have the batch as their first axis.
+
+    Args:
+        module: in evaluation mode.
+        inputs: to trace it with, two rows.
+        names: of the inputs.
+        outputs: their names.
+        growing: name of the third axis of those whose size changes.
+    """
     axes: dict[str, dict[int, str]] = {name: {0: "batch"} for name in (*names, *outputs)}
     for name, axis in growing.items():
         axes[name][2] = axis
@@ -109,6 +154,7 @@ def _export(
             dynamic_axes=axes,
         )
         model: Any = onnx.load(file)
+        _fix_outputs(model, module(*inputs), axes)
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
     return content

@@ -38,3 +38,6 @@ RUNS: Final[Mapping[str, PlannedRun]] = {
     "lstm-lite0-random": PlannedRun(replace(_LSTM, encoder="lite0-random")),
 }
 """By the folder of each; the last is the ablation without ImageNet."""
+
+RELEASED: Final = ("lstm-lite0-tuned", "transformer-lite2-tuned")
+"""Runs that are released unless others are named; an untuned one goes by the same name as the tuned one after it."""

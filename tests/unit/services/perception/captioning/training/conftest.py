@@ -14,21 +14,12 @@ from PIL import Image
 from services.perception.captioning.training import features
 from services.perception.captioning.training.data import CaptionSet, caption_set
 from services.perception.captioning.training.features import Backbone, cache_features, make_backbone
-from services.perception.training.efficientnet_lite import EfficientNetLite, Stage
+from services.perception.training.efficientnet_lite import EfficientNetLite
 from shared.datasets.captioned_photos import CaptionedPhotos, read_captioned_photos
+from tests.support.captioners import SIDE, TINY
 
-SIDE = 64
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 230)}
 PLACES = {"top": 4, "bottom": 36}
-TINY = (
-    Stage(1, 3, 1, 1, 8),
-    Stage(1, 3, 2, 2, 8),
-    Stage(1, 3, 2, 2, 16),
-    Stage(1, 3, 2, 2, 16),
-    Stage(1, 3, 1, 2, 24),
-    Stage(1, 3, 2, 2, 24),
-    Stage(1, 3, 1, 2, 32),
-)
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -12,7 +12,7 @@ from services.perception.captioning.training import features
 from services.perception.captioning.training.features import CUT, cache_features, read_picture
 from services.perception.training.efficientnet_lite import EfficientNetLite
 from shared.datasets.captioned_photos import CaptionedPhotos, read_captioned_photos
-from tests.unit.services.perception.captioning.training.conftest import SIDE
+from tests.support.captioners import SIDE
 
 
 @torch.no_grad()

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from services.perception.captioning.decoding import Arrays, SearchOptions, Step, search_beams
+from services.perception.captioning.roles import NEXT, WORDS
 from services.perception.captioning.training.data import CaptionSet, make_batch
-from services.perception.captioning.training.exports import ANSWERS, NEXT, PICTURES, WORDS, export_encoder, export_step
+from services.perception.captioning.training.exports import ANSWERS, PICTURES, export_encoder, export_step
 from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.networks import DECODERS, Captioner, TorchSteps
 from services.perception.captioning.vocabulary import PAD, START, build_vocabulary
 from services.perception.training.efficientnet_lite import EfficientNetLite
-from tests.unit.services.perception.captioning.training.conftest import SIDE
+from tests.support.captioners import SIDE
 
 WIDTH, VOCABULARY = 16, 12
 SIDE_OF_MAP = 4
