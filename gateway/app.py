@@ -98,7 +98,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with worker.working():
             yield
-        await state.audit.drain()
+        await state.audit.close()
         resolver.close()
         await state.upstreams.aclose()
         await redis.aclose()

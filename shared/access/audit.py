@@ -75,18 +75,27 @@ class AuditLog:
         self._kept = kept
         self._waiting: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
+        self._closed = False
 
     def write(self, entry: Entry) -> dict[str, str | int]:
         """Append an entry, in the background: neither the caller nor the time of its request waits for it.
 
         Returns:
-            Its fields, for the line of the request in the process log, which has it alone where Redis does not answer.
+            Its fields, for the line of the request in the process log, which has it alone where Redis does not answer,
+            or where the log is closed.
         """
         fields = entry.fields()
+        if self._closed:
+            return fields
         self._waiting.append(orjson.dumps(fields))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_waiting())
         return fields
+
+    async def close(self) -> None:
+        """Write what is waiting, and nothing that comes later: requests that are cut off at the end of the process do."""
+        self._closed = True
+        await self.drain()
 
     async def drain(self) -> None:
         """Wait until everything is written that was given to `write`."""
