@@ -93,7 +93,7 @@ class AuditLog:
         return fields
 
     async def close(self) -> None:
-        """Write what is waiting, and nothing that comes later: requests that are cut off at the end of the process do."""
+        """Write what is waiting, and nothing that comes later, from requests that are cut off at the end of a process."""
         self._closed = True
         await self.drain()
 

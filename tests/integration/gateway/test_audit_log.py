@@ -9,7 +9,7 @@ from shared.jobs.connection import api_client
 
 
 def entry(request_id: str) -> Entry:
-    return Entry(request_id, caller="a", key="", method="POST", path="/v1/x", status=200, digest="", bytes=0)
+    return Entry(request_id=request_id, caller="a", key="", method="POST", path="/v1/x", status=200, digest="", bytes=0)
 
 
 async def test_a_closed_log_has_written_what_it_was_given_and_begins_nothing_more(redis_url: str) -> None:
