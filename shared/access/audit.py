@@ -93,7 +93,7 @@ class AuditLog:
         return fields
 
     async def close(self) -> None:
-        """Write what is waiting, and nothing that comes later, from requests that are cut off at the end of a process."""
+        """Write what is waiting, and nothing that comes later, from requests that are cut off as a process ends."""
         self._closed = True
         await self.drain()
 

@@ -24,7 +24,8 @@ from services.uncertainty.conformal.demo import demo_files as conformal_files
 from tests.e2e.fleet import Fleet
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("services/*/*/README.md"))]
+CAPABILITIES = sorted(path.with_name("README.md") for path in ROOT.glob("services/*/*/capability.py"))
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *CAPABILITIES]
 SETTING_UP = re.compile(r"^make (\S+)", flags=re.MULTILINE)
 
 
