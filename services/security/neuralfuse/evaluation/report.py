@@ -23,9 +23,9 @@ of GTSRB, 32x32. Low voltage: weights read through {chips} chips (seeds {first} 
 code's tiled layout; a bit error rate of 1 % is 1 % of faulty cells, of which half flip a bit. Accuracies in percent;
 after ± the standard deviation over chips. *Recovered* is the part of the accuracy lost at low voltage that is won back.
 The paper's figures (Table 13) stand in brackets: it trains on all frames (here: every second), its classifiers with
-another recipe and its generators for some ten times as many steps. The classifiers here bear more errors before
-anything is done for them (their recipe has weight decay and a high learning rate, which may be why: not examined); at
-2 % they lose about what the paper's lose at 1 %.
+another recipe and its generators for some ten times as many steps. VGG-11 bears more errors here before anything is
+done for it (the recipe has weight decay and a high learning rate, which may be why: not examined); at 2 % it loses
+about what the paper's loses at 1 %.
 """
 
 _ENERGY_NOTE = """
