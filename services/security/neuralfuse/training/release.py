@@ -50,12 +50,10 @@ _DATA: Final = (
 _DATA_LIMIT: Final = "One run (seed 0). GTSRB: free for research, terms not verified."
 
 
-_BASE_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
-    "vgg11": ("It bears more bit errors than the paper's classifiers do (see quality), by another recipe.",),
-    "resnet18-half": (
-        "Half of ResNet-18's channels. Bit errors cost it far more than VGG-11 (see quality), and the generators, which "
-        "never saw it, help it little.",
-    ),
+_BASE_LIMITS: Final[Mapping[str, str]] = {
+    "vgg11": "It bears more bit errors than the paper's classifiers do (see quality), by another recipe.",
+    "resnet18-half": "Half of ResNet-18's channels. Bit errors cost it far more than VGG-11 (see quality), and the "
+    "generators, which never saw it, help it little.",
 }
 
 
@@ -142,7 +140,7 @@ def _base_card(network: str, record: Record, weights: Weights) -> ModelCard:
         **NOT_MEASURED,
         limits=[
             "43 German signs, cut out of the photograph; it finds no signs and knows no 'none of these'.",
-            *_BASE_LIMITS.get(network, ()),
+            *(text for name, text in _BASE_LIMITS.items() if name == network),
             _DATA_LIMIT,
         ],
         choices=[
