@@ -42,6 +42,7 @@ class Caller:
     def __init__(self, port: int, *, patience_s: float = PATIENCE_S) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=patience_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port: int = self._socket.getsockname()[1]
         self._left = b""
         self._ended = False
 

@@ -130,9 +130,9 @@ class Fleet:
         assert answer is not None
         return answer
 
-    def connections(self) -> int:
-        """Connections of callers that the gateway has open."""
-        return open_connections(self.port)
+    def connections(self, callers: Sequence[Caller]) -> int:
+        """How many of these callers the gateway is connected to."""
+        return open_connections(self.port, {caller.port for caller in callers})
 
     def live_s(self) -> float:
         """Seconds until /health/live was answered on a new connection."""

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,8 +23,6 @@ from tests.support.processes import family
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0
-_LISTEN = "0A"
-"""State of a listening socket in /proc/net/tcp."""
 
 _PAGE_BYTES = resource.getpagesize()
 
@@ -145,11 +143,16 @@ def wait_until(condition: Callable[[], bool], process: ServerProcess) -> None:
         time.sleep(0.02)
 
 
-def open_connections(port: int) -> int:
-    """Connections to a port of the loopback interface that its server has not closed."""
+def open_connections(port: int, callers: Collection[int]) -> int:
+    """Connections to a port of the loopback interface that its server has accepted and not closed.
+
+    Args:
+        port: of the server.
+        callers: ports of the callers that count.
+    """
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    states = [row[3] for row in rows if row[1].endswith(f":{port:04X}") and row[9] != "0"]
-    return len(states) - states.count(_LISTEN)
+    accepted = (row for row in rows if row[1].endswith(f":{port:04X}") and row[9] != "0")
+    return sum(int(row[2].rpartition(":")[2], 16) in callers for row in accepted)
 
 
 def answers(url: str) -> bool:

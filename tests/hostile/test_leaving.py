@@ -65,7 +65,6 @@ STATES: dict[str, Callable[[Fleet, Caller], None]] = {
 @pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
 @pytest.mark.parametrize("name", STATES)
 def test_who_leaves_leaves_nothing_behind(open_fleet: Fleet, name: str, *, reset: bool) -> None:
-    before = open_fleet.connections()
     callers = [open_fleet.connect() for _ in range(_CALLERS)]
     for caller in callers:
         STATES[name](open_fleet, caller)
@@ -73,6 +72,6 @@ def test_who_leaves_leaves_nothing_behind(open_fleet: Fleet, name: str, *, reset
         caller.reset() if reset else caller.close()
     open_fleet.require_own_answers()
     deadline = time.monotonic() + _SETTLING_S
-    while open_fleet.connections() > before:
+    while open_fleet.connections(callers):
         assert time.monotonic() < deadline, "connections are left"
         time.sleep(0.02)

@@ -9,6 +9,7 @@ import pytest
 from tests.hostile import messages
 from tests.hostile.client import BrokenAnswer, Caller
 from tests.hostile.fleet import SEND_TIMEOUT_S, Fleet
+from tests.support.processes import until
 
 _MANY = 200
 _ANSWER_VALUES = 1 << 17
@@ -126,12 +127,12 @@ def test_many_small_requests_and_no_answer_read(fleet: Fleet) -> None:
 @pytest.mark.parametrize("readers", [1, 6])
 def test_a_large_answer_that_nobody_reads(fleet: Fleet, readers: int) -> None:
     values = (48 << 20) // 4 // readers
-    before = fleet.connections()
     callers = [fleet.connect(patience_s=4 * SEND_TIMEOUT_S) for _ in range(readers)]
     for caller in callers:
         caller.send(_fill(fleet, fleet.nonce(), values))
+    until(lambda: fleet.connections(callers) == readers)
     deadline = time.monotonic() + SEND_TIMEOUT_S + 6
-    while fleet.connections() > before:
+    while fleet.connections(callers):
         assert time.monotonic() < deadline, "the connection is held for somebody who does not read"
         time.sleep(0.1)
     for caller in callers:

@@ -118,15 +118,16 @@ def choose_generator(registry: ModelRegistry, asked: str | None, model: ModelRef
 
 
 def default_base(registry: ModelRegistry) -> str:
-    """Name of the classifier that is asked where a request names none: the first by name that was released for it.
+    """Name of the classifier that is asked where a request names none: the first that a generator was trained for.
 
     Raises:
         ServiceUnavailable: models are still loading.
         UnprocessableContent: none was released.
     """
-    bases = list_bases(registry)
+    bases, generators = [reference_of(card) for card, _ in list_bases(registry)], list_generators(registry)
+    protected = [base for base in bases if any(one.was_trained_for(base) for one in generators)]
     if bases:
-        return bases[0][0].name
+        return (protected or bases)[0].name
     if not registry.opened:
         raise ServiceUnavailable("The models are loading. /health/ready says when they are ready.", retry_after_s=5)
     raise field_problem(

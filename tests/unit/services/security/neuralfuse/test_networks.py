@@ -18,7 +18,14 @@ from shared.fleet.classifiers import describe_classifier
 from shared.problems import ServiceUnavailable, UnprocessableContent
 from shared.runtime.inspection.preparation import TrialLimits
 from shared.runtime.registry import ModelRegistry
-from tests.support.neuralfuse_models import base_card, base_model, generator_card, generator_model
+from tests.support.neuralfuse_models import (
+    base_card,
+    base_model,
+    generator_card,
+    generator_model,
+    release_base,
+    release_generators,
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +92,11 @@ def test_while_models_load_the_default_is_asked_for_later_and_without_a_release_
     registry.open()
     with pytest.raises(UnprocessableContent, match="No base model"):
         default_base(registry)
+
+
+def test_of_several_bases_the_one_that_can_be_protected_is_asked(tmp_path: Path) -> None:
+    release_base(tmp_path, name="first-by-name")
+    release_generators(tmp_path, release_base(tmp_path, name="second"), base="second")
+    registry = ModelRegistry(tmp_path, threads=1)
+    registry.open()
+    assert default_base(registry) == "second"
