@@ -34,8 +34,8 @@ from shared.runtime.releases import weights_of
 GENERATOR_RUN = "unetl-vgg11"
 CHIPS = (40_000, 40_001, 40_002, 40_003)
 RATE = 0.01
-BUDGET = 200_000
-RECIPE = QueryRecipe(steps=140)
+BUDGET = 90_000
+RECIPE = QueryRecipe(steps=60)
 
 _PATIENCE_S = 120.0
 
