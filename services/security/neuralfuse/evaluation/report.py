@@ -123,8 +123,8 @@ def _alternatives(figures: Mapping[str, Any]) -> str:
         rows.append([name, _percent(found["nominal"]), *(_spread(found["low"][f"{rate:g}"]) for rate in RATES)])
     return (
         "## What else one could do\n\nThe constant shift is the paper's universal input perturbation. The last two "
-        "change the classifier, which NeuralFuse does not: each was trained for one epoch more, so this is a lower bound "
-        f"of what retraining can do. {figures['pictures']:,} pictures.\n\n" + _table(rows)
+        "change the classifier, which NeuralFuse does not: each was trained for one epoch more, so this is a lower "
+        f"bound of what retraining can do. {figures['pictures']:,} pictures.\n\n" + _table(rows)
     )
 
 
