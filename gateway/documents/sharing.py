@@ -6,13 +6,13 @@ Generated clients then have one class for a problem, and the document is half as
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from gateway.documents.merging import Document, operations
-
-_PROBLEM: Final = "application/problem+json"
+from shared.problems import PROBLEM_MEDIA_TYPE
 
 
 def share_components(document: Document) -> None:
@@ -23,7 +23,7 @@ def share_components(document: Document) -> None:
         operation["parameters"] = [parameters.put(item, _parameter_name) for item in operation.get("parameters", [])]
         answers = operation.get("responses", {})
         for status, answer in answers.items():
-            if _PROBLEM in answer.get("content", {}):
+            if PROBLEM_MEDIA_TYPE in answer.get("content", {}):
                 answers[status] = responses.put(answer, _problem_name)
     components["parameters"], components["responses"] = parameters.items, responses.items
 
@@ -55,8 +55,8 @@ def _parameter_name(parameter: Mapping[str, Any]) -> str:
 
 def _problem_name(answer: Mapping[str, Any]) -> str:
     """`NotFound` of the type `/problems/not-found`; a response without an example is any problem."""
-    kind = str(answer["content"][_PROBLEM].get("example", {}).get("type", "any-problem"))
-    return _camel(kind.rpartition("/")[2].partition("#")[2] or kind.rpartition("/")[2])
+    kind = str(answer["content"][PROBLEM_MEDIA_TYPE].get("example", {}).get("type", "any-problem"))
+    return _camel(re.split("[/#]", kind)[-1])
 
 
 def _camel(text: str) -> str:
