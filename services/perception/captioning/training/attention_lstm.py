@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.perception.captioning.training.decoders import Decoded, Decoder, Tensors
+from services.perception.captioning.training.decoders import Decoded, Decoder, Tensors, counted
+
+MOST_COMPARED: Final = 128
+"""Channels in which places are compared with the state: half of a training step's time grew with them."""
 
 
 class AttentionLstm(Decoder):
@@ -17,7 +20,7 @@ class AttentionLstm(Decoder):
     Args:
         words: size of the vocabulary.
         places: channels of a place.
-        width: of the LSTM's state, of embeddings and of attention.
+        width: of the LSTM's state and of embeddings.
         dropout: share that is left out in training, of embeddings and before the output.
     """
 
@@ -29,7 +32,9 @@ class AttentionLstm(Decoder):
         self.embedding = nn.Embedding(words, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.first_hidden, self.first_cell = nn.Linear(places, width), nn.Linear(places, width)
-        self.key, self.query, self.energy = nn.Linear(places, width), nn.Linear(width, width), nn.Linear(width, 1)
+        attention = min(width, MOST_COMPARED)
+        self.key, self.query = nn.Linear(places, attention), nn.Linear(width, attention)
+        self.energy = nn.Linear(attention, 1)
         self.gate = nn.Linear(width, places)
         self.lstm = nn.LSTMCell(width + places, width)
         self.of_hidden, self.of_place = nn.Linear(width, width), nn.Linear(places, width)
@@ -63,8 +68,10 @@ class AttentionLstm(Decoder):
             place, attention, states = self._recur(embedded[:rows, index], contexts, states)
             for kept, value in ((hidden, states[0]), (seen, place), (maps, attention)):
                 kept.append(functional.pad(value, (0, 0, 0, count - rows)))
-        used = embedded[:, : len(hidden)]
-        return Decoded(self._logits(used, torch.stack(hidden, 1), torch.stack(seen, 1)), torch.stack(maps, 1))
+        used = counted(lengths)
+        before = embedded[:, : len(hidden)]
+        logits = self._logits(before[used], torch.stack(hidden, 1)[used], torch.stack(seen, 1)[used])
+        return Decoded(logits, torch.stack(maps, 1))
 
     def _recur(self, embedded: Tensor, contexts: Tensors, states: Tensors) -> tuple[Tensor, Tensor, Tensors]:
         places, keys = contexts

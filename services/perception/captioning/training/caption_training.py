@@ -220,9 +220,8 @@ def describe(
 
 
 def word_loss(logits: Tensor, targets: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of the words that count; logits (captions, words, vocabulary)."""
-    used = targets[:, : logits.shape[1]]
-    return functional.cross_entropy(logits.flatten(0, 1), used.flatten(), ignore_index=PAD, label_smoothing=smoothing)
+    """Mean cross-entropy of the words that count; logits (words that count, vocabulary), caption after caption."""
+    return functional.cross_entropy(logits, targets[targets != PAD], label_smoothing=smoothing)
 
 
 def schedule(step: int, recipe: CaptionRecipe, *, steps: int) -> float:

@@ -15,7 +15,7 @@ class Decoded(NamedTuple):
     """Of whole captions.
 
     Attributes:
-        logits: (captions, words, vocabulary).
+        logits: (words that count, vocabulary), caption after caption; nothing is computed of what is filled up.
         attention: (captions, words, places); each row sums to 1, or to 0 behind the end of a caption.
     """
 
@@ -53,6 +53,12 @@ class Decoder(nn.Module, ABC):
             words: int64 (captions, words), the first is `START`.
             lengths: int64 (captions,), descending: how many of the words count.
         """
+
+
+def counted(lengths: Tensor) -> Tensor:
+    """Which words of captions count: bool (captions, longest), true where one does."""
+    found: Tensor = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    return found
 
 
 class GridEmbedding(nn.Module):

@@ -22,12 +22,12 @@ class PlannedRun:
     start: str | None = None
 
 
-_LSTM: Final = CaptionRecipe(encoder="lite0", decoder="lstm")
-_TRANSFORMER: Final = CaptionRecipe(encoder="lite2", decoder="transformer", width=256, coverage=0.0, seed=1)
+_LSTM: Final = CaptionRecipe(encoder="lite0", decoder="lstm", epochs=12)
+_TRANSFORMER: Final = CaptionRecipe(encoder="lite2", decoder="transformer", width=256, epochs=12, coverage=0.0, seed=1)
 
 
 def _tune(recipe: CaptionRecipe) -> CaptionRecipe:
-    return replace(recipe, epochs=8, learning_rate=1e-4, tail_learning_rate=5e-5, warm_up=200)
+    return replace(recipe, epochs=4, learning_rate=1e-4, tail_learning_rate=5e-5, warm_up=200)
 
 
 RUNS: Final[Mapping[str, PlannedRun]] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.perception.captioning.training.decoders import Decoded, Decoder, Tensors
+from services.perception.captioning.training.decoders import Decoded, Decoder, Tensors, counted
 
 MOST_WORDS = 64
 """Positions that have an embedding."""
@@ -20,14 +20,12 @@ class Attention(nn.Module):
     Args:
         width: channels in and out.
         heads: divide the width.
-        dropout: share of weights that are left out in training.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Answers (rows, queries, width), and weights (rows, queries, keys) as the mean of heads.
@@ -43,7 +41,7 @@ class Attention(nn.Module):
         if mask is not None:
             products = products.masked_fill(mask, -1e9)
         weights = torch.softmax(products, dim=3)
-        found = (self.dropout(weights) @ v).transpose(1, 2).flatten(2)
+        found = (weights @ v).transpose(1, 2).flatten(2)
         return self.output(found), weights.mean(dim=1)
 
     def _split(self, channels: Tensor) -> Tensor:
@@ -56,7 +54,7 @@ class Layer(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.words, self.places = Attention(width, heads, dropout), Attention(width, heads, dropout)
+        self.words, self.places = Attention(width, heads), Attention(width, heads)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.between = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
@@ -117,8 +115,8 @@ class TransformerDecoder(Decoder):
         """One word of each row."""
         position, *past = states
         x = self._embed(words[:, None], position[:, None])
-        logits, attention, known = self._decode(x, (past[0], past[1]), contexts, None)
-        return logits[:, 0], attention[:, 0], (position + 1, *known)
+        found, attention, known = self._decode(x, (past[0], past[1]), contexts, None)
+        return self._logits(found[:, 0]), attention[:, 0], (position + 1, *known)
 
     def forward(self, places: Tensor, pictures: Tensor, words: Tensor, lengths: Tensor) -> Decoded:
         """All words of whole captions at once."""
@@ -128,8 +126,8 @@ class TransformerDecoder(Decoder):
         x = self._embed(words, torch.arange(words.shape[1])[None])
         past = tuple(tensor[pictures] for tensor in states[1:])
         mask = torch.ones(words.shape[1], words.shape[1], dtype=torch.bool).triu(1)
-        logits, attention, _ = self._decode(x, past, contexts, mask)
-        return Decoded(logits, attention)
+        found, attention, _ = self._decode(x, past, contexts, mask)
+        return Decoded(self._logits(found[counted(lengths)]), attention)
 
     def _embed(self, words: Tensor, positions: Tensor) -> Tensor:
         scale = self.embedding.embedding_dim**0.5
@@ -144,8 +142,10 @@ class TransformerDecoder(Decoder):
             x, attention, known = layer(x, before, places, mask)
             keys.append(known[0])
             values.append(known[1])
-        logits = functional.linear(self.norm(x), self.embedding.weight, self.bias)
-        return logits, attention, (torch.stack(keys, dim=1), torch.stack(values, dim=1))
+        return x, attention, (torch.stack(keys, dim=1), torch.stack(values, dim=1))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return functional.linear(self.norm(x), self.embedding.weight, self.bias)
 
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]

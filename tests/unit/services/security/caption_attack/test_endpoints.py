@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
@@ -182,8 +183,9 @@ def test_endless_answers_are_not_read_to_their_end() -> None:
 
 def test_the_rate_is_kept() -> None:
     with asking(brightness, queries_per_s=40, concurrency=4) as (target, captioner):
+        began_s = time.monotonic()
         target.caption(PICTURES)
-        assert captioner.at_s[-1] - captioner.at_s[0] >= 0.9 * 3 / 40
+        assert max(captioner.at_s) - began_s >= 3 / 40  # from the beginning: the first may arrive late, none early
 
 
 def test_so_many_are_under_way_and_no_more() -> None:
