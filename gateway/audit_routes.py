@@ -33,6 +33,7 @@ class AuditEntry(BaseModel):
     digest: str = Field(description="sha256 of the request body; empty where it was not read to its end")
     bytes: int = Field(description="Of the request body, as far as it was read")
     job: str = Field(description="Path of the job that was created, if one was")
+    note: str = Field(description="What the service put on record, such as the owner's statement that allows a test")
 
     @classmethod
     def of(cls, recorded: Recorded) -> AuditEntry:

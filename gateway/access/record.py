@@ -20,6 +20,7 @@ def record(
     digest: str,
     size: int,
     job: str = "",
+    note: str = "",
 ) -> None:
     """Write it, and leave it for the request's line in the process log.
 
@@ -32,6 +33,7 @@ def record(
         digest: of its body; empty where that was not read to its end.
         size: bytes of its body, as far as it was read.
         job: path of the job that it created.
+        note: of the service, about what it ran.
     """
     entry = Entry(
         request_id=request_id,
@@ -43,5 +45,6 @@ def record(
         digest=digest,
         bytes=size,
         job=job,
+        note=note,
     )
     scope[AUDIT_IN_SCOPE] = audit.write(entry)

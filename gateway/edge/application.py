@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +26,7 @@ from gateway.idempotency.runner import IdempotentRunner
 from gateway.request_bodies.reader import NO_BODY, BodyReader, ClientDisconnected, HeldBody, RequestBody
 from gateway.state import KEY_IN_SCOPE
 from gateway.upstream.admission import Admission
-from shared.access.audit import AuditLog
+from shared.access.audit import AUDIT_NOTE_HEADER, AuditLog
 from shared.access.keys import ApiKey
 from shared.access.scopes import PUBLIC, AccessPolicy, grants
 from shared.http.errors import problem_response
@@ -39,6 +40,7 @@ CLIENT_CLOSED_REQUEST: Final = 499
 """Seen in logs, metrics and the audit log only: the caller was gone before there was an answer."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_AUDIT_NOTE: Final = AUDIT_NOTE_HEADER.lower().encode()
 _IDEMPOTENCY_KEY: Final = IDEMPOTENCY_KEY.lower().encode()
 _DRAIN_BYTES: Final = 1024 * 1024
 _DRAIN_S: Final = 2.0
@@ -62,6 +64,7 @@ class _Exchange:
     quota_headers: dict[str, str] = field(default_factory=dict)
     status: int = 0
     job: str = ""
+    note: str = ""
 
     async def write(self, message: Message) -> None:
         """Pass a part of the answer on, with what is left of the quotas.
@@ -84,6 +87,10 @@ class _Exchange:
         self.status = message["status"]
         if self.quota_headers:
             MutableHeaders(scope=message).update(self.quota_headers)
+        if any(name == _AUDIT_NOTE for name, _ in message["headers"]):
+            headers = MutableHeaders(scope=message)
+            self.note = unquote(headers[AUDIT_NOTE_HEADER])
+            del headers[AUDIT_NOTE_HEADER]
         location = next((value for name, value in message["headers"] if name == b"location"), b"")
         path = location.decode("latin-1")
         self.job = path[path.find("/v1/jobs/") :] if "/v1/jobs/" in path else ""
@@ -250,6 +257,7 @@ class Edge:
             digest=body.digest,
             size=body.size,
             job=exchange.job,
+            note=exchange.note,
         )
 
 

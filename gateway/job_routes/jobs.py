@@ -165,21 +165,23 @@ async def retry_job(gateway: Gateway, owner: VisibleOwner, job_id: JobId) -> Res
     },
 )
 async def read_result(gateway: Gateway, owner: VisibleOwner, job_id: JobId, response: Response) -> dict[str, Any]:
-    """The result alone. 409 while there is none yet and after a cancel; a failed job answers with its problem."""
+    """The result alone. A failed job answers with its problem; 409 while there is none yet, and after a cancel, unless
+    the job could say what it had found until then.
+    """
     record = await read_finished(gateway, job_id, owner)
     response.headers["Cache-Control"] = "private, no-store"
     return public_result(record.result) or {}
 
 
 async def read_finished(gateway: Gateway, job_id: str, owner: str | None) -> JobRecord:
-    """A job that succeeded.
+    """A job that succeeded, or was cancelled with a result of what it had found until then.
 
     Raises:
-        Conflict: it is unfinished, or was cancelled.
+        Conflict: it is unfinished, or was cancelled without a result.
         Problem: the one that it failed or expired with.
     """
     record = await _read(gateway, job_id, owner)
-    if record.status is JobStatus.SUCCEEDED:
+    if record.status is JobStatus.SUCCEEDED or (record.status is JobStatus.CANCELLED and record.result is not None):
         return record
     if record.problem is not None:
         raise stored_problem(record.problem)

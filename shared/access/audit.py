@@ -11,13 +11,16 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Final, cast
 
 import orjson
 from redis.asyncio import Redis
 
 from shared.jobs.connection import unavailable_without_redis
 from shared.problems import ServiceUnavailable, UnprocessableContent
+
+AUDIT_NOTE_HEADER: Final = "Facet-Audit-Note"
+"""In which a service tells the gateway the note of an entry, percent-encoded; callers never see it."""
 
 _STREAM = "facet:audit"
 _ENTRY = "entry"
@@ -47,6 +50,8 @@ class Entry:
     """Of the request body, as far as it was read."""
     job: str = ""
     """Path of the job that was created."""
+    note: str = ""
+    """What the service wants to be on record, such as who allowed a test of a model that is not the fleet's."""
 
     def fields(self) -> dict[str, str | int]:
         """All of it by name; `dataclasses.asdict` would copy each value first."""

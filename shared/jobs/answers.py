@@ -71,7 +71,10 @@ class JobView(BaseModel):
     started_at: datetime | None = Field(description="When its first step began, UTC; null: it has not")
     finished_at: datetime | None = Field(description="When it ended, UTC; null: it has not", examples=[None])
     expires_at: datetime | None = Field(description="Answers 410 from then on", examples=[None])
-    result: dict[str, Any] | None = Field(description="What the job made, once succeeded", examples=[None])
+    result: dict[str, Any] | None = Field(
+        description="What the job made, once succeeded; some kinds say what they had made when cancelled",
+        examples=[None],
+    )
     problem: ProblemDetails | None = Field(description="Why it failed or expired", examples=[None])
     links: JobLinks = Field(description="Where to go from here")
 

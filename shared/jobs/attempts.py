@@ -106,9 +106,10 @@ class Attempt:
         """End with a problem."""
         self._finish(JobStatus.FAILED, "problem", _json(problem_of(self.record, problem).model_dump(exclude_none=True)))
 
-    def cancelled(self) -> None:
-        """End because somebody asked for it."""
-        self._finish(JobStatus.CANCELLED, "", "")
+    def cancelled(self, result: Mapping[str, Any] | None = None) -> None:
+        """End because somebody asked for it, with what there is so far (JSON) if that is of use."""
+        found = ("", "") if result is None else ("result", _json(result))
+        self._finish(JobStatus.CANCELLED, *found)
 
     def release(self) -> bool:
         """Give the job back to its queue, keeping its checkpoint.

@@ -8,13 +8,27 @@ JobInterrupted
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class JobInterrupted(BaseException):
     """Leaves the function of a job at its next step."""
 
 
 class JobCancelled(JobInterrupted):
-    """Somebody asked for the end of the job."""
+    """Somebody asked for the end of the job.
+
+    A function that can say what it has found so far catches it, and raises it again with that.
+
+    Args:
+        reason: for logs.
+        result: what there is so far, as a result would be; None for nothing.
+    """
+
+    def __init__(self, reason: str = "", *, result: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.result = result
 
 
 class GivenBack(JobInterrupted):

@@ -73,8 +73,8 @@ class JobRunner:
                 function = self._kinds[record.kind].load()
                 result = function(JobContext(attempt, self._blobs, lease, self._draining))
             attempt.succeed(result or {})
-        except JobCancelled:
-            attempt.cancelled()
+        except JobCancelled as cancelled:
+            attempt.cancelled(cancelled.result)
         except GivenBack:
             self._give_back(attempt)
         except Problem as problem:

@@ -112,6 +112,17 @@ class Campaign:
         """Pictures that were answered."""
         return self._queries.queries
 
+    @property
+    def spent(self) -> int:
+        """Of the budget, further tries of the target included."""
+        return self._budget.spent - self._spent_before
+
+    @property
+    def best_score(self) -> float:
+        """The lowest so far; that of the clean picture at first."""
+        curve = self._progress.curve
+        return curve[-1].score if curve else self._progress.clean_score
+
     def run(self) -> Iterator[Progress]:
         """Advance to the end; after each generation there is a checkpoint to be saved.
 
@@ -208,7 +219,7 @@ class Campaign:
                 "evaluations": queries.evaluations,
                 "queries": queries.queries,
                 "repeats": queries.repeats,
-                "spent": self._budget.spent - self._spent_before,
+                "spent": self.spent,
             }
         )
         search = {_SEARCH + name: array for name, array in self.arm.search.state().items()}
@@ -269,7 +280,7 @@ class Campaign:
             curve=list(progress.curve),
             evaluations=self._queries.evaluations,
             queries=self.queries,
-            spent=self._budget.spent - self._spent_before,
+            spent=self.spent,
             generations=progress.generations,
             ended=progress.ended,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,6 +29,7 @@ from shared.webhooks.ssrf_guard import GuardedNetwork, Refused, Resolve, Resolve
 ANSWER_LIMIT: Final = 1024 * 1024
 """Bytes of an answer."""
 
+_WATCH_S: Final = 0.2
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BUSY: Final = frozenset({429, 503})
 _BROKEN: Final = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError, TimeoutError)
@@ -47,6 +48,7 @@ class EndpointTarget:
         networks: what the operator allows besides public addresses; there also plain http.
         policy: pauses between tries; how many there are says the endpoint.
         resolve: names to addresses; by default as the system does.
+        watch: called now and then while answers are waited for; what it raises ends the waiting.
 
     Raises:
         ValueError: the URL is not allowed, or the secret is not in the environment.
@@ -60,9 +62,11 @@ class EndpointTarget:
         networks: tuple[IPNetwork, ...] = (),
         policy: RetryPolicy | None = None,
         resolve: Resolve | None = None,
+        watch: Callable[[], object] | None = None,
     ) -> None:
         self._endpoint, self._budget, self._policy = endpoint, budget, policy or RetryPolicy()
         self._secret = None if endpoint.secret is None else endpoint.secret.read()
+        self._watch = watch
         self._resolver = Resolver()
         self._guard = SsrfGuard(resolve or self._resolver, networks)
         try:
@@ -90,10 +94,19 @@ class EndpointTarget:
         allowed = asyncio.Semaphore(self._endpoint.concurrency)
         try:
             async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._keep_watching())
                 tasks = [group.create_task(self._caption_one(png, allowed)) for png in pictures]
+                await asyncio.gather(*tasks)
+                watching.cancel()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None  # the first; the others were broken off for it
         return [task.result() for task in tasks]
+
+    async def _keep_watching(self) -> None:
+        """Let the job that asks end while it waits."""
+        while self._watch is not None:
+            await asyncio.sleep(_WATCH_S)
+            self._watch()
 
     async def _caption_one(self, png: bytes, allowed: asyncio.Semaphore) -> str:
         async with allowed:

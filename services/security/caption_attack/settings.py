@@ -1,10 +1,10 @@
-"""Settings of robustness tests of captioners, from the environment (`FACET_CAPTION_ATTACK_` prefix) or `.env`."""
+"""Settings of caption attacks, from the environment (`FACET_CAPTION_ATTACK_` prefix) or `.env`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import IPvAnyNetwork, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.security.caption_attack.endpoints import CaptionEndpoint
@@ -13,9 +13,18 @@ from shared.settings import CapabilitySettings
 
 
 class CaptionAttackSettings(CapabilitySettings):
-    """Which captioners beyond the fleet may be tested."""
+    """How large an attack may be, and which captioners beyond the fleet may be tested."""
 
     model_config = SettingsConfigDict(env_prefix="FACET_CAPTION_ATTACK_")
+
+    queries_limit: int = Field(default=200_000, gt=0)
+    """Most queries of one attack, all together."""
+
+    runs_limit: int = Field(default=300, gt=0)
+    """Most runs of one attack: pictures times arms times seeds. Each has two pictures in the result."""
+
+    seconds_limit: float = Field(default=3300.0, gt=0)
+    """After which an attack ends with what it has found; below the time limit of its job."""
 
     endpoints: tuple[CaptionEndpoint, ...] = ()
     """Registered captioners, as a JSON list; callers name them, and can reach no other."""

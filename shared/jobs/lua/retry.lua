@@ -18,7 +18,7 @@ end
 -- Without `done` the stream is open again; who has read it goes on behind its id.
 local newest = redis.call('XREVRANGE', events_key(id), '+', '-', 'COUNT', 1)[1]
 if newest and newest[2][2] == 'done' then redis.call('XDEL', events_key(id), newest[1]) end
-redis.call('HDEL', job_key(id), 'problem', 'finished_at', 'expires_at', 'cancel_requested', 'dead')
+redis.call('HDEL', job_key(id), 'problem', 'result', 'finished_at', 'expires_at', 'cancel_requested', 'dead')
 redis.call('HSET', job_key(id), 'lost', 0)
 redis.call('ZREM', 'facet:dead', id)
 redis.call('ZADD', unfinished_key(owner), 0, id)

@@ -1,0 +1,103 @@
+"""What an attack asks, before anything is asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from services.security.caption_attack.arms import ARMS
+from services.security.caption_attack.endpoints import CaptionEndpoint
+from services.security.caption_attack.schemas import AttackCost, AttackOptions, CostPart
+from services.security.caption_attack.settings import CaptionAttackSettings
+
+FURTHER_TRIES: Final = 1.1
+"""Budget of an endpoint for each query that is planned, unless a budget is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm with one seed on one picture.
+
+    Attributes:
+        picture: its index.
+        arm: letter.
+        seed: of positions and search.
+    """
+
+    picture: int
+    arm: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"picture-{self.picture + 1}-{self.arm}-seed-{self.seed}"
+
+
+def runs_of(options: AttackOptions, pictures: int) -> list[Run]:
+    """All runs, picture by picture, so that an attack that is stopped has compared arms on some of them."""
+    return [
+        Run(picture, arm, seed) for picture in range(pictures) for seed in options.all_seeds for arm in options.arms
+    ]
+
+
+def needs_attention(options: AttackOptions) -> bool:
+    """Whether an arm asks where the captioner looks."""
+    return any(ARMS[arm].guidance not in (None, "uniform") for arm in options.arms)
+
+
+def cost_of(
+    options: AttackOptions, settings: CaptionAttackSettings, *, pictures: int, endpoint: CaptionEndpoint | None
+) -> AttackCost:
+    """What an attack costs at most, where the captioner says the same of the same picture.
+
+    Args:
+        options: of the attack.
+        settings: its limits.
+        pictures: how many.
+        endpoint: that is asked, if it is no model of the fleet; its guide's queries are not its own.
+    """
+    runs = pictures * len(options.arms) * options.seeds
+    own_attention = pictures if endpoint is None and needs_attention(options) else 0
+    parts = [
+        CostPart(purpose="probes", queries=pictures * options.probes),
+        CostPart(purpose="attention", queries=own_attention),
+        CostPart(purpose="searches", queries=runs * options.queries),
+        CostPart(purpose="defences", queries=runs * 2 * len(options.defences)),
+    ]
+    queries = sum(part.queries for part in parts)
+    factor = 1.0 if endpoint is None else FURTHER_TRIES
+    budget = options.budget or min(math.ceil(queries * factor), settings.queries_limit)
+    seconds = None if endpoint is None else min(queries, budget) / endpoint.queries_per_s
+    advice = _advice(settings, runs=runs, queries=min(queries, budget), budget=budget, seconds=seconds)
+    return AttackCost(
+        pictures=pictures,
+        runs=runs,
+        parts=parts,
+        queries=queries,
+        budget=budget,
+        seconds_at_least=None if seconds is None else round(seconds, 1),
+        queries_limit=settings.queries_limit,
+        accepted=advice is None,
+        advice=advice,
+    )
+
+
+def _advice(
+    settings: CaptionAttackSettings, *, runs: int, queries: int, budget: int, seconds: float | None
+) -> str | None:
+    """What to lower, if something is too large."""
+    if runs > settings.runs_limit:
+        return f"These are {runs} runs; at most {settings.runs_limit} are accepted. Post fewer pictures, arms or seeds."
+    if max(queries, budget) > settings.queries_limit:
+        return (
+            f"This takes up to {max(queries, budget)} queries; at most {settings.queries_limit} are accepted. Lower "
+            "`queries`, `seeds` or `budget`, or name fewer arms."
+        )
+    if seconds is not None and seconds > settings.seconds_limit:
+        return (
+            f"At the rate of this endpoint this takes at least {seconds:.0f} s; at most {settings.seconds_limit:.0f} s "
+            "are accepted. Lower `queries`, `seeds` or `budget`, or name fewer arms."
+        )
+    return None
