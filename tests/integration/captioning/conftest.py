@@ -22,7 +22,7 @@ from tests.support.tiny_models import release
 _CAPTIONING = Capability(
     name="captioning",
     domain="perception",
-    routers=("services.perception.captioning.caption_routes:router",),
+    routers=("services.perception.captioning.routes:router",),
     tag=Tag(name="captioning", description="What is on a picture, in words", order=41),
     memory=MemoryBudget(idle_mib=10, used_mib=100),
 )
