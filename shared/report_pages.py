@@ -24,7 +24,7 @@ th, td { text-align: right; padding: 0.25rem 0.5rem; border-bottom: 1px solid #d
 th { font-weight: 600; background: #f3f6fa; }
 .name { text-align: left; white-space: normal; min-width: 9rem; overflow-wrap: break-word; }
 img { image-rendering: pixelated; max-width: 100%; } .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
-.pictures figure { margin: 0; width: 15rem; } .pictures img { width: 100%; } figcaption { font-size: 0.85rem; }
+.pictures figure { margin: 0; width: 14rem; } .pictures img { width: 100%; } figcaption { font-size: 0.85rem; }
 ul { padding-left: 1.2rem; } footer { margin-top: 2.5rem; color: #555; font-size: 0.85rem; overflow-wrap: anywhere; }
 """
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from shared.http.negotiation import DICOM, JSON, NPY, ONNX, PNG, SVG, ZIP
+from shared.http.negotiation import DICOM, HTML, JSON, NPY, ONNX, PNG, SVG, ZIP
 
 
 class ModelIdentity(Protocol):
@@ -27,7 +27,7 @@ class ModelIdentity(Protocol):
         """Digest of its file, hexadecimal."""
 
 
-_EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx"}
+_EXTENSIONS = {PNG: "png", SVG: "svg", NPY: "npy", DICOM: "dcm", ZIP: "zip", ONNX: "onnx", HTML: "html"}
 """Those that the fleet knows by itself, and then what capabilities have declared."""
 
 FILE_HEADERS: dict[str, Any] = {

@@ -14,6 +14,7 @@ SVG = "image/svg+xml"
 NPY = "application/x-npy"
 DICOM = "application/dicom"
 ZIP = "application/zip"
+HTML = "text/html"
 ONNX = "application/x-onnx"
 """Not registered; ONNX files have no media type of their own."""
 

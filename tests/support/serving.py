@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from shared.http.fleet import FLEET_TOKEN_HEADER
 from shared.settings import Settings
@@ -56,3 +58,19 @@ async def until_models_are_open(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while (await client.get("/health/ready")).json()["checks"]["models"] == "models are loading":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def serving_on(app: ASGIApp, port: int) -> AsyncIterator[None]:
+    """An application on a socket of its own."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            while not server.started or (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        yield
+    finally:
+        server.should_exit = True
+        await task

@@ -9,7 +9,6 @@ from shared.capabilities.declaration import (
     AccessRule,
     BodyLimit,
     Capability,
-    FileType,
     Sample,
     SampleFile,
     Scope,
@@ -53,7 +52,6 @@ CAPABILITY: Final = Capability(
         "layers and bits, of any model of the fleet or of one's own.",
         order=60,
     ),
-    file_types=(FileType(media_type="text/html", extension="html"),),
     settings=CampaignSettings,
     memory=MemoryBudget(idle_mib=20, used_mib=150),
     samples=(

@@ -31,15 +31,13 @@ from services.security.bit_errors.perturbed_sessions import (
     time_way,
 )
 from services.security.bit_errors.weight_memory import UnreadableMemory, WeightMemory, read_stated
-from shared.http.negotiation import JSON, PNG
+from shared.http.negotiation import HTML, JSON, PNG
 from shared.imaging.charts import to_png
 from shared.jobs.context import JobContext
 from shared.jobs.files import JobFiles
 from shared.problems import Problem, UnprocessableContent, field_problem
 from shared.runtime.inspection.failure_reasons import reason_of
 from shared.settings import get_settings
-
-HTML: Final = "text/html"
 
 _PREVIEW_S: Final = 5.0
 """Least seconds between two pictures of the curve so far."""

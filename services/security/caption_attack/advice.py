@@ -34,7 +34,7 @@ def _lines(report: AttackReport) -> Iterator[str]:
         )
     else:
         yield (
-            f"{rate.successes} of {rate.runs} runs of search {strongest.arm} reached the goal, changing "
+            f"Search {strongest.arm} reached the goal in {rate.successes} of {rate.runs} runs, changing "
             f"{strongest.pixels:.0f} pixels by at most {strongest.linf} of 255: captions of pictures from strangers "
             "should not decide anything by themselves."
         )
@@ -78,7 +78,7 @@ def _about_defences(report: AttackReport) -> Iterator[str]:
     for one in sorted(helpful, key=_taken_back, reverse=True):
         yield (
             f"The filter {one.defence} in front of the captioner took back {one.successes - one.remaining} of "
-            f"{one.successes} successes, and changed the captions of {one.clean_changed} of {one.tried} clean "
+            f"{one.successes} successes, and changed the captions of {one.clean_changed} of {one.pictures} clean "
             "pictures. An attack that knows of the filter may pass it: test the two together."
         )
     if report.defences and not helpful and any(one.successes for one in report.defences):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.security.caption_attack.settings import CaptionAttackSettings
-from shared.capabilities.declaration import AccessRule, Capability, FileType, Sample, SampleFile, Scope, Tag
+from shared.capabilities.declaration import AccessRule, Capability, Sample, SampleFile, Scope, Tag
 from shared.jobs.kinds import JobKind
 from shared.memory import MemoryBudget
 
@@ -18,7 +18,7 @@ ATTACKS: Final = JobKind(
     queue="security.onnx",
     function=f"{_HERE}.jobs:run_attack",
     title="Test how little it takes to change what a captioner says",
-    time_limit_s=3600,
+    time_limit_s=3500,
     cancel_bound_s=25,
     step_unit="query",
 )
@@ -44,7 +44,6 @@ CAPABILITY: Final = Capability(
         "never exceeded; of a captioner of the fleet, or of one's own that the operator has registered.",
         order=61,
     ),
-    file_types=(FileType(media_type="text/html", extension="html"),),
     settings=CaptionAttackSettings,
     memory=MemoryBudget(idle_mib=10, used_mib=60),
     samples=(

@@ -17,7 +17,7 @@ from services.security.caption_attack.report_page import report_page
 from services.security.caption_attack.schemas import AttackOptions, AttackResult, AttackTask
 from services.security.caption_attack.settings import CaptionAttackSettings
 from services.security.caption_attack.targets import AttackTarget, open_target, registered_endpoint
-from shared.http.negotiation import JSON, PNG
+from shared.http.negotiation import HTML, JSON, PNG
 from shared.imaging.charts import to_png
 from shared.imaging.pictures import encode_png
 from shared.jobs.context import JobContext
@@ -25,8 +25,6 @@ from shared.jobs.files import JobFiles
 from shared.jobs.interrupts import JobCancelled
 from shared.problems import BadGateway, GatewayTimeout, ServiceUnavailable
 from shared.settings import get_settings
-
-HTML: Final = "text/html"
 
 _PREVIEW_S: Final = 3.0
 """Least seconds between two pictures of what there is so far."""
@@ -154,7 +152,7 @@ def _write_pictures(
             png = encode_png(looked)
             files.put(f"picture-{view.index + 1}-attention.png", png, PNG)
             shown[view.index].append((png, "where the captioner looked"))
-    strongest = sorted(report.runs, key=lambda run: (not run.success, run.score), reverse=True)
+    strongest = sorted(report.runs, key=lambda run: (not run.success, run.score, run.distances.l0), reverse=True)
     best = {run.picture: run.run for run in strongest}  # the last of each picture stays
     for run, png in zip(report.runs, attack.found_pngs(), strict=True):
         difference = encode_png(difference_picture(pictures[run.picture], decode_png(png)))

@@ -68,9 +68,9 @@ def cost_of(
     ]
     queries = sum(part.queries for part in parts)
     factor = 1.0 if endpoint is None else FURTHER_TRIES
-    budget = options.budget or min(math.ceil(queries * factor), settings.queries_limit)
+    budget = options.budget or min(math.ceil(queries * factor), max(queries, settings.queries_limit))
     seconds = None if endpoint is None else min(queries, budget) / endpoint.queries_per_s
-    advice = _advice(settings, runs=runs, queries=min(queries, budget), budget=budget, seconds=seconds)
+    advice = _advice(settings, runs=runs, queries=min(queries, budget), seconds=seconds)
     return AttackCost(
         pictures=pictures,
         runs=runs,
@@ -85,14 +85,14 @@ def cost_of(
 
 
 def _advice(
-    settings: CaptionAttackSettings, *, runs: int, queries: int, budget: int, seconds: float | None
+    settings: CaptionAttackSettings, *, runs: int, queries: int, seconds: float | None
 ) -> str | None:
     """What to lower, if something is too large."""
     if runs > settings.runs_limit:
         return f"These are {runs} runs; at most {settings.runs_limit} are accepted. Post fewer pictures, arms or seeds."
-    if max(queries, budget) > settings.queries_limit:
+    if queries > settings.queries_limit:
         return (
-            f"This takes up to {max(queries, budget)} queries; at most {settings.queries_limit} are accepted. Lower "
+            f"This takes up to {queries} queries; at most {settings.queries_limit} are accepted. Lower "
             "`queries`, `seeds` or `budget`, or name fewer arms."
         )
     if seconds is not None and seconds > settings.seconds_limit:

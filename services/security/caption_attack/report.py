@@ -83,6 +83,7 @@ class DefenceSummary(BaseModel):
 
     defence: str
     tried: int = Field(description="Changed pictures that were shown behind it")
+    pictures: int = Field(description="Clean pictures that were")
     successes: int = Field(description="Of these, those that reach the goal without it")
     remaining: int = Field(description="Of these, those that reach it behind it")
     clean_changed: int = Field(description="Of the clean pictures, those that get another caption behind it")
@@ -186,15 +187,16 @@ def compare_arms(runs: Iterable[RunView], arms: Sequence[str]) -> Iterable[Diffe
 
 def summarise_defences(runs: Iterable[RunView]) -> Iterable[DefenceSummary]:
     """Each filter over all runs that it was tried on."""
-    tried = sorted(((one, run.success) for run in runs for one in run.defences), key=lambda pair: pair[0].defence)
+    tried = sorted(((one, run) for run in runs for one in run.defences), key=lambda pair: pair[0].defence)
     for name, group in groupby(tried, key=lambda pair: pair[0].defence):
         pairs = list(group)
         yield DefenceSummary(
             defence=name,
             tried=len(pairs),
-            successes=sum(success for _, success in pairs),
-            remaining=sum(success and one.goal_reached for one, success in pairs),
-            clean_changed=sum(one.clean_differs for one, _ in pairs),
+            pictures=len({run.picture for _, run in pairs}),
+            successes=sum(run.success for _, run in pairs),
+            remaining=sum(run.success and one.goal_reached for one, run in pairs),
+            clean_changed=len({run.picture for one, run in pairs if one.clean_differs}),
         )
 
 

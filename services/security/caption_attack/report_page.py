@@ -77,8 +77,9 @@ _RUNS: Final = ("search", "seed", "before", "after", "score", "queries", "goal")
 def _subtitle(report: AttackReport) -> str:
     options = report.options
     target = f" ({options.target!r})" if options.target else ""
+    count = len(report.pictures)
     return (
-        f"{len(report.pictures)} pictures, goal: {_GOALS[options.goal]}{target}; {options.queries} queries for each "
+        f"{count} picture{'s'[: count != 1]}, goal: {_GOALS[options.goal]}{target}; {options.queries} queries for each "
         f"search, picture and seed; {report.spent} of {report.budget} queries spent"
     )
 
@@ -105,7 +106,7 @@ def _difference_rows(report: AttackReport) -> Iterator[list[str]]:
 
 def _defence_rows(report: AttackReport) -> Iterator[list[str]]:
     for one in report.defences:
-        yield [one.defence, str(one.successes), str(one.remaining), f"{one.clean_changed} of {one.tried}"]
+        yield [one.defence, str(one.successes), str(one.remaining), f"{one.clean_changed} of {one.pictures}"]
 
 
 def _run_rows(runs: Sequence[RunView], picture: int) -> Iterator[list[str]]:

@@ -23,7 +23,7 @@ class CaptionAttackSettings(CapabilitySettings):
     runs_limit: int = Field(default=300, gt=0)
     """Most runs of one attack: pictures times arms times seeds. Each has two pictures in the result."""
 
-    seconds_limit: float = Field(default=3300.0, gt=0)
+    seconds_limit: float = Field(default=3200.0, gt=0)
     """After which an attack ends with what it has found; below the time limit of its job."""
 
     endpoints: tuple[CaptionEndpoint, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import pytest_asyncio
-import uvicorn
-from fastapi import FastAPI
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -26,7 +23,7 @@ from shared.runtime.registry import newest_folder
 from shared.settings import Settings
 from tests.integration.conftest import free_port
 from tests.support.capability import png, write_model
-from tests.support.serving import PATIENCE_S, running
+from tests.support.serving import running, serving_on
 
 RELEASED = Path(__file__).parents[3] / "services" / "perception" / "models"
 CALIBRATIONS = "/v1/uncertainty/calibrations"
@@ -75,27 +72,11 @@ def release_classifier(models: Path, *, seed: int) -> str:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, port: int) -> AsyncIterator[None]:
-    """An application on a socket of its own."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    try:
-        async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            while not server.started or (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        yield
-    finally:
-        server.should_exit = True
-        await task
-
-
-@asynccontextmanager
 async def perception(settings: Settings, models: Path) -> AsyncIterator[None]:
     """The perception service with the models of a folder, where the settings look for it."""
     port = int(settings.perception_url.rpartition(":")[2])
     changed = settings.model_copy(update={"models": models})
-    async with serving(create_perception(changed), port):
+    async with serving_on(create_perception(changed), port):
         yield
 
 
