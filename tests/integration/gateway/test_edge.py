@@ -41,6 +41,8 @@ class RecordingCall:
         if self.fails is not None:
             raise self.fails
         headers = [(b"location", b"https://facet.example/v1/jobs/0198")] if b"job" in scope["query_string"] else []
+        if b"note" in scope["query_string"]:
+            headers.append((b"facet-audit-note", b"a test%2C allowed by %C3%84nne"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for _ in range(self.parts):
             await send({"type": "http.response.body", "body": b"part", "more_body": True})
@@ -183,6 +185,14 @@ async def test_the_job_of_an_answer_is_logged(edge: Harness) -> None:
 
 
 # Who leaves, who does not read.
+
+
+async def test_what_a_service_puts_on_record_is_logged_and_not_told_the_caller(edge: Harness) -> None:
+    answer = Answer()
+    scope = {**scope_of(("Host", "localhost"), path=PATH), "query_string": b"note"}
+    await edge.parts.edge(scope, channel(), answer.send)
+    assert "facet-audit-note" not in answer.headers
+    assert (await edge.entry()).note == "a test, allowed by \u00c4nne"
 
 
 async def test_a_body_that_ends_early_is_400_and_asks_no_service(edge: Harness) -> None:

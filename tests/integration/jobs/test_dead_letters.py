@@ -92,6 +92,16 @@ async def test_a_retry_is_a_further_attempt_from_the_checkpoint(
     assert (await store.get(job_id)).result == {"by": "the retry"}
 
 
+async def test_what_a_cancelled_job_had_found_is_kept_until_it_is_retried(store: JobStore, attempts: Attempts) -> None:
+    record = await store.create(KIND, {}, owner="ada")
+    claim(attempts, record.id).cancelled({"so": "far"})
+    cancelled = await store.get(record.id)
+    assert (cancelled.status, cancelled.result) == (JobStatus.CANCELLED, {"so": "far"})
+    assert (await store.retry(record.id)).result is None
+    claim(attempts, record.id).cancelled()
+    assert (await store.get(record.id)).result is None
+
+
 async def test_who_had_read_to_the_end_reads_on_after_a_retry(store: JobStore, attempts: Attempts) -> None:
     record = await store.create(KIND, {})
     claim(attempts, record.id).fail(UnprocessableContent("no slices"))
