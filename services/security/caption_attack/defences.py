@@ -13,7 +13,6 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import median_filter
 
 from services.security.caption_attack.objectives import Objective
 from services.security.caption_attack.queries import CaptionQueries
@@ -93,6 +92,8 @@ def defend(defence: Defence, picture: NDArray[np.uint8], *, seed: int = 0) -> ND
         seed: of a random one: the same seed gives the same sides.
     """
     if defence == "median_3x3":
+        from scipy.ndimage import median_filter  # the service names defences, jobs alone apply them
+
         filtered: NDArray[np.uint8] = median_filter(picture, size=(3, 3, 1), mode="reflect")
         return filtered
     image = Image.fromarray(np.ascontiguousarray(picture))

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from shared.imaging.pictures import decode_picture, encode_png
 from shared.imaging.signatures import MediaType
@@ -69,6 +68,8 @@ def structural_similarity(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> f
 
 
 def _blur(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.ndimage import gaussian_filter  # the service encodes pictures, jobs alone measure them
+
     blurred: NDArray[np.float64] = gaussian_filter(values, (_SIGMA, _SIGMA, 0), truncate=_TRUNCATE)
     return blurred
 

@@ -8,11 +8,13 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-import httpx
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+if TYPE_CHECKING:
+    import httpx
 
 PICTURE: Final = "{{picture}}"
 """Stands for the PNG in Base64 in strings of a JSON template."""
@@ -130,6 +132,8 @@ class CaptionEndpoint(BaseModel):
             png: the picture.
             secret: value of the secret header, if there is one.
         """
+        import httpx  # settings are read where nothing is sent, such as by the command line
+
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self.secret is not None and secret is not None:
             headers[self.secret.name] = secret.get_secret_value()

@@ -84,9 +84,7 @@ def cost_of(
     )
 
 
-def _advice(
-    settings: CaptionAttackSettings, *, runs: int, queries: int, seconds: float | None
-) -> str | None:
+def _advice(settings: CaptionAttackSettings, *, runs: int, queries: int, seconds: float | None) -> str | None:
     """What to lower, if something is too large."""
     if runs > settings.runs_limit:
         return f"These are {runs} runs; at most {settings.runs_limit} are accepted. Post fewer pictures, arms or seeds."

@@ -92,7 +92,8 @@ def test_rates_medians_and_curves_are_those_of_the_runs() -> None:
     )
     a, c = report.arms
     assert (a.arm, a.goal.successes, a.goal.runs, a.median_queries) == ("A", 2, 2, 20.0)
-    assert (c.goal.rate, c.median_queries, c.score) == (0.5, 90.0, pytest.approx(0.45))
+    assert (c.goal.rate, c.median_queries) == (0.5, 90.0)
+    assert c.score == pytest.approx(0.45)
     at = dict(a.success_curve)
     assert (at[1], at[max(q for q in at if q < 30)], at[100]) == (0.0, 0.5, 1.0)
     (difference,) = report.differences
