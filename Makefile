@@ -33,12 +33,14 @@ FUZZ := .venv-fuzz/bin/schemathesis
 # So do the libraries that conformal prediction is compared with; see its requirements.
 ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/requirements.txt
+# glibc otherwise gives large tensors back to the system and takes them again at each step, a fifth of its time.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test coverage check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 \
-	train-neuralfuse evaluate-neuralfuse clean
+	train-neuralfuse evaluate-neuralfuse train-captioning clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +138,10 @@ evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and
 
 compare-conformal: $(ORACLES) ## Compare with TorchCP, MAPIE and crepes in an environment of their own; writes classification.json
 	.venv-oracles/bin/python -m services.uncertainty.conformal.evaluation.reference_comparison
+
+train-captioning: $(DEV) ## Train, measure and release both captioners (four hours; goes on where it ended; ARGS="--out FOLDER")
+	export $(KEEP_MEMORY); run="$(BIN)/python -m services.perception.captioning.training $(ARGS)"; \
+	$$run train && $$run measure && $$run release
 
 train-neuralfuse: $(DEV) ## Train and release NeuralFuse's classifiers and generators (six hours; goes on where it ended)
 	$(BIN)/python -m services.security.neuralfuse.training all $(ARGS)

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 
 from services.medical.low_dose_ct.demo import demo_files as ct_files
+from services.perception.captioning.demo import meadow
 from services.perception.classification.demo import sign_tensor, stop_sign
+from services.security.caption_attack.demo import scene
 from services.uncertainty.conformal.demo import demo_files as conformal_files
 from services.uncertainty.explanation.methods import Method
 
@@ -38,6 +40,8 @@ def apply_load(url: str, *, rounds: int) -> None:
         pictures = {"model": "traffic-signs", "score": "aps"}
         archive = {"file": drawn["signs.zip"]}
         _send(client, "/v1/uncertainty/calibrations", {"files": archive, "data": pictures, "headers": wait})
+        attack = {"queries": "60", "arms": "A,N"}
+        _send(client, "/v1/security/caption-attacks", {"files": {"file": scene()}, "data": attack, "headers": wait})
 
 
 def _requests(sign: bytes, ct: dict[str, bytes], drawn: dict[str, bytes]) -> list[_Request]:
@@ -53,6 +57,7 @@ def _requests(sign: bytes, ct: dict[str, bytes], drawn: dict[str, bytes]) -> lis
         ("/v1/medical/ct/enhancements", {"files": {"file": ct["low-dose.dcm"]}}),
         ("/v1/medical/ct/simulations", {"files": {"file": ct["normal-dose.npy"]}, "data": {"photons": "1000"}}),
         ("/v1/uncertainty/explanations", {"files": {"file": sign}, "data": methods}),
+        ("/v1/perception/captions", {"files": {"file": meadow()}, "data": {"attention": "png"}}),
         ("/v1/security/neuralfuse/predictions", {"files": {"file": sign}, "data": unprotected}),
         ("/v1/uncertainty/calibrations", {"files": numbers, "data": {"score": "raps", "alpha": "0.1"}}),
     ]
