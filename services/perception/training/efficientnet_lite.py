@@ -82,8 +82,12 @@ class SameConvolution(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
         """Shape (batch, channels, height, width)."""
         kernel, stride = int(self.kernel_size[0]), int(self.stride[0])
-        above, below = same_padding(input.shape[-2], kernel, stride)
-        left, right = same_padding(input.shape[-1], kernel, stride)
+        # Numbers rather than traced shapes: an exported graph then pads in its convolutions, not by operators that cost
+        # as much again.
+        above, below = same_padding(int(input.shape[-2]), kernel, stride)
+        left, right = same_padding(int(input.shape[-1]), kernel, stride)
+        if (above, left) == (below, right):
+            return functional.conv2d(input, self.weight, self.bias, self.stride, (above, left), 1, self.groups)
         return super().forward(functional.pad(input, (left, right, above, below)))
 
 
