@@ -40,7 +40,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 .PHONY: help run test coverage check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 \
-	train-neuralfuse evaluate-neuralfuse train-captioning clean
+	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -138,6 +138,9 @@ evaluate-conformal: $(DEV) ## Measure the conformal methods on stored logits and
 
 compare-conformal: $(ORACLES) ## Compare with TorchCP, MAPIE and crepes in an environment of their own; writes classification.json
 	.venv-oracles/bin/python -m services.uncertainty.conformal.evaluation.reference_comparison
+
+evaluate-caption-attack: $(DEV) ## Compare all searches for caption attacks (hours; goes on where it ended); writes report.md beside the code
+	$(BIN)/python -m services.security.caption_attack.evaluation all $(ARGS)
 
 train-captioning: $(DEV) ## Train, measure and release both captioners (four hours; goes on where it ended; ARGS="--out FOLDER")
 	export $(KEEP_MEMORY); run="$(BIN)/python -m services.perception.captioning.training $(ARGS)"; \

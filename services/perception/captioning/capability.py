@@ -26,7 +26,7 @@ CAPABILITY: Final = Capability(
         description="What is on a picture, in words, and where the captioner looked for each of them.",
         order=41,
     ),
-    memory=MemoryBudget(idle_mib=20, used_mib=350),
+    memory=MemoryBudget(idle_mib=10, used_mib=200),
     samples=(
         Sample(title="Caption a dog on grass", path=_PATH, files={"file": _MEADOW}, form={"beams": "3"}),
         Sample(

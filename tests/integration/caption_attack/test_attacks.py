@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,6 +14,9 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from services.security.caption_attack.evaluation.asking import ServiceAddress
+from services.security.caption_attack.evaluation.experiments import MAIN, QUERIES, Experiment
+from services.security.caption_attack.evaluation.running import Asker
 from services.security.caption_attack.fleet_target import PATH as CAPTIONS
 from shared.jobs.records import JobStatus
 from tests.integration.caption_attack.conftest import PICTURES
@@ -115,6 +120,22 @@ async def test_a_cancelled_attack_says_what_it_has_found_and_goes_on_when_retrie
     assert whole["complete"]
     assert len(whole["runs"]) == 9
     assert bench.captioner.pictures - before == whole["spent"] <= whole["budget"], "nothing was asked twice"
+
+
+async def test_an_experiment_of_the_evaluation_spends_what_it_says(bench: AttackBench, tmp_path: Path) -> None:
+    files = (tmp_path / "0.png",)
+    files[0].write_bytes(PICTURES[0])
+    assert bench.settings.fleet_token is not None
+    address = ServiceAddress(bench.settings.perception_url, bench.settings.fleet_token.get_secret_value())
+    asker, before = Asker(address, files), bench.captioner.pictures
+    experiment = Experiment("tiny-lstm", "tiny-transformer", "A", MAIN, seed=0, photograph=0)
+    line = await asyncio.to_thread(asker.run, experiment)
+    assert bench.captioner.pictures - before == line["spent"] + 2 * len(line.get("defences", ())) + 1, (
+        "one to the guide"
+    )
+    assert line["queries"] <= QUERIES
+    assert line["clean"] == await caption(bench, PICTURES[0], model="tiny-lstm")
+    assert (line["key"], line["victim"]) == (experiment.key, "tiny-lstm")
 
 
 async def test_a_captioner_that_is_not_there_is_named(bench: AttackBench) -> None:

@@ -1,0 +1,123 @@
+"""The evaluation: its order, its file of results, its figures and sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.security.caption_attack.evaluation.experiments import ALL_ARMS, MAIN, QUERIES, SETTINGS, experiments
+from services.security.caption_attack.evaluation.report import _parts, judge
+from services.security.caption_attack.evaluation.results import open_lines, read_lines, write_line
+from services.security.caption_attack.evaluation.summary import summarise
+from shared.datasets.captioned_photos import CaptionedPhotos
+
+PEOPLE = [["a dog runs on grass"] * 5, ["two men sit on a bench"] * 5]
+PHOTOGRAPHS = CaptionedPhotos([Path("a.jpg"), Path("b.jpg")], PEOPLE)
+QUALITY = {"v1": {name: {"value": 0.2, "baseline": 0.1} for name in ("BLEU-4", "CIDEr-D")}}
+
+
+def test_what_exists_at_any_time_compares_all_searches() -> None:
+    planned = list(experiments(("v1", "v2"), photographs=3, seeds=2))
+    assert len({one.key for one in planned}) == len(planned) == 2 * 3 * (2 * len(SETTINGS) * len(ALL_ARMS) + 1)
+    first = planned[: len(ALL_ARMS)]
+    assert {one.arm for one in first} == set(ALL_ARMS)
+    assert {(one.photograph, one.seed, one.setting) for one in first} == {(0, 0, MAIN)}
+    halfway = planned[: len(planned) // 2]
+    assert {one.seed for one in halfway} == {0}
+    other = [one for one in planned if one.guide != one.victim]
+    assert {(one.victim, one.guide, one.arm, one.setting) for one in other} == {("v2", "v1", "A", MAIN)}
+    assert {one.arm for one in planned if one.defended} == {"A", "N", "O"}
+
+
+def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    assert read_lines(file) == []
+    with open_lines(file) as lines:
+        write_line(lines, {"key": "a"})
+    file.write_bytes(file.read_bytes() + b'{"key": "b", "sco')
+    assert read_lines(file) == [{"key": "a"}]
+    with open_lines(file) as lines:
+        write_line(lines, {"key": "c"})
+    assert [line["key"] for line in read_lines(file)] == ["a", "c"]
+
+
+def line(arm: str, photograph: int, score: float, **changed: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "key": f"{arm}{photograph}",
+        "victim": "v1",
+        "guide": "v1",
+        "arm": arm,
+        "setting": {"percent": MAIN.percent, "bound": MAIN.bound},
+        "seed": 0,
+        "photograph": photograph,
+        "clean": PEOPLE[photograph][0],
+        "caption": "a cat",
+        "score": score,
+        "curve": [[1, 1.0]],
+        "reached": {"content_lost": 30} if score < 0.5 else {},
+        "queries": QUERIES,
+        "spent": QUERIES,
+        "distances": {"l0": 5, "linf": 40, "l2": 10.0, "psnr_db": 30.0, "ssim": 0.9},
+        "model": "sha",
+        "seconds": 4.0,
+        "machine": "x86_64, 2 cores",
+    }
+    return values | changed
+
+
+def figures(*lines: dict[str, Any], shown: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = summarise(lines, shown, PHOTOGRAPHS, quality=QUALITY)
+    json.dumps(found)
+    return found
+
+
+def test_searches_are_compared_where_all_of_them_were_tried() -> None:
+    found = figures(
+        line("A", 0, 0.2), line("C", 0, 0.8), line("A", 1, 0.0), line("C", 1, 0.6), line("A", 0, 0.1, seed=1)
+    )
+    (setting,) = found["victims"]["v1"]["settings"]
+    assert (setting["photographs"], setting["seeds"]) == (2, 1), "a seed that only one search had does not count"
+    a, c = setting["arms"]
+    assert (a["score"], c["score"]) == (pytest.approx(0.1), pytest.approx(0.7))
+    assert c["first_less_this"]["mean"] == pytest.approx(-0.6)
+    assert a["goals"]["content_lost"]["successes"] == 2
+    assert c["goals"]["content_lost"]["successes"] == 0
+    assert a["median_queries"]["content_lost"] == 30
+    assert found["queries"] == 5 * QUERIES
+    text = "\n".join(_parts(found))
+    assert "Attention (A against the same search on any pixels): helps" in text
+    assert "Not measured yet: one captioner is released." in text
+    assert "| a dog runs on grass | a dog runs on grass | 1.00 |" in text
+
+
+def test_filters_are_judged_by_the_successes_that_they_leave() -> None:
+    behind = {"defence": "jpeg_75", "clean_score": 0.9, "changed_score": 0.7, "clean_differs": True}
+    found = figures(
+        line("A", 0, 0.2, defences=[{**behind, "goals": []}]),
+        line("A", 1, 0.2, defences=[{**behind, "goals": ["content_lost"]}]),
+    )
+    (filtered,) = found["victims"]["v1"]["defences"]
+    assert (filtered["successes"], filtered["remaining"], filtered["pictures"]) == (2, 1, 2)
+
+
+def test_another_captioner_is_compared_with_its_own_captions() -> None:
+    lines = [line("A", 0, 0.2), line("A", 0, 0.5, victim="v2", guide="v2", clean="a dog runs on grass")]
+    lines += [line("A", 0, 0.6, victim="v2", guide="v1"), line("C", 0, 0.8, victim="v2", guide="v2")]
+    shown = {"key": "A0", "victim": "v2", "arm": "A", "seed": 0, "photograph": 0, "caption": "a man on a bench"}
+    found = figures(*lines, shown=(shown,))
+    (guided,) = found["guidance"]
+    assert (guided["runs"], guided["other"], guided["own"], guided["any"]) == (1, 0.6, 0.5, 0.8)
+    (seen,) = found["shown"]
+    assert seen["A"]["content_lost"]["successes"] == 1
+    assert "shown once to v2" in "\n".join(_parts(found))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-0.2, -0.1, "helps"), (0.1, 0.2, "hurts"), (-0.1, 0.1, "no difference"), (None, None, "nothing")],
+)
+def test_sentences_follow_from_intervals(low: float | None, high: float | None, words: str) -> None:
+    assert words in judge({"mean": 0.0, "low": low, "high": high, "pictures": 9})
