@@ -129,13 +129,16 @@ class AttackBench:
 
 
 @asynccontextmanager
-async def open_attack_bench(redis_url: str, folder: Path, models: Path) -> AsyncIterator[AttackBench]:
+async def open_attack_bench(
+    redis_url: str, folder: Path, models: Path, *, threads: int = 1
+) -> AsyncIterator[AttackBench]:
     """All of it but a worker.
 
     Args:
         redis_url: an empty database.
         folder: for blobs.
-        models: with `perception/`.
+        models: with `perception/`, beside what is released.
+        threads: of an inference.
     """
     port = free_port()
     settings = Settings(
@@ -144,7 +147,7 @@ async def open_attack_bench(redis_url: str, folder: Path, models: Path) -> Async
         blob_url=str(folder / "blobs"),
         perception_url=f"http://127.0.0.1:{port}",
         worker_heartbeat_s=0.3,
-        inference_threads=1,
+        inference_threads=threads,
     )
     perception = create_perception(settings.model_copy(update={"models": models}))
     captioner = CountingCaptioner(perception)
