@@ -30,11 +30,11 @@ OWN_TAGS = {
     "messages": "What your webhooks receive.",
     "models": "What is served: each model's paper, training, measured quality beside its baseline, digest and limits; "
     "models of your own, their versions, aliases and canaries.",
-    "inference protocol": "Every model on plain tensors, as clients of Triton, KServe and MLServer ask (OIP v2).",
     "audit": "Who ran what on which digest.",
     "gateway": "The way in.",
     "health": "Alive and ready, kept apart.",
     "metrics": "What Prometheus scrapes.",
+    "inference protocol": "Every model on plain tensors, as clients of Triton, KServe and MLServer ask (OIP v2).",
 }
 
 

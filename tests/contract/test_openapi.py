@@ -17,6 +17,13 @@ from shared.settings import DOMAINS
 from tests.contract.documents import METHODS, operations, resolved
 
 
+def test_chapters_are_in_the_order_in_which_people_want_them(document: dict[str, Any]) -> None:
+    wanted = ["low-dose CT", "classification", "explanation", "conformal", "jobs", "models", "inference protocol"]
+    listed = [tag["name"] for tag in document["tags"]]
+    assert [name for name in listed if name in wanted] == wanted
+    assert listed[-1] == "inference protocol"
+
+
 def test_chapters_of_capabilities_come_first_as_declared(document: dict[str, Any]) -> None:
     listed = {tag["name"]: tag["description"] for tag in document["tags"]}
     declared = declared_capabilities().tags

@@ -22,7 +22,7 @@ CAPABILITY: Final = Capability(
     tag=Tag(
         name="classification",
         description="What is on a picture: the released traffic-sign classifier, and classifiers that were uploaded.",
-        order=40,
+        order=15,
     ),
     memory=MemoryBudget(idle_mib=70, used_mib=180),
     samples=(
