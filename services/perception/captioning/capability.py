@@ -24,7 +24,7 @@ CAPABILITY: Final = Capability(
     tag=Tag(
         name="captioning",
         description="What is on a picture, in words, and where the captioner looked for each of them.",
-        order=41,
+        order=16,
     ),
     memory=MemoryBudget(idle_mib=10, used_mib=200),
     samples=(
