@@ -12,6 +12,14 @@ QUERIES: Final = 121
 """Of each run: a clean picture and six populations of 20, as the paper's five generations have them."""
 
 ALL_ARMS: Final = tuple(ARMS)
+"""In the main setting."""
+
+COMPARED_ARMS: Final = ("A", "C", "D", "E", "L", "M", "N", "O")
+"""In the other settings: the attack and those that differ from it in one thing each, or change the whole picture."""
+
+TRANSFERRED_ARMS: Final = ("A", "C", "H")
+"""On captioners other than the first."""
+
 DEFENDED: Final = ("A", "N", "O")
 """Searches whose pictures are tried behind filters, in the main setting."""
 
@@ -82,13 +90,16 @@ class Experiment:
 def experiments(victims: tuple[str, ...], *, photographs: int, seeds: int) -> Iterator[Experiment]:
     """All of them: by seed, setting, victim, photograph, and then all searches of that photograph.
 
-    In the main setting the second victim is attacked with the attention of the first one too.
+    All searches and settings on the first victim; on each other one the main setting with searches A, C and H, and A
+    with the attention of the first victim.
     """
     for seed in range(seeds):
         for setting in SETTINGS:
-            for victim in victims:
+            for photograph in range(photographs):
+                for arm in ALL_ARMS if setting == MAIN else COMPARED_ARMS:
+                    yield Experiment(victims[0], victims[0], arm, setting, seed, photograph)
+            for victim in victims[1:] if setting == MAIN else ():
                 for photograph in range(photographs):
-                    for arm in ALL_ARMS:
+                    for arm in TRANSFERRED_ARMS:
                         yield Experiment(victim, victim, arm, setting, seed, photograph)
-                    if setting == MAIN and victim != victims[0]:
-                        yield Experiment(victim, victims[0], "A", setting, seed, photograph)
+                    yield Experiment(victim, victims[0], "A", setting, seed, photograph)

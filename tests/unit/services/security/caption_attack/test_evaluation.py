@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from services.security.caption_attack.evaluation.experiments import ALL_ARMS, MAIN, QUERIES, SETTINGS, experiments
+from services.security.caption_attack.evaluation.experiments import (
+    ALL_ARMS,
+    COMPARED_ARMS,
+    MAIN,
+    QUERIES,
+    SETTINGS,
+    experiments,
+)
 from services.security.caption_attack.evaluation.report import _parts, judge
 from services.security.caption_attack.evaluation.results import open_lines, read_lines, write_line
 from services.security.caption_attack.evaluation.summary import summarise
@@ -21,7 +28,8 @@ QUALITY = {"v1": {name: {"value": 0.2, "baseline": 0.1} for name in ("BLEU-4", "
 
 def test_what_exists_at_any_time_compares_all_searches() -> None:
     planned = list(experiments(("v1", "v2"), photographs=3, seeds=2))
-    assert len({one.key for one in planned}) == len(planned) == 2 * 3 * (2 * len(SETTINGS) * len(ALL_ARMS) + 1)
+    of_first = len(ALL_ARMS) + (len(SETTINGS) - 1) * len(COMPARED_ARMS)
+    assert len({one.key for one in planned}) == len(planned) == 2 * 3 * (of_first + 3 + 1)
     first = planned[: len(ALL_ARMS)]
     assert {one.arm for one in first} == set(ALL_ARMS)
     assert {(one.photograph, one.seed, one.setting) for one in first} == {(0, 0, MAIN)}
