@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from services.security.caption_attack.arms import ARMS
-
-if TYPE_CHECKING:
-    from services.security.caption_attack.report import AttackReport, DefenceSummary
+from services.security.caption_attack.report import AttackReport, DefenceSummary
 
 _HELPFUL: Final = 0.5
 """Share of successes that a filter takes back, from which on it is worth a sentence."""

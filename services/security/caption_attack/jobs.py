@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from services.security.caption_attack.advice import advise
 from services.security.caption_attack.attack import Advance, Attack, Picture
 from services.security.caption_attack.charts import attention_picture, compare_side_by_side, curve_chart
 from services.security.caption_attack.distances import decode_png, difference_picture
@@ -127,6 +128,7 @@ def _result(context: JobContext, task: AttackTask, attack: Attack, pictures: lis
         budget=task.budget,
         spent=attack.budget.spent,
     )
+    report.advice = advise(report)
     files = JobFiles.of(context)
     shown = _write_pictures(files, report, attack, pictures)
     curve = curve_chart(report.arms, goal=task.options.goal, queries=task.options.queries) if report.arms else None

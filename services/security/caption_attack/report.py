@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from services.security.caption_attack.advice import advise
 from services.security.caption_attack.arms import ARMS
 from services.security.caption_attack.findings import PictureView, RunView
 from services.security.caption_attack.objectives import GOALS, Goal
@@ -117,7 +116,7 @@ def build_report(
     budget: int,
     spent: int,
 ) -> AttackReport:
-    """The report; the same findings have the same one.
+    """The report, without advice yet; the same findings have the same one.
 
     Args:
         target: that was tested.
@@ -129,7 +128,7 @@ def build_report(
         spent: of them.
     """
     arms = [summarise_arm(arm, [one for one in runs if one.arm == arm], options) for arm in options.arms]
-    report = AttackReport(
+    return AttackReport(
         target=target,
         options=options,
         pictures=list(pictures),
@@ -144,8 +143,6 @@ def build_report(
         notes=_notes(options, pictures, runs),
         runs=list(runs),
     )
-    report.advice = advise(report)
-    return report
 
 
 def summarise_arm(arm: str, runs: Sequence[RunView], options: AttackOptions) -> ArmView | None:

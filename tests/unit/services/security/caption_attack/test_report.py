@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.security.caption_attack.advice import advise
 from services.security.caption_attack.charts import attention_picture, compare_side_by_side, curve_chart
 from services.security.caption_attack.distances import decode_png
 from services.security.caption_attack.findings import DefenceView, DistancesView, PictureView, RunView, ScoreAt
@@ -80,7 +81,9 @@ def report_of(*runs: RunView, **changed: Any) -> AttackReport:
         "budget": 1000,
         "spent": 500,
     }
-    return build_report(**(asked | changed))
+    report = build_report(**(asked | changed))
+    report.advice = advise(report)
+    return report
 
 
 def test_rates_medians_and_curves_are_those_of_the_runs() -> None:
