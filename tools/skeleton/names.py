@@ -30,7 +30,7 @@ class Names:
 
     @property
     def slug(self) -> str:
-        """In addresses and file names, such as `caption-attack`."""
+        """In addresses and file names, such as `face-landmarks`."""
         return self.name.replace("_", "-")
 
     @property
@@ -72,7 +72,7 @@ def check_names(domain: str, name: str, declared: Capabilities, chapters: frozen
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise NameRefused(
             f"NAME={name}: a name has small letters, digits and single underscores, begins with a letter and has at "
-            f"most {LONGEST_NAME} characters, such as caption_attack"
+            f"most {LONGEST_NAME} characters, such as face_landmarks"
         )
     if keyword.iskeyword(name) or name in _TAKEN:
         raise NameRefused(f"NAME={name}: this word has a meaning already; take another")
