@@ -110,7 +110,7 @@ async def test_an_attack_beside_the_bare_captioner(
         "model": subject, "queries": str(QUERIES), "arms": "A", "stop_at_goal": "false", "defences": "none",
         "probes": "1",
     }  # fmt: skip
-    async with open_attack_bench(redis_url, tmp_path, tmp_path / "no-models", threads=THREADS) as bench:
+    async with open_attack_bench(redis_url, tmp_path, None, threads=THREADS) as bench:
         with bench.worker():
             await bench.until_attended()
             for _ in range(TURNS):

@@ -130,14 +130,14 @@ class AttackBench:
 
 @asynccontextmanager
 async def open_attack_bench(
-    redis_url: str, folder: Path, models: Path, *, threads: int = 1
+    redis_url: str, folder: Path, models: Path | None, *, threads: int = 1
 ) -> AsyncIterator[AttackBench]:
     """All of it but a worker.
 
     Args:
         redis_url: an empty database.
         folder: for blobs.
-        models: with `perception/`, beside what is released.
+        models: with `perception/`, in place of what is released; None for that.
         threads: of an inference.
     """
     port = free_port()
