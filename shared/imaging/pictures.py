@@ -102,11 +102,12 @@ def decode_picture(
     return Picture(pixels, 65535 if pixels.dtype == np.uint16 else 255, media_type, transparent)
 
 
-def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, level: int = 6) -> bytes:
     """Write a PNG without any metadata.
 
     Args:
         pixels: (h, w) uint8 or uint16 grey, or (h, w, 3) uint8 RGB.
+        level: of compression, 0 to 9; 0 is the quickest by far, for what is read again at once.
 
     Raises:
         ValueError: another shape or dtype.
@@ -115,7 +116,7 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     if not grey and not (pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8):
         raise ValueError("a PNG takes (h, w) uint8 or uint16, or (h, w, 3) uint8")
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG")
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG", compress_level=level)
     return stream.getvalue()
 
 
