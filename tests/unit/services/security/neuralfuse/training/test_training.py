@@ -27,6 +27,8 @@ from services.security.neuralfuse.training.runs import read_base_network, read_f
 from shared.datasets.traffic_signs import Signs
 
 RECIPE = BaseRecipe(network="tiny", epochs=2, batch=16, warm_up=4, learning_rate=0.1)
+RATE = 0.03
+"""Of bit errors: the classifier loses much, and other seeds learn to bear it too."""
 
 
 def stripes(count: int, seed: int) -> Signs:
@@ -96,11 +98,11 @@ def test_retraining_with_bit_errors_makes_a_classifier_that_bears_more(
     signs: tuple[Signs, Signs], tmp_path: Path
 ) -> None:
     base = BaseTraining(RECIPE, *signs, tmp_path / "base").run()
-    recipe = replace(RECIPE, epochs=3, bit_error_rate=0.08, start="base")
+    recipe = replace(RECIPE, epochs=6, bit_error_rate=RATE, start="base")
     robust = BaseTraining(recipe, *signs, tmp_path / "robust", start=base).run()
 
     def at_low_voltage(network: nn.Module) -> float:
-        perturbed, faults = PerturbedNetwork(network), FaultModel(0.08)
+        perturbed, faults = PerturbedNetwork(network), FaultModel(RATE)
         return float(np.mean([accuracy(perturbed.perturb(faults, seed), signs[1]) for seed in TEST_SEEDS]))
 
     assert at_low_voltage(robust) > at_low_voltage(base) + 0.05
