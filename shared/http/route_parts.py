@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import Header, UploadFile
-from pydantic import WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
 
 from shared.problems import (
     BadRequest,
@@ -35,6 +36,20 @@ POST_PROBLEMS: Final = problem_responses(
     BadRequest, NotAcceptable, ContentTooLarge, UnsupportedMediaType, UnprocessableContent, ServiceUnavailable
 )
 """OpenAPI `responses` of what may be wrong with any POST."""
+
+
+def checked_by(parse: Callable[[str], object]) -> AfterValidator:
+    """For a field of a form whose text is parsed later: refuses what cannot be parsed, and keeps the text.
+
+    Args:
+        parse: raises ValueError at a text that does not fit.
+    """
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
 def binary_content(*media_types: str) -> dict[str, Any]:

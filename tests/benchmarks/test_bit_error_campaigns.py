@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
-from deploy.local.ports import free_ports
-from deploy.local.redis_server import local_redis
 from services.security.bit_error_campaigns.demo import SIDE, shape_classifier
 from services.security.bit_errors.faults import FaultModel
 from services.security.bit_errors.weight_memory import WeightMemory
@@ -46,16 +43,6 @@ SUBJECTS: dict[str, tuple[Callable[[], bytes], tuple[int, ...], int, int]] = {
     "imagenet-lite0": ((PERCEPTION / "imagenet-lite0/1.0.0/model.onnx").read_bytes, (3, 224, 224), 96, 4),
 }
 """Model, shape of its pictures, how many of them, and how many seeds."""
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    specification, url = local_redis(tmp_path / "redis", free_ports(1)[0])
-    with subprocess.Popen(specification.command, stdout=subprocess.DEVNULL) as server:
-        while specification.ready():
-            time.sleep(0.05)
-        yield url
-        server.terminate()
 
 
 def pictures(shape: tuple[int, ...], count: int) -> NDArray[np.uint8]:

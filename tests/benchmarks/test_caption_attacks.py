@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from deploy.local.ports import free_ports
-from deploy.local.redis_server import local_redis
 from services.perception.captioning.vocabulary import END, START
 from services.security.caption_attack.pictures import read_attacked_picture
 from shared.imaging.preprocessing import preprocessing_of
@@ -43,16 +40,6 @@ POPULATION = 20
 MOST_WORDS = 20
 SIDE = 112
 """Of the picture: that of the photographs that captioners here were trained on."""
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    specification, url = local_redis(tmp_path / "redis", free_ports(1)[0])
-    with subprocess.Popen(specification.command, stdout=subprocess.DEVNULL) as server:
-        while specification.ready():
-            time.sleep(0.05)
-        yield url
-        server.terminate()
 
 
 class BareCaptioner:

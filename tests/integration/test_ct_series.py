@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pydicom
 import pytest
@@ -25,33 +17,26 @@ from services.medical.app import create_app
 from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
 from shared.imaging.dicom_writing import SlicePlace, new_ct
 from shared.imaging.signatures import MediaType, sniff
-from shared.jobs.records import JobRecord, JobStatus
-from shared.jobs.store import JobStore, open_job_store
+from shared.jobs.records import JobStatus
+from shared.jobs.store import open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
-from tests.integration.jobs.conftest import kill_group
 from tests.support.capability import npy
 from tests.support.serving import running, until_models_are_open
 from tests.support.tiny_models import mean_of_neighbours, release
+from tests.support.workers import JobBench, until_attended
 
-ROOT = Path(__file__).parents[2]
 ENHANCE, RECONSTRUCT = "/v1/medical/ct/enhancements", "/v1/medical/ct/reconstructions"
-QUEUE = "medical.onnx"
-PATIENCE_S = 120.0
 
 Part = tuple[str, tuple[str, bytes]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass(frozen=True)
-class Bench:
+class Bench(JobBench):
     """The medical service with a worker behind it, and the two stores that they share."""
 
-    client: httpx.AsyncClient
-    jobs: JobStore
-    blobs: BlobStore
-    settings: Settings
+    QUEUE = "medical.onnx"
 
     async def post(self, route: str, parts: list[Part], *, accept: str = "*/*", **form: str) -> str:
         """Post a series; returns the id of its job."""
@@ -62,40 +47,12 @@ class Bench:
         assert int(answer.headers["Retry-After"]) >= 1
         return job_id
 
-    async def finish(self, job_id: str) -> JobRecord:
-        return await self.jobs.wait(job_id, seconds=PATIENCE_S)
-
-    async def result(self, job_id: str) -> dict[str, Any]:
-        record = await self.finish(job_id)
-        assert record.status is JobStatus.SUCCEEDED, record.problem
-        assert record.result is not None
-        return record.result
-
-    def file(self, result: dict[str, Any], name: str) -> bytes:
-        return self.blobs.get(f"sha256:{result['files'][name]['sha256']}")
-
 
 @asynccontextmanager
 async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
     async with open_job_store(settings) as jobs, running(create_app(settings)) as client:
         await until_models_are_open(client)
         yield Bench(client, jobs, BlobStore(settings.blob_url), settings)
-
-
-def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
-        f"FACET_{name.upper()}": str(getattr(settings, name))
-        for name in ("redis_url", "blob_url", "models", "worker_heartbeat_s", "inference_threads")
-    }
-    command = [sys.executable, "-m", "services.worker", "--weight", "onnx", "--queues", QUEUE]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
-
-
-async def until_alive(bench: Bench, worker: subprocess.Popen[bytes]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not await bench.jobs.live_workers(QUEUE):
-            assert worker.poll() is None, "the worker did not start"
-            await asyncio.sleep(0.05)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -111,12 +68,9 @@ async def bench(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
         inference_threads=1,
     )
     async with open_bench(settings) as opened:
-        worker = start_worker(settings)
-        try:
-            await until_alive(opened, worker)
+        with opened.worker() as worker:
+            await until_attended(opened.jobs, opened.QUEUE, worker)
             yield opened
-        finally:
-            kill_group(worker)
 
 
 def slice_hu(number: int) -> NDArray[np.float64]:
@@ -274,19 +228,15 @@ async def test_cancel_in_the_middle_frees_the_worker(bench: Bench) -> None:
 async def test_killed_worker_costs_no_slice_and_splits_no_series(bench: Bench, redis_server: str) -> None:
     settings = bench.settings.model_copy(update={"redis_url": f"{redis_server}/7"})
     async with open_bench(settings) as own:
-        first = start_worker(settings)
-        await until_alive(own, first)
-        slices = parts(*[npy(slice_hu(number)) for number in range(60)])
-        job_id = await own.post(ENHANCE, slices, accept="application/dicom")
-        async for event in own.jobs.events.follow(job_id):
-            if event is not None and event.type == "preview":
-                break
-        kill_group(first)
-        second = start_worker(settings)
-        try:
+        with own.worker() as first:
+            await until_attended(own.jobs, own.QUEUE, first)
+            slices = parts(*[npy(slice_hu(number)) for number in range(60)])
+            job_id = await own.post(ENHANCE, slices, accept="application/dicom")
+            async for event in own.jobs.events.follow(job_id):
+                if event is not None and event.type == "preview":
+                    break
+        with own.worker():
             result = await own.result(job_id)
-        finally:
-            kill_group(second)
         record = await own.jobs.get(job_id)
         assert record.attempt > 1
         datasets = [stored_hu(own.file(result, entry["file"]))[0] for entry in result["slices"]]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +16,11 @@ import redis.asyncio
 
 from services.security.app import create_app
 from services.security.bit_error_campaigns.capability import CAMPAIGNS, PATH
-from shared.jobs.files import StoredFile
-from shared.jobs.records import JobRecord, JobStatus
-from shared.jobs.store import JobStore, open_job_store
+from shared.jobs.store import open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
-from tests.integration.jobs.conftest import kill_group
 from tests.support.serving import running, until_models_are_open
-
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 120.0
+from tests.support.workers import PATIENCE_S, JobBench
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -41,14 +32,10 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-@dataclass(frozen=True)
-class Bench:
+class Bench(JobBench):
     """The service, and what it shares with workers."""
 
-    client: httpx.AsyncClient
-    jobs: JobStore
-    blobs: BlobStore
-    settings: Settings
+    QUEUE = CAMPAIGNS.queue
 
     async def send(self, route: str, dataset: bytes, own: bytes | None = None, /, **form: str) -> httpx.Response:
         """Post a form."""
@@ -76,20 +63,6 @@ class Bench:
         assert first == second
         return first[0], first[1][0]["pointer"], first[2]
 
-    async def finish(self, job_id: str) -> JobRecord:
-        return await self.jobs.wait(job_id, seconds=PATIENCE_S)
-
-    async def result(self, job_id: str) -> dict[str, Any]:
-        """The result of a job that succeeds."""
-        record = await self.finish(job_id)
-        assert record.status is JobStatus.SUCCEEDED, record.problem
-        assert record.result is not None
-        return record.result
-
-    def file(self, result: dict[str, Any], name: str) -> bytes:
-        """A file of a result."""
-        return self.blobs.get(StoredFile.model_validate(result["files"][name]).digest)
-
     def report(self, result: dict[str, Any]) -> dict[str, Any]:
         """The file report.json, which the result holds too."""
         found: dict[str, Any] = json.loads(self.file(result, "report.json"))
@@ -102,24 +75,6 @@ class Bench:
             while (record := await self.jobs.get(job_id)).checkpoint is None:
                 assert not record.status.is_final, record.problem
                 await asyncio.sleep(0.005)
-
-    @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker process, which is killed at the end."""
-        names = ("redis_url", "blob_url", "worker_heartbeat_s", "inference_threads")
-        environment = {f"FACET_{name.upper()}": str(getattr(self.settings, name)) for name in names}
-        command = [sys.executable, "-m", "services.worker", "--weight", CAMPAIGNS.weight, "--queues", CAMPAIGNS.queue]
-        started = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, start_new_session=True)
-        try:
-            yield started
-        finally:
-            kill_group(started)
-
-    async def until_attended(self) -> None:
-        """Wait for a worker: without one, no job is taken."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not await self.jobs.live_workers(CAMPAIGNS.queue):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

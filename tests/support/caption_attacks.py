@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,17 +15,13 @@ from services.perception.app import create_app as create_perception
 from services.security.app import create_app
 from services.security.caption_attack.capability import ATTACKS, PATH
 from services.security.caption_attack.fleet_target import PATH as CAPTIONS
-from shared.jobs.files import StoredFile
-from shared.jobs.records import JobRecord, JobStatus
-from shared.jobs.store import JobStore, open_job_store
+from shared.jobs.store import open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from tests.integration.conftest import free_port
-from tests.integration.jobs.conftest import kill_group
 from tests.support.serving import running, serving_on
+from tests.support.workers import PATIENCE_S, JobBench
 
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 120.0
 _PICTURE = b'; name="file"'
 
 
@@ -67,13 +59,11 @@ class CountingCaptioner:
 
 
 @dataclass(frozen=True)
-class AttackBench:
+class AttackBench(JobBench):
     """The service, what it shares with workers, and whom these ask."""
 
-    client: httpx.AsyncClient
-    jobs: JobStore
-    blobs: BlobStore
-    settings: Settings
+    QUEUE = ATTACKS.queue
+
     captioner: CountingCaptioner
 
     async def send(self, *pictures: bytes, path: str = PATH, **form: str) -> httpx.Response:
@@ -88,44 +78,12 @@ class AttackBench:
         job_id: str = answer.json()["id"]
         return job_id
 
-    async def finish(self, job_id: str) -> JobRecord:
-        return await self.jobs.wait(job_id, seconds=PATIENCE_S)
-
-    async def result(self, job_id: str) -> dict[str, Any]:
-        """The result of a job that succeeds."""
-        record = await self.finish(job_id)
-        assert record.status is JobStatus.SUCCEEDED, record.problem
-        assert record.result is not None
-        return record.result
-
-    def file(self, result: Mapping[str, Any], name: str) -> bytes:
-        """A file of a result."""
-        return self.blobs.get(StoredFile.model_validate(result["files"][name]).digest)
-
     async def until_asked(self, pictures: int) -> None:
         """Wait until the captioner has seen more pictures than this."""
         async with asyncio.timeout(PATIENCE_S):
             while self.captioner.pictures <= pictures:
                 self.captioner.asked.clear()
                 await self.captioner.asked.wait()
-
-    @contextmanager
-    def worker(self, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker process, which is killed at the end."""
-        names = ("redis_url", "blob_url", "perception_url", "worker_heartbeat_s", "inference_threads")
-        shared = {f"FACET_{name.upper()}": str(getattr(self.settings, name)) for name in names}
-        command = [sys.executable, "-m", "services.worker", "--weight", ATTACKS.weight, "--queues", ATTACKS.queue]
-        started = subprocess.Popen(command, cwd=ROOT, env=os.environ | shared | environment, start_new_session=True)
-        try:
-            yield started
-        finally:
-            kill_group(started)
-
-    async def until_attended(self) -> None:
-        """Wait for a worker: without one, no job is taken."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not await self.jobs.live_workers(ATTACKS.queue):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

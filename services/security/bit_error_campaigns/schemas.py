@@ -6,10 +6,10 @@ import math
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.security.bit_errors.faults import TEST_SEEDS, FaultKind, Layout
-from shared.http.route_parts import File
+from shared.http.route_parts import File, checked_by
 from shared.jobs.files import StoredFile
 
 AnalysisName = Literal["curve", "layers", "bits"]
@@ -89,14 +89,6 @@ def parse_analyses(text: str) -> tuple[AnalysisName, ...]:
     return tuple(name for name in ANALYSES if name in parts)
 
 
-def _checked(parse: Any) -> AfterValidator:
-    def check(text: str) -> str:
-        parse(text)
-        return text
-
-    return AfterValidator(check)
-
-
 class CampaignOptions(BaseModel):
     """What a campaign varies; arguments of its job."""
 
@@ -141,10 +133,10 @@ class CampaignForm(BaseModel):
         "([height, width]), `channels`, `range`, `mean`, `std`, `classes`, `preprocessing`",
         examples=['{"range": [0, 1]}'],
     )
-    rates: Annotated[str, _checked(parse_rates)] = Field(
+    rates: Annotated[str, checked_by(parse_rates)] = Field(
         default=_RATES, max_length=2000, description="Bit error rates of the curve: shares of faulty cells, with commas"
     )
-    seeds: Annotated[str, _checked(parse_seeds)] = Field(
+    seeds: Annotated[str, checked_by(parse_seeds)] = Field(
         default="50000-50009",
         max_length=10_000,
         description="Chips of the curve: how many (from seed 50000 on), or seeds and ranges with commas",
@@ -159,7 +151,7 @@ class CampaignForm(BaseModel):
         description="`tiled`: one bank of cells, used from its start by every tensor (NeuralFuse's released code); "
         "`iid`: each bit of each weight has a cell of its own",
     )
-    analyses: Annotated[str, _checked(parse_analyses)] = Field(
+    analyses: Annotated[str, checked_by(parse_analyses)] = Field(
         default=",".join(ANALYSES),
         max_length=100,
         description="`curve` (accuracy against rate), `layers` and `bits` (which are the most fragile), with commas",
@@ -167,7 +159,7 @@ class CampaignForm(BaseModel):
     analysis_rate: float = Field(
         default=0.01, gt=0, le=1, description="Bit error rate of the analyses of layers and bits"
     )
-    analysis_seeds: Annotated[str, _checked(parse_seeds)] = Field(
+    analysis_seeds: Annotated[str, checked_by(parse_seeds)] = Field(
         default="3", max_length=10_000, description="Chips of the analyses of layers and bits, written as `seeds`"
     )
     images: int | None = Field(

@@ -124,6 +124,11 @@ class ArmKind:
     make: Make
     pooled: bool = False
 
+    @property
+    def uses_attention(self) -> bool:
+        """Whether it matters to it where a captioner looks."""
+        return self.guidance not in (None, "uniform")
+
 
 def _evolve(picture: NDArray[np.uint8], positions: Positions | None, options: ArmOptions) -> tuple[GeneSpace, Search]:
     space = _deltas(picture, positions, options)

@@ -48,15 +48,11 @@ class Advance:
     Attributes:
         run: the run under way.
         done: queries of the plan that are behind it; a run that ended early has none left.
-        best: the lowest score so far in this run.
-        picture: the clean picture of the run.
         campaign: the run's.
     """
 
     run: Run
     done: int
-    best: float
-    picture: Picture
     campaign: Campaign
 
 
@@ -103,6 +99,7 @@ class Attack:
         Raises:
             Problem: the captioner's.
         """
+        self._expect_models(target)
         left = runs_of(self._options, len(self._pictures))[len(self.progress.runs) :]
         for run in left:
             if time.monotonic() - self._began_s > self._seconds:
@@ -145,7 +142,7 @@ class Attack:
         self._reserve(options.probes + (attending and target.own_attention))
         clean = target.captioner.caption([picture] * options.probes)
         maps = target.attend(picture) if attending else None
-        self._check_models(target)
+        self._remember_models(target)
         progress.maps.append(None if maps is None else self._put_maps(maps))
         progress.pictures.append(
             PictureView(
@@ -163,12 +160,18 @@ class Attack:
     def _put_maps(self, maps: NDArray[np.float64]) -> str:
         return self._blobs.put(pack(b"{}", {_MAPS: maps}), DEFAULT_MEDIA_TYPE).digest
 
-    def _check_models(self, target: AttackTarget) -> None:
-        """Remember which weights answer; `FleetCaptioner` refuses others from then on."""
+    def _expect_models(self, target: AttackTarget) -> None:
+        """What an earlier attempt found out holds for the same weights alone: `FleetCaptioner` refuses others."""
+        if target.fleet is not None:
+            target.fleet.models = self.progress.models if target.own_attention else self.progress.guides
+
+    def _remember_models(self, target: AttackTarget) -> None:
         if target.fleet is None:
             return
-        name = "models" if target.own_attention else "guides"
-        setattr(self.progress, name, target.fleet.models or getattr(self.progress, name))
+        if target.own_attention:
+            self.progress.models = target.fleet.models
+        else:
+            self.progress.guides = target.fleet.models
 
     def _work(self, run: Run, view: PictureView, target: AttackTarget) -> None:
         """One run from its beginning, or from where it was, to its end."""
@@ -242,7 +245,7 @@ class Attack:
 
     def _tell(self, run: Run, campaign: Campaign) -> None:
         done = len(self.progress.runs) * self._options.queries + campaign.queries
-        self._show(Advance(run, done, campaign.best_score, self._pictures[run.picture], campaign))
+        self._show(Advance(run, done, campaign))
 
     def _reserve(self, queries: int) -> None:
         """Spend queries, and remember that before they are sent."""

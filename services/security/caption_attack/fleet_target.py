@@ -98,7 +98,7 @@ class FleetCaptioner:
     def _ask(self, pictures: Sequence[NDArray[np.uint8]], further: dict[str, str]) -> list[dict[str, Any]]:
         self._budget.prepay(len(pictures))
         # To compress populations would take a quarter of the time of the whole attack.
-        files = [("file", encode_png(np.ascontiguousarray(picture), level=0)) for picture in pictures]
+        files = [("file", encode_png(picture, level=0)) for picture in pictures]
         question = Question(path=PATH, files=files, form=self._question.form(**further), queries=len(pictures))
         content = self._client.ask(question).content
         try:

@@ -17,7 +17,7 @@ from services.security.caption_attack.report import AttackReport, TargetView, bu
 from services.security.caption_attack.report_page import report_page
 from services.security.caption_attack.schemas import AttackOptions, AttackResult, AttackTask
 from services.security.caption_attack.settings import CaptionAttackSettings
-from services.security.caption_attack.targets import AttackTarget, open_target, registered_endpoint
+from services.security.caption_attack.targets import open_target, registered_endpoint
 from shared.http.negotiation import HTML, JSON, PNG
 from shared.imaging.charts import to_png
 from shared.imaging.pictures import encode_png
@@ -52,7 +52,16 @@ def run_attack(context: JobContext) -> dict[str, Any]:
         saved=context.restore(),
     )
     try:
-        _ask(context, attack, options, limits)
+        with open_target(
+            options,
+            get_settings(),
+            limits,
+            attack.budget,
+            pictures=len(pictures),
+            watch=context.raise_if_cancelled,
+            pause=context.pause,
+        ) as target:
+            attack.run(target)
     except JobCancelled:
         if not attack.findings():
             raise
@@ -75,28 +84,6 @@ def _read_pictures(context: JobContext, task: AttackTask) -> list[Picture]:
     ]
 
 
-def _ask(context: JobContext, attack: Attack, options: AttackOptions, limits: CaptionAttackSettings) -> None:
-    settings = get_settings()
-    opened = open_target(
-        options,
-        settings,
-        limits,
-        attack.budget,
-        pictures=len(context.arguments["pictures"]),
-        watch=context.raise_if_cancelled,
-        pause=context.pause,
-    )
-    with opened as target:
-        _remember_models(attack, target)
-        attack.run(target)
-
-
-def _remember_models(attack: Attack, target: AttackTarget) -> None:
-    """What an earlier attempt found out holds for the same weights alone."""
-    if target.fleet is not None:
-        target.fleet.models = attack.progress.models if target.own_attention else attack.progress.guides
-
-
 class _Shown:
     """Says how far an attack is, and shows a picture of the run under way now and then."""
 
@@ -104,17 +91,18 @@ class _Shown:
         self._context, self._total, self._shown_s, self._score = context, total, float("-inf"), 1.0
 
     def __call__(self, advance: Advance) -> None:
-        run = advance.run
+        run, campaign = advance.run, advance.campaign
+        best = campaign.best_score
         self._context.progress(
             min(advance.done, self._total),
             self._total,
-            f"picture {run.picture + 1}, search {run.arm}, seed {run.seed}: score {advance.best:.3f}",
+            f"picture {run.picture + 1}, search {run.arm}, seed {run.seed}: score {best:.3f}",
         )
         now_s = time.monotonic()
-        if advance.best == self._score or now_s - self._shown_s < _PREVIEW_S:
+        if best == self._score or now_s - self._shown_s < _PREVIEW_S:
             return
-        self._shown_s, self._score = now_s, advance.best
-        self._context.preview(compare_side_by_side(advance.picture, advance.campaign.result().picture), PNG)
+        self._shown_s, self._score = now_s, best
+        self._context.preview(compare_side_by_side(campaign.arm.space.picture, campaign.result().picture), PNG)
 
 
 def _result(context: JobContext, task: AttackTask, attack: Attack, pictures: list[Picture]) -> dict[str, Any]:

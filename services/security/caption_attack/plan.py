@@ -44,7 +44,7 @@ def runs_of(options: AttackOptions, pictures: int) -> list[Run]:
 
 def needs_attention(options: AttackOptions) -> bool:
     """Whether an arm asks where the captioner looks."""
-    return any(ARMS[arm].guidance not in (None, "uniform") for arm in options.arms)
+    return any(ARMS[arm].uses_attention for arm in options.arms)
 
 
 def cost_of(

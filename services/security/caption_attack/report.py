@@ -223,7 +223,7 @@ def _notes(options: AttackOptions, pictures: Sequence[PictureView], runs: Sequen
             "The captioner says different things of the same picture: each picture was shown "
             f"{options.probes} times, and a goal counts where more than half of its captions reach it."
         )
-    unguided = {run.arm for run in runs if not run.guided and ARMS[run.arm].guidance not in (None, "uniform")}
+    unguided = {run.arm for run in runs if not run.guided and ARMS[run.arm].uses_attention}
     if unguided:
         notes.append(
             f"No attention was at hand for {', '.join(sorted(unguided))}: these searches changed any pixels, as C does."

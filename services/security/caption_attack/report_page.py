@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from services.security.caption_attack.findings import RunView
-from services.security.caption_attack.report import AttackReport, RateView, TargetView
+from services.security.caption_attack.report import ArmView, AttackReport, RateView, TargetView
 from shared.imaging.charts import Chart
 from shared.report_pages import make_chart, make_figures, make_list, make_page, make_pictures, make_table
 
@@ -52,7 +52,7 @@ def _body(
     yield "<h2>What to do</h2>" + make_list(report.advice)
     if curve is not None:
         yield "<h2>Success against queries</h2>" + make_chart(curve)
-    yield make_table(_ARMS, (_arm_cells(report, index) for index in range(len(report.arms))), names=(1,))
+    yield make_table(_ARMS, map(_arm_cells, report.arms), names=(1,))
     if report.differences:
         yield "<h2>Searches compared</h2><p>Mean score of the first less that of the second, on the same pictures.</p>"
         yield make_table(_DIFFERENCES, _difference_rows(report), names=(0, 3))
@@ -90,8 +90,7 @@ def _figures(report: AttackReport) -> Iterator[tuple[str, str, str]]:
     yield "queries", f"{report.spent:,}", f"of {report.budget:,}"
 
 
-def _arm_cells(report: AttackReport, index: int) -> list[str]:
-    arm = report.arms[index]
+def _arm_cells(arm: ArmView) -> list[str]:
     median = "-" if arm.median_queries is None else f"{arm.median_queries:g}"
     goal = f"{arm.goal.successes} ({_percent(arm.goal.rate)})"
     numbers = [goal, _interval(arm.goal), median, f"{arm.score:.3f}", f"{arm.pixels:.0f}", f"{arm.ssim:.3f}"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.security.caption_attack.arms import ARMS
 from services.security.caption_attack.defences import DEFENCES, Defence
 from services.security.caption_attack.objectives import Fitness, Goal, target_word_of
-from shared.http.route_parts import File
+from shared.http.route_parts import File, checked_by
 from shared.jobs.files import StoredFile
 
 PICTURES_LIMIT: Final = 32
@@ -51,14 +51,6 @@ def parse_defences(text: str) -> tuple[Defence, ...]:
     if unknown := [one for one in names if one not in DEFENCES]:
         raise ValueError(f"{unknown[0][:40]!r} is no defence: give some of {', '.join(DEFENCES)}, or {NO_DEFENCES}.")
     return tuple(one for one in DEFENCES if one in names)
-
-
-def _checked(parse: Any) -> AfterValidator:
-    def check(text: str) -> str:
-        parse(text)
-        return text
-
-    return AfterValidator(check)
 
 
 class AttackOptions(BaseModel):
@@ -140,7 +132,7 @@ class AttackForm(BaseModel):
     target: str | None = Field(
         default=None, max_length=40, description="The word that is to appear, for the goal `target_word`"
     )
-    arms: Annotated[str, _checked(parse_arms)] = Field(
+    arms: Annotated[str, checked_by(parse_arms)] = Field(
         default="A,C,N",
         max_length=100,
         description="Searches that are compared at the same number of queries, letters with commas: "
@@ -165,7 +157,7 @@ class AttackForm(BaseModel):
     stop_at_goal: bool = Field(
         default=True, description="Whether a run ends at its first success; else it spends all its queries"
     )
-    defences: Annotated[str, _checked(parse_defences)] = Field(
+    defences: Annotated[str, checked_by(parse_defences)] = Field(
         default=",".join(DEFENCES),
         max_length=100,
         description=f"Filters that what was found is tried behind, with commas, or `{NO_DEFENCES}`",

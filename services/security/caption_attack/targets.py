@@ -41,7 +41,7 @@ class AttackTarget:
         fleet: the same, if it is a model of the fleet; else its guide; None where nobody says attention.
         own_attention: whether attention comes from the captioner itself, and counts as a query.
         batch: pictures that are best sent at once.
-        required: whether a guide was asked for by name.
+        required: whether who says attention was chosen, and must not fail; else a guide that nobody named may.
     """
 
     captioner: CaptionTarget
@@ -61,7 +61,7 @@ class AttackTarget:
         try:
             return self.fleet.attend(picture).maps
         except (NotFound, ServiceUnavailable, UnprocessableContent):
-            if self.own_attention or self.required:
+            if self.required:
                 raise
             return None  # nobody named this guide: the attack goes on without, and says so
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,9 +28,8 @@ from tests.integration.conformal.conftest import (
 )
 from tests.integration.jobs.conftest import kill_group
 from tests.support.capability import npy
-from tests.support.serving import PATIENCE_S
+from tests.support.workers import start_worker, until_attended
 
-ROOT = Path(__file__).parents[3]
 QUEUE = "uncertainty.onnx"
 PICTURES = [picture(seed) for seed in range(150)]
 
@@ -42,22 +37,13 @@ PICTURES = [picture(seed) for seed in range(150)]
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[None]:
     """A worker process with these settings."""
-    worker = start_worker(settings)
+    worker = start_worker(settings, QUEUE)
     try:
-        async with open_job_store(settings) as jobs, asyncio.timeout(PATIENCE_S):
-            while not await jobs.live_workers(QUEUE):
-                assert worker.poll() is None, "the worker did not start"
-                await asyncio.sleep(0.05)
+        async with open_job_store(settings) as jobs:
+            await until_attended(jobs, QUEUE, worker)
         yield
     finally:
         kill_group(worker)
-
-
-def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
-    names = ("redis_url", "blob_url", "perception_url", "worker_heartbeat_s", "inference_threads")
-    environment = os.environ | {f"FACET_{name.upper()}": str(getattr(settings, name)) for name in names}
-    command = [sys.executable, "-m", "services.worker", "--weight", "onnx", "--queues", QUEUE]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 
 
 async def true_labels(settings: Settings) -> list[int]:
