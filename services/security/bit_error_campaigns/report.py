@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from services.security.bit_error_campaigns.network_runs import Progress
 from services.security.bit_error_campaigns.plan import Condition
 from services.security.bit_error_campaigns.schemas import CampaignOptions, MemoryUsed, ModelUsed
-from services.security.bit_error_campaigns.statistics import Spread, rate_of_loss, spread_of, wilson_interval
+from services.security.bit_error_campaigns.statistics import Spread, rate_of_loss, spread_of
 from services.security.bit_errors.quantisation import BITS
 from services.security.bit_errors.weight_memory import WeightMemory
+from shared.intervals import wilson_interval
 
 POINTS: Final = (1, 5, 50)
 """Percentage points of accuracy, for which the rate is stated at which they are lost."""
@@ -123,7 +124,7 @@ class Counts:
     def accuracy(self, index: int) -> Accuracy:
         """Of one condition."""
         correct, count = self.progress.correct[index], self.progress.pictures
-        low, high = wilson_interval(correct, count)
+        low, high = wilson_interval(correct / count, count)
         not_finite = self.progress.not_finite[index]
         return Accuracy(accuracy=correct / count, correct=correct, low=low, high=high, not_finite=not_finite)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import t
 
-LEVEL: Final = 0.95
+from shared.intervals import LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +40,6 @@ def spread_of(accuracies: Sequence[float]) -> Spread:
     std = float(values.std(ddof=1))
     half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * std / math.sqrt(len(values))
     return Spread(mean, std, max(0.0, mean - half), min(1.0, mean + half), least, most)
-
-
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share among pictures (Wilson 1927), without a correction for continuity."""
-    z = float(norm.ppf((1 + LEVEL) / 2))
-    share = correct / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def rate_of_loss(rates: Sequence[float], accuracies: Sequence[float], *, baseline: float, lost: float) -> float | None:

@@ -44,7 +44,7 @@ class RateView(BaseModel):
     successes: int
     runs: int
     rate: float
-    low: float = Field(description="95 % interval (Wilson)")
+    low: float = Field(description="95 % interval (Wilson), as if seeds of one picture said the same")
     high: float
 
 
@@ -151,13 +151,14 @@ def summarise_arm(arm: str, runs: Sequence[RunView], options: AttackOptions) -> 
         return None
     firsts = {goal: [_first(run, goal) for run in runs] for goal in GOALS}
     wanted = firsts[options.goal]
+    pictures = len({run.picture for run in runs})
     queries = sorted({1 + round(index * (options.queries - 1) / (CURVE_POINTS - 1)) for index in range(CURVE_POINTS)})
     return ArmView(
         arm=arm,
         title=ARMS[arm].title,
         runs=len(runs),
-        goal=_rate(success_rate(wanted)),
-        goals={goal: _rate(success_rate(found)) for goal, found in firsts.items()},
+        goal=_rate(success_rate(wanted, pictures=pictures)),
+        goals={goal: _rate(success_rate(found, pictures=pictures)) for goal, found in firsts.items()},
         median_queries=median_queries(wanted).of_successes,
         score=fmean(run.score for run in runs),
         pixels=fmean(run.distances.l0 for run in runs),
@@ -202,7 +203,7 @@ def _first(run: RunView, goal: Goal) -> int | None:
 
 
 def _rate(found: SuccessRate) -> RateView:
-    return RateView(successes=found.successes, runs=found.pictures, rate=found.rate, low=found.low, high=found.high)
+    return RateView(successes=found.successes, runs=found.runs, rate=found.rate, low=found.low, high=found.high)
 
 
 def _difference(first: str, second: str, found: MeanDifference) -> DifferenceView:

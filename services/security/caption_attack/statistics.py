@@ -9,15 +9,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from shared.captions.bleu import SIZES, sentence_bleu
 from shared.captions.cider import DocumentFrequencies, cider_d
 from shared.captions.corpus import measure_corpus
 from shared.captions.rouge import rouge_l
 from shared.captions.words import split_words
+from shared.intervals import LEVEL, wilson_interval
 
-LEVEL: Final = 0.95
 RESAMPLES: Final = 10_000
 _BLOCK: Final = 1_000_000
 """Numbers that a bootstrap holds at once."""
@@ -46,10 +45,10 @@ class MeanDifference:
 
 @dataclass(frozen=True, slots=True)
 class SuccessRate:
-    """Share of pictures with a success, with its 95 % interval (Wilson 1927)."""
+    """Share of runs with a success, with its 95 % interval (Wilson 1927) for as many trials as there are pictures."""
 
     successes: int
-    pictures: int
+    runs: int
     rate: float
     low: float
     high: float
@@ -115,20 +114,21 @@ def _resampled_means(values: NDArray[np.float64], rng: np.random.Generator, resa
     return np.concatenate([values[rng.integers(values.size, size=(size, values.size))].mean(axis=1) for size in sizes])
 
 
-def success_rate(first_successes: Sequence[int | None]) -> SuccessRate:
-    """Share of pictures that have a success.
+def success_rate(first_successes: Sequence[int | None], *, pictures: int | None = None) -> SuccessRate:
+    """Share of runs that have a success.
 
     Args:
-        first_successes: of each picture, queries to its first success, or None.
+        first_successes: of each run, queries to its first success, or None.
+        pictures: that the runs were on, where some had several: seeds of one picture are no further pictures.
 
     Raises:
-        ValueError: there are no pictures.
+        ValueError: there are no runs.
     """
-    pictures, successes = len(first_successes), sum(one is not None for one in first_successes)
-    if not pictures:
+    runs, successes = len(first_successes), sum(one is not None for one in first_successes)
+    if not runs:
         raise ValueError("a rate needs a picture")
-    interval = binomtest(successes, pictures).proportion_ci(LEVEL, method="wilson")
-    return SuccessRate(successes, pictures, successes / pictures, float(interval.low), float(interval.high))
+    low, high = wilson_interval(successes / runs, pictures or runs)
+    return SuccessRate(successes, runs, successes / runs, low, high)
 
 
 def median_queries(first_successes: Sequence[int | None]) -> MedianQueries:

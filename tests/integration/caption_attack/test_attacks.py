@@ -122,16 +122,22 @@ async def test_a_cancelled_attack_says_what_it_has_found_and_goes_on_when_retrie
     assert bench.captioner.pictures - before == whole["spent"] <= whole["budget"], "nothing was asked twice"
 
 
-async def test_an_experiment_of_the_evaluation_spends_what_it_says(bench: AttackBench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("guide", ["tiny-lstm", "tiny-transformer"])
+async def test_an_experiment_of_the_evaluation_spends_what_it_says(
+    guide: str, bench: AttackBench, tmp_path: Path
+) -> None:
     files = (tmp_path / "0.png",)
     files[0].write_bytes(PICTURES[0])
     assert bench.settings.fleet_token is not None
     address = ServiceAddress(bench.settings.perception_url, bench.settings.fleet_token.get_secret_value())
-    asker, before = Asker(address, files), bench.captioner.pictures
-    experiment = Experiment("tiny-lstm", "tiny-transformer", "A", MAIN, seed=0, photograph=0)
+    asker, before = Asker(address, ("tiny-lstm", "tiny-transformer"), files), bench.captioner.pictures
+    experiment = Experiment("tiny-lstm", guide, "A", MAIN, seed=0, photograph=0)
     line = await asyncio.to_thread(asker.run, experiment)
-    assert bench.captioner.pictures - before == line["spent"] + 2 * len(line.get("defences", ())) + 1, (
-        "one to the guide"
+    shown = line.get("shown", {})
+    asked_beside = 2 * len(line.get("defences", ())) + sum(map(len, shown.values())) + len(["the guide"])
+    assert bench.captioner.pictures - before == line["spent"] + asked_beside
+    assert {one: set(said) for one, said in shown.items()} == (
+        {"tiny-transformer": {"clean", "drawn", "found"}} if guide == "tiny-lstm" else {}
     )
     assert line["queries"] <= QUERIES
     assert line["clean"] == await caption(bench, PICTURES[0], model="tiny-lstm")

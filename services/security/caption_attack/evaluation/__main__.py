@@ -7,8 +7,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +20,16 @@ from services.security.caption_attack.evaluation.report import EVALUATION, REPOR
 from services.security.caption_attack.evaluation.results import open_lines, read_lines, write_line
 from services.security.caption_attack.evaluation.running import Asker
 from services.security.caption_attack.evaluation.summary import summarise
-from services.security.caption_attack.evaluation.transfer import show_elsewhere
 from shared.datasets.captioned_photos import FOLDER, CaptionedPhotos, read_captioned_photos
+from shared.problems import Problem
 from shared.runtime.cards import read_card
 from shared.runtime.registry import newest_folder
 from shared.settings import get_settings
 
 VICTIMS: Final = ("captioner-lstm-lite0", "captioner-transformer-lite2")
 MODELS: Final = Path(__file__).parents[3] / "perception" / "models"
+RUNS: Final = Path(__file__).parent / "runs.jsonl"
+_FAILURES: Final = 20
 _asker: Asker | None = None
 
 
@@ -38,12 +40,13 @@ def parser() -> argparse.ArgumentParser:
         "command", choices=["run", "report", "all"], help="go on with what is left; write the report; both"
     )
     whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
-    whole.add_argument("--out", type=Path, default=Path("runs/caption-attacks"), help="folder of results")
+    whole.add_argument("--out", type=Path, default=RUNS, help="file of finished runs, one to a line")
     whole.add_argument("--photographs", type=int, default=100, help="of the test part, by name")
-    whole.add_argument("--seeds", type=int, default=3, help="of each search")
-    whole.add_argument("--processes", type=int, default=2, help="that ask")
-    whole.add_argument("--threads", type=int, default=1, help="of an inference in the service")
-    whole.add_argument("--minutes", type=float, default=0.0, help="after which to stop; 0: at the end")
+    whole.add_argument("--seeds", type=int, default=3, help="of each search in the main comparison")
+    whole.add_argument("--further-seeds", type=int, default=1, help="in the others, and on other captioners")
+    whole.add_argument("--processes", type=int, default=3, help="that ask")
+    whole.add_argument("--threads", type=int, default=2, help="of an inference in the service")
+    whole.add_argument("--minutes", type=float, default=float("inf"), help="after which to begin no further run")
     return whole
 
 
@@ -51,54 +54,98 @@ def main(arguments: list[str] | None = None) -> None:
     """Finished runs are never computed again; each is written down as soon as it is finished."""
     options = parser().parse_args(arguments)
     photographs = read_captioned_photos(options.data / FOLDER)["test"].first(options.photographs)
-    options.out.mkdir(parents=True, exist_ok=True)
+    victims = released(VICTIMS)
     if options.command in ("run", "all"):
-        run(options, photographs)
+        run(options, photographs, victims)
     if options.command in ("report", "all"):
-        lines, shown = (read_lines(options.out / name) for name in ("runs.jsonl", "shown.jsonl"))
-        figures = summarise(lines, shown, photographs, quality=qualities(released(VICTIMS)))
+        lines = current(read_lines(options.out), victims)
+        figures = summarise(lines, photographs, quality=qualities(victims))
         EVALUATION.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         write_report(figures)
         print(REPORT)
 
 
-def run(options: argparse.Namespace, photographs: CaptionedPhotos) -> None:
-    """Go on with the experiments that are left."""
-    file, victims = options.out / "runs.jsonl", released(VICTIMS)
-    done = {line["key"] for line in read_lines(file)}
-    wanted = list(experiments(victims, photographs=len(photographs), seeds=options.seeds))
+def run(options: argparse.Namespace, photographs: CaptionedPhotos, victims: tuple[str, ...]) -> None:
+    """Go on with the experiments that are left.
+
+    Raises:
+        RuntimeError: the service does not start, or too many questions fail.
+    """
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    done = {line["key"] for line in current(read_lines(options.out), victims)}
+    wanted = list(
+        experiments(victims, photographs=len(photographs), seeds=options.seeds, further_seeds=options.further_seeds)
+    )
     left = [one for one in wanted if one.key not in done]
-    with perception_service(threads=options.threads) as address, open_lines(file) as lines:
-        for line in tqdm(_work(options, address, photographs, left), total=len(wanted), initial=len(done), unit="run"):
-            write_line(lines, line)
-        show_elsewhere(options.out, address, victims)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    with open_lines(options.out) as lines, perception_service(threads=options.threads) as address:
+        beginning = (address, victims, tuple(photographs.files))
+        with ProcessPoolExecutor(options.processes, initializer=_begin, initargs=beginning) as pool:
+            found = _finished(
+                pool, left, until_s=time.monotonic() + 60 * options.minutes, waiting=2 * options.processes
+            )
+            for line in tqdm(found, total=len(wanted), initial=len(wanted) - len(left), unit="run"):
+                write_line(lines, {**line, "seconds": line["seconds"] / options.processes, "machine": machine})
 
 
-def _work(
-    options: argparse.Namespace, address: ServiceAddress, photographs: CaptionedPhotos, left: list[Experiment]
+def _finished(
+    pool: ProcessPoolExecutor, left: Iterable[Experiment], *, until_s: float, waiting: int
 ) -> Iterator[dict[str, Any]]:
-    until_s = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    arguments = (address, tuple(photographs.files))
-    with ProcessPoolExecutor(options.processes, initializer=_begin, initargs=arguments) as pool:
-        chunk = 8 * options.processes
-        for start in range(0, len(left), chunk):
-            if time.monotonic() > until_s:
-                return
-            began = time.monotonic()
-            found = list(pool.map(_run, left[start : start + chunk]))
-            seconds = round((time.monotonic() - began) / len(found), 3)
-            machine = f"{platform.machine()}, {os.cpu_count()} cores"
-            yield from ({**line, "seconds": seconds, "machine": machine} for line in found)
+    """Lines of experiments as they end; those under way when time is up still end.
+
+    Raises:
+        RuntimeError: more than `_FAILURES` have failed; what succeeded beside them has been given before.
+    """
+    failures, following, pending = 0, iter(left), set[Future[dict[str, Any]]]()
+    while True:
+        while len(pending) < waiting and failures <= _FAILURES and time.monotonic() < until_s:
+            experiment = next(following, None)
+            if experiment is None:
+                break
+            pending.add(pool.submit(_run, experiment))
+        if not pending:
+            break
+        ended, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for one in ended:
+            line = one.result()
+            failures += "failed" in line
+            if "failed" in line:
+                tqdm.write(f"{line['key']}: {line['failed']}; to be done again")
+            else:
+                yield line
+    if failures > _FAILURES:
+        raise RuntimeError(f"{failures} runs failed; the others are written down")
 
 
-def _begin(address: ServiceAddress, files: tuple[Path, ...]) -> None:
+def _begin(address: ServiceAddress, victims: tuple[str, ...], files: tuple[Path, ...]) -> None:
     global _asker  # noqa: PLW0603 - of a process that does nothing else
-    _asker = Asker(address, files)
+    _asker = Asker(address, victims, files)
 
 
 def _run(experiment: Experiment) -> dict[str, Any]:
     assert _asker is not None  # noqa: S101 - begun
-    return _asker.run(experiment)
+    began_s = time.monotonic()
+    try:
+        line = _asker.run(experiment)
+    except Problem as problem:
+        return {"key": experiment.key, "failed": str(problem)}
+    return {**line, "seconds": round(time.monotonic() - began_s, 3)}
+
+
+def current(lines: Iterable[Mapping[str, Any]], victims: Iterable[str]) -> list[Mapping[str, Any]]:
+    """Runs against the weights that are released now, and shown to all others of them."""
+    weights = {name: _weights(name) for name in victims}
+    others = set(list(weights)[1:])
+    return [
+        line
+        for line in lines
+        if line["model"] == weights.get(line["victim"]) and others <= set(line.get("shown", others))
+    ]
+
+
+def _weights(name: str) -> str:
+    """Digest of the model that a captioner's answers name first."""
+    return read_card(newest_folder(MODELS, name)).weights.sha256
 
 
 def released(names: Iterable[str]) -> tuple[str, ...]:

@@ -6,22 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from services.security.caption_attack.arms import ARMS
-
 QUERIES: Final = 121
 """Of each run: a clean picture and six populations of 20, as the paper's five generations have them."""
-
-ALL_ARMS: Final = tuple(ARMS)
-"""In the main setting."""
-
-COMPARED_ARMS: Final = ("A", "C", "D", "E", "L", "M", "N", "O")
-"""In the other settings: the attack and those that differ from it in one thing each, or change the whole picture."""
-
-TRANSFERRED_ARMS: Final = ("A", "C", "H")
-"""On captioners other than the first."""
-
-DEFENDED: Final = ("A", "N", "O")
-"""Searches whose pictures are tried behind filters, in the main setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +26,39 @@ class Setting:
         return f"{self.percent:g} % of pixels by {self.bound}"
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Searches that are compared with the first of them.
+
+    Attributes:
+        setting: how much they may change.
+        arms: letters.
+        title: of their table.
+    """
+
+    setting: Setting
+    arms: tuple[str, ...]
+    title: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.title}{self.title and ': '}{self.setting}"
+
+
 MAIN: Final = Setting(0.75, 40)
-SETTINGS: Final = (
-    MAIN,
-    Setting(0.75, 16),
-    Setting(2.0, 40),
-    Setting(0.25, 40),
-    Setting(2.0, 16),
-    Setting(0.25, 16),
+_BASELINES: Final = ("A", "C", "D", "G", "L", "M", "N", "O")
+
+COMPARISONS: Final = (
+    Comparison(MAIN, ("A", "C", "D", "E", "G", "H", "L", "M", "N", "O", "P")),
+    Comparison(MAIN, ("A", "B", "C", "F", "I", "K"), "Where pixels are"),
+    *(Comparison(Setting(*one), _BASELINES) for one in ((0.75, 16), (2.0, 40), (0.25, 40), (2.0, 16), (0.25, 16))),
 )
+"""The first is the main one, of as many seeds as asked for; others may have fewer."""
+
+ELSEWHERE: Final = ("A", "C")
+"""Searches on other captioners, beside A with the attention of the first."""
+
+DEFENDED: Final = ("A", "N", "O")
+"""Searches whose pictures are tried behind filters, in the main setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +92,56 @@ class Experiment:
         """Whether what it finds is tried behind filters."""
         return self.arm in DEFENDED and self.setting == MAIN
 
+    @property
+    def shown(self) -> bool:
+        """Whether what it finds is shown to other captioners."""
+        return self.arm == "A" and self.setting == MAIN and self.guide == self.victim
+
     def as_json(self) -> dict[str, Any]:
         """All of it."""
         return asdict(self)
 
 
-def experiments(victims: tuple[str, ...], *, photographs: int, seeds: int) -> Iterator[Experiment]:
-    """All of them: by seed, setting, victim, photograph, and then all searches of that photograph.
+def setting_of(arm: str, setting: Setting) -> Setting:
+    """The setting that a search is run in for the sake of another one, where it does the same in both.
 
-    All searches and settings on the first victim; on each other one the main setting with searches A, C and H, and A
-    with the attention of the first victim.
+    One pixel of any colour knows neither number of pixels nor bound, and squares know no number of pixels.
     """
+    if arm == "G":
+        return MAIN
+    return Setting(MAIN.percent, setting.bound) if arm == "O" else setting
+
+
+def experiments(
+    victims: tuple[str, ...], *, photographs: int, seeds: int, further_seeds: int = 1
+) -> Iterator[Experiment]:
+    """All of them, each once: the main comparison by seed, and after its first seed the other captioners.
+
+    Args:
+        victims: captioners; the first is attacked in all settings.
+        photographs: of the test part.
+        seeds: of the main comparison.
+        further_seeds: of all others, and of the other captioners.
+    """
+    seen = set()
+    for victim, guide, arms, setting, seed in _rounds(victims, seeds, further_seeds):
+        for photograph in range(photographs):
+            for arm in arms:
+                one = Experiment(victim, guide, arm, setting_of(arm, setting), seed, photograph)
+                if one not in seen:
+                    seen.add(one)
+                    yield one
+
+
+def _rounds(
+    victims: tuple[str, ...], seeds: int, further_seeds: int
+) -> Iterator[tuple[str, str, tuple[str, ...], Setting, int]]:
+    first, (main, *others) = victims[0], COMPARISONS
     for seed in range(seeds):
-        for setting in SETTINGS:
-            for photograph in range(photographs):
-                for arm in ALL_ARMS if setting == MAIN else COMPARED_ARMS:
-                    yield Experiment(victims[0], victims[0], arm, setting, seed, photograph)
-            for victim in victims[1:] if setting == MAIN else ():
-                for photograph in range(photographs):
-                    for arm in TRANSFERRED_ARMS:
-                        yield Experiment(victim, victim, arm, setting, seed, photograph)
-                    yield Experiment(victim, victims[0], "A", setting, seed, photograph)
+        yield first, first, main.arms, main.setting, seed
+        for other in victims[1:] if seed < further_seeds else ():
+            yield other, other, ELSEWHERE, MAIN, seed
+            yield other, first, ("A",), MAIN, seed
+    for seed in range(further_seeds):
+        for comparison in others:
+            yield first, first, comparison.arms, comparison.setting, seed

@@ -20,9 +20,10 @@ _HEAD: Final = """# Caption attacks: what was measured
 
 Written by `make evaluate-caption-attack`; all figures are in `evaluation/evaluation.json`. Photographs: the first of
 the test part of our split of Flickr8k at 112 x 112, in the order of their names. Every search asks the captioner
-{queries} times on each photograph and seed, over HTTP and greedily, and makes the smoothed BLEU-4 with the captioner's
-own clean caption small (a tester has no other reference); 1 is the clean caption. Differences are paired over
-photographs, means over seeds, with 95 % bootstrap intervals; rates have Wilson intervals.
+{queries} times on each photograph and seed, over HTTP and greedily (H has one draw and asks twice), and makes the
+smoothed BLEU-4 with the captioner's own clean caption small (a tester has no other reference); 1 is the clean caption.
+Differences are paired over photographs, means over seeds, with 95 % bootstrap intervals; rates have 95 % Wilson
+intervals for as many trials as there are photographs, since seeds of one photograph are no further photographs.
 
 {runs} runs, {spent} queries, {hours} h on {machines}.
 """
@@ -32,8 +33,8 @@ def write_report(figures: Mapping[str, Any]) -> None:
     """report.md and its chart."""
     REPORT.write_text("\n".join(_parts(figures)) + "\n", encoding="utf-8")
     for found in list(figures["victims"].values())[:1]:
-        if found["settings"]:
-            CHART.write_bytes(to_svg(_chart(found["settings"][0])))
+        if found["comparisons"] and found["comparisons"][0]["arms"]:
+            CHART.write_bytes(to_svg(_chart(found["comparisons"][0])))
 
 
 def read_figures() -> dict[str, Any]:
@@ -55,8 +56,8 @@ def _parts(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"## {victim}\n"
         if found is next(iter(figures["victims"].values())):
             yield "![Runs that lost all content words, against queries](report.svg)\n"
-        for setting in found["settings"]:
-            yield from _setting(setting)
+        for comparison in found["comparisons"]:
+            yield from _comparison(comparison)
         yield from _corpus(found["corpus"])
         yield from _defences(found["defences"])
         yield from _examples(found["examples"])
@@ -72,17 +73,21 @@ def _quality(quality: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _setting(setting: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        f"### {setting['percent']:g} % of pixels by at most {setting['bound']}: {setting['photographs']} photographs, "
-        f"{setting['seeds']} seed{'s'[: setting['seeds'] != 1]}\n"
-    )
-    if not setting["arms"]:
-        yield "Not measured yet on any photograph by all searches.\n"
+def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
+    seeds = comparison["seeds"]
+    yield f"### {comparison['title']}: {comparison['photographs']} photographs, {seeds} seed{'s'[: seeds != 1]}\n"
+    if comparison["left_out"]:
+        yield f"Not measured yet: {', '.join(comparison['left_out'])}.\n"
+    if not comparison["arms"]:
+        yield "No photograph was tried by all searches yet.\n"
         return
-    yield "| | search | score | A less this | content lost | halved | differs | queries to loss | pixels | SSIM |"
+    first = comparison["arms"][0]["arm"]
+    yield (
+        f"| | search | score | {first} less this | content lost | halved | differs | median queries of losses "
+        "| pixels | SSIM |"
+    )
     yield "|---|---|---|---|---|---|---|---|---|---|"
-    for arm in setting["arms"]:
+    for arm in comparison["arms"]:
         goals = [_rate(arm["goals"][goal]) for goal in ("content_lost", "score_halved", "caption_differs")]
         median = arm["median_queries"]["content_lost"]
         cells = [
@@ -91,18 +96,24 @@ def _setting(setting: Mapping[str, Any]) -> Iterator[str]:
         ]  # fmt: skip
         yield f"| {' | '.join(cells)} |"
     yield ""
-    yield from _verdicts(setting["arms"])
+    yield from _verdicts(comparison["arms"])
 
 
 def _verdicts(arms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Whether attention and evolution help, by the intervals."""
+    """Whether attention and evolution help, by the intervals; without what was asked less often."""
     named = {arm["arm"]: arm for arm in arms}
     for other, question in (
         ("C", "Attention (A against the same search on any pixels)"),
+        ("F", "Attention (A against the pixels with the least)"),
+        ("B", "The sentence's attention (A against that of each word)"),
         ("E", "Evolution (A against random draws where the captioner looks)"),
         ("D", "Both (A against random draws on any pixels)"),
         ("P", "The repair (A against the release's faults)"),
         ("L", "Differential evolution against plain random search, both where the captioner looks"),
+        ("G", "Many pixels within a bound (A against one pixel of any colour)"),
+        ("M", "A against pixels that move, by random search"),
+        ("N", "A against noise of the same expected L2 on the whole picture"),
+        ("O", "A against squares on the whole picture"),
     ):
         if other in named:
             yield f"- {question}: {judge(named[other]['first_less_this'])}."
@@ -169,14 +180,20 @@ def _transfer(figures: Mapping[str, Any]) -> Iterator[str]:
                 f"the other's attention {judge(one['other_less_any'])}; against its own {judge(one['other_less_own'])}."
             )
     for one in figures["shown"]:
-        for arm in ("A", "H"):
-            if arm in one:
-                yield (
-                    f"- Pictures of search {arm} on the first captioner, shown once to {one['victim']}: caption "
-                    f"differs {_rate(one[arm]['differs'])}, content lost {_rate(one[arm]['content_lost'])}, score "
-                    f"{one[arm]['score']:.3f} ({one[arm]['pictures']} pictures)."
-                )
+        yield (
+            f"- Pictures of search A on the first captioner, shown once to {one['victim']} ({one['pictures']} pictures "
+            f"of {one['photographs']} photographs), beside one random draw at the same pixels: "
+            f"{_transferred(one['found'])}; the draw {_transferred(one['drawn'])}. The search "
+            f"{judge(one['found_less_drawn'])} there."
+        )
     yield ""
+
+
+def _transferred(found: Mapping[str, Any]) -> str:
+    return (
+        f"score {found['score']:.3f}, caption differs {_rate(found['caption_differs'])}, "
+        f"content lost {_rate(found['content_lost'])}"
+    )
 
 
 def _chart(setting: Mapping[str, Any]) -> Plot:

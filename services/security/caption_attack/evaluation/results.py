@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,12 +18,21 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-def open_lines(file: Path) -> IO[str]:
-    """The file to write further lines to; a last one that was cut off is removed."""
-    if file.exists():
+@contextmanager
+def open_lines(file: Path) -> Iterator[IO[str]]:
+    """The file to write further lines to, for this process alone; a last one that was cut off is removed.
+
+    Raises:
+        RuntimeError: another process writes to it.
+    """
+    with file.open("a+", encoding="utf-8") as lines:
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another evaluation writes to {file}") from None
         content = file.read_bytes()
-        file.write_bytes(content[: content.rfind(b"\n") + 1])
-    return file.open("a", encoding="utf-8")
+        lines.truncate(content.rfind(b"\n") + 1)
+        yield lines
 
 
 def write_line(lines: IO[str], line: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,23 +10,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.caption_attack.arms import ArmOptions, make_arm
+from services.security.caption_attack.arms import Arm, ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
 from services.security.caption_attack.defences import DEFENCES, try_defences
 from services.security.caption_attack.evaluation.asking import ServiceAddress, asked_captioner
-from services.security.caption_attack.evaluation.experiments import MAIN, QUERIES, Experiment
+from services.security.caption_attack.evaluation.experiments import QUERIES, Experiment
 from services.security.caption_attack.fleet_target import AttendedCaption, FleetCaptioner
 from services.security.caption_attack.objectives import Objective, SuccessGoals
 from services.security.caption_attack.pictures import read_attacked_picture
 from services.security.caption_attack.progress import CampaignResult
 from services.security.caption_attack.queries import CaptionQueries
+from services.security.caption_attack.searches import RandomDraws
 from shared.fleet.budget import QueryBudget
 
 _SIDE: Final = 256
 _LIMIT: Final = 10**8
 _BATCH: Final = 20
-SHOWN: Final = frozenset({"A", "H"})
-"""Searches whose pictures are kept, to be shown to the other captioner."""
 
 
 @dataclass
@@ -37,11 +34,13 @@ class Asker:
 
     Attributes:
         address: of the service.
+        victims: captioners; what is found on the first is shown to the others.
         files: photographs.
         attended: attention by captioner and photograph.
     """
 
     address: ServiceAddress
+    victims: tuple[str, ...]
     files: tuple[Path, ...]
     attended: dict[tuple[str, int], AttendedCaption] = field(default_factory=dict)
 
@@ -55,7 +54,8 @@ class Asker:
         budget = QueryBudget(QUERIES + 2 * len(DEFENCES))
         maps = self._attend(experiment.guide, experiment.photograph, picture).maps
         with asked_captioner(self.address, experiment.victim, budget) as captioner:
-            campaign = Campaign(_arm(experiment, picture, maps), captioner, budget, settings())
+            arm = _arm(experiment, picture, maps)
+            campaign = Campaign(arm, captioner, budget, settings())
             for _ in campaign.run():
                 pass
             result = campaign.result()
@@ -64,7 +64,18 @@ class Asker:
                 line["defences"] = _defend(experiment, captioner, budget, picture, result)
             assert captioner.models is not None  # noqa: S101 - it has answered
             line["model"] = captioner.models[0].weights_sha256
+        if experiment.shown and experiment.victim == self.victims[0]:
+            drawn = RandomDraws(arm.space, seed=experiment.seed, draws=1).ask(1)
+            pictures = {"clean": picture, "drawn": arm.space.render(drawn)[0], "found": result.picture}
+            line["shown"] = {other: self._show(other, pictures) for other in self.victims[1:]}
         return line
+
+    def _show(self, model: str, pictures: dict[str, NDArray[np.uint8]]) -> dict[str, str]:
+        """What a captioner says of pictures, by their names."""
+        budget = QueryBudget(len(pictures))
+        budget.spend(len(pictures))
+        with asked_captioner(self.address, model, budget) as captioner:
+            return dict(zip(pictures, captioner.caption([*pictures.values()]), strict=True))
 
     def _attend(self, name: str, photograph: int, picture: NDArray[np.uint8]) -> AttendedCaption:
         key = (name, photograph)
@@ -87,7 +98,7 @@ def settings() -> CampaignSettings:
     return CampaignSettings(queries=QUERIES, fitness="bleu4", clean_queries=1, batch=_BATCH)
 
 
-def _arm(experiment: Experiment, picture: NDArray[np.uint8], maps: NDArray[np.float64]) -> Any:
+def _arm(experiment: Experiment, picture: NDArray[np.uint8], maps: NDArray[np.float64]) -> Arm:
     pixels = max(1, round(experiment.setting.percent / 100 * picture.shape[0] * picture.shape[1]))
     options = ArmOptions(pixels=pixels, bound=experiment.setting.bound, seed=experiment.seed, queries=QUERIES)
     return make_arm(experiment.arm, picture=picture, attention=maps, options=options)
@@ -95,7 +106,7 @@ def _arm(experiment: Experiment, picture: NDArray[np.uint8], maps: NDArray[np.fl
 
 def describe(experiment: Experiment, result: CampaignResult) -> dict[str, Any]:
     """The line of a result, as JSON."""
-    line: dict[str, Any] = {
+    return {
         "key": experiment.key,
         **experiment.as_json(),
         "clean": result.clean[0],
@@ -107,9 +118,6 @@ def describe(experiment: Experiment, result: CampaignResult) -> dict[str, Any]:
         "spent": result.spent,
         "distances": asdict(result.distances),
     }
-    if experiment.arm in SHOWN and experiment.setting == MAIN and experiment.guide == experiment.victim:
-        line["png"] = base64.b64encode(result.png).decode("ascii")
-    return line
 
 
 def _defend(
@@ -133,15 +141,3 @@ def _defend(
         }
         for one in tried
     ]
-
-
-def show(address: ServiceAddress, model: str, pngs: Mapping[str, NDArray[np.uint8]]) -> dict[str, str]:
-    """What another captioner says of pictures, by their keys."""
-    budget = QueryBudget(len(pngs))
-    keys, captions = list(pngs), []
-    with asked_captioner(address, model, budget) as captioner:
-        for start in range(0, len(keys), _BATCH):
-            some = [pngs[key] for key in keys[start : start + _BATCH]]
-            budget.spend(len(some))
-            captions += captioner.caption(some)
-    return dict(zip(keys, captions, strict=True))

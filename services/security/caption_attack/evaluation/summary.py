@@ -9,7 +9,13 @@ from statistics import fmean
 from typing import Any
 
 from services.security.caption_attack.arms import ARMS
-from services.security.caption_attack.evaluation.experiments import ALL_ARMS, MAIN, SETTINGS, Setting
+from services.security.caption_attack.evaluation.experiments import (
+    COMPARISONS,
+    MAIN,
+    Comparison,
+    Setting,
+    setting_of,
+)
 from services.security.caption_attack.objectives import GOALS, Objective, SuccessGoals
 from services.security.caption_attack.statistics import (
     compare_corpora,
@@ -26,14 +32,11 @@ Line = Mapping[str, Any]
 EXAMPLES = 20
 
 
-def summarise(
-    lines: Sequence[Line], shown: Sequence[Line], photographs: CaptionedPhotos, *, quality: Mapping[str, Any]
-) -> dict[str, Any]:
+def summarise(lines: Sequence[Line], photographs: CaptionedPhotos, *, quality: Mapping[str, Any]) -> dict[str, Any]:
     """All figures.
 
     Args:
         lines: of finished runs.
-        shown: what other captioners said of pictures that were found.
         photographs: that were attacked.
         quality: of the captioners, by name, from their cards.
     """
@@ -47,7 +50,7 @@ def summarise(
         "quality": dict(quality),
         "victims": {victim: _victim(own, victim, photographs) for victim in victims},
         "guidance": [_guidance(lines, victim, victims[0]) for victim in victims[1:]],
-        "shown": [_shown(own, shown, victim) for victim in dict.fromkeys(one["victim"] for one in shown)],
+        "shown": list(_shown(lines)),
     }
 
 
@@ -56,9 +59,7 @@ def _victim(own: Sequence[Line], victim: str, photographs: CaptionedPhotos) -> d
     main = [line for line in lines if _setting(line) == MAIN]
     return {
         "models": sorted({line["model"] for line in lines}),
-        "settings": [
-            _compare(lines, setting) for setting in SETTINGS if any(_setting(one) == setting for one in lines)
-        ],
+        "comparisons": [_compare(lines, one) for one in COMPARISONS if one.setting in map(_setting, lines)],
         "defences": list(_defences(main)),
         "corpus": _corpus(main, photographs),
         "examples": _examples(lines, photographs),
@@ -69,40 +70,50 @@ def _setting(line: Line) -> Setting:
     return Setting(**line["setting"])
 
 
-def _compare(lines: Sequence[Line], setting: Setting) -> dict[str, Any]:
-    """All searches of a setting, on the photographs and seeds that all of them were tried on."""
-    by_arm: dict[str, dict[tuple[int, int], Line]] = defaultdict(dict)
+def _compare(lines: Sequence[Line], comparison: Comparison) -> dict[str, Any]:
+    """All searches of a comparison, on the photographs and seeds that all of them were tried on."""
+    by_arm: dict[str, dict[tuple[int, int], Line]] = {arm: {} for arm in comparison.arms}
     for line in lines:
-        if _setting(line) == setting:
-            by_arm[line["arm"]][line["photograph"], line["seed"]] = line
-    tried = [arm for arm in ALL_ARMS if arm in by_arm]
+        arm = line["arm"]
+        if arm in by_arm and _setting(line) == setting_of(arm, comparison.setting):
+            by_arm[arm][line["photograph"], line["seed"]] = line
+    tried = [arm for arm, found in by_arm.items() if found]
     shared = sorted(set.intersection(*(set(by_arm[arm]) for arm in tried)))
+    first = [by_arm[comparison.arms[0]][key] for key in shared] if shared else []
     return {
-        "percent": setting.percent,
-        "bound": setting.bound,
+        "title": str(comparison),
+        "percent": comparison.setting.percent,
+        "bound": comparison.setting.bound,
         "photographs": len({photograph for photograph, _ in shared}),
         "seeds": len({seed for _, seed in shared}),
-        "arms": [_arm(arm, [by_arm[arm][key] for key in shared], [by_arm["A"][key] for key in shared]) for arm in tried]
-        if shared
-        else [],
+        "runs": len(shared),
+        "left_out": [arm for arm in comparison.arms if arm not in tried],
+        "arms": [_arm(arm, [by_arm[arm][key] for key in shared], first) for arm in tried] if shared else [],
     }
 
 
 def _arm(arm: str, lines: Sequence[Line], first: Sequence[Line]) -> dict[str, Any]:
     queries = list(range(0, 125, 5))
     reached = {goal: [line["reached"].get(goal) for line in lines] for goal in GOALS if goal != "target_word"}
+    photographs = len({line["photograph"] for line in lines})
     return {
         "arm": arm,
         "title": ARMS[arm].title,
+        "queries": fmean(line["queries"] for line in lines),
         "score": fmean(line["score"] for line in lines),
         "first_less_this": asdict(paired_difference(_by_photograph(first), _by_photograph(lines))),
-        "goals": {goal: asdict(success_rate(found)) for goal, found in reached.items()},
+        "goals": {goal: _rate(found, photographs) for goal, found in reached.items()},
         "median_queries": {goal: median_queries(found).of_successes for goal, found in reached.items()},
         "curve": {"queries": queries, "content_lost": success_curve(reached["content_lost"], queries)},
         "l0": fmean(line["distances"]["l0"] for line in lines),
         "l2": fmean(line["distances"]["l2"] for line in lines),
         "ssim": fmean(line["distances"]["ssim"] for line in lines),
     }
+
+
+def _rate(first_successes: Sequence[int | None], photographs: int) -> dict[str, Any]:
+    """A share of runs, as uncertain as if seeds of a photograph said the same."""
+    return asdict(success_rate(first_successes, pictures=photographs))
 
 
 def _by_photograph(lines: Iterable[Line]) -> list[float]:
@@ -172,24 +183,23 @@ def _guidance(lines: Sequence[Line], victim: str, guide: str) -> dict[str, Any]:
     return found
 
 
-def _shown(own: Sequence[Line], shown: Sequence[Line], victim: str) -> dict[str, Any]:
-    """What another captioner says of pictures that were found on the first one, beside its clean captions."""
-    clean = {line["photograph"]: line["clean"] for line in own if line["victim"] == victim}
-    found: dict[str, Any] = {"victim": victim}
-    for arm in dict.fromkeys(one["arm"] for one in shown):
-        goals, scores = [], []
-        for one in shown:
-            if (one["victim"], one["arm"]) != (victim, arm) or one["photograph"] not in clean:
-                continue
-            before = clean[one["photograph"]]
-            score = Objective(references=[before]).score(one["caption"])
-            scores.append(score)
-            goals.append(SuccessGoals(clean=[before], clean_score=1.0).reached([one["caption"]], score))
-        if scores:
-            found[arm] = {
-                "pictures": len(scores),
-                "score": fmean(scores),
-                "differs": asdict(success_rate([1 if "caption_differs" in one else None for one in goals])),
-                "content_lost": asdict(success_rate([1 if "content_lost" in one else None for one in goals])),
-            }
-    return found
+def _shown(lines: Iterable[Line]) -> Iterable[dict[str, Any]]:
+    """What other captioners say of pictures that A found on the first one, and of an unselected draw at its pixels."""
+    scores: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        for victim, said in line.get("shown", {}).items():
+            goals = SuccessGoals(clean=[said["clean"]], clean_score=1.0)
+            for which in ("drawn", "found"):
+                score = Objective(references=[said["clean"]]).score(said[which])
+                reached = goals.reached([said[which]], score)
+                scores[victim][which].append({"photograph": line["photograph"], "score": score, "reached": reached})
+    for victim, kinds in scores.items():
+        photographs = len({one["photograph"] for one in kinds["found"]})
+        found: dict[str, Any] = {"victim": victim, "pictures": len(kinds["found"]), "photographs": photographs}
+        for which, tried in kinds.items():
+            found[which] = {"score": fmean(one["score"] for one in tried)}
+            for goal in ("caption_differs", "content_lost"):
+                successes = [1 if goal in one["reached"] else None for one in tried]
+                found[which][goal] = _rate(successes, photographs)
+        difference = paired_difference(_by_photograph(kinds["found"]), _by_photograph(kinds["drawn"]))
+        yield found | {"found_less_drawn": asdict(difference)}

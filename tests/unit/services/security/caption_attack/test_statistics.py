@@ -67,7 +67,9 @@ def test_success_has_a_wilson_interval() -> None:
     # Newcombe 1998, table I: 15 of 148.
     rate = success_rate([7] * 15 + [None] * 133)
     assert [rate.low, rate.high] == pytest.approx([0.0624, 0.1605], abs=5e-5)
-    assert (rate.successes, rate.pictures) == (15, 148)
+    assert (rate.successes, rate.runs) == (15, 148)
+    three_seeds = success_rate(([7] * 15 + [None] * 133) * 3, pictures=148)
+    assert (three_seeds.low, three_seeds.high, three_seeds.runs) == (rate.low, rate.high, 444)
     assert success_rate([None]).low == 0
     with pytest.raises(ValueError, match="picture"):
         success_rate([])
