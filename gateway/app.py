@@ -14,7 +14,7 @@ from gateway import audit_routes as audit
 from gateway.access.authentication import Authenticator
 from gateway.access.event_links import EventLinks
 from gateway.access.meter import Meter
-from gateway.documents import cache, home, swagger
+from gateway.documents import cache, home, samples, swagger
 from gateway.documents.cache import OpenApiDocumentCache
 from gateway.edge.application import Edge
 from gateway.edge.browsers import BrowserPolicy
@@ -56,7 +56,7 @@ from shared.webhooks.ssrf_guard import Resolver, SsrfGuard
 from shared.webhooks.store import WebhookStore
 
 DESCRIPTION = """\
-Inference microservices for ten vision research systems behind one gateway.
+Inference microservices for vision research systems behind one gateway.
 
 - **Long work**: send `Prefer: respond-async` (or `wait=N`); the answer is `202 Accepted`, and `Location` names the job.
 - **Webhooks** tell your own server when a job starts and ends, signed by the Standard Webhooks specification.
@@ -69,7 +69,7 @@ Inference microservices for ten vision research systems behind one gateway.
 
 _ROUTED = (
     home, jobs, events, files, routes, deliveries, listing, uploads, versions, traffic, inference_protocol, repository,
-    audit, cache, swagger,
+    audit, cache, swagger, samples,
 )  # fmt: skip
 
 
@@ -116,14 +116,14 @@ def create_app(
         outermost=public_layers(settings),
         limit_bodies=False,
     )
-    app.state.gateway = state
+    app.state.gateway, app.state.capabilities = state, capabilities
     describe_messages(app.webhooks)
     register_job_metrics(app.state.metrics.registry, settings)
     register_webhook_metrics(app.state.metrics.registry, settings)
     app.state.catalogue = OpenApiDocumentCache(
         lambda: _own_document(app),
         state.upstreams,
-        tags=capabilities.tags,
+        capabilities=capabilities,
         access=access if settings.api_keys else None,
     )
     app.router.redirect_slashes = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from services.declarations import SERVICES, declared_capabilities
+from services.sample_routes import sample_router
 from shared.capabilities.collection import Capabilities
 from shared.capabilities.declaration import Capability
 from shared.capabilities.references import load_reference
@@ -52,7 +53,10 @@ def create_domain_service(
 def _parts(own: Sequence[Capability], capabilities: Capabilities, settings: Settings) -> ServiceParts:
     """What the declarations name, imported."""
     return ServiceParts(
-        routers=[load_reference(reference) for one in own for reference in one.routers],
+        routers=[
+            *(load_reference(reference) for one in own for reference in one.routers),
+            sample_router(Capabilities(own).sample_files),
+        ],
         warm_ups=[load_reference(reference) for one in own for reference in one.warm_ups],
         states=[load_reference(one.state) for one in own if one.state is not None],
         direct=[load_reference(reference) for one in own for reference in one.direct_routes],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,9 +14,11 @@ from fastapi import APIRouter, Header, Request, Response
 
 from gateway.access.documentation import describe_access
 from gateway.documents.merging import Document, merge
+from gateway.documents.samples import describe_samples
 from gateway.documents.sharing import share_components
 from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.access.scopes import AccessPolicy
+from shared.capabilities.collection import Capabilities
 from shared.request_context import public_path
 from shared.settings import DOMAINS, Domain
 
@@ -67,7 +69,7 @@ class OpenApiDocumentCache:
     Args:
         own: makes the gateway's own document.
         upstreams: the services.
-        tags: descriptions of the capabilities' chapters, in their order.
+        capabilities: whose chapters and samples it has.
         access: says which scope a route needs; None where callers are not asked for API keys.
     """
 
@@ -76,10 +78,10 @@ class OpenApiDocumentCache:
         own: Callable[[], Document],
         upstreams: Upstreams,
         *,
-        tags: Mapping[str, str] | None = None,
+        capabilities: Capabilities | None = None,
         access: AccessPolicy | None = None,
     ) -> None:
-        self._tags, self._access = {**(tags or {}), **OWN_TAGS}, access
+        self._capabilities, self._access = capabilities or Capabilities(), access
         self._own = own
         self._upstreams = upstreams
         self._edition: CachedDocument | None = None
@@ -94,7 +96,9 @@ class OpenApiDocumentCache:
 
     async def _make(self) -> CachedDocument:
         answers = await asyncio.gather(*(self._ask(domain) for domain in DOMAINS))
-        document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=self._tags)
+        tags = {**self._capabilities.tags, **OWN_TAGS}
+        document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=tags)
+        describe_samples(document, self._capabilities)
         describe_access(document, self._access)
         share_components(document)
         whole = "x-unavailable" not in document

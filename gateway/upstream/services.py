@@ -49,16 +49,37 @@ class Upstreams:
     async def get_json(
         self, domain: Domain, path: str, *, timeout_s: float, statuses: Collection[int] = frozenset({200})
     ) -> Any:
-        """A service's JSON answer to a GET.
+        """A service's JSON answer to a GET; arguments as of `get`.
+
+        Raises:
+            ServiceUnreadable: as `get`, or it is not JSON.
+        """
+        content = await self.get(domain, path, timeout_s=timeout_s, statuses=statuses, accept="application/json")
+        try:
+            return orjson.loads(content)
+        except ValueError:
+            raise ServiceUnreadable("its answer cannot be read") from None
+
+    async def get(
+        self,
+        domain: Domain,
+        path: str,
+        *,
+        timeout_s: float,
+        statuses: Collection[int] = frozenset({200}),
+        accept: str = "*/*",
+    ) -> bytes:
+        """A service's answer to a GET.
 
         Args:
             domain: whose service.
             path: what to get.
             timeout_s: seconds for each of connecting and every part of the answer.
             statuses: of an answer that is meant.
+            accept: media types that are meant.
 
         Raises:
-            ServiceUnreadable: no answer, one with another status, or one that is not JSON.
+            ServiceUnreadable: no answer, or one with another status.
         """
         context = current_context()
         identity = context.onward_headers() if context else {}
@@ -68,7 +89,7 @@ class Upstreams:
             target=path,
             headers=[
                 (b"Host", self.host(domain)),
-                (b"Accept", b"application/json"),
+                (b"Accept", accept.encode()),
                 *self.credentials,
                 *((name.encode(), value.encode()) for name, value in identity.items()),
             ],
@@ -84,12 +105,12 @@ class Upstreams:
                 await reply.close()
             if reply.status not in statuses:
                 raise ServiceUnreadable(f"answers {reply.status}")
-            return orjson.loads(content)
+            return content
         except TimedOut:
             raise ServiceUnreadable(f"no answer within {timeout_s:.0f} s") from None
         except Unreachable:
             raise ServiceUnreadable("not reachable") from None
-        except (TransportFailure, ValueError):
+        except TransportFailure:
             raise ServiceUnreadable("its answer cannot be read") from None
 
     async def aclose(self) -> None:

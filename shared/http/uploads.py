@@ -203,6 +203,9 @@ def _most_fields(schema: Mapping[str, Any]) -> int:
 async def read_form(request: Request, limits: FormLimits | None = None) -> FormData:
     """Parse a multipart or urlencoded body. The files in it are on disk beyond 1 MB and closed with the request.
 
+    A field that is sent empty counts as left out, as forms of browsers mean it: an empty text, or a file without name
+    and content.
+
     Args:
         request: parsed at most once; later calls return the same form.
         limits: what it may hold; files up to the setting `upload_files_limit` otherwise.
@@ -215,7 +218,10 @@ async def read_form(request: Request, limits: FormLimits | None = None) -> FormD
     try:
         if request._form is None and content_type_of(request) == "multipart/form-data":
             request._form = await WholeMultiPartParser(request.headers, request.stream(), **sizes).parse()
-        return await request.form(**sizes)
+        form = await request.form(**sizes)
+        if any(_is_left_out(value) for _, value in form.multi_items()):
+            request._form = FormData([(name, value) for name, value in form.multi_items() if not _is_left_out(value)])
+        return request._form or form
     except MultiPartException as error:
         raise BadRequest(f"The multipart body cannot be read. {error.message}") from None
     except HTTPException as error:
@@ -224,6 +230,10 @@ async def read_form(request: Request, limits: FormLimits | None = None) -> FormD
         raise BadRequest("The request broke off before its body was complete.") from None
     except (ValueError, LookupError):
         raise BadRequest("The form body cannot be read: it is malformed.") from None
+
+
+def _is_left_out(value: UploadFile | str) -> bool:
+    return not value if isinstance(value, str) else not value.filename and not value.size
 
 
 def content_type_of(request: Request) -> str:

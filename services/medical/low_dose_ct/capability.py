@@ -67,5 +67,6 @@ CAPABILITY: Final = Capability(
             path="/v1/medical/ct/simulations",
             files={"file": SampleFile(name="normal-dose.dcm", make=f"{_HERE}.demo:normal_dose_slice")},
         ),
+        Sample(title="Scan a drawn chest", path="/v1/medical/ct/simulations", form={"phantom": "chest"}),
     ),
 )

@@ -49,6 +49,10 @@ def application() -> FastAPI:
     async def body(value: dict[str, int]) -> dict[str, int]:
         return value
 
+    @router.post("/fields")
+    async def fields(request: Request) -> list[str]:
+        return list(await read_form(request))
+
     app.include_router(router)
     install_problem_handlers(app)
     app.add_middleware(BodyLimit, limit=LIMIT)
@@ -221,6 +225,14 @@ async def test_over_real_sockets_the_client_gets_the_answer(http: str) -> None:
 async def test_forms_are_parsed(client: httpx.AsyncClient) -> None:
     response = await client.post("/files", files=[("file", b"abc"), ("file", b"de")], data={"note": "hello"})
     assert response.json() == {"sizes": [3, 2], "note": "hello"}
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_what_is_sent_empty_counts_as_left_out(client: httpx.AsyncClient, multipart: bool) -> None:
+    data = {"left": "", "kept": " ", "also": "0"}
+    files = {"none": ("", b""), "empty": ("empty.npy", b""), "unnamed": ("", b"1")}
+    answer = await client.post("/fields", data=data, files=files if multipart else None)
+    assert set(answer.json()) == {"kept", "also"} | ({"empty", "unnamed"} if multipart else set())
 
 
 async def test_other_bodies_reach_the_route(client: httpx.AsyncClient) -> None:
