@@ -49,10 +49,14 @@ _BASELINES: Final = ("A", "C", "D", "G", "L", "M", "N", "O")
 
 COMPARISONS: Final = (
     Comparison(MAIN, ("A", "C", "D", "E", "G", "H", "L", "M", "N", "O", "P")),
+    *(Comparison(Setting(*one), _BASELINES) for one in ((0.75, 16), (2.0, 40), (0.25, 40))),
     Comparison(MAIN, ("A", "B", "C", "F", "I", "K"), "Where pixels are"),
-    *(Comparison(Setting(*one), _BASELINES) for one in ((0.75, 16), (2.0, 40), (0.25, 40), (2.0, 16), (0.25, 16))),
+    *(Comparison(Setting(*one), _BASELINES) for one in ((2.0, 16), (0.25, 16))),
 )
 """The first is the main one, of as many seeds as asked for; others may have fewer."""
+
+_EARLY: Final = 4
+"""Comparisons that come before further seeds of the main one: three numbers of pixels and two bounds."""
 
 ELSEWHERE: Final = ("A", "C")
 """Searches on other captioners, beside A with the attention of the first."""
@@ -115,7 +119,7 @@ def setting_of(arm: str, setting: Setting) -> Setting:
 def experiments(
     victims: tuple[str, ...], *, photographs: int, seeds: int, further_seeds: int = 1
 ) -> Iterator[Experiment]:
-    """All of them, each once: the main comparison by seed, and after its first seed the other captioners.
+    """All of them, each once; the most telling come first.
 
     Args:
         victims: captioners; the first is attacked in all settings.
@@ -133,15 +137,29 @@ def experiments(
                     yield one
 
 
-def _rounds(
-    victims: tuple[str, ...], seeds: int, further_seeds: int
-) -> Iterator[tuple[str, str, tuple[str, ...], Setting, int]]:
-    first, (main, *others) = victims[0], COMPARISONS
-    for seed in range(seeds):
-        yield first, first, main.arms, main.setting, seed
-        for other in victims[1:] if seed < further_seeds else ():
-            yield other, other, ELSEWHERE, MAIN, seed
-            yield other, first, ("A",), MAIN, seed
-    for seed in range(further_seeds):
-        for comparison in others:
-            yield first, first, comparison.arms, comparison.setting, seed
+_Round = tuple[str, str, tuple[str, ...], Setting, int]
+"""Victim, guide, arms, setting and seed."""
+
+
+def _rounds(victims: tuple[str, ...], seeds: int, further_seeds: int) -> Iterator[_Round]:
+    first = victims[0]
+
+    def compare(comparison: Comparison, seed: int) -> _Round:
+        return first, first, comparison.arms, comparison.setting, seed
+
+    yield compare(COMPARISONS[0], 0)
+    for other in victims[1:]:
+        yield from _elsewhere(other, first, 0)
+    yield from (compare(one, 0) for one in COMPARISONS[1:_EARLY])
+    yield from (compare(COMPARISONS[0], seed) for seed in range(1, seeds))
+    yield from (compare(one, 0) for one in COMPARISONS[_EARLY:])
+    for seed in range(1, further_seeds):
+        yield from (compare(one, seed) for one in COMPARISONS[1:])
+        for other in victims[1:]:
+            yield from _elsewhere(other, first, seed)
+
+
+def _elsewhere(other: str, first: str, seed: int) -> Iterator[_Round]:
+    """The attack on another captioner: where that one looks, anywhere, and where the first one looks."""
+    yield other, other, ELSEWHERE, MAIN, seed
+    yield other, first, ("A",), MAIN, seed
