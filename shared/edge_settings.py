@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, IPvAnyNetwork, StringConstraints, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
 _NAME = rf"{_LABEL}(\.{_LABEL})*"
@@ -28,8 +30,37 @@ def split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+class FilesNamedInEnvironment(PydanticBaseSettingsSource):
+    """Settings whose values are the contents of files: `FACET_FLEET_TOKEN_FILE=/run/secrets/fleet_token`.
+
+    Environments are shown by `docker inspect` and inherited by every child process; mounted secrets are not.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The content of the file that the variable of a field names, without white space around it.
+
+        Raises:
+            SettingsError: it cannot be read, or the value itself is in the environment, too.
+        """
+        name = f"{self.config.get('env_prefix', '')}{field_name}".upper()
+        path = os.environ.get(f"{name}_FILE", "")
+        if not path:
+            return None, field_name, False
+        if os.environ.get(name):
+            raise SettingsError(f"{name} and {name}_FILE are both set; keep one")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error}") from None
+
+    def __call__(self) -> dict[str, Any]:
+        """All values that are in files."""
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
 class EnvironmentSettings(BaseSettings):
-    """Where settings come from, for all classes of them."""
+    """Where settings come from, for all classes of them: variables, files that variables name, then `.env`."""
 
     model_config = SettingsConfigDict(
         env_prefix="FACET_",
@@ -39,6 +70,18 @@ class EnvironmentSettings(BaseSettings):
         frozen=True,
         env_ignore_empty=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The first that knows a setting decides."""
+        return init_settings, env_settings, FilesNamedInEnvironment(settings_cls), dotenv_settings, file_secret_settings
 
 
 class EdgeSettings(EnvironmentSettings):

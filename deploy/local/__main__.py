@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
 
 from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
 from deploy.local.ports import PortsTaken
@@ -107,6 +108,7 @@ _CANNOT_START = (
     KindsUnreadable,
     PortsTaken,
     RedisMissing,
+    SettingsError,
     TracingUnavailable,
     UnsafeBinding,
     ValidationError,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.commands import command_of, worker_name
-from deploy.local.ports import free_ports, require_free
+from deploy.local.ports import free_ports, is_free, require_free
 from deploy.local.processes import Specification, Tier
 from deploy.local.redis_server import local_redis, without_password
 from deploy.probes import http_probe, redis_probe, worker_probe
@@ -78,10 +78,19 @@ def build_fleet(settings: Settings, options: Options) -> Fleet:
 
 
 def _ports(settings: Settings, *, any_ports: bool) -> dict[str, int]:
-    """Ports by process name; a setting of 0 means any."""
+    """Ports by process name; a setting of 0 means any.
+
+    Only the gateway's is known to anybody: a service whose port is not set takes another one where its own is in use,
+    so that a second fleet needs nothing but another PORT.
+    """
     ports = {"gateway": settings.gateway_port} | {domain: settings.service_port(domain) for domain in DOMAINS}
-    wanted = {name: port for name, port in ports.items() if port and not any_ports}
     hosts = {"gateway": settings.host}
+    said = {"gateway", *(domain for domain in DOMAINS if f"{domain}_port" in settings.model_fields_set)}
+    wanted = {
+        name: port
+        for name, port in ports.items()
+        if port and not any_ports and (name in said or is_free(_LOOPBACK, port))
+    }
     require_free({f"FACET_{name.upper()}_PORT": (hosts.get(name, _LOOPBACK), port) for name, port in wanted.items()})
     rest = [name for name in ports if name not in wanted]
     return wanted | dict(zip(rest, free_ports(len(rest)), strict=True))

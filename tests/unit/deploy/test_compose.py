@@ -46,6 +46,27 @@ def test_containers_have_no_rights_to_spare(name: str) -> None:
     assert service["read_only"] is True
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_containers_have_limits(name: str) -> None:
+    service = SERVICES[name]
+    assert service["pids_limit"] <= 512
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+    assert name == "redis" or service["mem_limit"]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_large_bodies_lie_on_a_volume(name: str) -> None:
+    dockerfile = (Path(__file__).parents[3] / "deploy" / "Dockerfile").read_text()
+    folder = re.search(r"TMPDIR=(\S+)", dockerfile)
+    assert folder is not None
+    assert f"spool:{folder[1]}" in SERVICES[name]["volumes"]
+
+
+def test_one_sick_service_keeps_the_gateway_open() -> None:
+    conditions = {one: need["condition"] for one, need in SERVICES["gateway"]["depends_on"].items()}
+    assert conditions == {"redis": "service_healthy"} | dict.fromkeys(DOMAINS, "service_started")
+
+
 def test_only_the_gateways_loopback_port_is_open() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"gateway"}
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["gateway"]["ports"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,23 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
         with pytest.raises(PortsTaken, match=f"{port}.*FACET_GATEWAY_PORT"):
             build_fleet(Settings(gateway_port=port), Options(state=tmp_path))
     assert not (tmp_path / "redis").exists()
+
+
+def test_a_second_fleet_needs_another_port_of_the_gateway_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for domain in DOMAINS:
+        monkeypatch.delenv(f"FACET_{domain.upper()}_PORT", raising=False)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in DOMAINS]
+        taken = dict(zip(DOMAINS, (one.getsockname()[1] for one in servers), strict=True))
+        monkeypatch.setattr(Settings, "service_port", lambda _, domain: taken[domain])
+        fleet = build_fleet(Settings(gateway_port=0), Options(state=tmp_path))
+        ports = {int(url.rpartition(":")[2]) for url in fleet.service_urls.values()}
+        assert len(ports) == len(DOMAINS)
+        assert not ports & set(taken.values())
+        with pytest.raises(PortsTaken, match="FACET_MEDICAL_PORT"):
+            build_fleet(Settings(gateway_port=0, medical_port=taken["medical"]), Options(state=tmp_path))
 
 
 def test_a_redis_of_the_operator_must_answer(tmp_path: Path) -> None:
