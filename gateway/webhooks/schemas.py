@@ -34,7 +34,7 @@ Kinds = Annotated[
     Field(
         max_length=50,
         description="Only of these kinds of jobs; of all where empty",
-        examples=[["security.randomized-smoothing"]],
+        examples=[["medical.ct.enhancements"]],
     ),
 ]
 Description = Annotated[str, Field(max_length=200, description="For people", examples=["The archive of ward 3"])]
