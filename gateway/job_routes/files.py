@@ -19,6 +19,7 @@ from gateway.job_routes.jobs import JOB_PROBLEMS, JobId, read_finished
 from gateway.job_routes.ranges import Part, is_unchanged, requested_part
 from gateway.redis_deadline import redis_deadline
 from gateway.state import Gateway, VisibleOwner
+from shared.http.negotiation import DICOM, HTML, JSON, NPY, OCTETS, ONNX, PNG, SVG, ZIP
 from shared.http.route_parts import BINARY
 from shared.jobs.files import StoredFile, files_of
 from shared.problems import Conflict, NotFound, RangeNotSatisfiable, problem_responses
@@ -28,7 +29,8 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 _CHUNK_BYTES = 256 * 1024
 
-_ANY_FILE = {"*/*": BINARY}
+# Generators of clients make a file of the first type, and nothing of `*/*`.
+_ANY_FILE = dict.fromkeys((OCTETS, PNG, SVG, NPY, DICOM, ZIP, ONNX, HTML, JSON), BINARY)
 
 _PARTS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The part that Range asked for", "content": _ANY_FILE},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Form
@@ -21,14 +21,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from shared.http.errors import json_pointer, validation_problem
+from shared.http.negotiation import OCTETS
 from shared.http.uploads import FORM_TYPES, content_type_of, list_fields, read_form, read_upload, require_single
 from shared.imaging.signatures import MediaType, describe, sniff
 from shared.problems import BadRequest, FieldError, Problem, UnsupportedMediaType, field_problem
 
 Options = TypeVar("Options", bound=BaseModel)
-
-OCTETS: Final = "application/octet-stream"
-"""Says nothing of the content, which then speaks for itself, as it does without any Content-Type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +256,9 @@ def _point_to_query(error: FieldError) -> FieldError:
     return FieldError(pointer="/body" if at_file else f"/query/{name}", detail=error.detail)
 
 
+_SAID_ELSEWHERE = frozenset({"default", "description"})
+
+
 def _describe_request(form: ImageForm[Any], headers: Mapping[str, str]) -> dict[str, Any]:
     """The OpenAPI of the body that is the file, of options in the query, and of header fields."""
     schema = form.options.model_json_schema()
@@ -269,7 +270,8 @@ def _describe_request(form: ImageForm[Any], headers: Mapping[str, str]) -> dict[
             "in": "query",
             "required": False,
             "description": f"{one.get('description', name)} (where the body is the file; else a field of the form)",
-            "schema": _inline({key: value for key, value in one.items() if key != "description"}, definitions),
+            # Generated clients send defaults that are documented, beside a form, too, where they are refused.
+            "schema": _inline({key: value for key, value in one.items() if key not in _SAID_ELSEWHERE}, definitions),
         }
         for name, one in schema["properties"].items()
     ]

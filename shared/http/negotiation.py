@@ -15,6 +15,8 @@ NPY = "application/x-npy"
 DICOM = "application/dicom"
 ZIP = "application/zip"
 HTML = "text/html"
+OCTETS = "application/octet-stream"
+"""Any file: as the type of a body it says nothing of the content, which then speaks for itself."""
 ONNX = "application/x-onnx"
 """Not registered; ONNX files have no media type of their own."""
 

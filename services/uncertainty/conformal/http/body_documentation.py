@@ -29,7 +29,8 @@ def describe_request_body(
         repeated: names of files that a form may have several of; JSON has none.
         example: a body in JSON that the route takes.
     """
-    options = _merge_schemas([inline_references(one.model_json_schema()) for one in (model, other) if one is not None])
+    kinds = [inline_references(one.model_json_schema()) for one in (model, other) if one is not None]
+    options = _merge_schemas(kinds)
     numbers = {
         "type": "array",
         "items": {"oneOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
@@ -45,19 +46,26 @@ def describe_request_body(
         name: {**file, "description": f"{text}; NPY, CSV or Parquet"} for name, text in arrays.items()
     }
     filed |= {name: {"type": "array", "items": file, "description": arrays[name]} for name in repeated}
-    required = [*options.get("required", []), *needed]
+    form = _body(options, filed, needed)
+    # A form of several kinds is one list of fields; JSON is one of several objects.
+    objects = [{"title": one["title"], **_body(one, listed, needed)} for one in kinds]
     contents: dict[str, dict[str, Any]] = {
-        media_type: {
-            "schema": {
-                "type": "object",
-                "properties": {**options.get("properties", {}), **properties},
-                **({"required": required} if required else {}),
-            }
-        }
-        for media_type, properties in (("multipart/form-data", filed), ("application/json", listed))
+        "multipart/form-data": {"schema": form},
+        "application/json": {
+            "schema": _body(options, listed, needed) if len(objects) == 1 else {"oneOf": objects},
+            "example": dict(example),
+        },
     }
-    contents["application/json"]["example"] = dict(example)
     return {"requestBody": {"required": True, "content": contents}}
+
+
+def _body(options: Mapping[str, Any], beside: Mapping[str, Any], needed: Collection[str]) -> dict[str, Any]:
+    required = [*options.get("required", []), *needed]
+    return {
+        "type": "object",
+        "properties": {**options.get("properties", {}), **beside},
+        **({"required": required} if required else {}),
+    }
 
 
 def _merge_schemas(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -74,7 +82,10 @@ def _merge_schemas(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """The schema of an option that two kinds of request have, each in its own way."""
     texts = dict.fromkeys(kind["description"] for kind in (one, other) if "description" in kind)
-    return {"description": "; or: ".join(texts), "anyOf": [one, other]}
+    described = {"description": "; or: ".join(texts)}
+    if "const" in one and "const" in other:
+        return {**described, "type": "string", "enum": [one["const"], other["const"]]}
+    return {**described, "anyOf": [one, other]}
 
 
 def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
