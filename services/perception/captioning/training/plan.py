@@ -23,7 +23,7 @@ class PlannedRun:
 
 
 _LSTM: Final = CaptionRecipe(encoder="lite0", decoder="lstm", epochs=12)
-_TRANSFORMER: Final = CaptionRecipe(encoder="lite2", decoder="transformer", width=256, epochs=12, coverage=0.0, seed=1)
+_TRANSFORMER: Final = CaptionRecipe(encoder="lite2", decoder="transformer", width=256, epochs=8, coverage=0.0, seed=1)
 
 
 def _tune(recipe: CaptionRecipe) -> CaptionRecipe:
