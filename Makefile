@@ -177,11 +177,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(SERVING): $(INPUTS) | $(BIN)/python
-	$(INSTALL) "."
+	$(INSTALL) ".[local]"
 	@touch $@
 
 $(TORCH): $(INPUTS) | $(BIN)/python
-	$(INSTALL) ".[torch]"
+	$(INSTALL) ".[local,torch]"
 	@touch $@ $(SERVING)
 
 $(DEV): $(INPUTS) | $(BIN)/python

