@@ -66,11 +66,12 @@ coverage: $(DEV) ## The same, and which lines of the code no test runs; takes lo
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-check: $(DEV) ## Lint, format, types and import rules
+check: $(DEV) ## Lint, format, types, import rules and declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
