@@ -121,15 +121,15 @@ def _verdicts(arms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def judge(difference: Mapping[str, Any]) -> str:
-    """A difference in words: lower scores are stronger attacks."""
+    """Whether the first attack is stronger than the second, in words: its scores are lower then."""
     low, high, mean = difference["low"], difference["high"], difference["mean"]
     if low is None or high is None:
         return "one photograph says nothing"
     span = f"{mean:+.3f}, {low:+.3f} to {high:+.3f}"
     if high < 0:
-        return f"helps ({span})"
+        return f"stronger ({span})"
     if low > 0:
-        return f"hurts ({span})"
+        return f"weaker ({span})"
     return f"no difference that {difference['pictures']} photographs could show ({span})"
 
 
@@ -176,15 +176,15 @@ def _transfer(figures: Mapping[str, Any]) -> Iterator[str]:
         if one["runs"]:
             yield (
                 f"- {one['victim']} attacked where {one['guide']} looks ({one['runs']} runs): score "
-                f"{one['other']:.3f}, own attention {one['own']:.3f}, any pixels {one['any']:.3f}. Against any pixels "
-                f"the other's attention {judge(one['other_less_any'])}; against its own {judge(one['other_less_own'])}."
+                f"{one['other']:.3f}, own attention {one['own']:.3f}, any pixels {one['any']:.3f}. "
+                f"The other's attention against any pixels: {judge(one['other_less_any'])}; "
+                f"against its own: {judge(one['other_less_own'])}."
             )
     for one in figures["shown"]:
         yield (
             f"- Pictures of search A on the first captioner, shown once to {one['victim']} ({one['pictures']} pictures "
-            f"of {one['photographs']} photographs), beside one random draw at the same pixels: "
-            f"{_transferred(one['found'])}; the draw {_transferred(one['drawn'])}. The search "
-            f"{judge(one['found_less_drawn'])} there."
+            f"of {one['photographs']} photographs): {_transferred(one['found'])}. One random draw at the same pixels: "
+            f"{_transferred(one['drawn'])}. What was found against the draw: {judge(one['found_less_drawn'])}."
         )
     yield ""
 

@@ -118,7 +118,7 @@ def test_searches_are_compared_where_all_of_them_were_tried() -> None:
     assert a["median_queries"]["content_lost"] == 30
     assert found["queries"] == 5 * QUERIES
     text = "\n".join(_parts(found))
-    assert "Attention (A against the same search on any pixels): helps" in text
+    assert "Attention (A against the same search on any pixels): stronger" in text
     assert "Not measured yet: D, E, G" in text
     assert "Not measured yet: one captioner is released." in text
     assert "| a dog runs on grass | a dog runs on grass | 1.00 |" in text
@@ -162,7 +162,7 @@ def test_another_captioner_is_compared_with_its_own_captions_and_with_a_draw() -
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(-0.2, -0.1, "helps"), (0.1, 0.2, "hurts"), (-0.1, 0.1, "no difference"), (None, None, "nothing")],
+    [(-0.2, -0.1, "stronger"), (0.1, 0.2, "weaker"), (-0.1, 0.1, "no difference"), (None, None, "nothing")],
 )
 def test_sentences_follow_from_intervals(low: float | None, high: float | None, words: str) -> None:
     assert words in judge({"mean": 0.0, "low": low, "high": high, "pictures": 9})
