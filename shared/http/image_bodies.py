@@ -158,11 +158,13 @@ class ImageForm(Generic[Options]):
         lists = list_fields(model)
         values: dict[str, Any] = {}
         for name, value in items:
+            if value == "":  # as browsers send fields that nobody filled in
+                continue
             if name in lists:
                 values.setdefault(name, []).append(value)
             elif name in values:
                 require_single([name, name], lists, place=place)
-            elif value != "":  # as browsers send fields that nobody filled in
+            else:
                 values[name] = value
         try:
             return model.model_validate(values)
