@@ -265,7 +265,8 @@ def test_redis_comes_back_with_what_it_had(start: Start, tmp_path: Path) -> None
         client.wait(0, 0)
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-    run.until(lambda: (tmp_path / "redis" / "appendonly.aof").stat().st_size > 0)
+    written = tmp_path / "redis" / "appendonlydir"
+    run.until(lambda: any(file.stat().st_size for file in written.glob("*.incr.aof")))
     before = run.pids["redis"]
     os.kill(before, signal.SIGKILL)
     run.until(lambda: run.pids["redis"] != before and specification.ready() is None)
