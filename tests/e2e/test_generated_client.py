@@ -71,9 +71,11 @@ class Api:
 
 
 @pytest.fixture(scope="module")
-def api(generated: Path, fleet: Fleet) -> Api:
+def api(generated: Path, fleet: Fleet) -> Iterator[Api]:
     assert generated.is_dir()
-    return Api(fleet)
+    made = Api(fleet)
+    with made.client:
+        yield made
 
 
 def test_every_operation_is_there(api: Api, generated: Path, fleet: Fleet) -> None:
