@@ -22,7 +22,7 @@ _TIMEOUT_S = 3.0
 
 ModelName = Annotated[str, Path(description="Name of the model", examples=["low-dose-ct"])]
 ModelVersion = Annotated[
-    str, Path(description="A version, the beginning of one (1 or 1.0), or an alias", examples=["1.0.0"])
+    str, Path(description="A version, the beginning of one (1 or 1.0), or an alias", examples=["1"])
 ]
 
 

@@ -114,10 +114,21 @@ _ANSWER: Final[dict[str, Any]] = {
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
+_EXAMPLE: Final[dict[str, Any]] = {
+    "inputs": [
+        {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.4] * 64},
+        {"name": "noise_level", "shape": [1], "datatype": "FP32", "data": [0.01]},
+    ]
+}
+"""Of the model that is the example of names elsewhere; pictures of others are too large to be read."""
+
 INFER_REQUEST: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": _REQUEST}, "application/octet-stream": _BINARY},
+        "content": {
+            "application/json": {"schema": _REQUEST, "example": _EXAMPLE},
+            "application/octet-stream": _BINARY,
+        },
     }
 }
 """JSON, or the same JSON with raw little-endian tensors behind it and its length in a header."""

@@ -21,8 +21,10 @@ _PARAMETERS = {
     "version": "The model's version, the beginning of one (1 or 1.0: the newest that is served), or an alias",
 }
 
-ModelName = Annotated[str, Path(description="The model's name")]
-ModelVersion = Annotated[str, Path(description=_PARAMETERS["version"])]
+_EXAMPLES = {"name": "low-dose-ct", "version": "1"}
+
+ModelName = Annotated[str, Path(description=_PARAMETERS["name"], examples=[_EXAMPLES["name"]])]
+ModelVersion = Annotated[str, Path(description=_PARAMETERS["version"], examples=[_EXAMPLES["version"]])]
 
 
 def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter:
@@ -67,9 +69,14 @@ def inference_router(registry: ModelRegistry, inference: Inference) -> APIRouter
 
 def _parameters(path: str) -> list[dict[str, Any]]:
     names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
-    schema = {"type": "string"}
     described = [
-        {"name": name, "in": "path", "required": True, "schema": schema, "description": _PARAMETERS[name]}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "examples": [_EXAMPLES[name]]},
+            "description": _PARAMETERS[name],
+        }
         for name in names
     ]
     length = {

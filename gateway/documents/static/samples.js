@@ -16,7 +16,12 @@ window.facetSamples = (samples) => (system) => {
     }
   };
 
-  const empty = (parameter) => {
+  const fill = (parameter) => {
+    const [example] = parameter.schema?.examples ?? [];
+    // Ids are those of somebody else's things; names are there for all.
+    if (parameter.in === "path" && !parameter.name.endsWith("_id") && example !== undefined) {
+      parameter.example = example;
+    }
     if (!parameter.required && parameter.in !== "path") {
       describeDefault(parameter, parameter.schema?.default);
       for (const name of ["default", "example", "examples"]) {
@@ -40,7 +45,7 @@ window.facetSamples = (samples) => (system) => {
         // Options stand in the query, too, for bodies that are a file; with a form they are fields of the form.
         const isField = (one) => one.in === "query" && one.name in fields;
         const parameters = (item.post.parameters ?? []).map((one) => resolve(one, document));
-        item.post.parameters = parameters.filter((one) => !isField(one)).map(empty);
+        item.post.parameters = parameters.filter((one) => !isField(one)).map(fill);
       }
       for (const form of [content[multipart], content["application/x-www-form-urlencoded"]].filter(Boolean)) {
         const schema = resolve(form.schema, document);
