@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,9 +88,7 @@ def run(options: argparse.Namespace, photographs: CaptionedPhotos, victims: tupl
                 write_line(lines, {**line, "seconds": line["seconds"] / options.processes, "machine": machine})
 
 
-def _finished(
-    pool: ProcessPoolExecutor, left: Iterable[Experiment], *, until_s: float, waiting: int
-) -> Iterator[dict[str, Any]]:
+def _finished(pool: Executor, left: Iterable[Experiment], *, until_s: float, waiting: int) -> Iterator[dict[str, Any]]:
     """Lines of experiments as they end; those under way when time is up still end.
 
     Raises:

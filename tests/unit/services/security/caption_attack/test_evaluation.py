@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.security.caption_attack.evaluation.experiments import (
     COMPARISONS,
     MAIN,
     QUERIES,
+    Experiment,
     Setting,
     experiments,
     setting_of,
@@ -70,6 +72,36 @@ def test_runs_against_other_weights_count_no_longer(monkeypatch: pytest.MonkeyPa
     lines = [kept, line("A", 1, 0.2, shown={}), line("C", 0, 0.2, model="older"), line("A", 0, 0.2, victim="gone")]
     assert command.current(lines, ["v1", "v2"]) == [kept]
     assert command.current(lines, ["v1"]) == lines[:2]
+
+
+@pytest.mark.parametrize("failing", [3, command._FAILURES + 1])
+def test_runs_that_fail_take_no_other_along_until_there_are_too_many(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = list(experiments(("v1",), photographs=4, seeds=1))[:40]
+    broken = {one.key for one in planned[:failing]}
+
+    def run(experiment: Experiment) -> dict[str, Any]:
+        return {"key": experiment.key} | ({"failed": "it says nothing"} if experiment.key in broken else {})
+
+    monkeypatch.setattr(command, "_run", run)
+    found: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        lines = command._finished(pool, planned, until_s=float("inf"), waiting=4)
+        if failing > command._FAILURES:
+            with pytest.raises(RuntimeError, match="runs failed"):
+                found.extend(one["key"] for one in lines)
+        else:
+            found.extend(one["key"] for one in lines)
+            assert set(found) == {one.key for one in planned} - broken
+    assert not broken & set(found)
+
+
+def test_when_time_is_up_no_further_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_run", lambda one: {"key": one.key})
+    planned = list(experiments(("v1",), photographs=1, seeds=1))
+    with ThreadPoolExecutor(1) as pool:
+        assert list(command._finished(pool, planned, until_s=0.0, waiting=4)) == []
 
 
 def line(arm: str, photograph: int, score: float, **changed: Any) -> dict[str, Any]:
