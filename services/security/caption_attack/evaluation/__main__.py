@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import platform
+import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -53,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Finished runs are never computed again; each is written down as soon as it is finished."""
     options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # or the service would outlive this
     photographs = read_captioned_photos(options.data / FOLDER)["test"].first(options.photographs)
     victims = released(VICTIMS)
     if options.command in ("run", "all"):
