@@ -26,6 +26,29 @@ def share_components(document: Document) -> None:
             if PROBLEM_MEDIA_TYPE in answer.get("content", {}):
                 answers[status] = responses.put(answer, _problem_name)
     components["parameters"], components["responses"] = parameters.items, responses.items
+    for operation in operations(document):
+        for body in operation.get("requestBody", {}).get("content", {}).values():
+            _name_kinds(body.get("schema", {}), components.setdefault("schemas", {}))
+
+
+def _name_kinds(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Give the objects of a `oneOf` names, and say which field tells them apart: a discriminator reads no others.
+
+    The field is the one that has a constant in each of them (OpenAPI 3.1, section 4.8.25).
+    """
+    kinds = {kind.get("title", ""): kind for kind in schema.get("oneOf", [])}
+    telling = set.intersection(*map(_constants, kinds.values())) if len(kinds) > 1 else set()
+    if not telling or any(not name or schemas.get(name, kind) != kind for name, kind in kinds.items()):
+        return
+    schemas.update(kinds)
+    field = min(telling)
+    references = {kind["properties"][field]["const"]: f"#/components/schemas/{name}" for name, kind in kinds.items()}
+    schema["oneOf"] = [{"$ref": reference} for reference in references.values()]
+    schema["discriminator"] = {"propertyName": field, "mapping": references}
+
+
+def _constants(kind: Mapping[str, Any]) -> set[str]:
+    return {name for name, one in kind.get("properties", {}).items() if "const" in one}
 
 
 class _Shelf:

@@ -99,6 +99,13 @@ def test_it_calibrates_and_predicts_by_form(api: Api) -> None:
     assert answer.to_dict()
 
 
+def test_it_calibrates_intervals_by_json(api: Api) -> None:
+    points = [0.1 * number for number in range(40)]
+    body = {"kind": "regression", "predictions": points, "targets": [point + 0.01 for point in points]}
+    calibration = api.call("conformal.calibrations_create", body=api.models.RegressionOptions.from_dict(body))
+    assert calibration.kind == "regression"
+
+
 def test_it_follows_a_job_and_fetches_its_file(api: Api) -> None:
     body = api.models.EnhancementForm(file=[api.sample("low-dose.dcm")])
     job = api.call("low_dose_ct.ct_enhancements_create", body=body, prefer="respond-async")

@@ -54,3 +54,37 @@ def test_arrays_of_a_fixed_length_say_what_their_items_are() -> None:
     schemas = merge(own, {}, tags={})["components"]["schemas"]
     assert schemas["Alike"] == {"type": "array", "minItems": 2, "maxItems": 2, "items": number}
     assert schemas["Mixed"] == mixed | {"items": {"anyOf": [number, text]}}
+
+
+def with_body(*kinds: dict[str, Any]) -> dict[str, Any]:
+    body = {"content": {"application/json": {"schema": {"oneOf": list(kinds)}}}}
+    return {"openapi": "3.1.0", "info": {}, "paths": {"/v1/a": {"post": {"requestBody": body, "responses": {}}}}}
+
+
+def kind(title: str, constant: str) -> dict[str, Any]:
+    properties = {"kind": {"type": "string", "const": constant}, "size": {"type": "integer"}}
+    return {"title": title, "type": "object", "properties": properties}
+
+
+def test_kinds_of_a_body_have_names_and_a_field_that_tells_them_apart() -> None:
+    shared = with_body(kind("Cat", "cat"), kind("Dog", "dog"))
+    share_components(shared)
+    assert shared["paths"]["/v1/a"]["post"]["requestBody"]["content"]["application/json"]["schema"] == {
+        "oneOf": [{"$ref": "#/components/schemas/Cat"}, {"$ref": "#/components/schemas/Dog"}],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {"cat": "#/components/schemas/Cat", "dog": "#/components/schemas/Dog"},
+        },
+    }
+    assert shared["components"]["schemas"] == {"Cat": kind("Cat", "cat"), "Dog": kind("Dog", "dog")}
+
+
+def test_kinds_that_nothing_tells_apart_stay_as_they_are() -> None:
+    nameless = {key: value for key, value in kind("Dog", "dog").items() if key != "title"}
+    for other in (nameless, {"title": "Dog", "type": "object", "properties": {"size": {"type": "integer"}}}):
+        shared = with_body(kind("Cat", "cat"), other)
+        share_components(shared)
+        assert "discriminator" not in str(shared)
+    taken = with_body(kind("Cat", "cat"), kind("Dog", "dog")) | {"components": {"schemas": {"Dog": {"type": "string"}}}}
+    share_components(taken)
+    assert taken["components"]["schemas"] == {"Dog": {"type": "string"}}
