@@ -13,6 +13,7 @@ import orjson
 from fastapi import APIRouter, Header, Request, Response
 
 from gateway.access.documentation import describe_access
+from gateway.documents.forms import describe_lists
 from gateway.documents.merging import Document, merge
 from gateway.documents.samples import describe_samples
 from gateway.documents.sharing import share_components
@@ -99,6 +100,7 @@ class OpenApiDocumentCache:
         tags = {**self._capabilities.tags, **OWN_TAGS}
         document = merge(self._own(), dict(zip(DOMAINS, answers, strict=True)), tags=tags)
         describe_samples(document, self._capabilities)
+        describe_lists(document)
         describe_access(document, self._access)
         share_components(document)
         whole = "x-unavailable" not in document

@@ -36,7 +36,7 @@ window.facetSamples = (samples) => (system) => {
 
   const isFile = (property) => property?.format === "binary" || property?.contentMediaType !== undefined;
 
-  // Swagger UI invents a value for each optional field without an example, and joins lists with commas.
+  // Swagger UI invents a value for each optional field without an example.
   const prepare = (document) => {
     for (const [path, item] of Object.entries(document.paths ?? {})) {
       const content = item.post?.requestBody?.content ?? {};
@@ -54,8 +54,6 @@ window.facetSamples = (samples) => (system) => {
         for (const [name, property] of Object.entries(schema.properties ?? {})) {
           if (isFile(property.items)) {
             schema.properties[name] = { ...property.items, description: `${property.description ?? ""} (or several)` };
-          } else if (isList(property)) {
-            form.encoding = { ...form.encoding, [name]: { style: "form", explode: true } };
           }
           if (name in filled) {
             property.examples = [filled[name]];

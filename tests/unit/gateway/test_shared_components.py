@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from gateway.documents.forms import describe_lists
 from gateway.documents.merging import merge, operations
 from gateway.documents.sharing import share_components
 from shared.problems import Conflict, NotFound, problem_responses
@@ -88,3 +89,18 @@ def test_kinds_that_nothing_tells_apart_stay_as_they_are() -> None:
     taken = with_body(kind("Cat", "cat"), kind("Dog", "dog")) | {"components": {"schemas": {"Dog": {"type": "string"}}}}
     share_components(taken)
     assert taken["components"]["schemas"] == {"Dog": {"type": "string"}}
+
+
+def test_fields_that_are_lists_are_to_be_repeated() -> None:
+    properties = {
+        "method": {"type": "array", "items": {"type": "string"}},
+        "layer": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+        "target": {"type": "integer"},
+    }
+    named = with_body() | {"components": {"schemas": {"Form": {"type": "object", "properties": properties}}}}
+    content = named["paths"]["/v1/a"]["post"]["requestBody"]["content"]
+    content["multipart/form-data"] = {"schema": {"$ref": "#/components/schemas/Form"}}
+    describe_lists(named)
+    repeated = {"style": "form", "explode": True}
+    assert content["multipart/form-data"]["encoding"] == {"method": repeated, "layer": repeated}
+    assert "encoding" not in content["application/json"]
