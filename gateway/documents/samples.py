@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -13,7 +12,7 @@ from gateway.documents.merging import Document
 from gateway.state import GatewayState
 from gateway.upstream.services import ServiceUnreadable
 from shared.capabilities.collection import Capabilities
-from shared.capabilities.declaration import Capability, Sample
+from shared.capabilities.declaration import Capability
 from shared.problems import NotFound, ServiceUnavailable
 from shared.request_context import public_path
 
@@ -29,7 +28,7 @@ async def index(request: Request) -> Response:
     """The samples of each path that is posted to: title, files with their addresses, form, JSON."""
     capabilities: Capabilities = request.app.state.capabilities
     found: dict[str, list[dict[str, Any]]] = {}
-    for sample in samples_of(capabilities):
+    for sample in capabilities.samples:
         found.setdefault(sample.path, []).append(
             {
                 "title": sample.title,
@@ -67,15 +66,9 @@ def _names(capability: Capability) -> set[str]:
     return {file.name for sample in capability.samples for file in sample.files.values()}
 
 
-def samples_of(capabilities: Capabilities) -> Iterator[Sample]:
-    """All samples."""
-    for one in capabilities:
-        yield from one.samples
-
-
 def describe_samples(document: Document, capabilities: Capabilities) -> None:
     """Give the JSON bodies of a document the samples of their routes as examples, and put them before forms."""
-    for sample in samples_of(capabilities):
+    for sample in capabilities.samples:
         operation = document.get("paths", {}).get(sample.path, {}).get("post", {})
         content = operation.get("requestBody", {}).get("content", {})
         if sample.json is None or _JSON not in content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from shared.capabilities.declaration import AccessRule, Capability, SampleFile
+from shared.capabilities.declaration import AccessRule, Capability, Sample, SampleFile
 from shared.jobs.kinds import JobKind
 from shared.settings import DOMAINS, Domain, Settings
 
@@ -98,9 +98,14 @@ class Capabilities:
         return {file.media_type: file.extension for one in self for file in one.file_types}
 
     @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples."""
+        return tuple(sample for one in self for sample in one.samples)
+
+    @property
     def sample_files(self) -> tuple[SampleFile, ...]:
         """Files of all samples."""
-        return tuple(file for one in self for sample in one.samples for file in sample.files.values())
+        return tuple(file for sample in self.samples for file in sample.files.values())
 
     def body_limits(self, settings: Settings) -> BodyLimits:
         """The limits of all paths.

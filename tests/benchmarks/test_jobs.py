@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ import httpx
 import pytest
 import redis
 
-from deploy.local.ports import free_ports
-from deploy.local.redis_server import local_redis
 from gateway.app import create_app
 from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKind, JobKinds
@@ -37,14 +34,9 @@ class Unpublished:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
+def settings(redis_url: str, tmp_path: Path) -> Settings:
     """Of a Redis with the options of `make run`."""
-    specification, url = local_redis(tmp_path / "redis", free_ports(1)[0])
-    with subprocess.Popen(specification.command, stdout=subprocess.DEVNULL) as server:
-        while specification.ready():
-            time.sleep(0.05)
-        yield Settings(_env_file=None, redis_url=url, blob_url=str(tmp_path / "blobs"))
-        server.terminate()
+    return Settings(_env_file=None, redis_url=redis_url, blob_url=str(tmp_path / "blobs"))
 
 
 async def _fill(store: JobStore) -> float:

@@ -47,7 +47,8 @@ window.facetSamples = (samples) => (system) => {
         const parameters = (item.post.parameters ?? []).map((one) => resolve(one, document));
         item.post.parameters = parameters.filter((one) => !isField(one)).map(fill);
       }
-      for (const form of [content[multipart], content["application/x-www-form-urlencoded"]].filter(Boolean)) {
+      const form = content[multipart];
+      if (form) {
         const schema = resolve(form.schema, document);
         // What needs no file can be filled in before anybody asks for it.
         const filled = (samples[path] ?? []).find((one) => !one.json && Object.keys(one.files).length === 0)?.form ?? {};
