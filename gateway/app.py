@@ -21,7 +21,7 @@ from gateway.edge.browsers import BrowserPolicy
 from gateway.edge.public_layers import public_layers
 from gateway.idempotency.runner import IdempotentRunner
 from gateway.idempotency.store import IdempotencyStore
-from gateway.job_routes import events, files, jobs
+from gateway.job_routes import answer_files, events, files, jobs
 from gateway.models import inference_protocol, listing, repository, traffic, uploads, versions
 from gateway.request_bodies.reader import BodyReader
 from gateway.state import GatewayState
@@ -38,6 +38,7 @@ from shared.access.audit import AuditLog
 from shared.access.keys import KeyStore
 from shared.access.quotas import Quotas
 from shared.access.scopes import AccessPolicy
+from shared.answers.stored_files import AnswerFiles
 from shared.capabilities.collection import Capabilities
 from shared.deployments.store import DesiredStateStore
 from shared.http.application import VERSION, create_application
@@ -68,8 +69,8 @@ Inference microservices for vision research systems behind one gateway.
 """
 
 _ROUTED = (
-    home, jobs, events, files, routes, deliveries, listing, uploads, versions, traffic, inference_protocol, repository,
-    audit, cache, swagger, samples,
+    home, jobs, events, files, answer_files, routes, deliveries, listing, uploads, versions, traffic,
+    inference_protocol, repository, audit, cache, swagger, samples,
 )  # fmt: skip
 
 
@@ -156,12 +157,14 @@ def _edge(
 
 def _state_of(settings: Settings, redis: Redis, upstreams: Upstreams, resolver: Resolver) -> GatewayState:
     """What the gateway's own routes work with."""
+    blobs = BlobStore(settings.blob_url)
     return GatewayState(
         settings=settings,
         upstreams=upstreams,
         locator=ModelLocator(upstreams),
         jobs=JobStore(redis, JobKinds(()), settings),
-        blobs=BlobStore(settings.blob_url),
+        blobs=blobs,
+        answer_files=AnswerFiles(redis, blobs, settings.job_retention_s),
         webhooks=WebhookStore(redis, settings),
         audit=AuditLog(redis, kept=settings.audit_entries),
         guard=SsrfGuard(resolver, settings.webhook_allowed_networks),

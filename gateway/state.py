@@ -12,6 +12,7 @@ from gateway.upstream.model_locator import ModelLocator
 from gateway.upstream.services import Upstreams
 from shared.access.audit import AuditLog
 from shared.access.keys import ApiKey
+from shared.answers.stored_files import AnswerFiles
 from shared.deployments.store import DesiredStateStore
 from shared.jobs.store import JobStore
 from shared.request_context import current_caller
@@ -32,6 +33,8 @@ class GatewayState:
     upstreams: Upstreams
     jobs: JobStore
     blobs: BlobStore
+    answer_files: AnswerFiles
+    """What answers of services link to."""
     webhooks: WebhookStore
     audit: AuditLog
     guard: SsrfGuard

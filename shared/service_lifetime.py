@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from fastapi import APIRouter, FastAPI
 
+from shared.answers.stored_files import AnswerFiles, open_answer_files
 from shared.deployments.reconciler import Reconciler
 from shared.deployments.store import DesiredStateStore
 from shared.http.direct import DirectRoute
@@ -79,12 +80,13 @@ class ServiceLifetime:
         settings, blobs = self._settings, BlobStore(self._settings.blob_url)
         async with (
             open_job_store(settings) as jobs,
+            open_answer_files(settings, blobs) as answer_files,
             self._open_batchers() as batchers,
             open_reconciler(self._domain, settings, self.registry, batchers, blobs) as follower,
             anyio.create_task_group() as tasks,
         ):
             self.checks["uploaded models"] = follower.check
-            state = app.state.service = self._state = self._make_state(jobs, batchers, blobs)
+            state = app.state.service = self._state = self._make_state(jobs, batchers, answer_files)
             async with AsyncExitStack() as states:
                 for opener in self._parts.states:
                     state.states.add(await states.enter_async_context(opener(state)))
@@ -104,7 +106,7 @@ class ServiceLifetime:
         yield batchers
         await batchers.close()
 
-    def _make_state(self, jobs: JobStore, batchers: Batchers, blobs: BlobStore) -> ServiceState:
+    def _make_state(self, jobs: JobStore, batchers: Batchers, answer_files: AnswerFiles) -> ServiceState:
         settings = self._settings
         pool_of = partial(ComputePool, threads=settings.inference_threads, budget=settings.pixel_limit)
         compute_pool, decode_pool = pool_of(queue=settings.inference_queue), pool_of(queue=settings.batch_queue)
@@ -117,7 +119,8 @@ class ServiceLifetime:
             decode_pool=decode_pool,
             batchers=batchers,
             jobs=jobs,
-            blobs=blobs,
+            blobs=answer_files.blobs,
+            answer_files=answer_files,
         )
 
     def _bind(self, warm_up: ServiceWarmUp) -> Callable[[], object]:

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, FastAPI, Request
 
+from shared.answers.stored_files import AnswerFiles
 from shared.jobs.store import JobStore
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.model_batchers import Batchers
@@ -59,6 +60,8 @@ class ServiceState:
     batchers: Batchers
     jobs: JobStore
     blobs: BlobStore
+    answer_files: AnswerFiles
+    """What answers link to."""
     states: CapabilityStates = field(default_factory=CapabilityStates)
     """What capabilities have opened."""
 

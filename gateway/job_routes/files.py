@@ -30,10 +30,10 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 _CHUNK_BYTES = 256 * 1024
 
 # Generators of clients make a file of the first type, and nothing of `*/*`.
-_ANY_FILE = dict.fromkeys((OCTETS, PNG, SVG, NPY, DICOM, ZIP, ONNX, HTML, JSON), BINARY)
+ANY_FILE = dict.fromkeys((OCTETS, PNG, SVG, NPY, DICOM, ZIP, ONNX, HTML, JSON), BINARY)
 
-_PARTS: dict[int | str, dict[str, Any]] = {
-    206: {"description": "The part that Range asked for", "content": _ANY_FILE},
+PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The part that Range asked for", "content": ANY_FILE},
     304: {"description": "The caller has it, as If-None-Match says"},
     **problem_responses(RangeNotSatisfiable),
 }
@@ -53,8 +53,8 @@ class Wanted:
     summary="Read a file of a result",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The file, in the type that the result names", "content": _ANY_FILE},
-        **_PARTS,
+        200: {"description": "The file, in the type that the result names", "content": ANY_FILE},
+        **PARTS,
         **JOB_PROBLEMS,
         **problem_responses(Conflict),
     },
@@ -86,7 +86,7 @@ async def read_file(
     "/previews/{digest}",
     summary="Read a preview",
     response_class=StreamingResponse,
-    responses={200: {"description": "The picture", "content": _ANY_FILE}, **_PARTS, **JOB_PROBLEMS},
+    responses={200: {"description": "The picture", "content": ANY_FILE}, **PARTS, **JOB_PROBLEMS},
 )
 async def read_preview(
     gateway: Gateway,

@@ -54,6 +54,7 @@ _OWN_RULES: Final = (
     _rule(r"/v2/repository/index", "models:read", "models:read"),
     _rule(r"/v2/repository/models/.*", "admin", "admin"),
     _rule(r"/v1/jobs/[^/]+/events/links", "jobs:read", "jobs:read"),
+    _rule(r"/v1/files/.*", "jobs:read", "jobs:read"),
     _rule(r"/v1/jobs(/.*)?", "jobs:read", "jobs:write"),
     _rule(r"/v1/webhooks(/.*)?", "webhooks:read", "webhooks:write"),
 )

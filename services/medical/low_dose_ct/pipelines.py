@@ -10,8 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.answers import Place
 from services.medical.low_dose_ct.inference import (
@@ -30,6 +28,7 @@ from services.medical.low_dose_ct.schemas import (
     ReconstructionAnswer,
     ReconstructionOptions,
 )
+from shared.answers.representations import LinkedAnswer
 from shared.imaging.dicom import CtSlice
 from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import Window, parse_window
@@ -96,7 +95,7 @@ class Pipeline(ABC):
         """Everything before the network; problems name the file by its pointer."""
 
     @abstractmethod
-    def describe(self, processed: Processed, reference: Image | None) -> BaseModel:
+    def describe(self, processed: Processed, reference: Image | None) -> LinkedAnswer:
         """The slice in figures, compared with the reference if there is one."""
 
     def cost(self, data: bytes) -> int:

@@ -5,6 +5,7 @@ One file is answered at once; several files, or a ZIP of them, or `Prefer: respo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -29,7 +30,8 @@ from services.medical.low_dose_ct.schemas import (
     SimulationOptions,
 )
 from services.medical.low_dose_ct.series import create_series_job
-from shared.http.files import FILE_HEADERS, file_response, json_response
+from shared.answers.representations import LinkedAnswer, Representations, Wish, respond
+from shared.http.files import FILE_HEADERS
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import DICOM, JSON, NPY, PNG, accept_of, choose_media_type
 from shared.http.route_parts import POST_PROBLEMS, PREFER, binary_content
@@ -131,24 +133,25 @@ async def simulate_scan(request: Request, posted: Posted[SimulationOptions]) -> 
     are drawn before the logarithm. A slice of 512x512 is cut to its middle 362x362, as LoDoPaB-CT does; rows and
     columns are kept (LoDoPaB-CT transposes), so that a reconstruction comes back the way up that the slice was.
     """
-    media_type = choose_media_type(accept_of(request.headers), SINOGRAM_TYPES)
     service, options = service_state(request), posted.options
+    wish = Wish.of(choose_media_type(accept_of(request.headers), SINOGRAM_TYPES), options.store)
     window = parse_window(options.window, pointer="/body/window")
     data = await posted.files[0].read() if posted.files else None
 
-    def work() -> Response:
+    def work() -> Representations:
         with timed("pre"):
             limit = service.settings.pixel_limit
             hu = None if data is None else read_slice(data, unit=options.unit, window=window, pixel_limit=limit).hu
         simulation = simulate(hu, options, threads=service.settings.inference_threads)
-        with timed("post"):
-            if media_type == JSON:
-                return json_response(simulation.answer(options))
-            content = simulation.encode(media_type, options)
-            return file_response(content, media_type, name="sinogram", notice=DISCLAIMER)
+        return Representations(
+            describe=lambda: simulation.answer(options),
+            encode=lambda media_type: simulation.encode(media_type, options),
+            name="sinogram",
+            notice=DISCLAIMER,
+        )
 
     async with service.compute_pool.admit(cost=SCAN_COST + (stated_pixels(data) if data else 0)) as admission:
-        return await admission.run(work)
+        return await respond(work, wish, files=service.answer_files, run=admission.run)
 
 
 async def _answer(
@@ -158,8 +161,9 @@ async def _answer(
     media_type = choose_media_type(accept_of(request.headers), IMAGE_TYPES)
     parse_window(pipeline.options.window, pointer="/body/window")
     service = service_state(request)
+    wish = Wish.of(media_type, pipeline.options.store)
     if await wants_job(request, posted.files):
-        _refuse_reference(posted)
+        _refuse_in_series(posted, wish)
         return await create_series_job(request, service, kind, posted.files, posted.options, media_type)
     with timed("pre"):
         data = await posted.files[0].read(pointer="/body/file")
@@ -169,7 +173,8 @@ async def _answer(
         clean = None
         if pipeline.model is not None and prepared.denoising is not None:
             clean = await _denoise(service, pipeline.model, prepared.denoising)
-        return await admission.run(_encode, pipeline, prepared, clean, reference, media_type, name)
+        work = partial(_represent, pipeline, prepared, clean, reference, name)
+        return await respond(work, wish, files=service.answer_files, run=admission.run)
 
 
 async def _denoise(service: ServiceState, model: OnnxModel, plan: Denoising) -> Image | None:
@@ -192,25 +197,35 @@ async def _denoise(service: ServiceState, model: OnnxModel, plan: Denoising) -> 
     return clean
 
 
-def _encode(
-    pipeline: Pipeline,
-    prepared: Prepared,
-    clean: Image | None,
-    reference: bytes | None,
-    media_type: str,
-    name: str,
-) -> Response:
-    """The slice described in JSON, or as a file."""
+def _represent(
+    pipeline: Pipeline, prepared: Prepared, clean: Image | None, reference: bytes | None, name: str
+) -> Representations:
+    """The slice, to be described or written as a file."""
     processed = pipeline.finish(prepared, clean)
-    if media_type == JSON:
+    result = processed.result
+
+    def describe() -> LinkedAnswer:
         compared = None if reference is None else pipeline.read_reference(reference, processed)
-        return json_response(pipeline.describe(processed, compared))
-    content, result = pipeline.encode(processed, media_type), processed.result
-    notice = " ".join([DISCLAIMER, *warnings(result)])
-    return file_response(content, media_type, name=name, model=result.model, notice=notice)
+        return pipeline.describe(processed, compared)
+
+    return Representations(
+        describe=describe,
+        encode=lambda media_type: pipeline.encode(processed, media_type),
+        name=name,
+        model=result.model,
+        notice=" ".join([DISCLAIMER, *warnings(result)]),
+    )
 
 
-def _refuse_reference(posted: Posted[Options]) -> None:
-    """A job compares nothing; to drop the reference silently would look like an answer without a comparison."""
+def _refuse_in_series(posted: Posted[Options], wish: Wish) -> None:
+    """Refuse what a job does not do; to drop it silently would look like an answer without it.
+
+    Raises:
+        UnprocessableContent: a reference was posted, or files are to be stored that are none of the job's own.
+    """
     if "reference" in posted.others:
         raise field_problem("/body/reference", "A series is not compared with a reference. Post the slices one by one.")
+    if wish.stored:
+        raise field_problem(
+            "/body/store", "A series is a job, which keeps every slice in the format that Accept names."
+        )

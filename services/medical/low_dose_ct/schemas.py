@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from services.medical.low_dose_ct.attenuation import HU_MAX, MU_AIR, MU_MAX, MU_WATER
 from services.medical.low_dose_ct.filters import FilterName, Ramp
 from services.medical.low_dose_ct.geometry import LODOPAB, ParallelBeam
+from shared.answers.representations import STORE_HELP, LinkedAnswer
 from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference
 
@@ -59,6 +60,7 @@ class DenoisingOptions(_Options):
         description="Distance of the slices of a series, for DICOM answers of slices that come without a position; "
         "1 mm is assumed, and said in ImageComments, unless given",
     )
+    store: list[Literal["png", "npy", "dicom"]] = Field(default=[], max_length=3, description=STORE_HELP)
 
 
 class ReconstructionOptions(DenoisingOptions):
@@ -145,6 +147,7 @@ class SimulationOptions(_Options):
     unit: Unit = Field(default="hu", description="Unit of a posted NPY slice")
     window: str = Field(default="lung", description=WINDOW_HELP + "; read back from a posted PNG")
     sinogram_unit: SinogramUnit = Field(default="normalised", description="Unit of the answered sinogram")
+    store: list[Literal["png", "npy"]] = Field(default=[], max_length=2, description=STORE_HELP)
 
 
 class SimulationForm(SimulationOptions):
@@ -227,7 +230,7 @@ class ReferenceComparison(BaseModel):
     after: Comparison = Field(description="Of the image that is answered")
 
 
-class _ImageAnswer(BaseModel):
+class _ImageAnswer(LinkedAnswer):
     shape: tuple[int, int] = Field(description="Rows and columns of the image")
     before: Statistics = Field(description="The image that the network was given")
     after: Statistics = Field(description="The image that is answered")
@@ -265,7 +268,7 @@ class EnhancementAnswer(_ImageAnswer):
     padding_pixels: int = Field(description="Pixels that the scanner did not see (below -1024 HU), set to -1024")
 
 
-class SimulationAnswer(BaseModel):
+class SimulationAnswer(LinkedAnswer):
     """A simulated scan, described. Ask for application/x-npy to get the sinogram, image/png to see it."""
 
     shape: tuple[int, int] = Field(description="Angles and detector bins of the sinogram")

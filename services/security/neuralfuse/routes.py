@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -31,9 +32,10 @@ from services.security.neuralfuse.schemas import (
     PredictionOptions,
 )
 from services.security.neuralfuse.seam import Seam
+from shared.answers.representations import Representations, Wish, respond
 from shared.fleet.artifacts import ModelArtifact
 from shared.fleet.classifiers import ClassifierDescription, describe_classifier
-from shared.http.files import FILE_HEADERS, file_response, json_response
+from shared.http.files import FILE_HEADERS, file_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, ONNX, PNG, accept_of, choose_media_type
 from shared.http.route_parts import POST_PROBLEMS, binary_content
@@ -86,23 +88,25 @@ async def predict_protected(request: Request, posted: Posted[PredictionOptions])
     Bit errors are simulated for each seed on the classifier's weights in eight bits. A generator may be asked for with
     another classifier than its own. What low voltage saves is arithmetic from published constants, no measurement.
     """
-    media_type = choose_media_type(accept_of(request.headers), (JSON, PNG))
     service, options = service_state(request), posted.options
+    wish = Wish.of(choose_media_type(accept_of(request.headers), (JSON, PNG)), options.store)
     networks = service.states.get(Networks)
     with timed("pre"):
         files = [await file.read() for file in posted.files]
     question = await read_question(options, service, networks)
     async with service.compute_pool.admit(cost=sum(map(stated_pixels, files))) as admission:
         predicted = await compute_predictions(question, files, service=service, networks=networks, admission=admission)
-        return await admission.run(_encode, predicted, options.top, media_type)
+        work = partial(_represent, predicted, options.top)
+        return await respond(work, wish, files=service.answer_files, run=admission.run)
 
 
-def _encode(predicted: Predicted, top: int, media_type: str) -> Response:
-    with timed("post"):
-        if media_type == JSON:
-            return json_response(describe_predictions(predicted, top=top))
-        model = predicted.network.description.reference
-        return file_response(draw_predictions(predicted), PNG, name="predictions", model=model)
+def _represent(predicted: Predicted, top: int) -> Representations:
+    return Representations(
+        describe=lambda: describe_predictions(predicted, top=top),
+        encode=lambda _: draw_predictions(predicted),
+        name="predictions",
+        model=predicted.network.description.reference,
+    )
 
 
 @router.get(

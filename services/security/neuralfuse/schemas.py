@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ from services.security.bit_errors.faults import TEST_SEEDS, FaultKind, Layout
 from services.security.neuralfuse.energy import CountSource
 from services.security.neuralfuse.roles import TrainingFaults
 from services.security.neuralfuse.voltages import HIGHEST, LOWEST
+from shared.answers.representations import STORE_HELP, LinkedAnswer
 from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference, Quality
 
@@ -81,6 +82,7 @@ class PredictionOptions(BaseModel):
     top: int = Field(
         default=3, ge=1, le=MOST_CLASSES, description="How many classes to name for each prediction, of those there are"
     )
+    store: list[Literal["png"]] = Field(default=[], max_length=1, description=STORE_HELP)
 
 
 class PredictionForm(PredictionOptions):
@@ -230,7 +232,7 @@ class UsedGenerator(BaseModel):
     )
 
 
-class PredictionAnswer(BaseModel):
+class PredictionAnswer(LinkedAnswer):
     """The predictions of every picture. Ask for image/png to see what the protected classifier sees."""
 
     predictions: list[PicturePrediction] = Field(description="One for each picture, in their order")

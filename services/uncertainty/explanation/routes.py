@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from services.uncertainty.explanation.schemas import (
     LayerDescription,
     MethodDescription,
 )
-from shared.http.files import FILE_HEADERS, file_response, json_response
+from shared.answers.representations import Representations, Wish, respond
+from shared.http.files import FILE_HEADERS, file_response
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, NPY, ONNX, PNG, accept_of, choose_media_type
 from shared.http.route_parts import POST_PROBLEMS, binary_content
@@ -79,8 +81,8 @@ async def explain(request: Request, posted: Posted[ExplanationOptions]) -> Respo
     scaled to what the network sees, as the card of the model says, and maps have that size: those of imagenet-lite0 are
     of the middle of the picture.
     """
-    media_type = choose_media_type(accept_of(request.headers), (JSON, PNG, NPY))
     service, options = service_state(request), posted.options
+    wish = Wish.of(choose_media_type(accept_of(request.headers), (JSON, PNG, NPY)), options.store)
     explainers = service.states.get(Explainers)
     explainer = await explainers.get(options.model)
     layers, targets = _layers(explainer, options), _targets(explainer, options, len(posted.files))
@@ -94,16 +96,17 @@ async def explain(request: Request, posted: Posted[ExplanationOptions]) -> Respo
         except UnsupportedNetwork as error:  # of an uploaded model: a graph of this method cannot be made
             raise field_problem("/body/model", f"{options.model} cannot be explained so: {error}.") from None
         await explainers.trim(service.batchers)
-        return await admission.run(_encode, explained, media_type)
+        work = partial(_represent, explained)
+        return await respond(work, wish, files=service.answer_files, run=admission.run)
 
 
-def _encode(explained: Explained, media_type: str) -> Response:
-    with timed("post"):
-        if media_type == JSON:
-            return json_response(describe(explained))
-        content = drawn(explained) if media_type == PNG else encode_npy(stacked(explained))
-        model = reference_of(explained.explainer.card)
-        return file_response(content, media_type, name="relevance", model=model)
+def _represent(explained: Explained) -> Representations:
+    return Representations(
+        describe=lambda: describe(explained),
+        encode=lambda media_type: drawn(explained) if media_type == PNG else encode_npy(stacked(explained)),
+        name="relevance",
+        model=reference_of(explained.explainer.card),
+    )
 
 
 @router.get(

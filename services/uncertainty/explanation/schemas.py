@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.uncertainty.explanation.inference import INTEGRATION_STEPS, LARGEST_BATCH
 from services.uncertainty.explanation.methods import Method
+from shared.answers.representations import STORE_HELP, LinkedAnswer
 from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference
 
@@ -45,6 +46,7 @@ class ExplanationOptions(BaseModel):
     )
     steps: int = Field(default=INTEGRATION_STEPS, ge=1, le=300, description="Of integrated gradients")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of the method random, and of the pattern's noise")
+    store: list[Literal["png", "npy"]] = Field(default=[], max_length=2, description=STORE_HELP)
 
 
 class ExplanationForm(ExplanationOptions):
@@ -110,7 +112,7 @@ class PictureExplanation(BaseModel):
     )
 
 
-class ExplanationAnswer(BaseModel):
+class ExplanationAnswer(LinkedAnswer):
     """Ask for image/png to see the maps over the pictures, for application/x-npy to get float32
     (pictures, methods, height, width).
     """
