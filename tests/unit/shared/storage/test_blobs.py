@@ -1,24 +1,46 @@
-"""The blob store over a real folder and over fsspec's memory store."""
+"""The blob store over a real folder, over fsspec's memory store and over HTTP in a bucket of an S3 server."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
 
 from shared.storage.blobs import Blob, BlobCorrupted, BlobMissing, BlobStore, digest_of
 
 ABSENT = "sha256:" + "0" * 64
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.setenv(name, "any")
+        patched.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("facet")
+        yield "s3://facet"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return BlobStore(tmp_path / "blobs") if request.param == "folder" else BlobStore(f"memory://{uuid.uuid4().hex}")
+    if request.param == "folder":
+        return BlobStore(tmp_path / "blobs")
+    if request.param == "memory":
+        return BlobStore(f"memory://{uuid.uuid4().hex}")
+    return BlobStore(f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}")
 
 
 def test_put_answers_the_sha256_of_the_content(store: BlobStore) -> None:
