@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.hostile.processes import ROOT, answers, free_port, running, wait_until
+from tests.hostile.processes import ROOT, free_port, running, wait_until
+
+_USER = "user root;" if os.geteuid() == 0 else ""
+"""Of nginx's workers, which else would not get into a folder of this user's."""
 
 SHIPPED = ROOT / "deploy/reverse_proxy"
+
+PREFIX = "#prefix "
+"""Before the lines that serve below /facet."""
+
+TLS = "#tls "
+"""Before the lines that want a certificate, privkey.pem and fullchain.pem in the folder of a test."""
 
 
 @contextmanager
@@ -21,18 +32,20 @@ def nginx_running(folder: Path, gateway_port: int, *marks: str) -> Iterator[int]
     Args:
         folder: empty, for its files.
         gateway_port: of the gateway.
-        marks: whose lines are taken in, such as "#prefix ".
+        marks: whose lines are taken in, `PREFIX` or `TLS`.
     """
     port = free_port()
     replaced = {
         "127.0.0.1:8000": f"127.0.0.1:{gateway_port}",
-        "127.0.0.1:8080": f"127.0.0.1:{port}",
+        "127.0.0.1:8080": f"127.0.0.1:{free_port() if TLS in marks else port}",
+        "listen 443": f"listen 127.0.0.1:{port}",
+        "/etc/ssl/facet/": f"{folder}/",
         "/run/nginx.pid": f"{folder}/nginx.pid",
         "/var/log/nginx/": f"{folder}/",
         "/var/lib/nginx/": f"{folder}/",
     }
     configuration = _configuration("nginx.conf", folder, replaced, marks)
-    command = [_program("nginx"), "-e", f"{folder}/error.log", "-c", str(configuration), "-g", "daemon off;"]
+    command = [_program("nginx"), "-e", f"{folder}/error.log", "-c", str(configuration), "-g", f"daemon off; {_USER}"]
     with _serving(command, folder / "nginx.log", {}, port):
         yield port
 
@@ -48,9 +61,9 @@ def caddy_running(folder: Path, gateway_port: int, *marks: str, longest_request:
         longest_request: as Caddy writes times.
     """
     port = free_port()
-    configuration = _configuration("Caddyfile", folder, {}, marks)
+    configuration = _configuration("Caddyfile", folder, {"/etc/ssl/facet/": f"{folder}/"}, marks)
     environment = {
-        "PROXY_ADDRESS": f"http://:{port}",
+        "PROXY_ADDRESS": f"https://localhost:{port}" if TLS in marks else f"http://:{port}",
         "PROXY_ADMIN": "off",
         "PROXY_LONGEST_REQUEST": longest_request,
         "GATEWAY_ADDRESS": f"127.0.0.1:{gateway_port}",
@@ -80,7 +93,7 @@ def _program(name: str) -> str:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin") or ""
 
 
-def _configuration(name: str, folder: Path, replaced: Mapping[str, str], marks: tuple[str, ...]) -> Path:
+def _configuration(name: str, folder: Path, replaced: Mapping[str, str], marks: Sequence[str]) -> Path:
     text = (SHIPPED / name).read_text(encoding="utf-8")
     # Comments name addresses as well, but for readers.
     lines = [line for line in text.splitlines() if not line.startswith("# ")]
@@ -97,7 +110,15 @@ def _configuration(name: str, folder: Path, replaced: Mapping[str, str], marks: 
 
 
 @contextmanager
-def _serving(command: list[str], log: Path, environment: Mapping[str, str], port: int) -> Iterator[None]:
+def _serving(command: Sequence[str], log: Path, environment: Mapping[str, str], port: int) -> Iterator[None]:
     with running(command, log, environment) as process:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/live"), process)
+        wait_until(lambda: _listens(port), process)
         yield
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -10,6 +10,8 @@ import asyncio
 import gzip
 import io
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from tests.hostile.fleet import BODY_TIMEOUT_S, Fleet, Outcome, read_outcome
 from tests.hostile.framing import Request
 from tests.hostile.framing_cases import CHUNKED, HEADS, VALUE
 from tests.hostile.jobs import cancel_job, job_with_file, waiting_job
-from tests.hostile.reverse_proxies import PROXIES, caddy_running, installed, needs
+from tests.hostile.reverse_proxies import PREFIX, PROXIES, TLS, caddy_running, installed, needs
 from tests.hostile.test_lengths import message
 from tests.hostile.test_upgrade import OFFERS
 
@@ -86,8 +88,8 @@ def test_a_head_has_one_meaning(fleet: Fleet, proxy: str, name: str) -> None:
     _require_one_meaning(fleet, nonce, outcome)
     by_caddy = {502} if (proxy, name) == ("caddy", "field, bare LF before a framing field") else set()
     assert set(outcome.statuses) <= {200, 400, 501, 505} | by_caddy
-    # nginx passes control characters in values on: the gateway refuses them, and nginx, which knows where the body ends,
-    # keeps its connection.
+    # nginx passes control characters in values on: the gateway refuses them, and nginx, which knows where the body
+    # ends, keeps its connection.
     by_nginx = proxy == "nginx" and name in {"field, control character in the value", "field, delete in the value"}
     assert outcome.followed <= (outcome.statuses == [200] or by_nginx)
 
@@ -133,10 +135,13 @@ def test_a_request_in_a_body_is_none(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("cut", [-2, -5, -20, 1])
-def test_a_body_that_ends_too_early_is_never_computed(fleet: Fleet, cut: int) -> None:
+def test_a_body_that_ends_too_early_is_never_computed(fleet: Fleet, proxy: str, cut: int) -> None:
     nonce = fleet.nonce()
     outcome = fleet.exchange(CHUNKED["extension, name"](fleet, nonce)[:cut], follow=False, end=True)
-    assert all(status >= 400 for status in outcome.statuses)
+    # Caddy takes a caller who sends no more for one who has left, and ends what it did not begin by an empty 200.
+    answers = [(answer.status, answer.body) for answer in outcome.answers if answer.status != 400]
+    assert answers in ([], [(200, b"")] if proxy == "caddy" else [])
+    assert not outcome.followed
     assert fleet.seen(nonce) == []
 
 
@@ -288,9 +293,8 @@ def test_too_large_a_body_is_a_problem(fleet: Fleet, how: str) -> None:
         for part in _too_large(fleet, how):
             caller.send(part)
         answer = caller.answer()
-    print("TOO LARGE", how, answer, answer and answer.body)
     _require_problem(answer, 413)
-    assert fleet.reached() == [] or all(request.target != messages.INFER for request in fleet.reached())
+    assert fleet.reached() == []
 
 
 def _require_problem(answer: Answer | None, status: int) -> None:
@@ -299,18 +303,22 @@ def _require_problem(answer: Answer | None, status: int) -> None:
     assert json.loads(answer.body)["status"] == status
 
 
-def test_an_early_refusal_reaches_who_is_still_sending(fleet: Fleet) -> None:
-    """The gateway answers before it has the body; the answer must not be lost on the way."""
+@pytest.mark.parametrize("size", [100_000, 1 << 20, 8 << 20])
+def test_an_early_refusal_reaches_who_is_still_sending(fleet: Fleet, size: int) -> None:
+    """The gateway answers before it has the body, takes a mebibyte more, and closes: beyond, a proxy that still writes
+    may lose the answer and say so.
+    """
     fleet.exempt_memory("much went through")
-    body = bytes(8 << 20)
-    data = messages.head("POST", messages.INFER, [b"Content-Length: %d" % len(body)], host=b"evil.example") + body
-    statuses = []
-    for _ in range(20):
+    data = messages.head("POST", messages.INFER, [b"Content-Length: %d" % size], host=b"evil.example") + bytes(size)
+    statuses = set()
+    for _ in range(10):
         with fleet.connect() as caller:
             caller.send(data)
             answer = caller.answer()
-        statuses.append(answer.status if answer else 0)
-    assert statuses == [421] * 20
+        assert answer is not None
+        assert answer.fields["content-type"] == _PROBLEM
+        statuses.add(answer.status)
+    assert statuses <= ({421} if size <= 1 << 20 else {421, 502})
 
 
 def test_who_expects_is_told_to_go_on(fleet: Fleet) -> None:
@@ -324,6 +332,13 @@ def test_who_expects_is_told_to_go_on(fleet: Fleet) -> None:
     assert answer is not None
     assert answer.status == 200
     _require_single(fleet, nonce)
+
+
+@pytest.mark.parametrize("size", [1000, 8 << 20])
+def test_who_expects_is_refused_before_sending(fleet: Fleet, proxy: str, size: int) -> None:
+    fields = [b"Expect: 100-continue", b"Content-Length: %d" % size]
+    answer = fleet.first_answer(messages.head("POST", messages.INFER, fields, host=b"evil.example"))
+    assert (answer.status, answer.interim) == (421, (100,) if proxy == "nginx" else ())
 
 
 @pytest.mark.parametrize("value", [b"100-continue", b"100-Continue", b"200-ok", b""])
@@ -354,29 +369,31 @@ def test_events_arrive_at_once(fleet: Fleet) -> None:
 def _read_until(caller: Caller, mark: bytes) -> bytes:
     text = b""
     while mark not in text:
-        assert (piece := caller.receive_raw())
+        piece = caller.receive_raw()
+        assert piece, text
         text += piece
     return text
 
 
-def _streams(gateway: Fleet) -> int:
-    """Connections to the gateway itself that are open."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1].endswith(f":{gateway.port:04X}") and row[3] == "01" for row in rows)
+def _under_way(gateway: Fleet) -> float:
+    """Requests that the gateway answers just now, this one among them."""
+    text = gateway.first_answer(messages.head("GET", "/metrics", [])).body.decode()
+    (line,) = [one for one in text.splitlines() if one.startswith("facet_http_requests_in_flight{")]
+    return float(line.rpartition(" ")[2])
 
 
 def test_who_leaves_a_stream_leaves_the_gateway_too(fleet: Fleet, gateway: Fleet) -> None:
     job = asyncio.run(waiting_job(fleet.redis_url))
-    before = _streams(gateway)
+    before = _under_way(gateway)
     callers = [fleet.connect() for _ in range(5)]
     for caller in callers:
         caller.send(messages.head("GET", f"/v1/jobs/{job}/events", []))
         _read_until(caller, b"event: status")
-    assert _streams(gateway) == before + 5
+    assert _under_way(gateway) == before + 5
     for caller in callers:
         caller.close()
     deadline = time.monotonic() + 5
-    while _streams(gateway) > before:
+    while _under_way(gateway) > before:
         assert time.monotonic() < deadline, "streams are left at the gateway"
         time.sleep(0.05)
     asyncio.run(cancel_job(fleet.redis_url, job))
@@ -440,14 +457,13 @@ def test_a_long_head_is_served(fleet: Fleet, size: int) -> None:
 
 def test_a_head_over_the_limit_is_refused(fleet: Fleet) -> None:
     lines = [b"X-%d: " % number + b"a" * 9000 for number in range(8)]
-    outcome = fleet.exchange(messages.head("GET", "/health/live", lines), follow=False)
-    assert outcome.statuses == [431]
+    assert fleet.first_answer(messages.head("GET", "/health/live", lines)).status == 431
 
 
 @pytest.fixture(scope="module")
 def prefixed(proxy: str, gateway: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Serves below /facet as well, by the lines that are there for it."""
-    with PROXIES[proxy](tmp_path_factory.mktemp(proxy), gateway.port, "#prefix ") as port:
+    with PROXIES[proxy](tmp_path_factory.mktemp(proxy), gateway.port, PREFIX) as port:
         yield _behind(gateway, port)
 
 
@@ -459,3 +475,34 @@ def test_below_a_path(prefixed: Fleet) -> None:
         answer = prefixed.first_answer(messages.head("GET", f"{path}/v1/jobs?limit=1", [claim]))
         assert answer.status == 200
         assert answer.fields["link"].startswith(f"<{path}/v1/jobs?")
+
+
+def _certificate(folder: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", f"{folder}/privkey.pem", "-out", f"{folder}/fullchain.pem"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, *files, *names, "-days", "2"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="needs openssl and curl")
+def test_with_a_certificate(proxy: str, gateway: Fleet, tmp_path: Path, version: str) -> None:
+    _certificate(tmp_path)
+    with gateway.guarded(), PROXIES[proxy](tmp_path, gateway.port, TLS) as port:
+        nonce = gateway.nonce()
+        asked = tmp_path / "asked.json"
+        asked.write_bytes(messages.infer_json(nonce, VALUE))
+        command = [
+            "curl",
+            "-sS",
+            version,
+            "--cacert",
+            f"{tmp_path}/fullchain.pem",
+            "-w",
+            "%{http_version} %{http_code}",
+        ]
+        fields = ["-H", "Content-Type: application/json", "-o", "/dev/null", "--data-binary", f"@{asked}"]
+        address = f"https://localhost:{port}{messages.INFER}"
+        said = subprocess.run([*command, *fields, address], check=True, capture_output=True, text=True, timeout=30)
+        assert said.stdout == ("2 200" if version == "--http2" else "1.1 200")
+        assert _require_single(gateway, nonce).values("x-forwarded-proto") == ["https"]
