@@ -37,10 +37,11 @@ class Caller:
     Args:
         port: of the gateway.
         patience_s: seconds that one read or write may take.
+        address: of loopback, from which it calls.
     """
 
-    def __init__(self, port: int, *, patience_s: float = PATIENCE_S) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=patience_s)
+    def __init__(self, port: int, *, patience_s: float = PATIENCE_S, address: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=patience_s, source_address=(address, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         self._left = b""

@@ -8,12 +8,12 @@ from tests.hostile import messages
 from tests.hostile.fleet import Fleet
 
 
-def _head(fleet: Fleet, nonce: str, *more: bytes) -> bytes:
+def chunked_head(fleet: Fleet, nonce: str, *more: bytes) -> bytes:
     fields = [*fleet.fields(nonce), messages.JSON_TYPE]
     return messages.head("POST", messages.INFER, [*fields, b"Transfer-Encoding: chunked", *more])
 
 
-def _one(size: bytes, data: bytes, *, end: bytes = b"\r\n0\r\n\r\n") -> bytes:
+def one_chunk(size: bytes, data: bytes, *, end: bytes = b"\r\n0\r\n\r\n") -> bytes:
     return size + b"\r\n" + data + end
 
 
@@ -25,7 +25,7 @@ REFUSED_SIZES = {
 }  # fmt: skip
 
 
-def _size(template: bytes, length: int) -> bytes:
+def size_of(template: bytes, length: int) -> bytes:
     return template % tuple([length] * template.count(b"%"))
 
 
@@ -33,8 +33,8 @@ def _size(template: bytes, length: int) -> bytes:
 def test_a_size_that_is_no_number_is_refused(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    size = _size(REFUSED_SIZES[name], len(body))
-    outcome = open_fleet.exchange(_head(open_fleet, nonce) + _one(size, body))
+    size = size_of(REFUSED_SIZES[name], len(body))
+    outcome = open_fleet.exchange(chunked_head(open_fleet, nonce) + one_chunk(size, body))
     assert len(outcome.answers) <= 1
     assert set(outcome.statuses) <= {400, 413}
     assert not outcome.followed
@@ -44,7 +44,7 @@ def test_a_size_that_is_no_number_is_refused(open_fleet: Fleet, name: str) -> No
 @pytest.mark.parametrize("size", [b"ffffffffffffffff", b"8000000000000000", b"7fffffffffffffff", b"40000001"])
 def test_a_size_that_is_never_reached_is_refused_or_waited_for(open_fleet: Fleet, size: bytes) -> None:
     nonce = open_fleet.nonce()
-    outcome = open_fleet.exchange(_head(open_fleet, nonce) + _one(size, messages.infer_json(nonce, 1.0)))
+    outcome = open_fleet.exchange(chunked_head(open_fleet, nonce) + one_chunk(size, messages.infer_json(nonce, 1.0)))
     assert len(outcome.answers) <= 1
     assert set(outcome.statuses) <= {400, 408, 413}
     assert not outcome.followed
@@ -58,7 +58,9 @@ SERVED_SIZES = {"zeros": b"0000000000%x", "upper case": b"%X"}
 def test_a_size_said_differently_is_the_same(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    outcome = open_fleet.exchange(_head(open_fleet, nonce) + _one(_size(SERVED_SIZES[name], len(body)), body))
+    outcome = open_fleet.exchange(
+        chunked_head(open_fleet, nonce) + one_chunk(size_of(SERVED_SIZES[name], len(body)), body)
+    )
     assert (outcome.statuses, outcome.followed) == ([200], True)
 
 
@@ -77,7 +79,7 @@ def test_extensions_are_passed_over_or_refused(open_fleet: Fleet, name: str) -> 
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
     size = b"%x%b" % (len(body), EXTENSIONS[name])
-    outcome = open_fleet.exchange(_head(open_fleet, nonce) + _one(size, body))
+    outcome = open_fleet.exchange(chunked_head(open_fleet, nonce) + one_chunk(size, body))
     assert len(outcome.answers) <= 1
     assert set(outcome.statuses) <= {200, 400, 413, 431}
     assert outcome.followed == (outcome.statuses == [200])
@@ -97,7 +99,9 @@ BROKEN_ENDS = {
 def test_chunks_that_end_oddly_end_once(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    outcome = open_fleet.exchange(_head(open_fleet, nonce) + _one(b"%x" % len(body), body, end=BROKEN_ENDS[name]))
+    outcome = open_fleet.exchange(
+        chunked_head(open_fleet, nonce) + one_chunk(b"%x" % len(body), body, end=BROKEN_ENDS[name])
+    )
     assert outcome.statuses in ([], [200], [400], [200, 400])  # what follows may be refused as no request
     assert outcome.followed <= (outcome.statuses == [200])
     assert len(open_fleet.seen(nonce)) == outcome.statuses.count(200)
@@ -107,9 +111,9 @@ def test_chunks_that_end_oddly_end_once(open_fleet: Fleet, name: str) -> None:
 def test_a_body_that_ends_too_early_is_never_computed(fleet: Fleet, cut: str) -> None:
     nonce = fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    whole = _one(b"%x" % len(body), body)
+    whole = one_chunk(b"%x" % len(body), body)
     kept = {"no last chunk": -5, "no end of the last": -2, "half a chunk": -20, "half a size": 1, "nothing": 0}[cut]
-    outcome = fleet.exchange(_head(fleet, nonce) + whole[:kept], follow=False, end=True)
+    outcome = fleet.exchange(chunked_head(fleet, nonce) + whole[:kept], follow=False, end=True)
     assert set(outcome.statuses) <= {400, 408}
     assert fleet.seen(nonce) == []
 
@@ -130,7 +134,7 @@ def test_trailers_never_become_fields(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
     end = b"\r\n0\r\n" + b"\r\n".join([*TRAILERS[name], b"", b""])
-    data = _head(open_fleet, nonce, b"Trailer: X-A") + _one(b"%x" % len(body), body, end=end)
+    data = chunked_head(open_fleet, nonce, b"Trailer: X-A") + one_chunk(b"%x" % len(body), body, end=end)
     outcome = open_fleet.exchange(data)
     assert len(outcome.answers) <= 1
     assert set(outcome.statuses) <= {200, 400, 431}
@@ -143,14 +147,16 @@ def test_trailers_never_become_fields(open_fleet: Fleet, name: str) -> None:
 def test_chunks_of_one_byte_are_one_body(fleet: Fleet) -> None:
     nonce = fleet.nonce()
     body = messages.infer_json(nonce, 1.0) + b" " * 4_000
-    outcome = fleet.exchange(_head(fleet, nonce) + messages.chunked(body, size=1))
+    outcome = fleet.exchange(chunked_head(fleet, nonce) + messages.chunked(body, size=1))
     assert (outcome.statuses, outcome.followed) == ([200], True)
     assert [request.body for request in fleet.seen(nonce)] == [body]
 
 
 def test_what_follows_the_last_chunk_is_the_next_request(fleet: Fleet) -> None:
     nonces = [fleet.nonce() for _ in range(3)]
-    data = b"".join(_head(fleet, one) + messages.chunked(messages.infer_json(one, 1.0), size=7) for one in nonces)
+    data = b"".join(
+        chunked_head(fleet, one) + messages.chunked(messages.infer_json(one, 1.0), size=7) for one in nonces
+    )
     outcome = fleet.exchange(data)
     assert (outcome.statuses, outcome.followed) == ([200] * 3, True)
     for nonce, answer in zip(nonces, outcome.answers, strict=True):

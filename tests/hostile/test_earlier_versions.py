@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
-from shared.jobs.connection import api_client
-from shared.jobs.kinds import JobKind, JobKinds
-from shared.jobs.store import JobStore
-from shared.settings import Settings
 from tests.hostile import messages
 from tests.hostile.client import Caller
 from tests.hostile.fleet import Fleet
+from tests.hostile.jobs import cancelled_job
 
 _OLD = b"HTTP/1.0"
-
-
-class _Unpublished:
-    def publish(self, job_id: str, *, queue: str, time_limit_s: int) -> None:
-        """No worker runs here."""
-
-
-async def _cancelled_job(redis_url: str) -> str:
-    """A job that has ended, so that its event stream ends."""
-    client = api_client(redis_url)
-    kind = JobKind(name="medical.hostile", queue="hostile", function="tests:none", title="-", step_unit="step")
-    await client.zadd("facet:queue:hostile:workers", {"nobody": time.time() * 1000 + 60_000})
-    store = JobStore(client, JobKinds([kind]), Settings(_env_file=None, redis_url=redis_url), publisher=_Unpublished())
-    record = await store.create(kind, {})
-    await store.request_cancel(record.id)
-    await client.aclose()
-    return record.id
 
 
 def _infer_old(fleet: Fleet, nonce: str, *fields: bytes) -> bytes:
@@ -59,7 +38,7 @@ def test_the_old_version_may_keep_the_connection(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("fields", [[], [b"Connection: keep-alive"]], ids=["close", "keep-alive"])
 def test_a_stream_of_events_is_not_chunked_for_the_old_version(open_fleet: Fleet, fields: list[bytes]) -> None:
-    job = asyncio.run(_cancelled_job(open_fleet.redis_url))
+    job = asyncio.run(cancelled_job(open_fleet.redis_url))
     data = messages.head("GET", f"/v1/jobs/{job}/events", fields, version=_OLD)
     outcome = open_fleet.exchange(data, follow=False)
     assert outcome.statuses == [200]

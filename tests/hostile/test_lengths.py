@@ -25,11 +25,11 @@ SERVED_LENGTHS = {"spaces": b"   %d   ", "tabs": b"\t%d\t"}
 TOLERATED_LENGTHS = {"zeros before": b"000000%d", "list of equals": b"%d, %d"}
 
 
-def _value(template: bytes, length: int) -> bytes:
+def value_of(template: bytes, length: int) -> bytes:
     return template % tuple([length] * template.count(b"%"))
 
 
-def _message(fleet: Fleet, nonce: str, lines: list[bytes], body: bytes) -> bytes:
+def message(fleet: Fleet, nonce: str, lines: list[bytes], body: bytes) -> bytes:
     own = [*fleet.fields(nonce), messages.JSON_TYPE]
     return messages.head("POST", messages.INFER, [*own, *lines]) + body
 
@@ -38,8 +38,8 @@ def _message(fleet: Fleet, nonce: str, lines: list[bytes], body: bytes) -> bytes
 def test_a_length_that_is_no_number_is_refused_and_the_connection_closed(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    line = b"Content-Length: " + _value(REFUSED_LENGTHS[name], len(body))
-    outcome = open_fleet.exchange(_message(open_fleet, nonce, [line], body))
+    line = b"Content-Length: " + value_of(REFUSED_LENGTHS[name], len(body))
+    outcome = open_fleet.exchange(message(open_fleet, nonce, [line], body))
     assert (outcome.statuses, outcome.followed) == ([400], False)
     assert open_fleet.seen(nonce) == []
 
@@ -48,8 +48,8 @@ def test_a_length_that_is_no_number_is_refused_and_the_connection_closed(open_fl
 def test_white_space_around_a_length_is_none_of_it(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    line = b"Content-Length:" + _value(SERVED_LENGTHS[name], len(body))
-    outcome = open_fleet.exchange(_message(open_fleet, nonce, [line], body))
+    line = b"Content-Length:" + value_of(SERVED_LENGTHS[name], len(body))
+    outcome = open_fleet.exchange(message(open_fleet, nonce, [line], body))
     assert (outcome.statuses, outcome.followed) == ([200], True)
 
 
@@ -57,8 +57,8 @@ def test_white_space_around_a_length_is_none_of_it(open_fleet: Fleet, name: str)
 def test_a_length_said_oddly_is_served_or_refused(open_fleet: Fleet, name: str) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    line = b"Content-Length: " + _value(TOLERATED_LENGTHS[name], len(body))
-    outcome = open_fleet.exchange(_message(open_fleet, nonce, [line], body))
+    line = b"Content-Length: " + value_of(TOLERATED_LENGTHS[name], len(body))
+    outcome = open_fleet.exchange(message(open_fleet, nonce, [line], body))
     assert outcome.statuses in ([200], [400])
     assert outcome.followed == (outcome.statuses == [200])
     assert len(open_fleet.seen(nonce)) == outcome.statuses.count(200)
@@ -68,7 +68,7 @@ def test_a_length_said_oddly_is_served_or_refused(open_fleet: Fleet, name: str) 
 def test_more_than_may_be_sent_is_refused_before_it_comes(fleet: Fleet, length: int) -> None:
     nonce = fleet.nonce()
     lines = [b"Content-Length: %d" % length]
-    answer = fleet.first_answer(_message(fleet, nonce, lines, messages.infer_json(nonce, 1.0)))
+    answer = fleet.first_answer(message(fleet, nonce, lines, messages.infer_json(nonce, 1.0)))
     assert answer.status == 413 or length > _LARGEST_COUNTED
     assert answer.status in {400, 413, 429, 431}
     assert fleet.seen(nonce) == []
@@ -78,7 +78,7 @@ def test_a_length_that_wraps_around_is_refused(open_fleet: Fleet) -> None:
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
     answer = open_fleet.first_answer(
-        _message(open_fleet, nonce, [b"Content-Length: %d" % ((1 << 64) + len(body))], body)
+        message(open_fleet, nonce, [b"Content-Length: %d" % ((1 << 64) + len(body))], body)
     )
     assert answer.status in {400, 413, 431}
     assert open_fleet.seen(nonce) == []
@@ -87,7 +87,7 @@ def test_a_length_that_wraps_around_is_refused(open_fleet: Fleet) -> None:
 def test_two_equal_lengths_are_one_or_refused(fleet: Fleet) -> None:
     nonce = fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    outcome = fleet.exchange(_message(fleet, nonce, [b"Content-Length: %d" % len(body)] * 2, body))
+    outcome = fleet.exchange(message(fleet, nonce, [b"Content-Length: %d" % len(body)] * 2, body))
     assert outcome.statuses in ([200], [400])
     assert outcome.followed == (outcome.statuses == [200])
 
@@ -98,7 +98,7 @@ def test_two_different_lengths_are_refused(open_fleet: Fleet, second: int, *, sw
     nonce = open_fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
     lines = [b"Content-Length: %d" % len(body), b"content-length: %d" % second]
-    outcome = open_fleet.exchange(_message(open_fleet, nonce, lines[::-1] if swapped else lines, body))
+    outcome = open_fleet.exchange(message(open_fleet, nonce, lines[::-1] if swapped else lines, body))
     assert (outcome.statuses, outcome.followed) == ([400], False)
     assert open_fleet.seen(nonce) == []
 
@@ -146,7 +146,7 @@ def test_one_chunked_and_nothing_else_frames_a_body(open_fleet: Fleet, name: str
     nonce = open_fleet.nonce()
     body = messages.chunked(messages.infer_json(nonce, 1.0))
     lines = [b"Transfer-Encoding: " + value for value in values]
-    outcome = open_fleet.exchange(_message(open_fleet, nonce, lines, body))
+    outcome = open_fleet.exchange(message(open_fleet, nonce, lines, body))
     assert len(outcome.answers) == 1
     assert outcome.statuses[0] in statuses
     assert outcome.statuses[0] == 200 or not outcome.followed
@@ -167,8 +167,8 @@ BOTH = {
 def test_with_both_the_coding_counts_and_the_connection_is_closed(fleet: Fleet, name: str) -> None:
     nonce = fleet.nonce()
     body = messages.chunked(messages.infer_json(nonce, 1.0))
-    lines = [_value(line, len(body)) for line in BOTH[name]]
-    outcome = fleet.exchange(_message(fleet, nonce, lines, body))
+    lines = [value_of(line, len(body)) for line in BOTH[name]]
+    outcome = fleet.exchange(message(fleet, nonce, lines, body))
     assert outcome.statuses in ([200], [400])
     assert not outcome.followed
     assert len(fleet.seen(nonce)) == outcome.statuses.count(200)
@@ -179,7 +179,7 @@ def test_both_with_a_coding_that_some_do_not_see(fleet: Fleet, coding: bytes) ->
     nonce = fleet.nonce()
     body = messages.chunked(messages.infer_json(nonce, 1.0)) + messages.SMUGGLED
     lines = [b"Content-Length: %d" % len(body), b"Transfer-Encoding: " + coding]
-    outcome = fleet.exchange(_message(fleet, nonce, lines, body))
+    outcome = fleet.exchange(message(fleet, nonce, lines, body))
     assert len(outcome.answers) == 1
     assert outcome.statuses[0] in _NO_SUCH_CODING
     assert not outcome.followed
@@ -188,7 +188,7 @@ def test_both_with_a_coding_that_some_do_not_see(fleet: Fleet, coding: bytes) ->
 @pytest.mark.parametrize("lines", [[], [b"Content-Length: 0"]], ids=["unsaid", "zero"])
 def test_a_body_that_nobody_announced_is_no_body(fleet: Fleet, lines: list[bytes]) -> None:
     nonce = fleet.nonce()
-    outcome = fleet.exchange(_message(fleet, nonce, lines, messages.infer_json(nonce, 1.0)))
+    outcome = fleet.exchange(message(fleet, nonce, lines, messages.infer_json(nonce, 1.0)))
     assert len(outcome.answers) <= 2
     assert all(400 <= status < 500 for status in outcome.statuses)
     assert not outcome.followed
@@ -198,7 +198,7 @@ def test_a_body_that_nobody_announced_is_no_body(fleet: Fleet, lines: list[bytes
 def test_a_field_of_nearly_the_name_frames_nothing(fleet: Fleet, line: bytes) -> None:
     nonce = fleet.nonce()
     body = messages.infer_json(nonce, 1.0)
-    outcome = fleet.exchange(_message(fleet, nonce, [line % len(body)], body))
+    outcome = fleet.exchange(message(fleet, nonce, [line % len(body)], body))
     assert len(outcome.answers) <= 2
     assert all(400 <= status < 500 for status in outcome.statuses)
     assert not outcome.followed
