@@ -45,6 +45,7 @@ def merge(own: Document, services: Mapping[str, Document | str], *, tags: Mappin
     for operation in operations(merged):
         operation["parameters"] = [item for item in operation.get("parameters", []) if not _is_ignored(item)]
         operation.setdefault("responses", {}).setdefault("default", _ANY_PROBLEM)
+        _exclude_alternatives(operation["responses"])
     describe_keys(merged)
     _share_identifiers(merged)
     described = {name: text for name, text in described.items() if name not in tags} | dict(tags)
@@ -99,6 +100,18 @@ def _document_hop(operation: dict[str, Any], domain: str) -> None:
     for status, response in problem_responses(*kinds).items():
         operation.setdefault("responses", {}).setdefault(str(status), response)
     operation.setdefault("tags", [domain])
+
+
+def _exclude_alternatives(responses: Mapping[str, Any]) -> None:
+    """Say that an answer is one of two things and never both: what was asked for, or the job that makes it.
+
+    No field tells them apart by a constant, so there is no discriminator; each requires fields that the other lacks.
+    """
+    for response in responses.values():
+        for content in response.get("content", {}).values():
+            kinds = content.get("schema", {}).get("anyOf", ())
+            if len(kinds) > 1 and all("$ref" in kind for kind in kinds):
+                content["schema"]["oneOf"] = content["schema"].pop("anyOf")
 
 
 def _is_ignored(parameter: Mapping[str, Any]) -> bool:

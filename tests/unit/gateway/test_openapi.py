@@ -134,6 +134,14 @@ def test_a_body_may_be_too_large() -> None:
     assert "413" not in merged(medical=service({"Thing": {}}))["paths"]["/v1/medical/things"]["post"]["responses"]
 
 
+def test_an_answer_or_a_job_is_one_of_both() -> None:
+    kinds = [{"$ref": "#/components/schemas/Thing"}, {"$ref": "#/components/schemas/Job"}]
+    responses = {"200": {"description": "made", "content": {"application/json": {"schema": {"anyOf": kinds}}}}}
+    found = merged(medical=service({"Thing": {"type": "object"}, "Job": {"type": "object"}}, responses=responses))
+    answer = found["paths"]["/v1/medical/things"]["post"]["responses"]["200"]
+    assert answer["content"]["application/json"]["schema"] == {"oneOf": kinds}
+
+
 def test_headers_that_openapi_ignores_are_left_out() -> None:
     accept, prefer = {"in": "header", "name": "accept"}, {"in": "header", "name": "prefer"}
     document = merged(medical=service({"Thing": {}}, parameters=[accept, prefer]))
