@@ -157,12 +157,19 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts))
 
 
+def clean_name(name: str) -> str:
+    """A name as `Archive` states it: a relative path without dots, drives and control characters, / between parts."""
+    path = PurePosixPath(_CONTROL.sub("_", name.replace("\\", "/")))
+    parts = [part for part in path.parts if part not in {"/", "//", "..", "."} and not part.endswith(":")]
+    return "/".join(parts)[-_NAME_LIMIT:] or "unnamed"
+
+
 def _too_large(pointer: str, detail: str) -> ContentTooLarge:
     return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
 
 def _list_members(archive: zipfile.ZipFile, limits: ArchiveLimits, pointer: str) -> dict[str, zipfile.ZipInfo]:
-    members = [(_clean_name(info.filename), info) for info in archive.infolist() if not info.is_dir()]
+    members = [(clean_name(info.filename), info) for info in archive.infolist() if not info.is_dir()]
     members = [(name, info) for name, info in members if not _is_clutter(name)]
     if len(members) > limits.entries:
         raise _too_large(pointer, f"The archive has {len(members)} entries; at most {limits.entries} are accepted.")
@@ -173,12 +180,6 @@ def _list_members(archive: zipfile.ZipFile, limits: ArchiveLimits, pointer: str)
         _require_plain(name, info, pointer)
         found[name] = info
     return found
-
-
-def _clean_name(name: str) -> str:
-    path = PurePosixPath(_CONTROL.sub("_", name.replace("\\", "/")))
-    parts = [part for part in path.parts if part not in {"/", "//", "..", "."} and not part.endswith(":")]
-    return "/".join(parts)[-_NAME_LIMIT:] or "unnamed"
 
 
 def _is_clutter(name: str) -> bool:
