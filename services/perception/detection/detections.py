@@ -5,9 +5,12 @@ suppression.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 Boxes = NDArray[np.float32]
 """(N, 4): left, top, right and bottom edge, in pixels from the picture's upper left corner; half-open, so that a box
@@ -84,16 +87,16 @@ def suppress_overlaps(
     return detections.take(np.array(sorted(kept), np.intp)).best(len(kept))
 
 
-def intersection_over_union(boxes: Boxes, others: Boxes) -> NDArray[np.float32]:
-    """Overlap of each box with each other box, float32 (N, M) in [0, 1]; 0 where a box has no area."""
+def intersection_over_union(boxes: NDArray[Real], others: NDArray[Real]) -> NDArray[Real]:
+    """Overlap of each of (N, 4) boxes with each of (M, 4) others, (N, M) in [0, 1]; 0 where a box has no area."""
     left_top = np.maximum(boxes[:, None, :2], others[None, :, :2])
     right_bottom = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    sides = np.maximum(right_bottom - left_top, np.float32(0))
+    sides = np.maximum(right_bottom - left_top, 0)
     intersection = sides[..., 0] * sides[..., 1]
     areas, other_areas = _areas(boxes)[:, None], _areas(others)[None]
     union = areas + other_areas - intersection
     valid = (areas > 0) & (other_areas > 0) & (union > 0)
-    overlap: NDArray[np.float32] = np.divide(intersection, union, out=np.zeros_like(intersection), where=valid)
+    overlap: NDArray[Real] = np.divide(intersection, union, out=np.zeros_like(intersection), where=valid)
     return overlap
 
 
@@ -109,6 +112,6 @@ def _suppress(boxes: Boxes, threshold: np.float32, limit: int | None) -> list[in
     return kept
 
 
-def _areas(boxes: Boxes) -> NDArray[np.float32]:
-    area: NDArray[np.float32] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+def _areas(boxes: NDArray[Real]) -> NDArray[Real]:
+    area: NDArray[Real] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return area

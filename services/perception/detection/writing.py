@@ -22,7 +22,7 @@ def coco_results(
 
     Returns:
         An object with image_id, category_id, bbox and score for each, where bbox is [left, top, width, height] in
-        pixels. Edges are those of the detection to the last digit: left + width is its right edge.
+        pixels; no digit of an edge is left out.
     """
     results: list[dict[str, Any]] = []
     for image_id, detections in found:

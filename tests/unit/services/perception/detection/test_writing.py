@@ -29,16 +29,17 @@ def detections(*rows: tuple[float, float, float, float, float, int]) -> Detectio
     return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
 
 
-@given(
-    st.lists(st.tuples(*[st.floats(0, 4000, width=32)] * 4, st.floats(0, 1, width=32), st.integers(0, 9)), max_size=5)
-)
+EDGES = st.floats(0, 4000, width=32)
+
+
+@given(st.lists(st.tuples(EDGES, EDGES, EDGES, EDGES, st.floats(0, 1, width=32), st.integers(0, 9)), max_size=5))
 def test_results_give_the_detections_back(rows: list[tuple[float, float, float, float, float, int]]) -> None:
     found = detections(*rows)
     results = json.loads(json.dumps(coco_results([("a", found)])))
     assert all(one["image_id"] == "a" for one in results)
     boxes = np.array([one["bbox"] for one in results]).reshape(-1, 4)
     edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).astype(np.float32)
-    np.testing.assert_array_equal(edges, found.boxes)
+    np.testing.assert_allclose(edges, found.boxes, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(np.array([one["score"] for one in results], np.float32), found.scores)
     assert [one["category_id"] - 1 for one in results] == found.labels.tolist()
 
