@@ -1,6 +1,6 @@
 """Pascal VOC's average precision, as of 2010 to 2012 (VOC2012 development kit, VOCevaldet.m and VOCap.m).
 
-Area under the curve of precision against recall, after precision is made to fall only. COCO's AP50 is another measure: it
+Area under the curve of precision against recall, after precision is made to fall only. COCO's AP50 is another one: it
 samples the curve at 101 recalls, lets a detection take the best object that is still free, counts at most 100
 detections, and passes over crowds rather than difficult objects. Papers on domain adaptation state this one.
 """
