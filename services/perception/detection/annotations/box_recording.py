@@ -24,6 +24,9 @@ from services.perception.detection.annotations.model import (
 MOST_BOXES: Final = 1000
 """Of one picture."""
 
+MOST_BOXES_OF_A_SET: Final = 500_000
+"""Of all pictures: about 400 bytes of memory each while they are read."""
+
 MOST_SHOWN: Final = 100
 """Faults that are described; all are counted."""
 
@@ -36,8 +39,9 @@ Edges = tuple[float, float, float, float]
 
 @dataclass(slots=True)
 class FaultLog:
-    """Gathers the faults of a set while it is read."""
+    """Counts the boxes of a set while it is read, and gathers their faults."""
 
+    boxes: int = 0
     clipped: int = 0
     refused: int = 0
     shown: list[BoxFault] = field(default_factory=list)
@@ -104,13 +108,16 @@ class BoxRecorder:
             difficult: as AnnotatedPicture.
 
         Raises:
-            ContentTooLarge: the picture has more than 1000 boxes.
+            ContentTooLarge: the picture has more than 1000 boxes, or the set more than 500,000.
         """
         self._seen += 1
-        if self._seen > MOST_BOXES:
-            raise too_large(
-                self.pointer, f"{place} is one of more than {MOST_BOXES} boxes of a picture; more are not accepted."
-            )
+        self.log.boxes += 1
+        for count, most, owner in (
+            (self._seen, MOST_BOXES, "picture"),
+            (self.log.boxes, MOST_BOXES_OF_A_SET, "set"),
+        ):
+            if count > most:
+                raise too_large(self.pointer, f"{place} has one box more than the {most} that a {owner} may have.")
         clipped = self._clip(edges, place)
         if clipped is None:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
@@ -20,9 +20,15 @@ from services.perception.detection.annotations.model import (
     ImageId,
     check_class_names,
     require_few_pictures,
+    too_large,
 )
 from services.perception.detection.annotations.picture_files import PictureFiles
 from shared.problems import UnprocessableContent, field_problem
+
+_MOST_PARTS: Final = 2_000_000
+_MOST_VALUES: Final = 12_000_000
+"""Lists and objects, and values in them: what 64 MB of honest annotations have. Dishonest ones would take 20 times as
+much memory as they have bytes."""
 
 _LARGEST_ID: Final = 2**53
 _LONGEST_SIDE: Final = 1_000_000
@@ -90,13 +96,12 @@ class _Reader:
 
     def read_images(self) -> list[_Image]:
         """All images, each with its picture."""
-        entries = self._entries("images")
-        require_few_pictures(len(entries), place=self.source, pointer=self.pointer)
+        require_few_pictures(len(self._list("images")), place=self.source, pointer=self.pointer)
         found: list[_Image] = []
         ids: set[ImageId] = set()
         names: set[str] = set()
         absent: list[str] = []
-        for place, entry in entries:
+        for place, entry in self._entries("images"):
             image_id, stated = self._identity(place, entry)
             name = self.pictures.find(stated, near=self.source) if self.pictures else stated
             if name is None:
@@ -137,15 +142,18 @@ class _Reader:
                 difficult=bool(entry.get("difficult")),
             )
 
-    def _entries(self, key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    def _list(self, key: str) -> list[Any]:
         entries = self.document.get(key)
         if not isinstance(entries, list):
             raise field_problem(self.pointer, f"{self.source} has no list `{key}`, which a COCO data set needs.")
-        named = [(f"{key}[{index}]", entry) for index, entry in enumerate(entries)]
-        for place, entry in named:
+        return entries
+
+    def _entries(self, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for index, entry in enumerate(self._list(key)):
+            place = f"{key}[{index}]"
             if not isinstance(entry, dict):
                 raise self._problem(place, "is no object.")
-        return named
+            yield place, entry
 
     def _identity(self, place: str, entry: Mapping[str, Any]) -> tuple[ImageId, str]:
         image_id, name = entry.get("id"), entry.get("file_name")
@@ -181,6 +189,8 @@ class _Reader:
 
 
 def _parse(content: bytes, source: str, pointer: str) -> Mapping[str, Any]:
+    if content.count(b"{") + content.count(b"[") > _MOST_PARTS or content.count(b",") > _MOST_VALUES:
+        raise too_large(pointer, f"{source} has more lists, objects or numbers than are accepted; split the set.")
     try:
         document = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:

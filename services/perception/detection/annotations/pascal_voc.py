@@ -10,21 +10,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final, Literal
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+import numpy as np
+
 from services.perception.detection.annotations.box_recording import BoxRecorder, Edges, FaultLog
-from services.perception.detection.annotations.model import SHOWN, AnnotatedSet, check_class_names, require_few_pictures
+from services.perception.detection.annotations.model import (
+    SHOWN,
+    AnnotatedPicture,
+    AnnotatedSet,
+    check_class_names,
+    require_few_pictures,
+)
 from services.perception.detection.annotations.picture_files import PictureFiles
 from shared.imaging.archive import Archive
 from shared.problems import UnprocessableContent, field_problem
 
 FirstPixel = Literal[0, 1]
 
-_MOST_BYTES: Final = 4 * 1024 * 1024
+_MOST_BYTES: Final = 1024 * 1024
 _DEEPEST: Final = 32
 _LINE: Final = "line"
 
@@ -74,19 +82,21 @@ def read_pascal_voc(
         ContentTooLarge: more pictures, classes or boxes than are accepted.
     """
     require_few_pictures(len(sources), place="The archive", pointer=pointer)
-    read = [_read_file(archive.read(source), source, first_pixel, pointer) for source in sources]
-    named = sorted({one.name for annotation in read for one in annotation.objects})
-    names = check_class_names(named, place="The set of annotations", pointer=pointer)
-    labels = {name: label for label, name in enumerate(names)}
     log = FaultLog()
-    found = {}
-    for image_id, annotation in enumerate(read, 1):
+    seen: dict[str, int] = {}
+    found: dict[str, AnnotatedPicture] = {}
+    for image_id, source in enumerate(sources, 1):
+        annotation = _read_file(archive.read(source), source, first_pixel, pointer)
         name = _find_picture(annotation, pictures, pointer)
         if name in found:
-            raise field_problem(pointer, f"{annotation.source} is the second annotation of the picture {name!r}.")
-        recorder = _record(annotation, name, pictures, labels, log, pointer)
-        found[name] = recorder.finish(name, image_id)
-    return AnnotatedSet(found, names, tuple(range(1, len(names) + 1)), log.finish())
+            raise field_problem(pointer, f"{source} is the second annotation of the picture {name!r}.")
+        sides = pictures.agreed_sides(name, annotation.sides, place=source)
+        found[name] = _record(annotation, BoxRecorder(*sides, log, pointer), seen).finish(name, image_id)
+    names = check_class_names(sorted(seen), place="The set of annotations", pointer=pointer)
+    places = {name: label for label, name in enumerate(names)}
+    labels = np.array([places[name] for name in seen], np.int64)
+    sorted_by_name = {name: replace(one, labels=labels[one.labels]) for name, one in found.items()}
+    return AnnotatedSet(sorted_by_name, names, tuple(range(1, len(names) + 1)), log.finish())
 
 
 def parse_xml(content: bytes) -> Element:
@@ -198,17 +208,10 @@ def _find_picture(annotation: _Annotation, pictures: PictureFiles, pointer: str)
     return name
 
 
-def _record(
-    annotation: _Annotation,
-    name: str,
-    pictures: PictureFiles,
-    labels: Mapping[str, int],
-    log: FaultLog,
-    pointer: str,
-) -> BoxRecorder:
-    sides = pictures.agreed_sides(name, annotation.sides, place=annotation.source)
-    recorder = BoxRecorder(*sides, log, pointer)
+def _record(annotation: _Annotation, recorder: BoxRecorder, seen: dict[str, int]) -> BoxRecorder:
+    """Give the objects to the recorder, with labels in the order in which names are first seen."""
     for one in annotation.objects:
+        label = seen.setdefault(one.name, len(seen))
         place = f"Line {one.line} of {annotation.source}"
-        recorder.add(one.edges, labels[one.name], place=place, difficult=one.difficult)
+        recorder.add(one.edges, label, place=place, difficult=one.difficult)
     return recorder

@@ -92,12 +92,17 @@ class _LabelFile:
     pointer: str
 
     def read(self, archive: Archive, recorder: BoxRecorder) -> None:
-        """Give every line to the recorder."""
+        """Give every line to the recorder, each once: some tools write lines twice; Ultralytics drops those, too."""
+        seen: set[tuple[str, ...]] = set()
         for number, line in enumerate(_text(archive, self.source, self.pointer).splitlines(), 1):
-            cells = line.split()
+            cells = tuple(line.split())
             if not cells:
                 continue
             place = f"Line {number} of {self.source}"
+            if cells in seen:
+                recorder.log.refuse(place, "The same line stands above it.")
+                continue
+            seen.add(cells)
             label = self._label(cells[0], place)
             left, top, right, bottom = self._shares(cells[1:], place)
             width, height = recorder.width, recorder.height

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from services.perception.detection.annotations.box_recording import MOST_SHOWN, BoxRecorder, FaultLog
-from shared.problems import UnprocessableContent
+from services.perception.detection.annotations.box_recording import (
+    MOST_BOXES_OF_A_SET,
+    MOST_SHOWN,
+    BoxRecorder,
+    FaultLog,
+)
+from shared.problems import ContentTooLarge, UnprocessableContent
 from tests.unit.services.perception.detection.annotated_archives import POINTER, Drawn, annotated_set
 
 SET = annotated_set([Drawn(9, 9, [(0, (0, 0, 2, 2)), (2, (1, 1, 3, 3))]), Drawn(5, 5)], ["Cat", "dog", "traffic light"])
@@ -36,3 +41,9 @@ def test_all_faults_are_counted_and_the_first_are_shown() -> None:
     assert faults.shown[0].detail == "The box is 0 pixels wide and 2 high."
     assert faults.shown[1].detail.startswith("The box 5, 5, 15, 7 (left, top, right, bottom) reaches beyond")
     assert recorder.finish("1", 1).boxes.tolist() == [[5, 5, 10, 7]] * 100
+
+
+def test_the_boxes_of_a_set_are_bounded() -> None:
+    log = FaultLog(boxes=MOST_BOXES_OF_A_SET)
+    with pytest.raises(ContentTooLarge, match="one box more than the 500000 that a set may have"):
+        BoxRecorder(10, 10, log, POINTER).add((1, 1, 2, 2), 0, place="line 1")

@@ -214,13 +214,16 @@ def test_damaged_files_are_named(content: bytes, said: str) -> None:
 
 
 def test_numbers_are_bounded() -> None:
-    with pytest.raises(ContentTooLarge, match="1000 boxes"):
+    with pytest.raises(ContentTooLarge, match=r"annotations.1000. of set.json has one box more than the 1000"):
         read(coco([IMAGE], [box([0, 0, 1, 1])] * 1001))
     with pytest.raises(ContentTooLarge, match="20001 pictures"):
         read(coco([{}] * 20_001, []))
     with pytest.raises(ContentTooLarge, match="10001 classes"):
         read(coco([], [], [(number, str(number)) for number in range(10_001)]))
     assert read(coco([IMAGE], [box([0, 0, 1e300, 1e300])])).pictures["a/1.png"].boxes.tolist() == [[0, 0, 20, 10]]
+    for many in (b"{}," * 2_000_001, b"0," * 12_000_001):
+        with pytest.raises(ContentTooLarge, match="more lists, objects or numbers"):
+            read(many)
     huge = coco([IMAGE], [box([0, 0, 1, 1])]).replace(b"[0,0,1,1]", b"[0,0,1" + b"0" * 400 + b",1]")
     assert read(huge).faults.refused == 1
 

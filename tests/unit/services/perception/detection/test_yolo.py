@@ -159,7 +159,13 @@ def test_the_format_can_be_chosen() -> None:
 
 def test_boxes_are_bounded() -> None:
     with pytest.raises(ContentTooLarge, match="Line 1001 of"):
-        imported(one("0 0.5 0.5 1 1\n" * 1001))
+        imported(one("".join(f"0 0.5 0.5 1 {number / 1001}\n" for number in range(1, 1002))))
+
+
+def test_lines_that_stand_twice_count_once() -> None:
+    found = imported(one("0 0.5 0.5 1 1\n1 0.5 0.5 1 1\n0  0.5 0.5 1 1\n")).annotated
+    assert found.pictures["images/1.png"].labels.tolist() == [0, 1]
+    assert [(fault.place, fault.outcome) for fault in found.faults.shown] == [("Line 3 of labels/1.txt", "refused")]
 
 
 YAML = [
