@@ -138,8 +138,8 @@ class _Reader:
                 labels[category],
                 place=f"{place} of {self.source}",
                 area=_number(entry.get("area")),
-                crowd=bool(entry.get("iscrowd")),
-                difficult=bool(entry.get("difficult")),
+                crowd=entry.get("iscrowd") == 1,
+                difficult=entry.get("difficult") == 1,
             )
 
     def _list(self, key: str) -> list[Any]:

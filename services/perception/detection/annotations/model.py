@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -10,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.problems import ContentTooLarge, FieldError, field_problem
+from shared.problems import ContentTooLarge, FieldError, UnprocessableContent, field_problem
 
 MOST_PICTURES: Final = 20_000
 MOST_CLASSES: Final = 10_000
@@ -105,7 +107,8 @@ class AnnotatedSet:
         """The same with the labels of a detector.
 
         Args:
-            class_names: of the detector, by its labels. Capitals and spaces around names make no difference.
+            class_names: of the detector, by its labels. Spaces around names make no difference, and capitals only where
+                a name would be two of the detector's without them.
             pointer: the field to blame.
 
         Returns:
@@ -114,24 +117,20 @@ class AnnotatedSet:
         Raises:
             UnprocessableContent: pictures show a class that the detector does not know.
         """
-        known = {_plain(name): label for label, name in enumerate(class_names)}
+        labels = _find_classes(self.class_names, class_names)
         used = np.unique(np.concatenate([[], *(one.labels for one in self.pictures.values())]).astype(np.int64))
-        for label in used.tolist():
-            if _plain(self.class_names[label]) not in known:
-                raise _unknown_class(self.class_names[label], class_names, pointer)
-        numbers = np.array([known.get(_plain(name), -1) for name in self.class_names], np.int64)
-        pictures = {name: replace(one, labels=numbers[one.labels]) for name, one in self.pictures.items()}
-        return AnnotatedSet(pictures, tuple(class_names), self._category_ids(class_names), self.faults)
+        for label in used[labels[used] < 0].tolist():
+            raise _unknown_class(self.class_names[label], class_names, pointer)
+        pictures = {name: replace(one, labels=labels[one.labels]) for name, one in self.pictures.items()}
+        return AnnotatedSet(pictures, tuple(class_names), self._category_ids(labels, len(class_names)), self.faults)
 
-    def _category_ids(self, class_names: Sequence[str]) -> tuple[int, ...]:
-        ids = {_plain(name): number for name, number in zip(self.class_names, self.category_ids, strict=True)}
-        following = max(self.category_ids, default=0)
-        found: list[int] = []
-        for name in class_names:
-            if _plain(name) not in ids:
-                following += 1
-            found.append(ids.get(_plain(name), following))
-        return tuple(found)
+    def _category_ids(self, labels: NDArray[np.int64], classes: int) -> tuple[int, ...]:
+        """Ids by the new labels; of two that became one class, the first."""
+        known: dict[int, int] = {}
+        for label, number in zip(labels.tolist(), self.category_ids, strict=True):
+            known.setdefault(label, number)
+        following = itertools.count(max(self.category_ids, default=0) + 1)
+        return tuple(known[label] if label in known else next(following) for label in range(classes))
 
 
 def check_class_names(names: Sequence[str], *, place: str, pointer: str) -> tuple[str, ...]:
@@ -166,11 +165,20 @@ def too_large(pointer: str, detail: str) -> ContentTooLarge:
     return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
 
-def _plain(name: str) -> str:
-    return name.strip().casefold()
+def _find_classes(names: Sequence[str], class_names: Sequence[str]) -> NDArray[np.int64]:
+    """The label of each name among `class_names`; -1 where there is none."""
+    exact = {name.strip(): label for label, name in enumerate(class_names)}
+    alike: dict[str, list[int]] = defaultdict(list)
+    for name, label in exact.items():
+        alike[name.casefold()].append(label)
+    labels = []
+    for name in map(str.strip, names):
+        found = alike.get(name.casefold(), [])
+        labels.append(exact.get(name, found[0] if len(found) == 1 else -1))
+    return np.array(labels, np.int64)
 
 
-def _unknown_class(name: str, class_names: Sequence[str], pointer: str) -> Exception:
+def _unknown_class(name: str, class_names: Sequence[str], pointer: str) -> UnprocessableContent:
     close = difflib.get_close_matches(name, class_names, n=1)
     hint = f" Is {close[0][:SHOWN]!r} meant?" if close else f" It knows {_listed(class_names)}."
     return field_problem(pointer, f"Pictures show {name[:SHOWN]!r}, a class that the detector does not know.{hint}")

@@ -31,6 +31,18 @@ def test_classes_that_the_detector_does_not_know_are_named() -> None:
         SET.with_classes([str(number) for number in range(12)], pointer=POINTER)
 
 
+def test_capitals_count_where_they_tell_classes_apart() -> None:
+    letters = annotated_set([Drawn(9, 9, [(0, (0, 0, 2, 2)), (1, (0, 0, 2, 2))])], ["a", "A"])
+    aligned = letters.with_classes(["A", "b", "a"], pointer=POINTER)
+    assert aligned.pictures["images/1.png"].labels.tolist() == [2, 0]
+    assert aligned.category_ids == (2, 3, 1)
+    assert letters.with_classes(["A"], pointer=POINTER).pictures["images/1.png"].labels.tolist() == [0, 0]
+    with pytest.raises(UnprocessableContent, match="'B', a class"):
+        annotated_set([Drawn(9, 9, [(0, (0, 0, 2, 2))])], ["B"]).with_classes(
+            ["\N{LATIN SMALL LETTER SHARP S}"], pointer=POINTER
+        )
+
+
 def test_all_faults_are_counted_and_the_first_are_shown() -> None:
     log = FaultLog()
     recorder = BoxRecorder(10, 10, log, POINTER)

@@ -29,8 +29,6 @@ from tests.unit.services.perception.detection.annotated_archives import (
     pictures_of,
 )
 
-mask = pytest.importorskip("pycocotools.mask")
-
 IMAGE = {"id": 7, "file_name": "a/1.png", "width": 20, "height": 10}
 
 
@@ -82,6 +80,7 @@ def test_boxes_that_are_cut_off_or_left_out_are_counted_and_named() -> None:
 
 @given(st.data())
 def test_boxes_of_run_lengths_equal_pycocotools(data: st.DataObject) -> None:
+    mask = pytest.importorskip("pycocotools.mask")
     height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
     pixels = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     drawn = np.asfortranarray(np.array(pixels, np.uint8).reshape(height, width))
@@ -96,6 +95,7 @@ def test_boxes_of_run_lengths_equal_pycocotools(data: st.DataObject) -> None:
 
 
 def test_large_run_lengths_equal_pycocotools() -> None:
+    mask = pytest.importorskip("pycocotools.mask")
     drawn = np.zeros((700, 900), np.uint8, order="F")
     drawn[100:650, 200:850] = np.random.default_rng(0).random((550, 650)) > 0.3
     encoded = mask.encode(drawn)

@@ -19,8 +19,6 @@ from services.perception.detection.detections import Detections
 from services.perception.detection.writing import coco_results, write_coco, write_coco_results
 from tests.unit.services.perception.detection.annotated_archives import POINTER, Drawn, annotated_set, assert_same
 
-pycocotools: Any = pytest.importorskip("pycocotools.coco")
-
 SET = annotated_set([Drawn(30, 20, [(0, (0, 0, 2, 2)), (1, (1.25, 1, 3, 3.5))]), Drawn(5, 5)], ["cat", "dog"])
 
 
@@ -45,6 +43,7 @@ def test_results_give_the_detections_back(rows: list[tuple[float, float, float, 
 
 
 def test_pycocotools_reads_sets_and_results(tmp_path: Path) -> None:
+    pycocotools: Any = pytest.importorskip("pycocotools.coco")
     annotated = replace(SET, category_ids=(13, 90))
     (tmp_path / "set.json").write_bytes(write_coco(annotated))
     found = {"images/1.png": detections((1, 2, 4, 8, 0.5, 1)), "images/2.png": Detections.none()}
