@@ -9,7 +9,9 @@
     dicom_writing.derive_ct(source, hu, series_description=, derivation=) -> bytes;
         new_ct(hu, spacing_mm=, series_description=, derivation=) -> bytes
     windows.parse_window(text, pointer=) -> Window; apply_window(hu, window) -> uint8; render_png(hu, window) -> bytes
-    archive.read_archive(data, limits, pointer=) -> list[Entry(name, data)] in natural order
+    archive.read_archive(data, limits, pointer=) -> list[Entry(name, data)] in natural order;
+        Archive(data, limits, pointer=) with names, read(name), read_start(name, count): one file at a time
+    sizes.stated_pixels(data) -> int; upright_sides(data) -> (width, height) | None, by the header alone
 
 Every decoder takes the JSON pointer of the field and raises 413, 415 or 422 problems that name the fault.
 """

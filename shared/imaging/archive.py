@@ -10,7 +10,7 @@ import io
 import re
 import stat
 import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -74,21 +74,81 @@ def read_archive(data: bytes, limits: ArchiveLimits | None = None, *, pointer: s
         ContentTooLarge: more entries or bytes than allowed, or a bomb.
         UnprocessableContent: damaged, encrypted, empty, nested, or packed by a method other than store and deflate.
     """
-    require_type(data, [MediaType.ZIP], pointer=pointer)
-    limits = limits or ArchiveLimits()
-    # Counted before zipfile makes an object of each of what may be a million records.
-    if data.count(_CENTRAL_RECORD) > 4 * limits.entries:
-        raise _too_large(pointer, f"The archive has more than {limits.entries} entries.")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = _read_entries(archive, limits, pointer)
-    except Problem:
-        raise
-    except Exception:  # zipfile throws anything at damaged bytes; the caller is told the same
-        raise field_problem(pointer, "The archive is cut off or damaged: its directory cannot be read.") from None
-    if not entries:
-        raise field_problem(pointer, "The archive holds no files.")
-    return sorted(entries, key=lambda entry: natural_key(entry.name))
+    archive = Archive(data, limits, pointer=pointer)
+    return [Entry(name, archive.read(name)) for name in archive.names]
+
+
+class Archive:
+    """A ZIP archive whose files are inflated one by one, when they are asked for; the compressed bytes stay in memory.
+
+    What `read_archive` skips and refuses is skipped and refused here, too; contents only when they are read.
+
+    Args:
+        data: the archive.
+        limits: what it may hold; the defaults of ArchiveLimits otherwise. `total_bytes` is held against all files that
+            have been read, each counted once.
+        pointer: the field to blame.
+
+    Raises:
+        UnsupportedMediaType: not a ZIP file.
+        ContentTooLarge: more entries than allowed.
+        UnprocessableContent: the directory is damaged, a name occurs twice, a file is encrypted, a link, or packed by a
+            method other than store and deflate, or there are no files.
+    """
+
+    def __init__(self, data: bytes, limits: ArchiveLimits | None = None, *, pointer: str = "/body/file") -> None:
+        require_type(data, [MediaType.ZIP], pointer=pointer)
+        self._limits, self._pointer = limits or ArchiveLimits(), pointer
+        # Counted before zipfile makes an object of each of what may be a million records.
+        if data.count(_CENTRAL_RECORD) > 4 * self._limits.entries:
+            raise _too_large(pointer, f"The archive has more than {self._limits.entries} entries.")
+        try:
+            self._file = zipfile.ZipFile(io.BytesIO(data))
+            self._members = _list_members(self._file, self._limits, pointer)
+        except Problem:
+            raise
+        except Exception:  # zipfile throws anything at damaged bytes; the caller is told the same
+            raise field_problem(pointer, "The archive is cut off or damaged: its directory cannot be read.") from None
+        if not self._members:
+            raise field_problem(pointer, "The archive holds no files.")
+        self._names = tuple(sorted(self._members, key=natural_key))
+        self._inflated: dict[str, int] = {}
+        self._total = 0
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all files, in natural order."""
+        return self._names
+
+    def read(self, name: str) -> bytes:
+        """Inflate a file.
+
+        Raises:
+            KeyError: there is none of this name.
+            ContentTooLarge: it, or all that was read, is more than allowed.
+            UnprocessableContent: it is damaged, or itself an archive.
+        """
+        info = self._members[name]
+        known = self._inflated.get(name, 0)
+        remaining = self._limits.total_bytes - self._total + known
+        content = _inflate(self._file, info, name, self._limits, remaining, self._pointer)
+        _require_not_nested(name, content, self._pointer)
+        self._total += len(content) - known
+        self._inflated[name] = len(content)
+        return content
+
+    def read_start(self, name: str, count: int) -> bytes:
+        """Inflate the first bytes of a file, at most `count`: enough to see what it is.
+
+        Raises:
+            KeyError: there is none of this name.
+            UnprocessableContent: it is damaged.
+        """
+        try:
+            with self._file.open(self._members[name]) as stream:
+                return stream.read(count)
+        except Exception:  # as above
+            raise field_problem(self._pointer, f"The entry {name!r} is cut off or damaged.") from None
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -97,34 +157,29 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts))
 
 
+def clean_name(name: str) -> str:
+    """A name as `Archive` states it: a relative path without dots, drives and control characters, / between parts."""
+    path = PurePosixPath(_CONTROL.sub("_", name.replace("\\", "/")))
+    parts = [part for part in path.parts if part not in {"/", "//", "..", "."} and not part.endswith(":")]
+    return "/".join(parts)[-_NAME_LIMIT:] or "unnamed"
+
+
 def _too_large(pointer: str, detail: str) -> ContentTooLarge:
     return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
 
-def _read_entries(archive: zipfile.ZipFile, limits: ArchiveLimits, pointer: str) -> list[Entry]:
-    members = [(_clean_name(info.filename), info) for info in archive.infolist() if not info.is_dir()]
+def _list_members(archive: zipfile.ZipFile, limits: ArchiveLimits, pointer: str) -> dict[str, zipfile.ZipInfo]:
+    members = [(clean_name(info.filename), info) for info in archive.infolist() if not info.is_dir()]
     members = [(name, info) for name, info in members if not _is_clutter(name)]
     if len(members) > limits.entries:
         raise _too_large(pointer, f"The archive has {len(members)} entries; at most {limits.entries} are accepted.")
-    names = [name for name, _ in members]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise field_problem(pointer, f"The archive holds the name {twice!r} twice.")
-    entries: list[Entry] = []
-    remaining = limits.total_bytes
+    found: dict[str, zipfile.ZipInfo] = {}
     for name, info in members:
+        if name in found:
+            raise field_problem(pointer, f"The archive holds the name {name!r} twice.")
         _require_plain(name, info, pointer)
-        content = _inflate(archive, info, name, limits, remaining, pointer)
-        _require_not_nested(name, content, pointer)
-        remaining -= len(content)
-        entries.append(Entry(name, content))
-    return entries
-
-
-def _clean_name(name: str) -> str:
-    path = PurePosixPath(_CONTROL.sub("_", name.replace("\\", "/")))
-    parts = [part for part in path.parts if part not in {"/", "//", "..", "."} and not part.endswith(":")]
-    return "/".join(parts)[-_NAME_LIMIT:] or "unnamed"
+        found[name] = info
+    return found
 
 
 def _is_clutter(name: str) -> bool:
@@ -152,7 +207,9 @@ def _inflate(
             while chunk := stream.read(_CHUNK):
                 content += chunk
                 _require_within(len(content), info, name, limits, remaining, pointer)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError):
+    except Problem:
+        raise
+    except Exception:  # as above
         raise field_problem(pointer, f"The entry {name!r} is cut off or damaged.") from None
     return bytes(content)
 

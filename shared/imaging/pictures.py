@@ -28,7 +28,7 @@ _FORMATS: Final = {MediaType.PNG: "PNG", MediaType.JPEG: "JPEG", MediaType.WEBP:
 _TEXT_LIMIT: Final = 1024 * 1024
 _SIXTEEN_BIT_MODES: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
-_ORIENTING: Final = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
+ORIENTING: Final = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
 """Where Pillow finds an orientation; to look for it where there is none takes as long as decoding a small picture."""
 
 # Set once and for all threads: a decoded size that Pillow only warns of is refused, and text chunks stay small.
@@ -89,7 +89,7 @@ def decode_picture(
             _require_size(image, limit_pixels, pointer)
             _require_still(image, media_type, pointer)
             image.load()
-            upright = ImageOps.exif_transpose(image) if _ORIENTING.intersection(image.info) else image
+            upright = ImageOps.exif_transpose(image) if ORIENTING.intersection(image.info) else image
             pixels, transparent = _to_array(upright)
     except Problem:
         raise

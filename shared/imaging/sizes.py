@@ -11,6 +11,7 @@ from typing import Final
 from PIL import Image
 
 from shared.imaging.arrays import stated_elements
+from shared.imaging.pictures import ORIENTING
 from shared.imaging.signatures import MediaType, sniff
 
 _PNG_SIDES: Final = struct.Struct(">II")
@@ -22,6 +23,10 @@ UNKNOWN: Final = 2**26
 """Said of a DICOM file whose size cannot be read without decoding: more than any is accepted with."""
 
 _FORMATS: Final = {MediaType.JPEG: "JPEG", MediaType.WEBP: "WEBP"}
+_PICTURES: Final = {**_FORMATS, MediaType.PNG: "PNG"}
+_ORIENTATION: Final = 0x0112
+_LYING: Final = frozenset({5, 6, 7, 8})
+"""Values of the EXIF orientation under which width and height change places."""
 
 
 def stated_pixels(data: bytes) -> int:
@@ -45,6 +50,28 @@ def stated_pixels(data: bytes) -> int:
             with Image.open(io.BytesIO(data), formats=[_FORMATS[kind]]) as image:
                 return image.width * image.height
     return 0
+
+
+def upright_sides(data: bytes) -> tuple[int, int] | None:
+    """Width and height that `decode_picture` will give a picture, in pixels: with its EXIF orientation applied.
+
+    Only the header is read, so the beginning of a PNG or JPEG file is mostly enough; an orientation that a PNG states
+    behind its pixels is not seen.
+
+    Args:
+        data: PNG, JPEG or WebP, or the beginning of one.
+
+    Returns:
+        None where the header is not whole, is damaged, or is of no picture.
+    """
+    kind = sniff(data)
+    if kind is None or kind not in _PICTURES:
+        return None
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=[_PICTURES[kind]]) as image:
+        # Where there is no sign of an orientation, a PNG would be decoded in search of one.
+        lying = bool(ORIENTING.intersection(image.info)) and image.getexif().get(_ORIENTATION) in _LYING
+        return (image.height, image.width) if lying else (image.width, image.height)
+    return None
 
 
 def _dicom_pixels(data: bytes) -> int:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imaging.archive import ArchiveLimits, natural_key, read_archive
+from shared.imaging.archive import Archive, ArchiveLimits, natural_key, read_archive
 from shared.imaging.signatures import sniff
 from shared.problems import Problem
 
@@ -163,6 +163,23 @@ def test_truncation_at_every_length_is_a_problem() -> None:
 
 def test_empty_archives_are_refused(problem_of: ProblemOf) -> None:
     assert "holds no files" in problem_of(lambda: read_archive(archive({}))).detail
+
+
+def test_files_are_inflated_when_they_are_asked_for(problem_of: ProblemOf) -> None:
+    content = bytes(range(256))
+    data = archive({"ok": b"12345", "bad": content}, zipfile.ZIP_STORED).replace(content, content[::-1])
+    opened = Archive(data)
+    assert opened.names == ("bad", "ok")
+    assert (opened.read("ok"), opened.read_start("ok", 3), opened.read_start("ok", 9)) == (b"12345", b"123", b"12345")
+    assert "'bad' is cut off or damaged" in problem_of(lambda: opened.read("bad")).detail
+    with pytest.raises(KeyError):
+        opened.read("../ok")
+
+
+def test_each_file_counts_once_in_the_sum(problem_of: ProblemOf) -> None:
+    opened = Archive(archive({"a": b"x" * 600, "b": b"y" * 600}), ArchiveLimits(total_bytes=1000))
+    assert opened.read("a") == opened.read("a")
+    assert "more than 1000 bytes, at 'b'" in problem_of(lambda: opened.read("b")).detail
 
 
 @given(st.data())

@@ -18,7 +18,8 @@ from pydicom.uid import (
 
 from shared.imaging.arrays import encode_npy
 from shared.imaging.dicom_writing import new_ct
-from shared.imaging.sizes import UNKNOWN, stated_pixels
+from shared.imaging.pictures import decode_picture
+from shared.imaging.sizes import UNKNOWN, stated_pixels, upright_sides
 
 HEIGHT, WIDTH = 37, 61
 
@@ -74,3 +75,26 @@ def test_arrays() -> None:
 )
 def test_nothing_is_made_of_damaged_headers(data: bytes) -> None:
     assert stated_pixels(data) == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+def test_upright_sides_are_those_of_the_decoded_picture(kind: str, orientation: int | None) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.new("RGB", (WIDTH, HEIGHT), "red").save(stream, format=kind, exif=exif)
+    pixels = decode_picture(stream.getvalue(), limit_pixels=10_000).pixels
+    assert upright_sides(stream.getvalue()) == (pixels.shape[1], pixels.shape[0])
+
+
+def test_the_beginning_of_a_picture_tells_its_sides() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    for kind in ("PNG", "JPEG"):
+        stream = io.BytesIO()
+        Image.fromarray(noise).save(stream, format=kind)
+        assert upright_sides(stream.getvalue()[:1000]) == (WIDTH, HEIGHT)
+        assert upright_sides(stream.getvalue()[:18]) is None
+    assert upright_sides(b"") is None
+    assert upright_sides(encode_npy(np.zeros((3, 3)))) is None
