@@ -1,0 +1,1 @@
+"""Detection of objects: boxes with a class and a score in pictures."""
