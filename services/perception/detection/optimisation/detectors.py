@@ -44,6 +44,6 @@ class Detector(nn.Module, ABC):
 
     @torch.no_grad()
     def detect(self, images: Tensor, options: DetectionOptions | None = None) -> list[Detections]:
-        """The objects in each image; the mode, training or evaluation, changes nothing, since no layer depends on it."""
+        """The objects in each image; no layer depends on the mode, training or evaluation, so it changes nothing."""
         chosen = options or DetectionOptions()
         return [select(found, chosen) for found in self.predict(images)]
