@@ -17,11 +17,14 @@ from services.perception.detection.optimisation.instances import Targets
 from services.perception.detection.optimisation.region_heads import HeadOptions
 from services.perception.detection.optimisation.region_proposals import ProposalOptions
 from services.perception.detection.optimisation.single_stage import SingleStageDetector
+from services.perception.detection.training.data import DetectionSource
 
 TINY: Final = BackboneOptions(kind="residual", channels=16, widths=(8, 16, 16, 16), blocks=(1, 1, 1, 1))
 ANCHORS: Final = AnchorOptions(((16.0,), (32.0,), (64.0,)))
 TINY_STAGES: Final = TwoStageOptions(ANCHORS, ProposalOptions(before=300, after=100), HeadOptions(width=32, samples=64))
 COLOURS: Final = ((0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.9, 0.9, 0.1))
+CLASSES: Final = ("red", "blue", "yellow")
+SOURCE: Final = DetectionSource("rectangles", "place")
 ARCHITECTURES: Final = ("two-stage", "single-stage")
 
 
