@@ -41,5 +41,5 @@ def resize(image: Tensor, targets: Targets, factor: float) -> tuple[Tensor, Targ
     height, width = image.shape[1:]
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
     resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-    scales = torch.tensor([size[1] / width, size[0] / height] * 2)
+    scales = targets.boxes.new_tensor([size[1] / width, size[0] / height] * 2)
     return resized, Targets(targets.boxes * scales, targets.labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 Maps: TypeAlias = tuple[Tensor, ...]
@@ -25,6 +26,10 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same on a device."""
+        return Targets(self.boxes.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True)

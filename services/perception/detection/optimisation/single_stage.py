@@ -148,7 +148,7 @@ class SingleStageDetector(Detector):
         chosen = inside & of_map & (away <= self.options.reach * cells.strides)
         # The nearest cell is always of an object, even of one so small that it holds the centre of no cell.
         nearest = torch.where(of_map, away, math.inf).argmin(dim=1)
-        chosen[torch.arange(len(target)), nearest] = True
+        chosen[torch.arange(len(target), device=nearest.device), nearest] = True
         sizes = torch.where(chosen, areas(target.boxes)[:, None], math.inf)
         smallest, objects = sizes.min(dim=0)
         return torch.where(smallest < math.inf, objects, BACKGROUND)

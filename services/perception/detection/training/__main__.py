@@ -32,6 +32,7 @@ class Workspace:
         self.data: Path = options.data
         self.runs: Path = options.out
         self.iterations: int | None = options.iterations
+        self.device: str = options.device
 
     def train(self, name: str) -> None:
         """Train a run of the plan; a finished one is left as it is, an unfinished one is resumed."""
@@ -40,12 +41,13 @@ class Workspace:
         if self.iterations is not None:
             recipe = replace(recipe, iterations=self.iterations)
         weights = published_weights() if recipe.detector.backbone.kind == "lite0" else None
-        DetectorTraining(recipe, self._read(planned, "train"), self.runs / name, weights=weights).run()
+        data = self._read(planned, "train")
+        DetectorTraining(recipe, data, self.runs / name, weights=weights, device=self.device).run()
 
     def measure(self, name: str, split: str) -> None:
         """Write the figures of a run on a split into its folder, and print them."""
         detector, _ = read_detector(self.runs / name / CHECKPOINT)
-        figures = json.dumps(evaluate(detector, self._read(RUNS[name], split)).as_dict(), indent=2)
+        figures = json.dumps(evaluate(detector.to(self.device), self._read(RUNS[name], split)).as_dict(), indent=2)
         (self.runs / name / f"{split}.json").write_text(figures, encoding="utf-8")
         print(name, split, figures)
 
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
     whole.add_argument("--out", type=Path, default=Path("runs/detection"), help="folder of runs")
     whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    whole.add_argument("--device", default="cpu", help="that torch computes on, as cuda")
     whole.add_argument("--iterations", type=int, help="instead of the plan's, for a trial")
     commands = whole.add_subparsers(dest="command", required=True)
     for name, about in (

@@ -70,9 +70,11 @@ def detect_set(
 ) -> list[Detections]:
     """Detections in each picture, boxes in pixels of its image."""
     detector.eval()
+    device = next(detector.parameters()).device
     found: list[Detections] = []
     for start in range(0, len(data), batch):
-        found += detector.detect(pad_images([to_image(image) for image in data.images[start : start + batch]]), options)
+        images = pad_images([to_image(image) for image in data.images[start : start + batch]])
+        found += detector.detect(images.to(device), options)
     return found
 
 
