@@ -19,7 +19,7 @@ from services.perception.captioning.training.parity import mosaics
 from services.perception.captioning.training.release import release_captioner
 from services.perception.captioning.training.runs import FinishedRun
 from services.perception.captioning.vocabulary import SPECIALS, Vocabulary
-from services.perception.training.efficientnet_lite import EfficientNetLite, Stage
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite, Stage
 from shared.runtime.cards import ModelCard, read_card
 from shared.runtime.releases import write_card
 

@@ -30,7 +30,7 @@ from services.perception.captioning.training.neighbours import neighbour_caption
 from services.perception.captioning.training.plan import RELEASED, RUNS
 from services.perception.captioning.training.release import MODELS, release_captioner, released_name
 from services.perception.captioning.training.runs import FinishedRun, read_run
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.captions.corpus import measure_corpus
 from shared.datasets.captioned_photos import FOLDER, SPLITS, CaptionedPhotos, read_captioned_photos
 from shared.settings import get_settings

@@ -23,7 +23,7 @@ from services.perception.captioning.roles import ATTENTION, LOG_PROBABILITIES, N
 from services.perception.captioning.training.decoders import Decoder, Tensors
 from services.perception.captioning.training.features import CUT, SIDE
 from services.perception.captioning.training.networks import Captioner
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 
 OPSET: Final = 18
 PICTURES: Final = "pictures"

@@ -15,7 +15,7 @@ from services.perception.captioning.roles import DecoderRole
 from services.perception.captioning.training.exports import PICTURES
 from services.perception.captioning.training.features import CUT
 from services.perception.captioning.training.networks import Captioner, TorchSteps
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.runtime.cards import Parity
 
 _COUNT: Final = 16

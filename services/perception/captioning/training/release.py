@@ -33,7 +33,7 @@ from services.perception.captioning.training.parity import ParityReport, compare
 from services.perception.captioning.training.runs import FinishedRun
 from services.perception.captioning.training.transformer import MOST_WORDS
 from services.perception.captioning.vocabulary import END, FORBIDDEN, START
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.runtime.cards import Latency, ModelCard, UploadedCard
 from shared.runtime.releases import measure_latency, weights_of, write_release
 from shared.runtime.sessions import OnnxModel

@@ -13,7 +13,7 @@ from services.perception.captioning.training.caption_training import CaptionReci
 from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.networks import Captioner
 from services.perception.captioning.vocabulary import Vocabulary
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 
 
 @dataclass(frozen=True, slots=True)

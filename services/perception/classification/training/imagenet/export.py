@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from services.perception.training.efficientnet_lite import (
+from services.perception.optimisation.efficientnet_lite import (
     CLASSES,
     EPSILON,
     SIDE,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from services.perception.classification.training.imagenet.export import INPUT, OUTPUT, build
-from services.perception.training.efficientnet_lite import CLASSES, SIDE, EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import CLASSES, SIDE, EfficientNetLite
 from services.perception.training.packages import NAMES, WEIGHTS
 from shared.imaging.preprocessing import PARAMETER, Preprocessing
 from shared.runtime.cards import (

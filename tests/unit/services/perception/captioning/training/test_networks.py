@@ -15,7 +15,7 @@ from services.perception.captioning.training.exports import ANSWERS, PICTURES, e
 from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.networks import DECODERS, Captioner, TorchSteps
 from services.perception.captioning.vocabulary import PAD, START, build_vocabulary
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from tests.support.captioners import SIDE
 
 WIDTH, VOCABULARY = 16, 12

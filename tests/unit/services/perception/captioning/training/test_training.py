@@ -16,7 +16,7 @@ from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.neighbours import neighbour_captions
 from services.perception.captioning.training.plan import RUNS
 from services.perception.captioning.training.runs import read_run
-from services.perception.training.efficientnet_lite import EfficientNetLite
+from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.captions.cider import cider_d
 
 RECIPE = CaptionRecipe(

@@ -1,0 +1,1 @@
+"""Data, augmentation, supervised training and evaluation of detectors."""

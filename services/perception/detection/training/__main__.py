@@ -1,0 +1,102 @@
+"""Command line of training: `python -m services.perception.detection.training --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from services.perception.detection.optimisation.construction import read_detector
+from services.perception.detection.optimisation.exporting import export_detector
+from services.perception.detection.training.data import SPLITS, DetectionSet, read_detection_set
+from services.perception.detection.training.evaluate import evaluate
+from services.perception.detection.training.plan import RUNS, PlannedRun
+from services.perception.detection.training.train import CHECKPOINT, DetectorTraining
+from services.perception.training.packages import published_weights
+from shared.settings import get_settings
+
+COMMAND = "python -m services.perception.detection.training"
+
+
+class Workspace:
+    """Data and runs of one command.
+
+    Args:
+        options: of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.data: Path = options.data
+        self.runs: Path = options.out
+        self.iterations: int | None = options.iterations
+        self.device: str = options.device
+
+    def train(self, name: str) -> None:
+        """Train a run of the plan; a finished one is left as it is, an unfinished one is resumed."""
+        planned = RUNS[name]
+        recipe = planned.recipe
+        if self.iterations is not None:
+            recipe = replace(recipe, iterations=self.iterations)
+        weights = published_weights() if recipe.detector.backbone.kind == "lite0" else None
+        data = self._read(planned, "train")
+        DetectorTraining(recipe, data, self.runs / name, weights=weights, device=self.device).run()
+
+    def measure(self, name: str, split: str) -> None:
+        """Write the figures of a run on a split into its folder, and print them."""
+        detector, _ = read_detector(self.runs / name / CHECKPOINT)
+        figures = json.dumps(evaluate(detector.to(self.device), self._read(RUNS[name], split)).as_dict(), indent=2)
+        (self.runs / name / f"{split}.json").write_text(figures, encoding="utf-8")
+        print(name, split, figures)
+
+    def export(self, name: str) -> None:
+        """Write detector.onnx into the folder of a run."""
+        detector, _ = read_detector(self.runs / name / CHECKPOINT)
+        file = self.runs / name / "detector.onnx"
+        file.write_bytes(export_detector(detector))
+        print(file)
+
+    def _read(self, planned: PlannedRun, split: str) -> DetectionSet:
+        classes = planned.recipe.detector.classes
+        return read_detection_set(self.data, planned.source, split, classes=classes, short_side=planned.short_side)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    whole.add_argument("--out", type=Path, default=Path("runs/detection"), help="folder of runs")
+    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    whole.add_argument("--device", default="cpu", help="that torch computes on, as cuda")
+    whole.add_argument("--iterations", type=int, help="instead of the plan's, for a trial")
+    commands = whole.add_subparsers(dest="command", required=True)
+    for name, about in (
+        ("train", "train runs; finished ones stay, others are resumed"),
+        ("measure", "measure runs with COCO's average precision"),
+        ("export", "write the ONNX files of runs"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("run", nargs="*", choices=[*RUNS, []], help="default: all of the plan")
+        if name == "measure":
+            command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
+    return whole
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    workspace = Workspace(options)
+    for name in options.run or RUNS:
+        if options.command == "train":
+            workspace.train(name)
+        elif options.command == "measure":
+            workspace.measure(name, options.split)
+        else:
+            workspace.export(name)
+
+
+if __name__ == "__main__":
+    main()
