@@ -136,7 +136,7 @@ class Adaptation:
         )
 
     def _begin_alignment(self) -> None:
-        """The teacher is the student of this step, and the optimiser begins anew, as one burn-in serves many recipes."""
+        """Make the teacher, and the optimiser anew, as one burn-in serves many recipes."""
         self.teacher = make_teacher(self.student)
         self._optimiser = self._make_optimiser()
 

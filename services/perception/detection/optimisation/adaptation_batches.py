@@ -87,10 +87,9 @@ def _target_views(
 ) -> tuple[list[Tensor], list[Tensor]]:
     if step < recipe.burn_in or not recipe.sees_target:
         return [], []
-    weak: list[Tensor] = []
     empty = Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    for index in _drawn(len(target), recipe.target_batch, step - recipe.burn_in, (recipe.seed, number)):
-        weak.append(weak_view(to_image(target[index]), empty, generator, scales=recipe.scales)[0])
+    drawn = _drawn(len(target), recipe.target_batch, step - recipe.burn_in, (recipe.seed, number))
+    weak = [weak_view(to_image(target[index]), empty, generator, scales=recipe.scales)[0] for index in drawn]
     return weak, [strong_view(image, generator) for image in weak]
 
 

@@ -69,7 +69,7 @@ class AdaptationRecipe:
     @classmethod
     def read(cls, known: Mapping[str, Any]) -> AdaptationRecipe:
         """A recipe out of what `asdict` made of one, also by way of JSON."""
-        alignment = {
+        alignment: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in known["alignment"].items()
         }
         return cls(

@@ -119,7 +119,7 @@ class InstanceDiscriminator(nn.Module):
             raise ValueError(f"{len(features)} features and {sum(counts)} labels")
         terms = [
             functional.cross_entropy(logits, torch.full((count,), source, device=features.device))
-            for source, (rows, own, count) in enumerate(zip(features.split(counts), labels, counts, strict=True))
+            for source, (rows, own, count) in enumerate(zip(torch.split(features, counts), labels, counts, strict=True))
             if count and (logits := self(rows, own, reversal=reversal)) is not None
         ]
         return torch.stack(terms).mean() if terms else features.sum() * 0
