@@ -81,8 +81,8 @@ class AdaptationForm(AdaptationOptions):
     target: File = Field(description="Pictures of the new domain, a ZIP without labels")
     holdout: File | None = Field(
         default=None,
-        description="Labelled pictures of the new domain, a ZIP: nothing is learned from them; they show what adaptation "
-        "gained",
+        description="Labelled pictures of the new domain, a ZIP: nothing is learned from them; they show what "
+        "adaptation gained",
     )
 
 

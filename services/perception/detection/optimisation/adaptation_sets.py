@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from services.perception.detection.adaptation_schemas import AdaptationTask
+from services.perception.detection.annotations.common_classes import common_classes
 from services.perception.detection.annotations.importing import ImportedSet, import_pictures
 from services.perception.detection.annotations.model import AnnotatedSet
 from services.perception.detection.optimisation.archived_pictures import (
@@ -58,7 +59,7 @@ def read_sets(task: AdaptationTask, blobs: BlobStore, *, pixel_limit: int) -> Ad
         import_pictures(blobs.get(digest), pointer=f"/body/source/{number}")
         for number, digest in enumerate(task.sources)
     ]
-    classes = _common_classes(imported)
+    classes = common_classes([one.annotated for one in imported], pointer="/body/source")
     opened = [
         _open(one, one.annotated.with_classes(classes, pointer=f"/body/source/{number}"), task, pixel_limit, number)
         for number, one in enumerate(imported)
@@ -97,40 +98,6 @@ def _read_holdout(
     return open_labelled(
         imported, annotated, short_side=task.options.short_side, pixel_limit=pixel_limit, pointer=pointer
     )
-
-
-def _common_classes(imported: Sequence[ImportedSet]) -> tuple[str, ...]:
-    """The classes that have objects, in the order of the first source.
-
-    Raises:
-        UnprocessableContent: a source has objects of a class that another one does not label: there they would be
-            learned as background.
-    """
-    used = [_used_classes(one.annotated) for one in imported]
-    first = {_key(name): name for name in used[0]}
-    if not first:
-        raise field_problem("/body/source/0", "No picture of this set has an object.")
-    for number, names in enumerate(used[1:], start=1):
-        own = {_key(name): name for name in names}
-        for missing, place in ((first.keys() - own.keys(), number), (own.keys() - first.keys(), 0)):
-            if missing:
-                shown = ", ".join(sorted({**first, **own}[key] for key in missing)[:5])
-                raise field_problem(
-                    f"/body/source/{place}",
-                    f"This set labels no {shown}, and another source does: what one set leaves unlabelled would be "
-                    "learned as background. Label the same classes in all sources, by the same names.",
-                )
-    return tuple(first.values())
-
-
-def _used_classes(annotated: AnnotatedSet) -> list[str]:
-    labels = [picture.labels for picture in annotated.pictures.values()]
-    used = np.unique(np.concatenate([np.zeros(0, np.int64), *labels]))
-    return [annotated.class_names[label] for label in used.tolist()]
-
-
-def _key(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _divide(whole: LabelledArchive, *, seed: int, pointer: str) -> tuple[LabelledArchive, LabelledArchive]:

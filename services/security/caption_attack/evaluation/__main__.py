@@ -19,11 +19,11 @@ from tqdm import tqdm
 from services.security.caption_attack.evaluation.asking import ServiceAddress, perception_service
 from services.security.caption_attack.evaluation.experiments import Experiment, experiments
 from services.security.caption_attack.evaluation.report import EVALUATION, REPORT, write_report
-from services.security.caption_attack.evaluation.results import open_lines, read_lines, write_line
 from services.security.caption_attack.evaluation.running import Asker
 from services.security.caption_attack.evaluation.summary import summarise
 from shared.datasets.captioned_photos import FOLDER, CaptionedPhotos, read_captioned_photos
 from shared.problems import Problem
+from shared.result_lines import open_lines, read_lines, write_line
 from shared.runtime.cards import read_card
 from shared.runtime.registry import newest_folder
 from shared.settings import get_settings

@@ -20,9 +20,9 @@ from services.security.caption_attack.evaluation.experiments import (
     setting_of,
 )
 from services.security.caption_attack.evaluation.report import _parts, judge
-from services.security.caption_attack.evaluation.results import open_lines, read_lines, write_line
 from services.security.caption_attack.evaluation.summary import summarise
 from shared.datasets.captioned_photos import CaptionedPhotos
+from shared.result_lines import open_lines, read_lines, write_line
 
 PEOPLE = [["a dog runs on grass"] * 5, ["two men sit on a bench"] * 5]
 PHOTOGRAPHS = CaptionedPhotos([Path("a.jpg"), Path("b.jpg")], PEOPLE)

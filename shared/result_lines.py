@@ -1,4 +1,7 @@
-"""The file of results: a JSON line for each run, written as soon as it is finished."""
+"""Files of results of long evaluations: a JSON line for each run, written as soon as it is finished.
+
+Evaluations go on from what such a file holds.
+"""
 
 from __future__ import annotations
 

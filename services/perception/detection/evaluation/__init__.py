@@ -1,0 +1,1 @@
+"""Comparisons behind the figures of detection: ways to adapt to blood cells of an origin without labels."""

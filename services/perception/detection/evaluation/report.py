@@ -1,0 +1,108 @@
+"""The comparison as a page: a table for each direction and backbone, and the differences that were asked for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from services.perception.detection.evaluation.experiments import CLASSES, DIRECTIONS, METHODS, SHORT_SIDE
+
+REPORT: Final = Path(__file__).parents[1] / "report.md"
+_BACKBONES: Final = {
+    "imagenet": "EfficientNet-Lite0 with ImageNet's weights",
+    "scratch": "A residual network from nothing",
+}
+_NAMES: Final = {"P": "Peripheral Blood Cells", "R": "Raabin-WBC", "B": "BCCD and BCD"}
+
+Lines = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Lines of one direction and backbone, by method."""
+
+
+def write_report(lines: Iterable[Mapping[str, Any]], path: Path = REPORT) -> None:
+    """Write the page of all runs that there are."""
+    grouped: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        grouped[line["backbone"], line["target"]][line["method"]].append(line)
+    parts = [_INTRODUCTION]
+    for backbone, title in _BACKBONES.items():
+        present = [target for target in DIRECTIONS if (backbone, target) in grouped]
+        if present:
+            parts.append(f"## {title}")
+            parts += [_section(target, grouped[backbone, target]) for target in present]
+            parts.append(_differences({target: grouped[backbone, target] for target in present}))
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+_INTRODUCTION: Final = f"""# Adapting a detector to blood cells of another origin
+
+`make evaluate-detection` writes this page out of `evaluation/runs.jsonl`. Blood smears of three origins (TXL-PBC), two
+with labels, the third without; figures are COCO's average precision at IoU 0.5 (AP50) in percent on the test pictures
+of the third, pictures scaled to a short side of {SHORT_SIDE} pixels. All methods take equally many steps, and the
+detector of the last step is measured: nothing was chosen by labels of the target. Where there is more than one seed,
+the mean and the range of them are given. Labels of the set are semi-automatic; nothing here is for diagnosis. Figures
+of the paper are of street scenes and cannot be compared."""
+
+
+def _section(target: str, methods: Lines) -> str:
+    first, second = DIRECTIONS[target]
+    rows = [
+        f"### {first} and {second} to {target} ({_NAMES[target]})",
+        "",
+        "| method | seeds | AP50 | " + " | ".join(CLASSES) + " | AP | labels in a picture |",
+        "|---|---|---|" + "---|" * (len(CLASSES) + 2),
+    ]
+    for method, title in METHODS.items():
+        if runs := methods.get(method):
+            of_classes = [_shown([run["figures"]["classes"][name]["AP50"] for run in runs]) for name in CLASSES]
+            labels = np.mean([run["labels_per_picture"] for run in runs])
+            cells = [
+                title + "".join(f" (ended: {run['ended']})" for run in runs if run["ended"]),
+                str(len(runs)),
+                _shown([run["figures"]["AP50"] for run in runs]),
+                *of_classes,
+                _shown([run["figures"]["AP"] for run in runs]),
+                f"{labels:.1f}" if labels else "",
+            ]
+            rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _differences(directions: Mapping[str, Lines]) -> str:
+    """ACIA beside the two that it was asked to be compared with, on equal seeds."""
+    rows = [
+        "| direction | ACIA - sources alone | ACIA - mean teacher | mean teacher - sources alone |",
+        "|---|---|---|---|",
+    ]
+    means: dict[str, list[float]] = defaultdict(list)
+    for target, methods in directions.items():
+        cells = []
+        for one, other in (("acia", "source-only"), ("acia", "mean-teacher"), ("mean-teacher", "source-only")):
+            gain = _gain(methods, one, other)
+            cells.append("" if gain is None else f"{gain:+.1f}")
+            if gain is not None:
+                means[f"{one} {other}"].append(gain)
+        rows.append(f"| {' and '.join(DIRECTIONS[target])} to {target} | " + " | ".join(cells) + " |")
+    if means:
+        rows.append("| mean | " + " | ".join(f"{np.mean(values):+.1f}" for values in means.values()) + " |")
+    return "\n".join(["Differences of AP50 in points; of the seeds that both have:", "", *rows])
+
+
+def _gain(methods: Lines, one: str, other: str) -> float | None:
+    figures = {
+        name: {run["seed"]: 100 * run["figures"]["AP50"] for run in methods.get(name, ())} for name in (one, other)
+    }
+    both = figures[one].keys() & figures[other].keys()
+    return float(np.mean([figures[one][seed] - figures[other][seed] for seed in both])) if both else None
+
+
+def _shown(values: Sequence[float]) -> str:
+    """In percent, with the range where there are several; nothing where the class has no objects."""
+    known = [100 * value for value in values if value == value]
+    if not known:
+        return ""
+    mean = f"{np.mean(known):.1f}"
+    return mean if len(known) == 1 else f"{mean} ({min(known):.1f} to {max(known):.1f})"
