@@ -87,7 +87,7 @@ def bright_detector(scores: Sequence[float] = (0.9,)) -> bytes:
         "axes": np.array([0], np.int64),
         "of_classes": np.array([scores], np.float32),
     }
-    return _model(nodes, constants, [["regions", 4], ["regions", len(scores)]])
+    return _model(nodes, constants, [[1, 4], [1, len(scores)]])
 
 
 def _model(

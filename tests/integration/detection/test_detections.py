@@ -40,6 +40,13 @@ def boxes(picture: dict[str, Any]) -> list[list[float]]:
     return [one["box"] for one in picture["detections"]]
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
+
+
 @pytest.mark.parametrize(
     ("height", "width", "box"),
     [
@@ -52,12 +59,11 @@ def boxes(picture: dict[str, Any]) -> list[list[float]]:
         (33, 47, (5, 3, 40, 30)),
     ],
 )
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", list(OPTIONS))
 async def test_boxes_are_in_pixels_of_the_posted_picture(
     bench: Bench, height: int, width: int, box: Box, kind: str
 ) -> None:
-    options: dict[str, Any] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}[kind]
-    answer = await ask(bench, encoded(bright_picture(height, width, box), kind, **options), model="bright")
+    answer = await ask(bench, encoded(bright_picture(height, width, box), kind, **OPTIONS[kind]), model="bright")
     (picture,) = answer["pictures"]
     assert (picture["width"], picture["height"], picture["index"]) == (width, height, 0)
     (found,) = picture["detections"]
