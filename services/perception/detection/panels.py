@@ -17,6 +17,9 @@ SIDE: Final = 360
 COLUMNS: Final = 4
 """Most panels of a row."""
 
+_LEAST_WIDTH: Final = 280
+"""Of a panel, in pixels: its caption has room below it."""
+
 _WHITE: Final = 255
 
 
@@ -46,6 +49,7 @@ def mosaic(panels: Sequence[Panel], *, columns: int = COLUMNS) -> NDArray[np.uin
         uint8 RGB.
     """
     height, width = (max(panel.pixels.shape[axis] for panel in panels) for axis in (0, 1))
+    width = max(width, _LEAST_WIDTH)
     columns = min(columns, len(panels))
     places = [Panel(_on_white(panel.pixels, height, width), panel.caption) for panel in panels]
     places += [Panel(_on_white(None, height, width), "")] * (-len(panels) % columns)
