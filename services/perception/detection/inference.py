@@ -56,17 +56,12 @@ class SeenPicture:
     Attributes:
         pixels: uint8 RGB (height, width, 3) as it was posted, upright.
         letterboxed: the same in its bucket.
+        tensor: what the graph takes, float32 (1, 3, height, width) in [0, 1].
     """
 
     pixels: NDArray[np.uint8]
     letterboxed: Letterboxed
-
-    @property
-    def tensor(self) -> NDArray[np.float32]:
-        """What the graph takes: float32 (1, 3, height, width) in [0, 1]."""
-        planes = self.letterboxed.pixels.transpose(2, 0, 1)[None]
-        tensor: NDArray[np.float32] = np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255)
-        return tensor
+    tensor: NDArray[np.float32]
 
 
 def read_picture(data: bytes, detector: Detector, *, pixel_limit: int, pointer: str) -> SeenPicture:
@@ -85,7 +80,9 @@ def read_picture(data: bytes, detector: Detector, *, pixel_limit: int, pointer: 
         pixels, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
         if white != 255:
             pixels = (pixels // (white // 255)).astype(np.uint8)
-        return SeenPicture(pixels, letterbox(pixels, detector.buckets))
+        letterboxed = letterbox(pixels, detector.buckets)
+        planes = letterboxed.pixels.transpose(2, 0, 1)[None]
+        return SeenPicture(pixels, letterboxed, np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255))
 
 
 async def detect(
@@ -97,10 +94,10 @@ async def detect(
         UnprocessableContent: the model cannot compute the picture, or answers what are no detections.
         ServiceUnavailable: too many wait for the model.
     """
-    tensor = picture.tensor
+    batcher, tensor = batchers.of(detector.model), picture.tensor
     try:
         # The first axis of the outputs counts regions, so nothing can be stacked with another request's picture.
-        answered = await batchers.of(detector.model).infer({IMAGE: tensor}, cost=tensor.size, stackable=False)
+        answered = await batcher.infer({IMAGE: tensor}, cost=tensor.size, stackable=False)
     except computation_failures() as failure:
         raise failed(detector, reason_of(failure)) from None
     return await admission.run(finish, answered, picture.letterboxed, detector, selection)

@@ -23,8 +23,10 @@ from services.perception.detection.evaluation_schemas import (
     WorstPicture,
 )
 from services.perception.detection.inference import SeenPicture, Selection, detect_blocking, read_picture
+from services.perception.detection.operating_point import answers_among
 from services.perception.detection.panels import fit, mosaic
 from services.perception.detection.report import build_report
+from services.perception.detection.roles import DetectorRole
 from services.perception.detection.writing import write_coco_results
 from services.released import released_folders
 from shared.fleet.artifacts import model_artifact
@@ -66,7 +68,7 @@ def run_evaluation(context: JobContext) -> dict[str, Any]:
         first_pixel=task.first_pixel,
         class_mapping=task.class_mapping,
     )
-    selection = Selection(LOWEST_SCORE, detector.role.iou_threshold, MOST_MEASURED)
+    selection = measured(detector.role)
     found = _detect(context, data, detector, selection)
     sha256 = task.dataset.removeprefix("sha256:")
     report = build_report(found, data, detector, selection, sha256=sha256)
@@ -77,6 +79,11 @@ def run_evaluation(context: JobContext) -> dict[str, Any]:
     files.put("detections.json", write_coco_results(found, data.aligned.annotated), JSON)
     files.put("worst-pictures.png", _draw_worst(report, found, data, detector), PNG)
     return EvaluationResult(report=report, files=files.files).as_json()
+
+
+def measured(role: DetectorRole) -> Selection:
+    """What of a detector's output is measured: at least all that is answered with the thresholds of its card."""
+    return Selection(min(LOWEST_SCORE, role.score_threshold), role.iou_threshold, max(MOST_MEASURED, role.limit))
 
 
 def _open(task: EvaluationTask, settings: Settings) -> Detector:
@@ -126,7 +133,7 @@ def _draw_worst(
     for one in report.worst_pictures:
         pixels = _read(data, one.name, detector).pixels
         picture = data.aligned.annotated.pictures[one.name]
-        answers = found[one.name].scored_at_least(report.operating_point.score_threshold)
+        answers = answers_among(found[one.name], detector.role)
         names = detector.role.classes
         panels += [
             Panel(_drawn(pixels, _as_detections(picture), names, with_scores=False), _there(one)),

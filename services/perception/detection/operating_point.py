@@ -1,4 +1,4 @@
-"""What a detector finds and misses at one threshold of scores, picture by picture."""
+"""What a detector finds and misses with the thresholds of its card, picture by picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
 from services.perception.detection.detections import Detections
+from services.perception.detection.roles import DetectorRole
 from services.perception.detection.voc_metrics import RIGHT, THRESHOLD, WRONG, match_objects, passed_over
 
 
@@ -43,20 +44,19 @@ class Matches:
         return self.found / answers if answers else None
 
 
-def match_pictures(
-    found: Mapping[str, Detections], annotated: AnnotatedSet, *, score_threshold: float
-) -> dict[str, Matches]:
+def answers_among(found: Detections, role: DetectorRole) -> Detections:
+    """Those of a picture's detections that are answered with the threshold and the limit of a card."""
+    return found.scored_at_least(role.score_threshold).best(role.limit)
+
+
+def match_pictures(answers: Mapping[str, Detections], annotated: AnnotatedSet) -> dict[str, Matches]:
     """Matches of each picture, as Pascal VOC pairs detections with objects.
 
     Args:
-        found: by name of the picture, with labels of the set.
+        answers: by name of the picture, with labels of the set; on pictures that are not named nothing was found.
         annotated: the set.
-        score_threshold: detections with a lower score are no answers.
     """
-    return {
-        name: _match(found.get(name, Detections.none()).scored_at_least(score_threshold), picture)
-        for name, picture in annotated.pictures.items()
-    }
+    return {name: _match(answers.get(name, Detections.none()), picture) for name, picture in annotated.pictures.items()}
 
 
 def total(matches: Iterable[Matches]) -> Matches:

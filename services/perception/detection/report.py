@@ -23,7 +23,7 @@ from services.perception.detection.evaluation_schemas import (
     WorstPicture,
 )
 from services.perception.detection.inference import Selection
-from services.perception.detection.operating_point import Matches, match_pictures, total
+from services.perception.detection.operating_point import Matches, answers_among, match_pictures, total
 from services.perception.detection.schemas import SelectionUsed
 from services.perception.detection.voc_metrics import VocPrecision, measure_voc
 
@@ -53,7 +53,8 @@ def build_report(
     """
     annotated = data.aligned.annotated
     coco, voc = measure_coco(found, annotated), measure_voc(found, annotated)
-    matches = match_pictures(found, annotated, score_threshold=detector.role.score_threshold)
+    answers = {name: answers_among(one, detector.role) for name, one in found.items()}
+    matches = match_pictures(answers, annotated)
     return EvaluationReport(
         model=detector.reference,
         dataset=_dataset(data, sha256),

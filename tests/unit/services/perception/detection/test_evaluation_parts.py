@@ -11,8 +11,11 @@ from services.perception.detection.demo import HEIGHT, PICTURES, WIDTH, annotate
 from services.perception.detection.detections import Detections
 from services.perception.detection.evaluation_progress import FoundSoFar
 from services.perception.detection.evaluation_schemas import parse_class_mapping
-from services.perception.detection.operating_point import Matches, match_pictures, total
+from services.perception.detection.inference import Selection
+from services.perception.detection.jobs import measured
+from services.perception.detection.operating_point import Matches, answers_among, match_pictures, total
 from services.perception.detection.panels import SIDE, fit, mosaic
+from services.perception.detection.roles import DetectorRole
 from shared.imaging.pictures import decode_picture
 from shared.imaging.sheets import Panel
 from shared.problems import UnprocessableContent
@@ -76,11 +79,20 @@ def test_found_missed_and_false_by_hand() -> None:
         ),
         third: detections(((0, 0, 5, 5), 0.6, 1)),
     }
-    matches = match_pictures(found, annotated, score_threshold=0.5)
+    role = DetectorRole(classes=["a", "b"], short_side=96, long_side=96, score_threshold=0.5)
+    matches = match_pictures({name: answers_among(one, role) for name, one in found.items()}, annotated)
     assert matches == {first: Matches(1, 2, 2), second: Matches(0, 1, 0), third: Matches(0, 0, 1)}
     every = total(matches.values())
     assert (every.objects, every.recall, every.precision) == (4, 0.25, 0.25)
+    (surest,) = answers_among(found[first], role.model_copy(update={"limit": 1})).scores
+    assert surest == np.float32(0.9)
     assert Matches().recall is Matches().precision is None
+
+
+def test_what_is_measured_holds_what_the_card_answers() -> None:
+    role = DetectorRole(classes=["a"], short_side=96, long_side=96)
+    assert measured(role) == Selection(0.01, 0.5, 100)
+    assert measured(role.model_copy(update={"limit": 250, "score_threshold": 0})) == Selection(0, 0.5, 250)
 
 
 def test_a_checkpoint_holds_all_that_was_found() -> None:
