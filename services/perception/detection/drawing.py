@@ -44,7 +44,7 @@ class _Style:
 
 
 def draw_detections(
-    picture: NDArray[np.uint8], detections: Detections, class_names: Sequence[str]
+    picture: NDArray[np.uint8], detections: Detections, class_names: Sequence[str], *, with_scores: bool = True
 ) -> NDArray[np.uint8]:
     """Draw boxes with class and score.
 
@@ -56,6 +56,7 @@ def draw_detections(
         picture: uint8 RGB (height, width, 3), which is not changed.
         detections: in pixels of the picture; what lies outside is cut off.
         class_names: by label; a label beyond them is written as a number.
+        with_scores: whether scores are written; annotations have none.
 
     Returns:
         uint8 RGB of the same shape.
@@ -70,7 +71,7 @@ def draw_detections(
         _draw_box(pen, box, _colour(label), style)
     texts = _Texts(pen, style, boxes)
     for box, label, score in zip(boxes, labels, scores, strict=True):
-        texts.draw(box, _text(label, score, class_names), _colour(label))
+        texts.draw(box, _text(label, score if with_scores else None, class_names), _colour(label))
     return np.asarray(image, dtype=np.uint8)
 
 
@@ -144,13 +145,13 @@ def _lies_in(one: Box, other: Box) -> bool:
     return other[0] <= one[0] and other[1] <= one[1] and one[2] <= other[2] and one[3] <= other[3]
 
 
-def _text(label: int, score: float, class_names: Sequence[str]) -> str:
+def _text(label: int, score: float | None, class_names: Sequence[str]) -> str:
     """Name and score. The font has the letters of ASCII: accents go, and a name of other letters becomes a number."""
     name = class_names[label] if 0 <= label < len(class_names) else ""
     plain = unicodedata.normalize("NFKD", name.replace("\N{LATIN SMALL LETTER SHARP S}", "ss"))
     plain = "".join(letter for letter in plain if " " <= letter <= "~").strip() or f"class {label}"
     short = plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 3] + "..."
-    return f"{short} {score:.2f}"
+    return short if score is None else f"{short} {score:.2f}"
 
 
 def _colour(label: int) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
 from services.perception.detection.detections import Detections, intersection_over_union
 
-_WRONG, _RIGHT, _PASSED = range(3)
+WRONG, RIGHT, PASSED = range(3)
+"""What becomes of a detection; one that is passed over counts for nothing."""
 
 THRESHOLD: Final = 0.5
 """Intersection over union from which on a detection is right."""
@@ -79,23 +80,33 @@ def _measure_class(
     outcomes: list[NDArray[np.int64]] = []
     for name, picture in annotated.pictures.items():
         own = picture.labels == label
-        objects += int(np.count_nonzero(own & ~_passed_over(picture)))
+        objects += int(np.count_nonzero(own & ~passed_over(picture)))
         detections = found.get(name, Detections.none())
         detections = detections.take(detections.labels == label).best(len(detections))
         scores.append(detections.scores)
-        outcomes.append(_match(detections, picture.boxes[own], _passed_over(picture)[own], threshold))
+        outcomes.append(match_objects(detections, picture.boxes[own], passed_over(picture)[own], threshold))
     if not objects:
         return None
     order = np.argsort(-np.concatenate(scores), kind="stable")
     outcome = np.concatenate(outcomes)[order]
-    return area_under_curve(outcome[outcome != _PASSED] == _RIGHT, objects)
+    return area_under_curve(outcome[outcome != PASSED] == RIGHT, objects)
 
 
-def _match(
-    detections: Detections, boxes: NDArray[np.float64], passed_over: NDArray[np.bool_], threshold: float
+def match_objects(
+    detections: Detections, boxes: NDArray[np.float64], passed: NDArray[np.bool_], threshold: float
 ) -> NDArray[np.int64]:
-    """What becomes of each detection of one class on one picture, from the best to the worst."""
-    outcomes = np.full(len(detections), _WRONG, np.int64)
+    """What becomes of each detection of one class on one picture: RIGHT, WRONG or PASSED.
+
+    Args:
+        detections: from the best to the worst.
+        boxes: float64 (N, 4), the objects of the class.
+        passed: bool (N,), those of them that count for nothing.
+        threshold: intersection over union from which on a detection is right.
+
+    Returns:
+        int64, one for each detection.
+    """
+    outcomes = np.full(len(detections), WRONG, np.int64)
     if not len(boxes):
         return outcomes
     overlaps = intersection_over_union(detections.boxes.astype(np.float64), boxes)
@@ -104,13 +115,14 @@ def _match(
         place = int(row.argmax())
         if row[place] < threshold:
             continue
-        if passed_over[place]:
-            outcomes[index] = _PASSED
+        if passed[place]:
+            outcomes[index] = PASSED
         elif not taken[place]:
             taken[place] = True
-            outcomes[index] = _RIGHT
+            outcomes[index] = RIGHT
     return outcomes
 
 
-def _passed_over(picture: AnnotatedPicture) -> NDArray[np.bool_]:
+def passed_over(picture: AnnotatedPicture) -> NDArray[np.bool_]:
+    """Which objects of a picture need not be found: difficult ones and crowds; bool (N,)."""
     return picture.difficult | picture.crowd

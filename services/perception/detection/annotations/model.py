@@ -117,7 +117,7 @@ class AnnotatedSet:
         Raises:
             UnprocessableContent: pictures show a class that the detector does not know.
         """
-        labels = _find_classes(self.class_names, class_names)
+        labels = find_classes(self.class_names, class_names)
         used = np.unique(np.concatenate([[], *(one.labels for one in self.pictures.values())]).astype(np.int64))
         for label in used[labels[used] < 0].tolist():
             raise _unknown_class(self.class_names[label], class_names, pointer)
@@ -165,8 +165,11 @@ def too_large(pointer: str, detail: str) -> ContentTooLarge:
     return ContentTooLarge(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
 
-def _find_classes(names: Sequence[str], class_names: Sequence[str]) -> NDArray[np.int64]:
-    """The label of each name among `class_names`; -1 where there is none."""
+def find_classes(names: Sequence[str], class_names: Sequence[str]) -> NDArray[np.int64]:
+    """The label of each name among `class_names`, int64; -1 where there is none.
+
+    Spaces around names make no difference, and capitals only where a name would be two of the others without them.
+    """
     exact = {name.strip(): label for label, name in enumerate(class_names)}
     alike: dict[str, list[int]] = defaultdict(list)
     for name, label in exact.items():
