@@ -24,6 +24,10 @@ _DATE: Final = (1980, 1, 1, 0, 0, 0)
 _SKY: Final = ((135, 180, 225), (215, 228, 238))
 _ROAD: Final = ((105, 105, 108), (70, 70, 74))
 _COLOURS: Final = ((178, 34, 40), (30, 70, 150), (225, 225, 228), (40, 42, 48), (205, 160, 40), (60, 120, 80))
+_Light = tuple[float, float, float]
+_AS_DRAWN: Final = (1.0, 1.0, 1.0)
+_AUTUMN: Final = (1.1, 0.95, 0.75)
+_DUSK: Final = (0.42, 0.42, 0.6)
 _LANES: Final = (0.20, 0.42, 0.62, 0.84)
 """Centres of cars at the lower edge, as shares of the width; all lanes meet in the middle of the horizon."""
 
@@ -48,13 +52,32 @@ def street() -> bytes:
 
 def annotated_streets() -> bytes:
     """ZIP of six streets and a COCO file with the boxes of their cars, of the class `car`."""
+    return _annotated(range(1, PICTURES + 1), _AS_DRAWN)
+
+
+def annotated_autumn_streets() -> bytes:
+    """The same of other streets, in warmer light: a second domain with labels."""
+    return _annotated(range(21, 21 + PICTURES), _AUTUMN)
+
+
+def annotated_dusk_streets() -> bytes:
+    """The same of streets at dusk, to measure with."""
+    return _annotated(range(61, 61 + PICTURES), _DUSK)
+
+
+def dusk_streets() -> bytes:
+    """ZIP of streets at dusk without any labels: a domain to adapt to."""
+    return _zip({f"dusk-{number}.png": _png(_lit(number, _DUSK)) for number in range(41, 41 + PICTURES)})
+
+
+def _annotated(seeds: range, light: _Light) -> bytes:
     files: dict[str, bytes] = {}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number in range(1, PICTURES + 1):
+    for number in seeds:
         cars = _cars(number)
         name = f"images/street-{number}.png"
-        files[name] = _png(_draw(cars, seed=number))
+        files[name] = _png(_lit(number, light))
         images.append({"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT})
         for car in cars:
             left, top, right, bottom = car.box
@@ -63,6 +86,12 @@ def annotated_streets() -> bytes:
             annotations.append({**about, "bbox": box, "area": box[2] * box[3]})
     document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": CLASS}]}
     return _zip({"annotations.json": orjson.dumps(document), **files})
+
+
+def _lit(seed: int, light: _Light) -> Image.Image:
+    """A street whose colours are multiplied by those of a light."""
+    pixels = np.asarray(_draw(_cars(seed), seed=seed), np.float32) * np.array(light, np.float32)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def _cars(seed: int) -> list[Car]:

@@ -26,7 +26,7 @@ TOY = {
 
 GOOD: dict[str, str] = {}
 TORCH = "Only training, evaluation and optimisation import torch"
-PROTECTED = "Only the torch worker reaches optimisation"
+PROTECTED = "Only the torch worker, training and evaluation reach optimisation"
 SERVES_NOTHING = "Optimisation serves nothing"
 
 
@@ -78,7 +78,7 @@ def broken_contracts(folder: Path) -> set[str]:
         ({"jobs.py": "import torch\n"}, {TORCH}),
         ({"routes.py": "from services.security.toy.optimisation import descent\n"}, {PROTECTED}),
         ({"jobs.py": "def run():\n    import services.security.toy.optimisation.descent\n"}, {PROTECTED}),
-        ({"training/train.py": "from services.security.toy.optimisation import descent\n"}, {PROTECTED}),
+        ({"training/train.py": "from services.security.toy.optimisation import descent\n"}, set()),
         ({"optimisation/views.py": "import fastapi\n"}, {SERVES_NOTHING}),
         ({"optimisation/views.py": "from services.security.toy import routes\n"}, {SERVES_NOTHING}),
         ({"optimisation/more.py": "from services.security.toy.optimisation import descent\n"}, set()),

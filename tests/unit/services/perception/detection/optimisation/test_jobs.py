@@ -27,7 +27,8 @@ OPTIONS = AdaptationOptions(backbone="scratch", short_side=96, burn_in=10, steps
 def archive(shade: float, *, pictures: int = 4, labelled: bool = True, names: tuple[str, ...] = CLASSES) -> bytes:
     """A ZIP of rectangles in COCO's format."""
     content = io.BytesIO()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     with zipfile.ZipFile(content, "w") as packed:
         for index in range(pictures):
             rectangles = [(label, (6 + 30 * label, 8 + 4 * index, 30 + 30 * label, 40)) for label in range(3)]

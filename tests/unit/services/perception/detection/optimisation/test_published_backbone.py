@@ -33,7 +33,7 @@ def test_it_is_the_released_classifier() -> None:
 def test_a_detector_takes_it() -> None:
     weights = weights_of_classifier(FILE.read_bytes())
     body = LiteBody(BackboneOptions(), weights)
-    assert torch.equal(body.stem.get_submodule("convolution").weight, weights["_conv_stem.weight"])
+    assert torch.equal(body.state_dict()["stem.convolution.weight"], weights["_conv_stem.weight"])
 
 
 def test_another_graph_is_refused() -> None:
