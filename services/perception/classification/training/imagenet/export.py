@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from services.perception.optimisation.efficientnet_lite import (
@@ -24,12 +24,13 @@ from services.perception.optimisation.efficientnet_lite import (
     Stage,
     same_padding,
 )
+from services.perception.training.graphs import GraphWriter
 
 OPSET = 18
 INPUT, OUTPUT = "pictures", "logits"
 
 
-class GraphWriter:
+class LayerWriter(GraphWriter):
     """Adds layers to a graph.
 
     Args:
@@ -38,27 +39,8 @@ class GraphWriter:
     """
 
     def __init__(self, state: Mapping[str, Tensor], *, dtype: type[np.floating[Any]] = np.float16) -> None:
-        self._state, self._dtype = state, dtype
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-
-    def node(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
-        """Add a node with one output of its own name."""
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def number(self, name: str, value: float) -> str:
-        """Store a number in single precision."""
-        self.weights.append(numpy_helper.from_array(np.array(value, np.float32), name))
-        return name
-
-    def store(self, name: str, value: NDArray[np.float64]) -> str:
-        """Store weights; what is half as wide is widened by a node that onnxruntime folds away."""
-        if self._dtype is np.float32:
-            self.weights.append(numpy_helper.from_array(value.astype(np.float32), name))
-            return name
-        self.weights.append(numpy_helper.from_array(value.astype(self._dtype), f"{name}_half"))
-        return self.node("Cast", f"{name}_half", name=name, to=TensorProto.FLOAT)
+        super().__init__(dtype=dtype)
+        self._state = state
 
     def convolution(self, source: str, size: int, *, key: str, norm: str, stride: int = 1, groups: int = 1) -> str:
         """A convolution with its batch normalisation."""
@@ -100,7 +82,7 @@ class GraphWriter:
 
 def build(state: Mapping[str, Tensor], *, dtype: type[np.floating[Any]] = np.float16) -> onnx.ModelProto:
     """The classifier from pictures in [0, 1], (batch, 3, 224, 224), to logits (batch, 1000)."""
-    writer = GraphWriter(state, dtype=dtype)
+    writer = LayerWriter(state, dtype=dtype)
     writer.number("zero", 0.0)
     writer.number("six", 6.0)
     centred = writer.node("Sub", INPUT, writer.number("mean", 127 / 255), name="centred")
