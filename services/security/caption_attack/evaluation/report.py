@@ -55,7 +55,7 @@ def _parts(figures: Mapping[str, Any]) -> Iterator[str]:
     for victim, found in figures["victims"].items():
         yield f"## {victim}\n"
         if found is next(iter(figures["victims"].values())):
-            yield "![Runs that lost all content words, against queries](report.svg)\n"
+            yield "![Runs whose score was halved, against queries](report.svg)\n"
         for comparison in found["comparisons"]:
             yield from _comparison(comparison)
         yield from _corpus(found["corpus"])
@@ -200,14 +200,14 @@ def _chart(setting: Mapping[str, Any]) -> Plot:
     shown = [arm for arm in setting["arms"] if arm["arm"] in _COLOURS]
     curves = [
         Curve(
-            [*zip(arm["curve"]["queries"], [100 * one for one in arm["curve"]["content_lost"]], strict=True)],
+            [*zip(arm["curve"]["queries"], [100 * one for one in arm["curve"]["score_halved"]], strict=True)],
             colour=_COLOURS[arm["arm"]],
         )
         for arm in shown
     ]
-    highest = max((max(arm["curve"]["content_lost"]) for arm in shown), default=1.0)
+    highest = max((max(arm["curve"]["score_halved"]) for arm in shown), default=1.0)
     return Plot(
-        title=f"Runs that lost all content words ({setting['percent']:g} % of pixels by {setting['bound']})",
+        title=f"Runs whose score was halved ({setting['percent']:g} % of pixels by {setting['bound']})",
         x_label="queries",
         y_label="share of runs, %",
         x_range=(0, QUERIES),

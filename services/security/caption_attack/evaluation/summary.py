@@ -104,7 +104,7 @@ def _arm(arm: str, lines: Sequence[Line], first: Sequence[Line]) -> dict[str, An
         "first_less_this": asdict(paired_difference(_by_photograph(first), _by_photograph(lines))),
         "goals": {goal: _rate(found, photographs) for goal, found in reached.items()},
         "median_queries": {goal: median_queries(found).of_successes for goal, found in reached.items()},
-        "curve": {"queries": queries, "content_lost": success_curve(reached["content_lost"], queries)},
+        "curve": {"queries": queries, "score_halved": success_curve(reached["score_halved"], queries)},
         "l0": fmean(line["distances"]["l0"] for line in lines),
         "l2": fmean(line["distances"]["l2"] for line in lines),
         "ssim": fmean(line["distances"]["ssim"] for line in lines),
