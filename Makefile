@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV ?= .venv
+# make run TORCH=1 installs torch, too, and starts the worker of jobs that learn; later runs start it as well
+TORCH ?=
 WITHOUT_TORCH ?=
 # make run PORT=9000; further settings come from FACET_* variables
 PORT ?=
@@ -27,7 +29,7 @@ INPUTS := pyproject.toml requirements.lock
 # The same versions with the digests of their files, for what serves.
 LOCKS := deploy/requirements
 SERVING := $(VENV)/.installed-serving
-TORCH := $(VENV)/.installed-torch
+WITH_TORCH := $(VENV)/.installed-torch
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 # Has an environment of its own: it pulls in what nothing else here needs.
@@ -50,8 +52,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(SERVING) ## Install what the declared jobs and serving need and start the fleet (PORT=8000, WITHOUT_TORCH=1)
-	@case " $(if $(WITHOUT_TORCH),,$$($(BIN)/python -m services.kinds)) " in *" torch "*) $(MAKE) --no-print-directory $(TORCH);; esac
+run: $(SERVING) $(if $(TORCH),$(WITH_TORCH)) ## Install what serving needs and start the fleet (PORT=8000; TORCH=1 for jobs that learn)
 	@exec $(BIN)/python -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(WITHOUT_TORCH),--without-torch) $(ARGS)
 
 test: $(DEV) ## All tests, or a part of them (ARGS="tests/unit -k fbp")
@@ -212,13 +213,13 @@ $(SERVING): $(INPUTS) $(LOCKS)/local.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(TORCH): $(SERVING)
+$(WITH_TORCH): $(SERVING)
 	$(INSTALL) ".[torch]"
 	@touch $@
 
 $(DEV): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[dev,train]"
-	@touch $@ $(SERVING) $(TORCH)
+	@touch $@ $(SERVING) $(WITH_TORCH)
 
 $(FUZZ):
 	$(PYTHON) -m venv .venv-fuzz
@@ -243,4 +244,4 @@ $(ORACLES): $(ORACLE_INPUTS)
 
 $(BENCH): $(INPUTS) | $(BIN)/python
 	$(INSTALL) ".[bench,dev,train]"
-	@touch $@ $(SERVING) $(TORCH) $(DEV)
+	@touch $@ $(SERVING) $(WITH_TORCH) $(DEV)

@@ -1,6 +1,6 @@
 """The kinds of job of every capability, and which classes of worker they need: `python -m services.kinds` prints those.
 
-The supervisor starts a worker for each class that is declared here, and `make run` installs torch only for one of them.
+The supervisor starts a worker for each class that is declared here, that of torch where torch is installed.
 """
 
 from __future__ import annotations

@@ -44,6 +44,6 @@ def worker_weights(*, without_torch: bool, say: Callable[[str], None]) -> tuple[
     if "torch" not in weights:
         return weights
     if not without_torch and importlib.util.find_spec("torch") is None:
-        say("torch is not installed, so the torch worker is left out; 'make run' installs it")
+        say("without torch, and so without jobs that learn: 'make run TORCH=1' installs it")
         without_torch = True
     return tuple(weight for weight in weights if weight != "torch" or not without_torch)

@@ -83,8 +83,8 @@ def no_worker(queue: str) -> ServiceUnavailable:
     """The problem of a queue that nobody reads."""
     if queue.endswith(".torch"):
         return ServiceUnavailable(
-            "This job needs a worker with torch, and none is running. Start the fleet with `make run` without "
-            "WITHOUT_TORCH=1, or a worker with `python -m services.worker --weight torch`.",
+            "This job needs a worker with torch, and none is running. Start the fleet with `make run TORCH=1`, or a "
+            "worker with `python -m services.worker --weight torch`.",
             retry_after_s=30,
         )
     return ServiceUnavailable(

@@ -27,10 +27,10 @@ _SHARED = ("redis_url", "blob_url", "models", "perception_url", "worker_heartbea
 
 
 def start_worker(settings: Settings, queue: str) -> subprocess.Popen[bytes]:
-    """A worker process without torch that shares these settings; to be killed with its group."""
+    """A worker process for a queue that shares these settings; to be killed with its group."""
     shared = {name: getattr(settings, name) for name in _SHARED}
     environment = {f"FACET_{name.upper()}": str(value) for name, value in shared.items() if value is not None}
-    command = [sys.executable, "-m", "services.worker", "--weight", "onnx", "--queues", queue]
+    command = [sys.executable, "-m", "services.worker", "--weight", queue.rpartition(".")[2], "--queues", queue]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, start_new_session=True)
 
 

@@ -83,7 +83,7 @@ async def test_no_worker_means_no_job(store: JobStore, publisher: Recorder) -> N
     with pytest.raises(ServiceUnavailable, match=r"services\.worker --weight onnx") as refusal:
         await store.create(unread, {})
     assert int(refusal.value.headers["Retry-After"]) > 0
-    with pytest.raises(ServiceUnavailable, match="WITHOUT_TORCH=1"):
+    with pytest.raises(ServiceUnavailable, match="make run TORCH=1"):
         await store.create(job_kinds.TORCH, {})
     assert publisher.job_ids == []
     assert (await store.list_jobs()).records == []

@@ -27,4 +27,4 @@ def test_a_missing_torch_is_told_where_a_kind_needs_it(monkeypatch: pytest.Monke
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     said: list[str] = []
     assert worker_weights(without_torch=False, say=said.append) == ("onnx",)
-    assert "make run" in said[0]
+    assert "make run TORCH=1" in said[0]
