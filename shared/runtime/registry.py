@@ -196,7 +196,7 @@ class ModelRegistry:
         notes = [note for key, note in self._notes.items() if key[0] == name and wanted in {key[1], ""}]
         if notes:
             return ServiceUnavailable(
-                f"The model {name} {wanted} is not loaded: {notes[0].state}. /v1/models/{name} says more.",
+                f"The model {f'{name} {wanted}'.strip()} is not loaded: {notes[0].state}. /v1/models/{name} says more.",
                 retry_after_s=5,
             )
         if not self._opened or any(failure.startswith(f"{name} ") for failure in self._failures):
