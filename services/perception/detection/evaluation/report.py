@@ -99,9 +99,9 @@ def _gain(methods: Lines, one: str, other: str) -> float | None:
     return float(np.mean([figures[one][seed] - figures[other][seed] for seed in both])) if both else None
 
 
-def _shown(values: Sequence[float]) -> str:
+def _shown(values: Sequence[float | None]) -> str:
     """In percent, with the range where there are several; nothing where the class has no objects."""
-    known = [100 * value for value in values if value == value]
+    known = [100 * value for value in values if value is not None]
     if not known:
         return ""
     mean = f"{np.mean(known):.1f}"
