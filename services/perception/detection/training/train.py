@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,12 @@ from services.perception.detection.optimisation.batches import pad_images, to_im
 from services.perception.detection.optimisation.construction import DetectorOptions, make_detector, save
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.instances import Targets
+from services.perception.detection.optimisation.optimisers import (
+    OptimiserOptions,
+    make_optimiser,
+    rate_factor,
+    set_rates,
+)
 from services.perception.detection.training.data import DetectionSet
 
 CHECKPOINT = "checkpoint.pt"
@@ -34,11 +39,7 @@ class DetectionRecipe:
         detector: what is trained.
         iterations: steps of the optimiser.
         batch: pictures of a step.
-        optimiser: `adamw`, or `sgd` with momentum 0.9 as in the paper.
-        learning_rate: the highest one, after warm-up.
-        body_factor: of the learning rate, for the body of a backbone with published weights.
-        weight_decay: of weights; biases and normalisation have none.
-        warm_up: steps over which learning rates rise; afterwards they fall to zero as a cosine.
+        optimiser: of all weights; after its warm-up, learning rates fall to zero as a cosine.
         clip: largest norm of gradients.
         scales: limits of the factor by which sizes of pictures vary.
         strong: share of pictures that are seen in their strong view.
@@ -48,11 +49,7 @@ class DetectionRecipe:
     detector: DetectorOptions
     iterations: int = 2500
     batch: int = 4
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 1e-3
-    body_factor: float = 0.3
-    weight_decay: float = 1e-4
-    warm_up: int = 200
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     clip: float = 5.0
     scales: tuple[float, float] = (0.8, 1.2)
     strong: float = 0.3
@@ -117,7 +114,8 @@ class DetectorTraining:
         self.device = device
         detector = make_detector(recipe.detector, weights).to(device)
         self.detector: Detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = make_optimiser(self.detector, recipe)
+        slow = "backbone.body." if recipe.detector.backbone.kind == "lite0" else None
+        self.optimiser = make_optimiser({"": self.detector}, recipe.optimiser, slow=slow)
         self.progress = Progress()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -140,8 +138,7 @@ class DetectorTraining:
         torch.manual_seed(recipe.seed * 1_000_003 + iteration)  # samples of a step are the same after a resume
         images, targets = draw_batch(self.data, recipe, iteration)
         images = images.to(self.device, memory_format=torch.channels_last)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["highest"] * schedule(iteration, recipe)
+        set_rates(self.optimiser, rate_factor(iteration, warm_up=recipe.optimiser.warm_up, total=recipe.iterations))
         self.optimiser.zero_grad(set_to_none=True)
         losses = self.detector.losses(images, [target.to(self.device) for target in targets])
         total = torch.stack(list(losses.values())).sum()
@@ -194,28 +191,3 @@ def draw_batch(data: DetectionSet, recipe: DetectionRecipe, iteration: int) -> t
         images.append(image)
         targets.append(target)
     return pad_images(images), targets
-
-
-def make_optimiser(detector: Detector, recipe: DetectionRecipe) -> torch.optim.Optimizer:
-    """The optimiser of what is trained, in groups with their highest learning rate under `highest`."""
-    factor = recipe.body_factor if recipe.detector.backbone.kind == "lite0" else 1.0
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in detector.named_parameters():
-        if parameter.requires_grad:
-            rate = recipe.learning_rate * (factor if name.startswith("backbone.body.") else 1.0)
-            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    described = [
-        {"params": parameters, "highest": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()
-    ]
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(described, lr=recipe.learning_rate, momentum=0.9)
-    return torch.optim.AdamW(described, lr=recipe.learning_rate)
-
-
-def schedule(iteration: int, recipe: DetectionRecipe) -> float:
-    """Factor of learning rates: linear warm-up, then a cosine down to zero."""
-    if iteration < recipe.warm_up:
-        return (iteration + 1) / recipe.warm_up
-    course = (iteration - recipe.warm_up) / max(1, recipe.iterations - recipe.warm_up)
-    return 0.5 * (1 + math.cos(math.pi * course))

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 from services.perception.detection.optimisation.construction import DetectorOptions
+from services.perception.detection.optimisation.optimisers import OptimiserOptions
 from services.perception.detection.training import __main__ as command
 from services.perception.detection.training.plan import RUNS, PlannedRun
 from services.perception.detection.training.train import DetectionRecipe
@@ -19,7 +20,9 @@ def test_a_run_is_trained_measured_and_exported(
     rectangles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = DetectorOptions(CLASSES, "two-stage", TINY, TINY_STAGES)
-    monkeypatch.setattr(command, "RUNS", {"tiny": PlannedRun(DetectionRecipe(options, warm_up=1), SOURCE)})
+    monkeypatch.setattr(
+        command, "RUNS", {"tiny": PlannedRun(DetectionRecipe(options, optimiser=OptimiserOptions(warm_up=1)), SOURCE)}
+    )
     common = ["--data", str(rectangles), "--out", str(tmp_path), "--threads", "1", "--iterations", "2"]
     command.main([*common, "train", "tiny"])
     command.main([*common, "export"])

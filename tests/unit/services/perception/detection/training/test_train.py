@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from services.perception.detection.optimisation.construction import DetectorOptions, read_detector
+from services.perception.detection.optimisation.optimisers import OptimiserOptions, rate_factor
 from services.perception.detection.training.data import read_detection_set
 from services.perception.detection.training.plan import RUNS
 from services.perception.detection.training.train import (
     DetectionRecipe,
     DetectorTraining,
     draw_batch,
-    make_optimiser,
-    schedule,
 )
 from tests.support.detectors import ARCHITECTURES, CLASSES, SOURCE, TINY, TINY_STAGES
 
 
 def recipe(architecture: str = "two-stage", **changes: object) -> DetectionRecipe:
     options = DetectorOptions(CLASSES, architecture, TINY, TINY_STAGES)  # type: ignore[arg-type]
-    return replace(DetectionRecipe(options, iterations=6, batch=2, warm_up=2, strong=0.5), **changes)  # type: ignore[arg-type]
+    whole = DetectionRecipe(options, iterations=6, batch=2, optimiser=OptimiserOptions(warm_up=2), strong=0.5)
+    return replace(whole, **changes)  # type: ignore[arg-type]
 
 
 def training(chosen: DetectionRecipe, data: Path, folder: Path, save_every: int = 2) -> DetectorTraining:
@@ -34,9 +35,13 @@ def training(chosen: DetectionRecipe, data: Path, folder: Path, save_every: int 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one(
-    architecture: str, optimiser: str, rectangles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: str,
+    optimiser: Literal["adamw", "sgd"],
+    rectangles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chosen = recipe(architecture, optimiser=optimiser)
+    chosen = recipe(architecture, optimiser=OptimiserOptions(optimiser, warm_up=2))
     whole = training(chosen, rectangles, tmp_path / "whole").run()
     cut = training(chosen, rectangles, tmp_path / "cut")
     step = cut._step
@@ -59,7 +64,7 @@ def _break_off() -> dict[str, torch.Tensor]:
 
 
 def test_losses_fall(rectangles: Path, tmp_path: Path) -> None:
-    chosen = recipe(iterations=40, learning_rate=3e-3, warm_up=5)
+    chosen = recipe(iterations=40, optimiser=OptimiserOptions(learning_rate=3e-3, warm_up=5))
     training(chosen, rectangles, tmp_path, save_every=10).run()
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     totals = [sum(value for name, value in row.items() if name.startswith(("proposal", "region"))) for row in log]
@@ -95,15 +100,14 @@ def test_each_picture_is_seen_once_before_any_is_seen_again(rectangles: Path) ->
 def test_published_weights_learn_slower_and_norms_do_not_decay(rectangles: Path, tmp_path: Path) -> None:
     lite = replace(RUNS["vehicles-two-stage"].recipe, detector=DetectorOptions(CLASSES))
     run = training(lite, rectangles, tmp_path)
-    groups = make_optimiser(run.detector, lite).param_groups
+    groups = run.optimiser.param_groups
     assert {(group["highest"], group["weight_decay"]) for group in groups} == {(3e-4, 1e-4), (1e-3, 1e-4), (1e-3, 0.0)}
     counted = sum(one.numel() for group in groups for one in group["params"])
     assert counted == sum(one.numel() for one in run.detector.parameters() if one.requires_grad)
 
 
 def test_learning_rates_rise_and_fall() -> None:
-    chosen = recipe(iterations=100, warm_up=10)
-    rates = [schedule(iteration, chosen) for iteration in range(100)]
+    rates = [rate_factor(step, warm_up=10, total=100) for step in range(100)]
     assert rates[9] == 1
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
     assert rates[-1] < 1e-3
