@@ -19,7 +19,7 @@ def test_a_run_is_trained_measured_and_exported(
     rectangles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = DetectorOptions(CLASSES, "two-stage", TINY, TINY_STAGES)
-    monkeypatch.setattr(command, "RUNS", {"tiny": PlannedRun(DetectionRecipe(options, warm_up=1), SOURCE)})
+    monkeypatch.setattr(command, "RUNS", {"tiny": PlannedRun(DetectionRecipe(options, warm_up=1), "tiny", SOURCE)})
     common = ["--data", str(rectangles), "--out", str(tmp_path), "--threads", "1", "--iterations", "2"]
     command.main([*common, "train", "tiny"])
     command.main([*common, "export"])
