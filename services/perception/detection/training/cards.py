@@ -150,12 +150,13 @@ def with_quality(card: ModelCard, figures: ServedFigures, place: str, baseline: 
     return card.model_copy(update={"quality": quality})
 
 
-def parity_of(difference: Difference, halved: Difference, pictures: int) -> Parity:
+def parity_of(difference: Difference, halved: Difference) -> Parity:
     """What the card says of both differences: of the graph, and of the file, whose weights are rounded."""
     return Parity(
-        reference=f"the trained network in torch on {pictures} pictures, scores of {difference.regions} regions; their "
-        f"edges differ by {difference.boxes:.2g} pixels at most. That is of the graph in single precision; with "
-        f"weights in half, as in the file, scores differ by {halved.scores:.2g} and edges by {halved.boxes:.2g} pixels",
+        reference=f"the trained network in torch, the surest {difference.regions} regions of {difference.pictures} "
+        f"pictures; of scores. Edges differ by {difference.boxes:.2g} pixels at most. That is of the graph in single "
+        f"precision; with weights in half, as in the file, scores differ by {halved.scores:.2g} and edges by "
+        f"{halved.boxes:.2g} pixels",
         max_abs_difference=difference.scores,
     )
 

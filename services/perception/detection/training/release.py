@@ -23,7 +23,6 @@ from services.perception.detection.training.cards import (
 )
 from services.perception.detection.training.data import DetectionSet
 from services.perception.detection.training.figures import (
-    COMPARED,
     RESAMPLES,
     Difference,
     ServedFigures,
@@ -42,7 +41,7 @@ VERSION: Final = "1.0.0"
 MODELS: Final = Path(__file__).parents[2] / "models"
 """Released models of the perception service."""
 
-LARGEST_DIFFERENCE: Final = Difference(boxes=0.5, scores=0.01, regions=0)
+LARGEST_DIFFERENCE: Final = Difference(boxes=0.5, scores=0.01)
 """Of the graph in single precision to the network, beyond which nothing is released: proposals that are as good as
 equal may take each other's place, which moves a box by less than this."""
 
@@ -140,7 +139,7 @@ def release(
     served = open_served(content, card)
     chosen = choose_threshold(parts.validation, detect_served(served, parts.validation))
     card = with_threshold(card, chosen, describe(origin.place, parts.validation))
-    parity = parity_of(difference, compare(served, network, parts.test), COMPARED)
+    parity = parity_of(difference, compare(served, network, parts.test))
     latency = measure_latency(served, parts.test.images[0])
     card = card.model_copy(update={"parity": parity, "latency": latency, "choices": [*card.choices, STORAGE]})
     served = open_served(content, card)
