@@ -31,9 +31,7 @@ REGIONS_OF: Final[Mapping[str, str]] = {
     "two-stage": "each proposal for each class, the surest proposals first",
     "single-stage": "the surest cells, the surest first",
 }
-CAVEATS: Final = (
-    "The detector learned vehicles of a simulator: on photographs it finds fewer, and takes other things for vehicles.",
-)
+CAVEATS: Final = ("The detector learned vehicles of a simulator; how it does on photographs was not measured.",)
 CHOICES: Final[Mapping[str, list[str]]] = {
     "two-stage": [
         "Backbone EfficientNet-Lite0 with a feature pyramid at strides 8, 16 and 32, instead of VGG-16.",
@@ -64,10 +62,10 @@ LIMITS: Final = [
         "frames of training: their figures are too good. Only Town05 was never seen."
     ),
     (
-        "Frames of Town05 are neighbouring moments of one drive, so the interval, which draws frames again, is too "
+        "Frames of Town05 are neighbouring moments of one town, so the interval, which draws frames again, is too "
         "narrow for other towns. One run was trained, so chance of training is not in it."
     ),
-    "Frames are 448 x 266 pixels from compressed files; vehicles of a few pixels are often missed.",
+    "Frames are JPEG files of 448 x 266 pixels, made of 640 x 380; sharper and larger pictures were not measured.",
 ]
 NOTICE: Final = """\
 Convolutions of EfficientNet-Lite with weights trained on ImageNet-1k

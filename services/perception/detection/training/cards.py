@@ -112,8 +112,8 @@ def with_threshold(card: ModelCard, chosen: OperatingFigures, place: str) -> Mod
     """
     stated: Any = card.parameters[PARAMETER]
     choice = (
-        f"score_threshold has the largest F1 on {place}: {chosen.f1:.3f}, precision {chosen.precision:.3f} and recall "
-        f"{chosen.recall:.3f}. Nothing was chosen on the pictures of the figures beside."
+        f"score_threshold has the largest F1 ({chosen.f1:.3f}; precision {chosen.precision:.3f}, recall "
+        f"{chosen.recall:.3f}) on {place}. It was not chosen on the pictures of the figures beside."
     )
     parameters = card.parameters | {PARAMETER: stated | {"score_threshold": chosen.threshold}}
     return card.model_copy(update={"parameters": parameters, "choices": [*card.choices, choice]})
@@ -176,7 +176,7 @@ def baseline_of(models: Path) -> Baseline | None:
 def describe(place: str, data: DetectionSet) -> str:
     """A set in words: where it is from, how much it is."""
     boxes = sum(len(one) for one in data.targets)
-    return f"{place} ({', '.join(sorted(set(data.domains)))}), {len(data)} pictures, {boxes} boxes"
+    return f"{place}, {', '.join(sorted(set(data.domains)))}: {len(data)} pictures, {boxes} boxes"
 
 
 def _training(origin: Origin) -> TrainingRecord:

@@ -154,6 +154,6 @@ def measure_latency(served: ServedDetector, image: NDArray[np.uint8], *, passes:
     return Latency(
         what=f"one picture, {tensor.shape[2]} x {tensor.shape[3]}, onnxruntime, median of {passes} passes",
         value_ms=max(round(float(np.median(times[1:])) * 1000, 3), 0.001),
-        machine=f"{platform.machine()} CPU, {cores} cores; load {load:.1f} by other work when it began",
+        machine=f"{platform.machine()} CPU, {cores} cores; load {load:.1f} when it began, where 1 is a busy core",
         threads=1,
     )

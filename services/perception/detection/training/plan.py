@@ -42,5 +42,5 @@ RUNS: Final[Mapping[str, PlannedRun]] = {
         CARLA,
     ),
 }
-"""By the folder of each; the better one on the test part has the name that the route asks by default. The test part is
-Town05, of which nothing is seen in training."""
+"""By the folder of each; the model without a suffix is what the route asks by default. The test part is Town05, of
+which nothing is seen in training."""
