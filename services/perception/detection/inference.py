@@ -80,9 +80,14 @@ def read_picture(data: bytes, detector: Detector, *, pixel_limit: int, pointer: 
         pixels, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
         if white != 255:
             pixels = (pixels // (white // 255)).astype(np.uint8)
-        letterboxed = letterbox(pixels, detector.buckets)
-        planes = letterboxed.pixels.transpose(2, 0, 1)[None]
-        return SeenPicture(pixels, letterboxed, np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255))
+        return see(pixels, detector)
+
+
+def see(pixels: NDArray[np.uint8], detector: Detector) -> SeenPicture:
+    """A decoded picture, uint8 RGB (height, width, 3), scaled as the detector wants it."""
+    letterboxed = letterbox(pixels, detector.buckets)
+    planes = letterboxed.pixels.transpose(2, 0, 1)[None]
+    return SeenPicture(pixels, letterboxed, np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255))
 
 
 async def detect(

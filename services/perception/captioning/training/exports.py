@@ -13,10 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from services.perception.captioning.roles import ATTENTION, LOG_PROBABILITIES, NEXT, WORDS
@@ -30,9 +28,6 @@ PICTURES: Final = "pictures"
 ANSWERS: Final = (LOG_PROBABILITIES, ATTENTION)
 PAST: Final = "past"
 """Name of the axis of growing states: how many words there are so far."""
-
-_SMALL: Final = 256
-"""Elements of a tensor that is stored in single precision whatever the others are."""
 
 
 class CaptionEncoder(nn.Module):
@@ -95,24 +90,6 @@ def export_step(captioner: Captioner, places: int) -> bytes:
     growing = dict.fromkeys(decoder.GROWING, PAST) | {NEXT + name: "known" for name in decoder.GROWING}
     inputs = (torch.ones(2, dtype=torch.int64), *contexts, *states)
     return export_graph(CaptionStep(decoder).eval(), inputs, names, outputs, growing)
-
-
-def halve_weights(content: bytes) -> bytes:
-    """The same graph with its larger weights in half precision, which nodes that onnxruntime folds away widen again."""
-    model = onnx.load_model_from_string(content)
-    graph, casts = model.graph, []
-    for tensor in graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.size > _SMALL:
-            half = f"{tensor.name}_half"
-            casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    onnx.checker.check_model(model, full_check=True)
-    halved: bytes = model.SerializeToString()
-    return halved
 
 
 def _fix_outputs(model: Any, examples: Tensors, axes: Mapping[str, Mapping[int, str]]) -> None:

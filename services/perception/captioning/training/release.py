@@ -26,7 +26,6 @@ from services.perception.captioning.training.exports import (
     PICTURES,
     export_encoder,
     export_step,
-    halve_weights,
 )
 from services.perception.captioning.training.features import BACKBONES, CUT, SIDE
 from services.perception.captioning.training.parity import ParityReport, compare, mosaics
@@ -34,6 +33,7 @@ from services.perception.captioning.training.runs import FinishedRun
 from services.perception.captioning.training.transformer import MOST_WORDS
 from services.perception.captioning.vocabulary import END, FORBIDDEN, START
 from services.perception.optimisation.efficientnet_lite import EfficientNetLite
+from services.perception.training.half_precision import halve_weights
 from shared.runtime.cards import Latency, ModelCard, UploadedCard
 from shared.runtime.releases import measure_latency, weights_of, write_release
 from shared.runtime.sessions import OnnxModel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import torch
 
 from services.perception.detection.optimisation.construction import read_detector
 from services.perception.detection.optimisation.exporting import export_detector
+from services.perception.detection.training.cards import Origin, baseline_of
 from services.perception.detection.training.data import SPLITS, DetectionSet, read_detection_set
 from services.perception.detection.training.evaluate import evaluate
 from services.perception.detection.training.plan import RUNS, PlannedRun
-from services.perception.detection.training.train import CHECKPOINT, DetectorTraining
+from services.perception.detection.training.release import MODELS, Parts, read_finished, release
+from services.perception.detection.training.train import CHECKPOINT, DetectionRecipe, DetectorTraining
 from services.perception.training.packages import published_weights
 from shared.settings import get_settings
 
@@ -37,9 +40,7 @@ class Workspace:
     def train(self, name: str) -> None:
         """Train a run of the plan; a finished one is left as it is, an unfinished one is resumed."""
         planned = RUNS[name]
-        recipe = planned.recipe
-        if self.iterations is not None:
-            recipe = replace(recipe, iterations=self.iterations)
+        recipe = self._recipe(planned)
         weights = published_weights() if recipe.detector.backbone.kind == "lite0" else None
         data = self._read(planned, "train")
         DetectorTraining(recipe, data, self.runs / name, weights=weights, device=self.device).run()
@@ -57,6 +58,23 @@ class Workspace:
         file = self.runs / name / "detector.onnx"
         file.write_bytes(export_detector(detector))
         print(file)
+
+    def release(self, name: str, models: Path, machine: str) -> None:
+        """Write the released folder of a finished run, and print what was measured of it."""
+        planned, recipe = RUNS[name], self._recipe(RUNS[name])
+        network, hours = read_finished(self.runs / name / CHECKPOINT, recipe)
+        train, validation, test = (self._read(planned, split) for split in SPLITS)
+        origin = Origin(recipe, train, planned.source.origin, hours, machine, f"{COMMAND} train {name}")
+        done = release(
+            network, origin, Parts(validation, test), name=planned.model, baseline=baseline_of(models), models=models
+        )
+        said = json.dumps(done.as_dict(), indent=2)
+        (self.runs / name / "release.json").write_text(said, encoding="utf-8")
+        print(name, said)
+
+    def _recipe(self, planned: PlannedRun) -> DetectionRecipe:
+        recipe = planned.recipe
+        return recipe if self.iterations is None else replace(recipe, iterations=self.iterations)
 
     def _read(self, planned: PlannedRun, split: str) -> DetectionSet:
         classes = planned.recipe.detector.classes
@@ -76,11 +94,16 @@ def parser() -> argparse.ArgumentParser:
         ("train", "train runs; finished ones stay, others are resumed"),
         ("measure", "measure runs with COCO's average precision"),
         ("export", "write the ONNX files of runs"),
+        ("release", "write the released folders of finished runs, measured as they are served"),
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("run", nargs="*", choices=[*RUNS, []], help="default: all of the plan")
         if name == "measure":
             command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
+        elif name == "release":
+            command.add_argument("--models", type=Path, default=MODELS, help="folder that is released into")
+            trained_on = f"{platform.machine()} CPU, shared with other work"
+            command.add_argument("--machine", default=trained_on, help="that the runs were trained on, in words")
     return whole
 
 
@@ -94,6 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
             workspace.train(name)
         elif options.command == "measure":
             workspace.measure(name, options.split)
+        elif options.command == "release":
+            workspace.release(name, options.models, options.machine)
         else:
             workspace.export(name)
 

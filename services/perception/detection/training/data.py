@@ -29,15 +29,17 @@ class DetectionSource:
     Attributes:
         folder: below the folder of all data sets.
         domain: key of an image's entry that names where it is from.
+        origin: whose it is, in words, for cards.
     """
 
     folder: str
     domain: str
+    origin: str = ""
 
 
 BLOOD_CELLS: Final = DetectionSource("blood-cells", "domain")
 """Microscope images of three origins, B, P and R; classes WBC, RBC, Platelets."""
-CARLA: Final = DetectionSource("carla", "town")
+CARLA: Final = DetectionSource("carla", "town", "CARLA, simulated frames by DanielHfnr (MIT)")
 """Simulated street scenes of Town01 to Town05, the last in `test` alone."""
 
 

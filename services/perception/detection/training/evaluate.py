@@ -6,6 +6,7 @@ area under the curve (Pascal VOC 2012); COCO's takes 101 points of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,25 @@ LOW: Final = DetectionOptions(score=0.01)
 
 
 @dataclass(frozen=True, slots=True)
+class AveragePrecision:
+    """Means over classes in [0, 1]; `nan` where there are no objects.
+
+    Attributes:
+        ap: mean over IoU from 0.50 to 0.95.
+        ap50: at IoU 0.50.
+        ap75: at IoU 0.75.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """By the names that are usual, four places."""
+        return {"AP": _rounded(self.ap), "AP50": _rounded(self.ap50), "AP75": _rounded(self.ap75)}
+
+
+@dataclass(frozen=True, slots=True)
 class DetectionFigures:
     """What a detector is worth on a set.
 
@@ -36,22 +56,24 @@ class DetectionFigures:
 
     metrics: CocoMetrics
 
+    @property
+    def mean(self) -> AveragePrecision:
+        """Over the classes that have objects."""
+        found = (self.metrics.ap, self.metrics.ap50, self.metrics.ap75)
+        return AveragePrecision(*(math.nan if value is None else value for value in found))
+
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, by the names that are usual, four places."""
-        metrics = self.metrics
-        return {
-            "AP": _rounded(metrics.ap),
-            "AP50": _rounded(metrics.ap50),
-            "AP75": _rounded(metrics.ap75),
+        """For JSON."""
+        return self.mean.as_dict() | {
             "classes": {
                 one.name: {"AP": _rounded(one.ap), "AP50": _rounded(one.ap50), "objects": one.objects}
-                for one in metrics.classes
-            },
+                for one in self.metrics.classes
+            }
         }
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None or math.isnan(value) else round(value, 4)
 
 
 def detect_set(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from services.perception.detection.detectors import VEHICLES as DEFAULT
 from services.perception.detection.optimisation.backbones import BackboneOptions
 from services.perception.detection.optimisation.construction import DetectorOptions
 from services.perception.detection.training.data import CARLA, DetectionSource
@@ -18,11 +19,13 @@ class PlannedRun:
 
     Attributes:
         recipe: of the run.
+        model: name that it is released under.
         source: of its data; it learns from `train` and is measured on `test`.
         short_side: of pictures, in pixels; as in their files where it is left out.
     """
 
     recipe: DetectionRecipe
+    model: str
     source: DetectionSource
     short_side: int | None = None
 
@@ -32,9 +35,12 @@ VEHICLES: Final = ("vehicle",)
 measured on, and half of the traffic lights and signs are under 7 pixels."""
 
 RUNS: Final[Mapping[str, PlannedRun]] = {
-    "vehicles-two-stage": PlannedRun(DetectionRecipe(DetectorOptions(VEHICLES)), CARLA),
+    "vehicles-two-stage": PlannedRun(DetectionRecipe(DetectorOptions(VEHICLES)), f"{DEFAULT}-two-stage", CARLA),
     "vehicles-single-stage": PlannedRun(
-        DetectionRecipe(DetectorOptions(VEHICLES, "single-stage", BackboneOptions(trained_stages=4)), seed=1), CARLA
+        DetectionRecipe(DetectorOptions(VEHICLES, "single-stage", BackboneOptions(trained_stages=4)), seed=1),
+        DEFAULT,
+        CARLA,
     ),
 }
-"""By the folder of each. The test part is Town05, of which nothing is seen in training."""
+"""By the folder of each; the model without a suffix is what the route asks by default. The test part is Town05, of
+which nothing is seen in training."""

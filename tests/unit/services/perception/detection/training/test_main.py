@@ -20,9 +20,8 @@ def test_a_run_is_trained_measured_and_exported(
     rectangles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = DetectorOptions(CLASSES, "two-stage", TINY, TINY_STAGES)
-    monkeypatch.setattr(
-        command, "RUNS", {"tiny": PlannedRun(DetectionRecipe(options, optimiser=OptimiserOptions(warm_up=1)), SOURCE)}
-    )
+    recipe = DetectionRecipe(options, optimiser=OptimiserOptions(warm_up=1))
+    monkeypatch.setattr(command, "RUNS", {"tiny": PlannedRun(recipe, "tiny", SOURCE)})
     common = ["--data", str(rectangles), "--out", str(tmp_path), "--threads", "1", "--iterations", "2"]
     command.main([*common, "train", "tiny"])
     command.main([*common, "export"])

@@ -1,0 +1,37 @@
+"""What a released file finds, by the way that the service takes: letterbox, onnxruntime, suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from services.perception.detection.detections import Detections
+from services.perception.detection.detectors import Detector, read_detector
+from services.perception.detection.inference import Selection, detect_blocking, see
+from services.perception.detection.optimisation import instances
+from services.perception.detection.training.data import DetectionSet
+from shared.runtime.cards import ModelCard
+from shared.runtime.sessions import OnnxModel
+
+LOWEST_SCORE: Final = 0.01
+"""For a curve down to low precision, as `evaluate.LOW`."""
+
+
+def open_served(content: bytes, card: ModelCard, *, threads: int = 1) -> Detector:
+    """A file as the service opens it, by its card."""
+    return read_detector(OnnxModel(card, content, threads=threads))
+
+
+def detect_served(detector: Detector, data: DetectionSet) -> list[Detections]:
+    """What is found on each picture of a set from low scores on, boxes in its pixels."""
+    selection = Selection(LOWEST_SCORE, detector.role.iou_threshold, detector.role.limit)
+    return [detect_blocking(see(image, detector), detector, selection) for image in data.images]
+
+
+def as_tensors(found: Sequence[Detections]) -> list[instances.Detections]:
+    """Detections as training and its measure have them."""
+    return [
+        instances.Detections(*(torch.from_numpy(part) for part in (one.boxes, one.scores, one.labels))) for one in found
+    ]
