@@ -27,7 +27,6 @@ from tests.contract.documents import Document, in_full
 from tests.hostile.processes import ServerProcess, redis_running
 from tests.hostile.processes import running as process_running
 from tests.integration.gateway.servers import serve
-from tests.support.detector_models import ensure_detector
 from tests.support.processes import until
 from tests.support.serving import FLEET_TOKEN, PATIENCE_S
 
@@ -193,7 +192,6 @@ def running_fleet(folder: Path) -> Iterator[Fleet]:
         until(lambda: all(_is_ready(settings, domain) for domain in DOMAINS), said="a service does not get ready")
         until(lambda: all(_is_attended(settings, weight) for weight in _weights()), said=workers)
         until(lambda: "x-unavailable" not in _document(client), said="the document lacks a service")
-        ensure_detector(client)
         yield Fleet(client, _document(client), DECLARED.body_limits(settings))
 
 

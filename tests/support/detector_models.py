@@ -14,7 +14,6 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-from services.perception.detection.detectors import VEHICLES
 from services.perception.detection.roles import BOXES, IMAGE, PARAMETER, SCORES
 from shared.runtime.cards import ModelCard
 from tests.support.capability import write_model
@@ -162,9 +161,3 @@ def upload_detector(client: httpx.Client, content: bytes, *, name: str, version:
     assert answer.status_code in {200, 201}, answer.text
     path = f"/v1/models/{name}/versions/{version}"
     until(lambda: client.get(path).json().get("state") == "ready", said=answer.text)
-
-
-def ensure_detector(client: httpx.Client) -> None:
-    """Upload a stand-in for the detector that samples and pages ask, where a fleet has none."""
-    if client.get(f"/v1/models/{VEHICLES}").status_code == 404:
-        upload_detector(client, bright_detector(), name=VEHICLES, version="0.0.1", long_side=160)

@@ -186,8 +186,8 @@ def _training(origin: Origin) -> TrainingRecord:
         f"{recipe.iterations} steps of {optimiser.kind}, batches of {recipe.batch} pictures, learning rate "
         f"{optimiser.learning_rate} ({optimiser.body_factor} of it for the body of the backbone) rising over "
         f"{optimiser.warm_up} steps and falling along a cosine, weight decay {optimiser.weight_decay}, norms of "
-        f"gradients cut at {recipe.clip}; mirrored or not, {low} to {high} times as large, {recipe.strong:.0%} with changed "
-        "colours. The last weights were taken"
+        f"gradients cut at {recipe.clip}; mirrored or not, {low} to {high} times as large, {recipe.strong:.0%} with "
+        "changed colours. The last weights were taken"
     )
     return TrainingRecord(
         data=[describe(origin.place, origin.data), *BACKBONES[recipe.detector.backbone.kind]],
