@@ -78,14 +78,14 @@ CAPABILITY: Final = Capability(
             form={"class_mapping": '{"car": "vehicle"}'},
         ),
         Sample(
-            title="Adapt a small detector to dusk, in a minute",
+            title="Adapt a small detector to dusk, in half a minute",
             path=ADAPTATION_PATH,
             files={
                 "source": _ANNOTATED,
                 "target": SampleFile(name="dusk-streets.zip", make=f"{_HERE}.demo:dusk_streets"),
                 "holdout": SampleFile(name="annotated-dusk-streets.zip", make=f"{_HERE}.demo:annotated_dusk_streets"),
             },
-            form={"backbone": "scratch", "short_side": "128", "burn_in": "40", "steps": "20", "threshold": "0.05"},
+            form={"backbone": "scratch", "short_side": "128", "burn_in": "20", "steps": "10", "threshold": "0.05"},
         ),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -157,7 +158,8 @@ async def test_progress_and_a_preview_of_the_curve_are_shown(attended: Bench) ->
     previews = [event.data for event in events if event.type == "preview"]
     assert shown(attended.blobs.get(previews[0]["digest"])) == (1440, 800)
     messages = [event.data["message"] for event in events if event.type == "progress"]
-    assert any(message.startswith("rate 0.01, seed 500") for message in messages)
+    # Which of the rates is caught depends on the machine: progress is written ten times a second at most.
+    assert any(re.match(r"rate 0\.0*1, seed 500", message) for message in messages)
 
 
 async def test_a_running_campaign_is_cancelled(attended: Bench) -> None:

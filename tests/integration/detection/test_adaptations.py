@@ -61,8 +61,8 @@ async def adapting(redis_server: str, tmp_path_factory: pytest.TempPathFactory) 
 async def test_a_killed_worker_is_followed_by_one_that_ends_at_the_same_weights(adapting: AdaptationBench) -> None:
     with adapting.worker():
         await adapting.until_attended()
-        whole = await adapting.result(await adapting.create(*SOURCES, target=dusk_streets(), burn_in="60", steps="45"))
-        job_id = await adapting.create(*SOURCES, target=dusk_streets(), burn_in="60", steps="45")
+        whole = await adapting.result(await adapting.create(*SOURCES, target=dusk_streets(), burn_in="45", steps="10"))
+        job_id = await adapting.create(*SOURCES, target=dusk_streets(), burn_in="45", steps="10")
         await adapting.until_begun(job_id)
     # The block above ends with SIGKILL to the worker and its children.
     record = await adapting.jobs.get(job_id)

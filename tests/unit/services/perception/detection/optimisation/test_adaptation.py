@@ -72,7 +72,7 @@ def assert_equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize("cut", [1, 3, 5])
+@pytest.mark.parametrize("cut", [2, 5])
 def test_a_resumed_run_ends_at_the_same_weights(cut: int) -> None:
     unbroken, first = adaptation(), adaptation()
     unbroken.run()

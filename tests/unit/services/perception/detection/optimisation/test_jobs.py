@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from services.perception.detection.adaptation_schemas import AdaptationOptions, AdaptationResult, AdaptationTask
 from services.perception.detection.optimisation import jobs
+from services.perception.detection.optimisation.guards import GuardOptions
 from shared.jobs.context import JobContext
 from shared.jobs.interrupts import GivenBack
 from shared.problems import UnprocessableContent
@@ -82,6 +84,13 @@ class Context:
         assert "step" in message
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few looks on the way, and one thread as other tests beside have."""
+    monkeypatch.setattr(jobs, "LOOKS", 2)
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+
+
 @pytest.fixture
 def blobs() -> BlobStore:
     return BlobStore("memory://adaptation")
@@ -145,8 +154,9 @@ def test_one_source_is_adapted_without_instances(blobs: BlobStore) -> None:
 
 
 def test_a_run_that_finds_nothing_says_what_to_change(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = OPTIONS.model_copy(update={"threshold": 0.999, "steps": 230})
-    monkeypatch.setattr(Context, "progress", lambda *_: None)
+    options, recipe_of = OPTIONS.model_copy(update={"threshold": 0.999}), jobs.recipe_of
+    impatient = GuardOptions(patience=3)
+    monkeypatch.setattr(jobs, "recipe_of", lambda *given: replace(recipe_of(*given), guard=impatient))
     with pytest.raises(UnprocessableContent, match="Lower `threshold`"):
         run(Context(blobs, task(blobs, options=options)))
 
