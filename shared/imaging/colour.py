@@ -36,6 +36,12 @@ def read_pixels(data: bytes, *, pixel_limit: int, pointer: str) -> tuple[NDArray
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), picture.maximum
 
 
+def read_rgb(data: bytes, *, pixel_limit: int, pointer: str) -> NDArray[np.uint8]:
+    """Decode a posted picture to eight bits, as `read_pixels`; of sixteen the upper eight are kept."""
+    pixels, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
+    return pixels if white == 255 else (pixels // (white // 255)).astype(np.uint8)
+
+
 def resize(picture: NDArray[Any], *, height: int, width: int) -> NDArray[np.float32]:
     """Scale to what a network sees.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +18,7 @@ from shared.jobs.store import open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from tests.support.serving import running, until_models_are_open
-from tests.support.workers import PATIENCE_S, JobBench
+from tests.support.workers import JobBench
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -62,19 +60,6 @@ class Bench(JobBench):
         first, second = ((one.status_code, one.json()["errors"], one.json()["detail"]) for one in answers)
         assert first == second
         return first[0], first[1][0]["pointer"], first[2]
-
-    def report(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The file report.json, which the result holds too."""
-        found: dict[str, Any] = json.loads(self.file(result, "report.json"))
-        assert found == result["report"]
-        return found
-
-    async def until_begun(self, job_id: str) -> None:
-        """Wait until it has a checkpoint."""
-        async with asyncio.timeout(PATIENCE_S):
-            while (record := await self.jobs.get(job_id)).checkpoint is None:
-                assert not record.status.is_final, record.problem
-                await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

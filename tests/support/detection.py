@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,7 +23,7 @@ from shared.storage.blobs import BlobStore
 from tests.support.detector_models import bright_detector, constant_detector, release_detector
 from tests.support.serving import running, until_models_are_open
 from tests.support.tiny_models import release
-from tests.support.workers import PATIENCE_S, JobBench
+from tests.support.workers import JobBench
 
 Box = tuple[int, int, int, int]
 
@@ -94,19 +92,6 @@ class Bench(JobBench):
         assert answer.status_code == 202, answer.text
         job_id: str = answer.json()["id"]
         return job_id
-
-    def report(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The file report.json, which the result holds too."""
-        found: dict[str, Any] = json.loads(self.file(result, "report.json"))
-        assert found == result["report"]
-        return found
-
-    async def until_begun(self, job_id: str) -> None:
-        """Wait until it has a checkpoint."""
-        async with asyncio.timeout(PATIENCE_S):
-            while (record := await self.jobs.get(job_id)).checkpoint is None:
-                assert not record.status.is_final, record.problem
-                await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

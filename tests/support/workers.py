@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -79,3 +80,16 @@ class JobBench:
     async def until_attended(self) -> None:
         """As the function of this name."""
         await until_attended(self.jobs, self.QUEUE)
+
+    async def until_begun(self, job_id: str) -> None:
+        """Wait until it has a checkpoint."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (record := await self.jobs.get(job_id)).checkpoint is None:
+                assert not record.status.is_final, record.problem
+                await asyncio.sleep(0.005)
+
+    def report(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """The file report.json, which the result holds too."""
+        found: dict[str, Any] = json.loads(self.file(result, "report.json"))
+        assert found == result["report"]
+        return found

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-import anyio.to_thread
 from fastapi import APIRouter, Form, Request, Response
 
+from services.perception.detection.adaptation_data import (
+    HOLDOUT_POINTER,
+    SOURCE_POINTER,
+    TARGET_POINTER,
+    read_data,
+)
 from services.perception.detection.adaptation_schemas import AdaptationForm, AdaptationOptions, AdaptationTask
-from services.perception.detection.annotations.common_classes import common_classes
-from services.perception.detection.annotations.importing import LIMITS, import_pictures
+from services.perception.detection.annotations.importing import LIMITS
 from services.perception.detection.annotations.picture_files import PictureFiles
-from services.perception.detection.capability import ADAPTATIONS
+from services.perception.detection.capability import ADAPTATION_PATH, ADAPTATIONS
 from shared.http.route_parts import POST_PROBLEMS, WaitPreference
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.archive import Archive
@@ -21,7 +25,7 @@ from shared.jobs.creation import create_job_of_files
 from shared.service import Service
 from shared.telemetry.timing import timed
 
-router = APIRouter(prefix="/v1/perception/adaptations", tags=["detection"], route_class=UploadRoute)
+router = APIRouter(prefix=ADAPTATION_PATH, tags=["detection"], route_class=UploadRoute)
 
 AdaptationForms = Annotated[AdaptationForm, Form(media_type="multipart/form-data")]
 _ZIP: Final = "application/zip"
@@ -46,10 +50,11 @@ async def create_adaptation(
     """
     del prefer  # documented here, read with all its repetitions by the job's answer
     with timed("pre"):
-        sources = [await read_upload(one, pointer=f"/body/source/{number}") for number, one in enumerate(form.source)]
-        target = await read_upload(form.target, pointer="/body/target")
-        holdout = None if form.holdout is None else await read_upload(form.holdout, pointer="/body/holdout")
-        await anyio.to_thread.run_sync(_look_through, sources, target, holdout)
+        sources = [await read_upload(one, pointer=f"{SOURCE_POINTER}/{at}") for at, one in enumerate(form.source)]
+        target = await read_upload(form.target, pointer=TARGET_POINTER)
+        holdout = None if form.holdout is None else await read_upload(form.holdout, pointer=HOLDOUT_POINTER)
+    # In the pool for what is large in memory: headers of all pictures are inflated here.
+    await service.compute_pool.run(_look_through, sources, target, holdout)
     options = AdaptationOptions.model_validate({name: getattr(form, name) for name in AdaptationOptions.model_fields})
 
     def arguments(digests: list[str]) -> AdaptationTask:
@@ -81,10 +86,5 @@ def _look_through(sources: Sequence[bytes], target: bytes, holdout: bytes | None
         ContentTooLarge: one holds too much.
         UnprocessableContent: annotations are wrong, or sources have different classes.
     """
-    sets = [import_pictures(data, pointer=f"/body/source/{number}").annotated for number, data in enumerate(sources)]
-    classes = common_classes(sets, pointer="/body/source")
-    for number, one in enumerate(sets):
-        one.with_classes(classes, pointer=f"/body/source/{number}")
-    PictureFiles(Archive(target, LIMITS, pointer="/body/target"), pointer="/body/target")
-    if holdout is not None:
-        import_pictures(holdout, pointer="/body/holdout").annotated.with_classes(classes, pointer="/body/holdout")
+    read_data(sources, holdout)
+    PictureFiles(Archive(target, LIMITS, pointer=TARGET_POINTER), pointer=TARGET_POINTER)

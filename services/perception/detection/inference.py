@@ -17,7 +17,7 @@ from services.perception.detection.detections import Detections, suppress_overla
 from services.perception.detection.detectors import Detector
 from services.perception.detection.letterboxing import Letterboxed, letterbox
 from services.perception.detection.roles import BOXES, IMAGE, SCORES
-from shared.imaging.colour import read_pixels
+from shared.imaging.colour import read_rgb
 from shared.inference_protocol.failures import computation_failures
 from shared.problems import Problem, field_problem
 from shared.runtime.compute_pool import Admission
@@ -77,10 +77,7 @@ def read_picture(data: bytes, detector: Detector, *, pixel_limit: int, pointer: 
         UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `decode_picture`.
     """
     with timed("pre"):
-        pixels, white = read_pixels(data, pixel_limit=pixel_limit, pointer=pointer)
-        if white != 255:
-            pixels = (pixels // (white // 255)).astype(np.uint8)
-        return see(pixels, detector)
+        return see(read_rgb(data, pixel_limit=pixel_limit, pointer=pointer), detector)
 
 
 def see(pixels: NDArray[np.uint8], detector: Detector) -> SeenPicture:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.perception.detection.annotations.model import LONGEST_CLASS_NAME, MOST_CLASSES
+from shared.runtime.cards import TensorDescription
 
 PARAMETER: Final = "detection"
 
@@ -89,3 +90,15 @@ def read_role(parameters: dict[str, Any]) -> DetectorRole | None:
     """
     stated = parameters.get(PARAMETER)
     return None if stated is None else DetectorRole.model_validate(stated)
+
+
+def describe_image() -> TensorDescription:
+    """The input of a detector that takes any sides, for its card."""
+    return TensorDescription(
+        name=IMAGE,
+        dtype="float32",
+        shape=[1, 3, "height", "width"],
+        unit="RGB, 1 = white",
+        range=(0, 1),
+        description="A picture whose sides are multiples of 32, normalised in the graph; see parameters.detection",
+    )

@@ -17,8 +17,9 @@ from services.perception.detection.optimisation.adaptation_recipe import Adaptat
 from services.perception.detection.optimisation.adaptation_sets import AdaptationSets
 from services.perception.detection.optimisation.batches import GREY, pad_images, to_image
 from services.perception.detection.optimisation.detectors import Detector
-from services.perception.detection.optimisation.exporting import BOXES, IMAGE, SCORES, export_detector
+from services.perception.detection.optimisation.exporting import export_detector
 from services.perception.detection.optimisation.suppression import DetectionOptions
+from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from shared.deployments.desired_state import Deployment
 from shared.deployments.store import DesiredStateStore
 from shared.http.negotiation import JSON, ONNX, PNG

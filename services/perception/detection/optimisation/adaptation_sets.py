@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from services.perception.detection.adaptation_data import TARGET_POINTER, read_data
 from services.perception.detection.adaptation_schemas import AdaptationTask
-from services.perception.detection.annotations.common_classes import common_classes
-from services.perception.detection.annotations.importing import ImportedSet, import_pictures
-from services.perception.detection.annotations.model import AnnotatedSet
 from services.perception.detection.optimisation.archived_pictures import (
     ArchivedPictures,
     LabelledArchive,
@@ -55,48 +52,17 @@ def read_sets(task: AdaptationTask, blobs: BlobStore, *, pixel_limit: int) -> Ad
         ContentTooLarge: one holds too much.
         UnprocessableContent: annotations are wrong, sources have different classes, or a set is too small.
     """
-    imported = [
-        import_pictures(blobs.get(digest), pointer=f"/body/source/{number}")
-        for number, digest in enumerate(task.sources)
-    ]
-    classes = common_classes([one.annotated for one in imported], pointer="/body/source")
-    opened = [
-        _open(one, one.annotated.with_classes(classes, pointer=f"/body/source/{number}"), task, pixel_limit, number)
-        for number, one in enumerate(imported)
-    ]
-    parts = [
-        _divide(one, seed=task.options.seed, pointer=f"/body/source/{number}") for number, one in enumerate(opened)
-    ]
-    short_side = task.options.short_side
-    target = open_unlabelled(
-        blobs.get(task.target), short_side=short_side, pixel_limit=pixel_limit, pointer="/body/target"
+    data = read_data(
+        [blobs.get(digest) for digest in task.sources], None if task.holdout is None else blobs.get(task.holdout)
     )
+    seed, limits = task.options.seed, {"short_side": task.options.short_side, "pixel_limit": pixel_limit}
+    parts = [_divide(open_labelled(one, **limits), seed=seed, pointer=one.pointer) for one in data.sources]
     return AdaptationSets(
-        classes,
+        data.classes,
         tuple(learned for learned, _ in parts),
         tuple(kept for _, kept in parts),
-        target,
-        None if task.holdout is None else _read_holdout(task, task.holdout, blobs, classes, pixel_limit),
-    )
-
-
-def _open(
-    imported: ImportedSet, annotated: AnnotatedSet, task: AdaptationTask, pixel_limit: int, number: int
-) -> LabelledArchive:
-    pointer = f"/body/source/{number}"
-    return open_labelled(
-        imported, annotated, short_side=task.options.short_side, pixel_limit=pixel_limit, pointer=pointer
-    )
-
-
-def _read_holdout(
-    task: AdaptationTask, digest: str, blobs: BlobStore, classes: Sequence[str], pixel_limit: int
-) -> LabelledArchive:
-    pointer = "/body/holdout"
-    imported = import_pictures(blobs.get(digest), pointer=pointer)
-    annotated = imported.annotated.with_classes(classes, pointer=pointer)
-    return open_labelled(
-        imported, annotated, short_side=task.options.short_side, pixel_limit=pixel_limit, pointer=pointer
+        open_unlabelled(blobs.get(task.target), **limits, pointer=TARGET_POINTER),
+        None if data.holdout is None else open_labelled(data.holdout, **limits),
     )
 
 

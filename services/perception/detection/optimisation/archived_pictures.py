@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.perception.detection.annotations.importing import LIMITS, ImportedSet
+from services.perception.detection.adaptation_data import LabelledSet
+from services.perception.detection.annotations.importing import LIMITS
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
 from services.perception.detection.annotations.picture_files import PictureFiles
 from services.perception.detection.optimisation.instances import Targets
 from shared.imaging.archive import Archive
-from shared.imaging.pictures import Picture, decode_picture
+from shared.imaging.colour import read_rgb
 
 _KEPT_BYTES: Final = 256 * 1024**2
 """Of decoded pictures, for each archive."""
@@ -82,18 +83,12 @@ class ArchivedPictures(Sequence[Pixels]):
 
     def _decode(self, name: str) -> Pixels:
         pointer = f"{self._pointer}/{name}"
-        picture = _rgb(decode_picture(self._read(name), limit_pixels=self._pixel_limit, pointer=pointer))
+        picture = read_rgb(self._read(name), pixel_limit=self._pixel_limit, pointer=pointer)
         height, width = scaled_sides(*picture.shape[:2], short_side=self._short_side)
         if (height, width) == picture.shape[:2]:
             return picture
         image = Image.fromarray(np.ascontiguousarray(picture))
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
-
-
-def _rgb(picture: Picture) -> Pixels:
-    """Eight bits of red, green and blue, also of grey pictures."""
-    pixels = np.rint(picture.scaled() * 255).astype(np.uint8)
-    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def scaled_sides(height: int, width: int, *, short_side: int) -> tuple[int, int]:
@@ -131,20 +126,18 @@ class LabelledArchive:
         )
 
 
-def open_labelled(
-    imported: ImportedSet, annotated: AnnotatedSet, *, short_side: int, pixel_limit: int, pointer: str
-) -> LabelledArchive:
-    """An annotated archive with the labels of a detector.
+def open_labelled(labelled: LabelledSet, *, short_side: int, pixel_limit: int) -> LabelledArchive:
+    """The pictures of an annotated archive, and their objects.
 
     Args:
-        imported: the archive.
-        annotated: its annotations with the labels of the detector.
+        labelled: the archive.
         short_side: as `ArchivedPictures`.
         pixel_limit: as `ArchivedPictures`.
-        pointer: the field to blame.
     """
-    names = sorted(annotated.pictures)
-    images = ArchivedPictures(imported.read, names, short_side=short_side, pixel_limit=pixel_limit, pointer=pointer)
+    annotated, names = labelled.annotated, sorted(labelled.annotated.pictures)
+    images = ArchivedPictures(
+        labelled.imported.read, names, short_side=short_side, pixel_limit=pixel_limit, pointer=labelled.pointer
+    )
     return LabelledArchive(images, [_targets(annotated.pictures[name], short_side) for name in names], annotated)
 
 

@@ -111,7 +111,6 @@ class _Run:
     source_only: dict[str, torch.Tensor] | None = None
     """Weights at the end of burn-in."""
     _losses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    _labels: float = 0.0
 
     def work(self) -> None:
         """Do the steps that are left.
@@ -139,7 +138,6 @@ class _Run:
     def _take(self, report: StepReport) -> None:
         for name, value in report.losses.items():
             self._losses[name].append(value)
-        self._labels = report.labels_per_picture
         recipe = self.adaptation.recipe
         doing = "learning from labels" if report.step <= recipe.burn_in else "adapting"
         found = f", {report.labels_per_picture:.1f} objects in a target picture" if report.step > recipe.burn_in else ""
@@ -158,7 +156,7 @@ class _Run:
             EpochFigures(
                 step=self.adaptation.step,
                 losses={name: round(float(np.mean(values)), 4) for name, values in self._losses.items()},
-                labels_per_picture=round(self._labels, 2),
+                labels_per_picture=round(self.adaptation.guard.labels_per_picture, 2),
                 sources=_mean(figures),
             )
         )
@@ -223,7 +221,7 @@ class _Run:
 
 
 def _mean(figures: list[SetFigures]) -> SetFigures:
-    """Of several sources: means of average precision; classes are of the first where there is one source alone."""
+    """Of several sources: sums of pictures and objects, means of average precision."""
 
     def mean(values: list[float | None]) -> float | None:
         known = [value for value in values if value is not None]

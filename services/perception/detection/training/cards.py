@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from services.perception.detection.letterboxing import Buckets, Size
 from services.perception.detection.optimisation.batches import GREY
-from services.perception.detection.optimisation.exporting import BOXES, IMAGE, REGIONS, SCORES
+from services.perception.detection.optimisation.exporting import REGIONS
 from services.perception.detection.optimisation.suppression import DetectionOptions
-from services.perception.detection.roles import PARAMETER
+from services.perception.detection.roles import BOXES, PARAMETER, SCORES, describe_image
 from services.perception.detection.training.card_texts import (
     BACKBONES,
     CAVEATS,
@@ -73,7 +73,7 @@ def make_card(weights: Weights, origin: Origin, *, name: str, version: str) -> M
         task=f"Finds {', '.join(detector.classes)} on pictures of streets",
         paper=PAPERS[detector.architecture],
         licence=LICENCE,
-        inputs=[_input()],
+        inputs=[describe_image()],
         outputs=_outputs(detector.architecture, len(detector.classes)),
         weights=weights,
         training=_training(origin),
@@ -196,17 +196,6 @@ def _training(origin: Origin) -> TrainingRecord:
         machine=origin.machine,
         hours=round(origin.hours, 2),
         command=origin.command,
-    )
-
-
-def _input() -> TensorDescription:
-    return TensorDescription(
-        name=IMAGE,
-        dtype="float32",
-        shape=[1, 3, "height", "width"],
-        unit="RGB, 1 = white",
-        range=(0, 1),
-        description="A picture whose sides are multiples of 32, normalised in the graph; see parameters.detection",
     )
 
 

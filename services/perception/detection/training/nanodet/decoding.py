@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from onnx import TensorProto
 
-from services.perception.detection.optimisation.exporting import BOXES, SCORES
+from services.perception.detection.roles import BOXES, SCORES
 from services.perception.detection.training.nanodet.layers import CLASSES, STEPS, STRIDES
 from services.perception.training.graphs import GraphWriter
 

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from services.perception.detection.optimisation.exporting import BOXES, IMAGE, OPSET, REGIONS, SCORES
+from services.perception.detection.optimisation.exporting import OPSET, REGIONS
+from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from services.perception.detection.training.nanodet.decoding import write_regions
 from services.perception.detection.training.nanodet.layers import CLASSES, STRIDES, LayerWriter
 from services.perception.detection.training.nanodet.published import Convolution

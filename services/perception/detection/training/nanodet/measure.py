@@ -21,7 +21,7 @@ from services.perception.detection.annotations.model import AnnotatedPicture, An
 from services.perception.detection.coco_metrics import measure_coco
 from services.perception.detection.detections import Detections, suppress_overlaps
 from services.perception.detection.letterboxing import Buckets, letterbox
-from services.perception.detection.optimisation.exporting import BOXES, IMAGE, SCORES
+from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from services.perception.detection.training.data import CARLA
 from services.perception.detection.training.nanodet.classes import COCO_NAMES, IN_CARLA
 from shared.runtime.cards import UploadedCard

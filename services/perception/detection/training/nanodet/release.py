@@ -11,7 +11,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from services.perception.detection.optimisation.exporting import BOXES, IMAGE, REGIONS, SCORES
+from services.perception.detection.optimisation.exporting import REGIONS
+from services.perception.detection.roles import BOXES, IMAGE, SCORES, describe_image
 from services.perception.detection.training.nanodet.classes import COCO_NAMES, IN_CARLA
 from services.perception.detection.training.nanodet.graph import build, normalise
 from services.perception.detection.training.nanodet.layers import CLASSES
@@ -123,7 +124,7 @@ def _card(weights: Weights) -> ModelCard:
             url="https://arxiv.org/abs/2006.04388",
         ),
         licence=LICENCE,
-        inputs=[_input()],
+        inputs=[describe_image()],
         outputs=_outputs(),
         weights=weights,
         training=TrainingRecord(
@@ -143,17 +144,6 @@ def _card(weights: Weights) -> ModelCard:
             "published_sha256": PACKAGE.sha256,
         },
         runtime=RuntimeOptions(on_demand=True),
-    )
-
-
-def _input() -> TensorDescription:
-    return TensorDescription(
-        name=IMAGE,
-        dtype="float32",
-        shape=[1, 3, "height", "width"],
-        unit="RGB, 1 = white",
-        range=(0, 1),
-        description="A picture whose sides are multiples of 32, normalised in the graph; see parameters.detection",
     )
 
 
