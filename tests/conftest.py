@@ -15,5 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Before torch is loaded: networks as small as those of the tests take four times as long with a second thread on a
 busy machine, and what they learn depends on the number."""
 
+os.environ.setdefault("FACET_INFERENCE_THREADS", "1")
+"""As above: the processes of a test are many, the cores two, and threads that wait for each other do so busily."""
+
 os.environ["FACET_FLEET_TOKEN"] = FLEET_TOKEN
 os.environ.update(NOWHERE)

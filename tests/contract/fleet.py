@@ -162,14 +162,21 @@ class Fleet:
             connection.close()
 
     def finished(self, answer: httpx.Response) -> dict[str, Any]:
-        """The job that an answer is about, once it has ended."""
+        """The job that an answer is about, once it has ended; it is waited for as long as it gets on."""
         job: dict[str, Any] = self.client.get(answer.headers["location"]).json()
-        until(lambda: self._reload(job)["finished_at"] is not None, said=job)
+        while job["finished_at"] is None:
+            seen = _position(job)
+            until(lambda: _position(self._reload(job)) != seen, said=job)  # noqa: B023 - called at once
         return job
 
     def _reload(self, job: dict[str, Any]) -> dict[str, Any]:
         job |= self.client.get(job["links"]["self"]).json()
         return job
+
+
+def _position(job: dict[str, Any]) -> object:
+    """What changes of a job that gets on."""
+    return job["status"], job["queue_position"], (job["progress"] or {}).get("step")
 
 
 @contextmanager

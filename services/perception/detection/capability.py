@@ -85,7 +85,14 @@ CAPABILITY: Final = Capability(
                 "target": SampleFile(name="dusk-streets.zip", make=f"{_HERE}.demo:dusk_streets"),
                 "holdout": SampleFile(name="annotated-dusk-streets.zip", make=f"{_HERE}.demo:annotated_dusk_streets"),
             },
-            form={"backbone": "scratch", "short_side": "128", "burn_in": "20", "steps": "10", "threshold": "0.05"},
+            form={
+                "backbone": "scratch",
+                "short_side": "128",
+                "batch": "1",
+                "burn_in": "20",
+                "steps": "10",
+                "threshold": "0.05",
+            },
         ),
     ),
 )

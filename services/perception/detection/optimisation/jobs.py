@@ -44,6 +44,8 @@ from shared.settings import Settings, get_settings
 
 LOOKS: Final = 10
 """How often figures and previews are made."""
+_BETWEEN_LOOKS: Final = 5
+"""Fewest steps from one look to the next: a look costs as much as one or two."""
 _SAVED_EVERY: Final = 50
 """Steps between checkpoints."""
 _TIMED: Final = 20
@@ -61,7 +63,7 @@ def adapt(context: JobContext) -> dict[str, Any]:
     """
     task, settings = AdaptationTask.model_validate(context.arguments), get_settings()
     sets = read_sets(task, context.blobs, pixel_limit=settings.pixel_limit)
-    torch.set_num_threads(settings.inference_threads or 1)
+    torch.set_num_threads(settings.inference_threads)
     recipe = recipe_of(task.options, sets)
     run = _Run(context, sets, Adaptation(recipe, sets.sources, sets.target, weights=_weights(task.options, settings)))
     run.restore()
@@ -120,7 +122,7 @@ class _Run:
             UnprocessableContent: it would take too long.
         """
         adaptation, began_s, first = self.adaptation, time.monotonic(), self.adaptation.step
-        look_every = max(1, adaptation.recipe.total // LOOKS)
+        look_every = max(_BETWEEN_LOOKS, adaptation.recipe.total // LOOKS)
         while not adaptation.finished:
             if adaptation.step == adaptation.recipe.burn_in and self.source_only is None:
                 self._end_burn_in()
