@@ -9,6 +9,7 @@ from typing import Final
 from services.perception.detection.annotations.common_classes import common_classes
 from services.perception.detection.annotations.importing import ImportedSet, import_pictures
 from services.perception.detection.annotations.model import AnnotatedSet
+from services.perception.detection.measured_sets import require_measurable
 
 SOURCE_POINTER: Final = "/body/source"
 TARGET_POINTER: Final = "/body/target"
@@ -61,10 +62,11 @@ def read_data(sources: Sequence[bytes], holdout: bytes | None) -> AdaptationData
     imported = [import_pictures(data, pointer=pointer) for data, pointer in zip(sources, pointers, strict=True)]
     classes = common_classes([one.annotated for one in imported], pointer=SOURCE_POINTER)
     labelled = [_labelled(one, classes, pointer) for one, pointer in zip(imported, pointers, strict=True)]
-    measured = None if holdout is None else import_pictures(holdout, pointer=HOLDOUT_POINTER)
-    return AdaptationData(
-        classes, tuple(labelled), None if measured is None else _labelled(measured, classes, HOLDOUT_POINTER)
-    )
+    if holdout is None:
+        return AdaptationData(classes, tuple(labelled), None)
+    measured = import_pictures(holdout, pointer=HOLDOUT_POINTER)
+    require_measurable(measured, pointer=HOLDOUT_POINTER)
+    return AdaptationData(classes, tuple(labelled), _labelled(measured, classes, HOLDOUT_POINTER))
 
 
 def _labelled(imported: ImportedSet, classes: Sequence[str], pointer: str) -> LabelledSet:

@@ -17,6 +17,7 @@ from services.perception.detection.adaptation_schemas import AdaptationForm, Ada
 from services.perception.detection.annotations.importing import LIMITS
 from services.perception.detection.annotations.picture_files import PictureFiles
 from services.perception.detection.capability import ADAPTATION_PATH, ADAPTATIONS
+from services.perception.detection.settings import upload_limit_bytes
 from shared.http.route_parts import POST_PROBLEMS, WaitPreference
 from shared.http.uploads import UploadRoute, read_upload
 from shared.imaging.archive import Archive
@@ -50,9 +51,14 @@ async def create_adaptation(
     """
     del prefer  # documented here, read with all its repetitions by the job's answer
     with timed("pre"):
-        sources = [await read_upload(one, pointer=f"{SOURCE_POINTER}/{at}") for at, one in enumerate(form.source)]
-        target = await read_upload(form.target, pointer=TARGET_POINTER)
-        holdout = None if form.holdout is None else await read_upload(form.holdout, pointer=HOLDOUT_POINTER)
+        limit = upload_limit_bytes()
+        sources = [
+            await read_upload(one, limit=limit, pointer=f"{SOURCE_POINTER}/{at}") for at, one in enumerate(form.source)
+        ]
+        target = await read_upload(form.target, limit=limit, pointer=TARGET_POINTER)
+        holdout = (
+            None if form.holdout is None else await read_upload(form.holdout, limit=limit, pointer=HOLDOUT_POINTER)
+        )
     # In the pool for what is large in memory: headers of all pictures are inflated here.
     await service.compute_pool.run(_look_through, sources, target, holdout)
     options = AdaptationOptions.model_validate({name: getattr(form, name) for name in AdaptationOptions.model_fields})

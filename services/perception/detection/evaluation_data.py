@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from services.perception.detection.annotations.class_alignment import AlignedSet, align_classes
 from services.perception.detection.annotations.importing import AnnotationFormat, ImportedSet, import_pictures
-from services.perception.detection.annotations.model import too_large
 from services.perception.detection.annotations.pascal_voc import FirstPixel
 from services.perception.detection.evaluation_schemas import MAPPING_POINTER, POINTER, ClassMapping
+from services.perception.detection.measured_sets import require_measurable
 from services.perception.detection.roles import DetectorRole
-from services.perception.detection.settings import DetectionSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +46,7 @@ def read_data(
         UnsupportedMediaType, ContentTooLarge, UnprocessableContent: as `import_pictures` and `align_classes`.
     """
     imported = import_pictures(archive, pointer=POINTER, annotation_format=annotation_format, first_pixel=first_pixel)
-    count, most = len(imported.annotated.pictures), DetectionSettings().pictures_limit
-    if count > most:
-        raise too_large(POINTER, f"The archive has {count} annotated pictures; at most {most} are measured on.")
+    require_measurable(imported, pointer=POINTER)
     aligned = align_classes(
         imported.annotated, role.classes, mapping=class_mapping, pointer=POINTER, mapping_pointer=MAPPING_POINTER
     )

@@ -16,7 +16,7 @@ from services.perception.detection.evaluation_schemas import (
     EvaluationTask,
     parse_class_mapping,
 )
-from services.perception.detection.settings import DetectionSettings
+from services.perception.detection.settings import upload_limit_bytes
 from shared.http.route_parts import POST_PROBLEMS, WaitPreference
 from shared.http.uploads import UploadRoute, read_upload
 from shared.jobs.answers import JOB_RESPONSES, JobView
@@ -55,7 +55,7 @@ async def evaluate_detector(
     mapping = parse_class_mapping(form.class_mapping) if form.class_mapping is not None else {}
     first_pixel = cast("FirstPixel", form.first_pixel)
     with timed("pre"):
-        archive = await read_upload(form.file, limit=DetectionSettings().upload_limit_bytes, pointer=POINTER)
+        archive = await read_upload(form.file, limit=upload_limit_bytes(), pointer=POINTER)
     # In the pool for what is large in memory: headers of all pictures are inflated here.
     data = await service.compute_pool.run(
         read_data,

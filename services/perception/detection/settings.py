@@ -9,15 +9,15 @@ from shared.settings import CapabilitySettings
 
 
 class DetectionSettings(CapabilitySettings):
-    """How large an evaluation may be."""
+    """How large the sets of an evaluation or an adaptation may be."""
 
     model_config = SettingsConfigDict(env_prefix="FACET_DETECTION_")
 
     pictures_limit: int = Field(default=5000, gt=0)
-    """Most annotated pictures in one evaluation."""
+    """Most annotated pictures that one job measures on."""
 
     upload_limit_bytes: int = Field(default=256 * 1024 * 1024, gt=0)
-    """Largest body in bytes of a request for an evaluation."""
+    """Largest body in bytes of a request for one, and largest file in it."""
 
 
 def upload_limit_bytes() -> int:

@@ -159,3 +159,21 @@ async def test_what_cannot_be_adapted_to_is_refused_at_once(
     answer = await adapting.adapt(*sources, target=files["target"], holdout=files.get("holdout"), **form)
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM_MEDIA_TYPE), answer.text
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_a_hold_out_with_too_many_pictures_is_refused(
+    adapting: AdaptationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACET_DETECTION_PICTURES_LIMIT", "5")
+    answer = await adapting.adapt(SOURCES[0], target=dusk_streets(), holdout=annotated_dusk_streets())
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (413, "/body/holdout")
+    assert "at most 5 are measured on" in answer.json()["errors"][0]["detail"]
+
+
+async def test_a_set_may_be_as_large_as_the_setting_of_detection_says(
+    adapting: AdaptationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is more than what other files may be."""
+    monkeypatch.setenv("FACET_DETECTION_UPLOAD_LIMIT_BYTES", str(len(SOURCES[0]) - 1))
+    answer = await adapting.adapt(SOURCES[0], target=dusk_streets())
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (413, "/body/source/0")
