@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from services.perception.detection.annotations.model import AnnotatedSet
 from services.perception.detection.detections import Detections
 
+LOWEST_SCORE: Final = 0.01
+"""Of detections that are measured, wherever that is: the curve of precision goes on to where it is low."""
+
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
 _ONE, _TEN, _HUNDRED = range(3)
 _FIFTY: Final = 0

@@ -10,6 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from services.perception.detection.annotations.model import AnnotatedPicture
+from services.perception.detection.coco_metrics import LOWEST_SCORE
 from services.perception.detection.detections import Detections
 from services.perception.detection.detectors import Detector, read_detector
 from services.perception.detection.drawing import draw_detections
@@ -43,9 +44,6 @@ from shared.settings import Settings, get_settings
 
 CHECKPOINT_EVERY: Final = 25
 """Pictures between two checkpoints: what a lost worker costs."""
-
-LOWEST_SCORE: Final = 0.01
-"""Of detections that are measured, as in training: curves of precision go on to where it is low."""
 
 MOST_MEASURED: Final = 100
 """Of one picture, the surest."""

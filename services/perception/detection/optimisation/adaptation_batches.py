@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from services.perception.detection.optimisation.adaptation_recipe import AdaptationRecipe
 from services.perception.detection.optimisation.augmentation import strong_view, weak_view
-from services.perception.detection.optimisation.batches import pad_images, to_image
+from services.perception.detection.optimisation.batches import drawn_places, pad_images, to_image
 from services.perception.detection.optimisation.instances import Targets
 
 
@@ -69,7 +69,7 @@ def draw_batch(
     images: list[Tensor] = []
     targets: list[Targets] = []
     for number, source in enumerate(sources):
-        for index in _drawn(len(source.images), recipe.batch, step, (recipe.seed, number)):
+        for index in drawn_places(len(source.images), recipe.batch, step, (recipe.seed, number)):
             image, found = weak_view(
                 to_image(source.images[index]), source.targets[index], generator, scales=recipe.scales
             )
@@ -88,19 +88,10 @@ def _target_views(
     if step < recipe.burn_in or not recipe.sees_target:
         return [], []
     empty = Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    drawn = _drawn(len(target), recipe.target_batch, step - recipe.burn_in, (recipe.seed, number))
+    drawn = drawn_places(len(target), recipe.target_batch, step - recipe.burn_in, (recipe.seed, number))
     weak = [weak_view(to_image(target[index]), empty, generator, scales=recipe.scales)[0] for index in drawn]
     return weak, [strong_view(image, generator) for image in weak]
 
 
 def _perhaps_strong(image: Tensor, share: float, generator: Generator) -> Tensor:
     return strong_view(image, generator) if float(torch.rand((), generator=generator)) < share else image
-
-
-def _drawn(pictures: int, count: int, step: int, seed: tuple[int, int]) -> list[int]:
-    """Which pictures a step takes, in the order of an endless row of permutations."""
-    places = range(step * count, (step + 1) * count)
-    return [
-        int(np.random.default_rng((*seed, place // pictures)).permutation(pictures)[place % pictures])
-        for place in places
-    ]

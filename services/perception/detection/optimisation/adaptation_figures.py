@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.perception.detection.adaptation_schemas import ClassFigures, SetFigures
-from services.perception.detection.coco_metrics import measure_coco
+from services.perception.detection.coco_metrics import LOWEST_SCORE, measure_coco
 from services.perception.detection.detections import Detections
 from services.perception.detection.drawing import draw_detections
 from services.perception.detection.optimisation.archived_pictures import LabelledArchive
@@ -18,8 +18,7 @@ from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.suppression import DetectionOptions
 from shared.imaging.sheets import Panel, sheet
 
-_LOW: Final = DetectionOptions(score=0.01)
-"""For a curve down to low precision."""
+_LOW: Final = DetectionOptions(score=LOWEST_SCORE)
 SHOWN_SCORE: Final = 0.5
 
 

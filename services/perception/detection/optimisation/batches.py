@@ -17,6 +17,22 @@ GREY: Final = 127 / 255
 """Of what is added at the right and below: about 0 for the network."""
 
 
+def drawn_places(pictures: int, count: int, step: int, seed: tuple[int, ...]) -> list[int]:
+    """Which pictures a step takes, in the order of an endless row of permutations: the same after a resume.
+
+    Args:
+        pictures: there are.
+        count: of them in a step.
+        step: from 0.
+        seed: of the order.
+    """
+    places = range(step * count, (step + 1) * count)
+    return [
+        int(np.random.default_rng((*seed, place // pictures)).permutation(pictures)[place % pictures])
+        for place in places
+    ]
+
+
 def to_image(pixels: NDArray[np.uint8]) -> Tensor:
     """Bytes (height, width, 3) as float32 (3, height, width) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32) / 255

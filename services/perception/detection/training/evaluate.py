@@ -16,15 +16,14 @@ import torch
 
 from services.perception.detection import detections as served
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet, BoxFaults
-from services.perception.detection.coco_metrics import CocoMetrics, measure_coco
+from services.perception.detection.coco_metrics import LOWEST_SCORE, CocoMetrics, measure_coco
 from services.perception.detection.optimisation.batches import pad_images, to_image
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.instances import Detections
 from services.perception.detection.optimisation.suppression import DetectionOptions
 from services.perception.detection.training.data import DetectionSet
 
-LOW: Final = DetectionOptions(score=0.01)
-"""For a curve down to low precision."""
+LOW: Final = DetectionOptions(score=LOWEST_SCORE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 
+from services.perception.detection.coco_metrics import LOWEST_SCORE
 from services.perception.detection.detections import Detections
 from services.perception.detection.detectors import Detector, read_detector
 from services.perception.detection.inference import Selection, detect_blocking, see
@@ -14,9 +14,6 @@ from services.perception.detection.optimisation import instances
 from services.perception.detection.training.data import DetectionSet
 from shared.runtime.cards import ModelCard
 from shared.runtime.sessions import OnnxModel
-
-LOWEST_SCORE: Final = 0.01
-"""For a curve down to low precision, as `evaluate.LOW`."""
 
 
 def open_served(content: bytes, card: ModelCard, *, threads: int = 1) -> Detector:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from services.perception.detection.optimisation.augmentation import strong_view, weak_view
-from services.perception.detection.optimisation.batches import pad_images, to_image
+from services.perception.detection.optimisation.batches import drawn_places, pad_images, to_image
 from services.perception.detection.optimisation.construction import DetectorOptions, make_detector, save
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.instances import Targets
@@ -179,12 +179,10 @@ class DetectorTraining:
 
 
 def draw_batch(data: DetectionSet, recipe: DetectionRecipe, iteration: int) -> tuple[Tensor, list[Targets]]:
-    """The pictures of a step, in the order of an endless row of permutations, and their views."""
+    """The pictures of a step, and their views."""
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + iteration)
     images, targets = [], []
-    for place in range(iteration * recipe.batch, (iteration + 1) * recipe.batch):
-        order = np.random.default_rng((recipe.seed, place // len(data))).permutation(len(data))
-        index = int(order[place % len(data)])
+    for index in drawn_places(len(data), recipe.batch, iteration, (recipe.seed,)):
         image, target = weak_view(to_image(data.images[index]), data.targets[index], generator, scales=recipe.scales)
         if float(torch.rand((), generator=generator)) < recipe.strong:
             image = strong_view(image, generator)

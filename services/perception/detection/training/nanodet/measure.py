@@ -18,7 +18,7 @@ from PIL import Image
 
 from services.perception.detection.annotations.coco import read_coco
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
-from services.perception.detection.coco_metrics import measure_coco
+from services.perception.detection.coco_metrics import LOWEST_SCORE, measure_coco
 from services.perception.detection.detections import Detections, suppress_overlaps
 from services.perception.detection.letterboxing import Buckets, letterbox
 from services.perception.detection.roles import BOXES, IMAGE, SCORES
@@ -28,8 +28,6 @@ from shared.runtime.cards import UploadedCard
 from shared.runtime.sessions import OnnxModel
 
 EVALUATION: Final = Path(__file__).parent / "evaluation.json"
-LOWEST_SCORE: Final = 0.01
-"""For a curve down to low precision."""
 
 WIDER: Final = Buckets.of_sides(320, 544)
 """About as many pixels as the card's square, with less of them around a wide picture."""

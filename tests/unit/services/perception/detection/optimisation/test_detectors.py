@@ -24,9 +24,8 @@ def pictures() -> tuple[torch.Tensor, list[Targets]]:
     return torch.stack([image for image, _ in drawn]), [target for _, target in drawn]
 
 
-def learn(detector: Detector, steps: int) -> None:
+def learn(detector: Detector, optimiser: torch.optim.Optimizer, steps: int) -> None:
     images, targets = pictures()
-    optimiser = torch.optim.AdamW(detector.parameters(), lr=4e-3, weight_decay=0)
     for _ in range(steps):
         optimiser.zero_grad()
         torch.stack(list(detector.losses(images, targets).values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -34,15 +33,30 @@ def learn(detector: Detector, steps: int) -> None:
         optimiser.step()
 
 
+def knows_by_heart(detector: Detector) -> bool:
+    """Whether it finds each object to three pixels, and nothing else."""
+    images, targets = pictures()
+    return all(
+        sorted(found.labels.tolist()) == sorted(target.labels.tolist())
+        and all(
+            torch.allclose(box, target.boxes[target.labels == label][0], atol=3.0, rtol=0)
+            for label, box in zip(found.labels, found.boxes, strict=True)
+        )
+        for found, target in zip(detector.detect(images, DetectionOptions(score=0.4)), targets, strict=True)
+    )
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_it_learns_two_pictures_by_heart(architecture: str) -> None:
+    """After how many steps depends on how the processor rounds."""
     detector = tiny_detector(architecture)
-    learn(detector, 150)
-    images, targets = pictures()
-    for found, target in zip(detector.detect(images, DetectionOptions(score=0.4)), targets, strict=True):
-        assert sorted(found.labels.tolist()) == sorted(target.labels.tolist())
-        for label, box in zip(found.labels, found.boxes, strict=True):
-            torch.testing.assert_close(box, target.boxes[target.labels == label][0], atol=3.0, rtol=0)
+    optimiser = torch.optim.AdamW(detector.parameters(), lr=4e-3, weight_decay=0)
+    assert not knows_by_heart(detector)
+    for _ in range(8):
+        learn(detector, optimiser, 50)
+        if knows_by_heart(detector):
+            return
+    pytest.fail("not learned in 400 steps")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
