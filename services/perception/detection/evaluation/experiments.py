@@ -13,8 +13,8 @@ from services.perception.detection.optimisation.domain_alignment import Alignmen
 from services.perception.detection.optimisation.optimisers import OptimiserOptions
 
 CLASSES: Final = ("WBC", "RBC", "Platelets")
-DIRECTIONS: Final = {"P": ("B", "R"), "R": ("B", "P"), "B": ("P", "R")}
-"""Sources of each target, by the origin of the pictures."""
+DIRECTIONS: Final = {"R": ("B", "P"), "B": ("P", "R"), "P": ("B", "R")}
+"""Sources of each target, by the origin of the pictures; on P there is next to nothing to gain, so it comes last."""
 SHORT_SIDE: Final = 256
 
 Method = Literal["source-only", "strong", "mean-teacher", "image", "agnostic", "acia", "target"]
