@@ -131,7 +131,7 @@ def report(machine: dict[str, Any], before: list[Usage], after: list[Usage]) -> 
             f"Made by `make bench-memory` on {machine['cores']} cores, {machine['memory_gib']} GiB ({about}).",
             "",
             f"MiB. Idle: {SETTLE_S:.0f} s after ready. Used: {EVERY_S:.0f} s after a load of pictures, tensors, CT,",
-            "explanations by every method, calibrations and two jobs.",
+            "explanations by every method, detections, calibrations and jobs.",
             "",
             as_table(_rows(before, after)),
             "",

@@ -1,4 +1,4 @@
-"""A fixed load over the routes of every capability: pictures, tensors, CT, explanations, calibrations and jobs."""
+"""A fixed load on the routes of every capability: pictures, tensors, CT, explanations, calibrations and jobs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import httpx
 from services.medical.low_dose_ct.demo import demo_files as ct_files
 from services.perception.captioning.demo import meadow
 from services.perception.classification.demo import sign_tensor, stop_sign
+from services.perception.detection.demo import annotated_streets, street
 from services.security.caption_attack.demo import scene
 from services.uncertainty.conformal.demo import demo_files as conformal_files
 from services.uncertainty.explanation.methods import Method
@@ -40,6 +41,9 @@ def apply_load(url: str, *, rounds: int) -> None:
         pictures = {"model": "traffic-signs", "score": "aps"}
         archive = {"file": drawn["signs.zip"]}
         _send(client, "/v1/uncertainty/calibrations", {"files": archive, "data": pictures, "headers": wait})
+        streets = {"file": annotated_streets()}
+        mapping = {"class_mapping": '{"car": "vehicle"}'}
+        _send(client, "/v1/perception/detections/evaluations", {"files": streets, "data": mapping, "headers": wait})
         attack = {"queries": "60", "arms": "A,N"}
         _send(client, "/v1/security/caption-attacks", {"files": {"file": scene()}, "data": attack, "headers": wait})
 
@@ -58,6 +62,8 @@ def _requests(sign: bytes, ct: dict[str, bytes], drawn: dict[str, bytes]) -> lis
         ("/v1/medical/ct/simulations", {"files": {"file": ct["normal-dose.npy"]}, "data": {"photons": "1000"}}),
         ("/v1/uncertainty/explanations", {"files": {"file": sign}, "data": methods}),
         ("/v1/perception/captions", {"files": {"file": meadow()}, "data": {"attention": "png"}}),
+        ("/v1/perception/detections", {"files": {"file": street()}}),
+        ("/v1/perception/detections", {"files": {"file": street()}, "data": {"model": "nanodet"}}),
         ("/v1/security/neuralfuse/predictions", {"files": {"file": sign}, "data": unprotected}),
         ("/v1/uncertainty/calibrations", {"files": numbers, "data": {"score": "raps", "alpha": "0.1"}}),
     ]
