@@ -161,7 +161,7 @@ def spread_greys(pixels: Pixels, valid: NDArray[np.bool_] | None = None) -> Pixe
     dark, bright = np.percentile(counted, (DARK_PERCENT, BRIGHT_PERCENT))
     if not bright > dark:
         return np.zeros(pixels.shape, np.float32)
-    spread = np.clip((pixels - np.float32(dark)) / np.float32(bright - dark), 0, 1).astype(np.float32, copy=False)
+    spread: Pixels = np.asarray(np.clip((pixels - np.float32(dark)) / np.float32(bright - dark), 0, 1), np.float32)
     if valid is not None:
         spread[~valid] = 0
     return spread
