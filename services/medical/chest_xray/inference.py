@@ -71,7 +71,7 @@ class Reading:
         """What speaks for a class, on the film's grid: Grad-CAM with its rectifier, over its maximum; in [0, 1]."""
         positive = np.maximum(self.prepared.to_film_grid(self.evidence[label], density=False), 0)
         highest = float(positive.max())
-        return positive / np.float32(highest) if highest > 0 else positive
+        return np.asarray(positive / np.float32(highest or 1), np.float32)
 
 
 def sigmoid(logit: float) -> float:
