@@ -1,4 +1,4 @@
-"""What the model says of a film becomes what the caller asked for: figures in JSON, an overlay, an array, a DICOM object.
+"""What the model says of a film becomes what the caller asked for: figures, an overlay, an array or a DICOM object.
 
 Each is made of the same `Reading`, so that the numbers of all formats agree.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from services.medical.chest_xray.schemas import (
     DISCLAIMER,
     AttentionRegion,
     AttentionSummary,
-    ClassName,
     ClassProbabilities,
     ConformalResult,
     DiagnosisAnswer,
@@ -88,7 +87,7 @@ def describe_film(judged: Judged, index: int, options: DiagnosisOptions) -> Film
         columns=columns,
         view=reading.film.view,
         probabilities=ClassProbabilities(**dict(zip(CLASSES, map(float, reading.probabilities), strict=True))),
-        most_probable=cast("ClassName", CLASSES[reading.most_probable]),
+        most_probable=CLASSES[reading.most_probable],
         opacity_probability=reading.opacity_probability,
         screening=_describe_screening(judged.screening),
         attention=_describe_attention(reading, options.region_share),
@@ -204,6 +203,6 @@ def _encode_dicom(judged: Judged, model: ChestModel, options: DiagnosisOptions) 
         probabilities=tuple(map(float, reading.probabilities)),
         opacity=reading.opacity_probability,
         screening=judged.screening.probability,
-        caveats=tuple([*judged.caveats, *GENERAL_CAVEATS]),
+        caveats=(*judged.caveats, *GENERAL_CAVEATS),
     )
     return objects.report(findings)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from services.medical.chest_xray.films import Pixels
 from shared.imaging.pictures import encode_png
@@ -148,7 +148,7 @@ def _write(dataset: Dataset) -> bytes:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = "2.25.315083901845436560997115969044595367248"
+    meta.ImplementationClassUID = UID("2.25.315083901845436560997115969044595367248")
     dataset.file_meta = meta
     stream = io.BytesIO()
     dcmwrite(stream, dataset, enforce_file_format=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from shared.imaging.dicom_parsing import quiet
 from shared.imaging.dicom_values import numbers_of
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import ModelReference
+
+logging.getLogger("highdicom").setLevel(logging.CRITICAL)  # it names what it copies of a patient's film
 
 _MAKER: Final = "Facet"
 _SCHEME: Final = "99FACET"

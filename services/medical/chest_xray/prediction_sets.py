@@ -114,6 +114,6 @@ def _result(found: dict[str, Any], item: dict[str, Any]) -> ConformalResult:
 
 
 def _blaming_calibration(problem: Problem) -> Problem:
-    """The problem, said of the field that named the calibration: the fields of the question are none of the caller's."""
+    """The problem, said of the field that named the calibration: those of the question are none of the caller's."""
     problem.errors = [FieldError(pointer=_POINTER, detail=problem.detail)]
     return problem

@@ -110,8 +110,11 @@ async def _judge(
     if posted.options.screen:
         require_passed(screenings, pointers)
     calibrations = service.states.get(CalibrationClient)
-    sets = await calibrations.predict(readings, posted.options, model.reference) or [None] * len(readings)
-    return [Judged(*one) for one in zip(readings, screenings, sets, strict=True)]
+    sets = await calibrations.predict(readings, posted.options, model.reference)
+    return [
+        Judged(reading, screening, None if sets is None else sets[index])
+        for index, (reading, screening) in enumerate(zip(readings, screenings, strict=True))
+    ]
 
 
 def _prepare(data: bytes, model: ChestModel, pixel_limit: int, pointer: str) -> tuple[Film, Prepared]:

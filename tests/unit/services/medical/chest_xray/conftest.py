@@ -1,0 +1,74 @@
+"""The medical service with a hand-made model of chest films, and films as DICOM files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pydicom
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from services.medical.app import create_app
+from services.medical.chest_xray.demo import chest_film
+from tests.support.capability import running_capability
+from tests.support.chest_xray_models import release_chest_model
+
+ROUTE = "/v1/medical/chest-xray/diagnoses"
+PIXEL_LIMIT = 4 * 1024 * 1024
+SECRET = "Secret^Patient"
+
+
+def film_dataset(stored: NDArray[Any] | None = None, **elements: Any) -> Dataset:
+    """The data set of a film, with the pixels and elements of a test in place of those that were drawn; None deletes."""
+    dataset = pydicom.dcmread(io.BytesIO(chest_film()))
+    if stored is not None:
+        bits = stored.dtype.itemsize * 8
+        dataset.Rows, dataset.Columns = stored.shape
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+        dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+        dataset.PixelData = stored.tobytes()
+        for keyword in ("PixelPaddingValue", "WindowCenter", "WindowWidth"):
+            del dataset[keyword]
+    for keyword, value in elements.items():
+        if keyword in dataset:
+            del dataset[keyword]
+        if value is not None:
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def as_file(dataset: Dataset) -> bytes:
+    """A data set as a DICOM file."""
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def ramp(rows: int = 96, columns: int = 80, *, dtype: str = "u2", low: int = 0, high: int = 4095) -> NDArray[Any]:
+    """Stored values that take every level between two, without symmetry."""
+    values = np.linspace(low, high, rows * columns).reshape(rows, columns)
+    return np.rint(values).astype(dtype)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    """The service, whose model is symmetric_model; no Redis."""
+    folder: Path = tmp_path_factory.mktemp("medical")
+    release_chest_model(folder / "models" / "medical", caveats=["For tests only."])
+    async with running_capability(create_app, folder, pixel_limit=PIXEL_LIMIT) as started:
+        yield started
+
+
+async def diagnose(
+    client: httpx.AsyncClient, *films: bytes, accept: str = "application/json", **form: str
+) -> httpx.Response:
+    """What the route answers to films."""
+    files = [("file", ("film", film)) for film in films]
+    return await client.post(ROUTE, files=files, data=form, headers={"accept": accept})
