@@ -11,15 +11,18 @@ from __future__ import annotations
 import copy
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import highdicom as hd
 import numpy as np
 from highdicom.sr import coding
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import DA, TM
 
 from services.medical.chest_xray.attention_facts import Region
 from services.medical.chest_xray.films import Pixels
@@ -51,6 +54,7 @@ _ABOUT_FILM: Final = (
 )
 _LONGEST_LABEL: Final = 64
 _LABELS: Final = {"normal": "normal film", "chf_like": "signs of congestive heart failure", "pneumonia": "pneumonia"}
+"""Of the classes, in words. Private codes are the names of the fields in JSON, of 16 characters at most."""
 
 
 class NoReference(UnprocessableContent):
@@ -124,7 +128,29 @@ class FilmObjects:
         Args:
             density: float32 (rows, columns) of the film, sums to 1. Values are stored as multiples of an even density,
                 so that the map can be windowed alike for films of all sizes.
+
+        Raises:
+            UnprocessableContent: what the film says of patient or study cannot be written.
         """
+        return _guarded(lambda: self._make_map(density))
+
+    def segmentation(self, region: Region) -> bytes:
+        """The region that holds a share of the attention as a Segmentation (PS3.3 A.51), one bit for each pixel.
+
+        Raises:
+            UnprocessableContent: what the film says of patient or study cannot be written.
+        """
+        return _guarded(lambda: self._make_segmentation(region))
+
+    def report(self, findings: ReportedFindings) -> bytes:
+        """Probabilities as a measurement report (PS3.16 TID 1500) in an Enhanced SR, complete and unverified.
+
+        Raises:
+            UnprocessableContent: what the film says of patient or study cannot be written.
+        """
+        return _guarded(lambda: self._make_report(findings))
+
+    def _make_map(self, density: Pixels) -> bytes:
         relative = np.asarray(density * np.float32(density.size), np.float32)
         highest = float(relative.max())
         unit = coding.CodedConcept("1", "UCUM", "no units")
@@ -152,8 +178,7 @@ class FilmObjects:
         put(made, Laterality="")  # of type 2C where there is a frame of reference: nothing is known of it
         return self._finish(made, "Predicted attention")
 
-    def segmentation(self, region: Region) -> bytes:
-        """The region that holds a share of the attention as a Segmentation (PS3.3 A.51), one bit for each pixel."""
+    def _make_segmentation(self, region: Region) -> bytes:
         share = f"{region.share:.0%} of predicted attention"
         description = hd.seg.SegmentDescription(
             segment_number=1,
@@ -176,12 +201,11 @@ class FilmObjects:
         )
         return self._finish(made, "Region of predicted attention")
 
-    def report(self, findings: ReportedFindings) -> bytes:
-        """Probabilities as a measurement report (PS3.16 TID 1500) in an Enhanced SR, complete and unverified."""
+    def _make_report(self, findings: ReportedFindings) -> bytes:
         film = self.film
         group = hd.sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(uid=str(generate_uid(prefix=None)), identifier="Chest film"),
-            finding_type=coding.CodedConcept("chest-film-reading", _SCHEME, "Reading of a chest film by a model"),
+            finding_type=coding.CodedConcept("film-reading", _SCHEME, "Reading of a chest film by a model"),
             algorithm_id=hd.sr.AlgorithmIdentification(
                 name=self.model.name, version=self.model.version, parameters=self._parameters(findings)
             ),
@@ -204,10 +228,7 @@ class FilmObjects:
         )
         origin = self._origin("report")
         numbers = {name: origin[name] for name in ("series_instance_uid", "series_number", "sop_instance_uid")}
-        with quiet():
-            made = hd.sr.EnhancedSR(
-                [film], content[0], instance_number=1, manufacturer=_MAKER, is_complete=True, **numbers
-            )
+        made = hd.sr.EnhancedSR([film], content[0], instance_number=1, manufacturer=_MAKER, is_complete=True, **numbers)
         return self._finish(made, "Reading of a chest film by a model")
 
     def _parameters(self, findings: ReportedFindings) -> list[str]:
@@ -248,26 +269,48 @@ class FilmObjects:
         if made.Modality != "SR":
             put(made, ImageComments=self.notice, PatientOrientation=self.film.PatientOrientation)
         stream = io.BytesIO()
-        with quiet():
-            made.save_as(stream, enforce_file_format=True)
+        made.save_as(stream, enforce_file_format=True)
         return stream.getvalue()
+
+
+def _guarded(make: Callable[[], bytes]) -> bytes:
+    """Make an object without warnings, which would name what they warn of; whatever goes wrong is the film's fault."""
+    try:
+        with quiet():
+            return make()
+    except Exception:  # whatever the elements of a stranger's file provoke
+        detail = (
+            "What the DICOM file says of patient and study cannot be written again. Send `deidentified=true`, which "
+            "leaves it out, or ask for image/png, application/x-npy or application/json."
+        )
+        raise UnprocessableContent(detail) from None
 
 
 def _measurements(findings: ReportedFindings) -> list[Any]:
     """A probability for each class, that of an opacity, and the score of the screening."""
     named = [
-        (f"probability-{name}", f"Probability of {_LABELS[name]}", value)
+        (name, f"Probability of {_LABELS[name]}", value)
         for name, value in zip(CLASSES, findings.probabilities, strict=True)
     ]
     named += [
-        ("probability-opacity", "Probability of an opacity of the lung", findings.opacity),
-        ("frontal-score", "Score of a frontal chest film", findings.screening),
+        ("opacity", "Probability of an opacity of the lung", findings.opacity),
+        ("screening", "Score of a frontal chest film", findings.screening),
     ]
     unit = coding.CodedConcept("1", "UCUM", "no units")
     return [
         hd.sr.Measurement(name=coding.CodedConcept(code, _SCHEME, meaning), value=value, unit=unit)
         for code, meaning, value in named
     ]
+
+
+def _is_sound(element: DataElement) -> bool:
+    """Whether a date or a time is one; other elements may hold any text."""
+    kinds: dict[str, Callable[[str], object]] = {"DA": DA, "TM": TM}
+    try:
+        kinds.get(element.VR, str)(str(element.value))
+    except ValueError:
+        return False
+    return True
 
 
 def _in_own_plane(film: Dataset) -> Dataset:
@@ -296,7 +339,7 @@ def _refer_to(source: Dataset, shape: tuple[int, int], *, deidentified: bool) ->
             film[keyword] = source[keyword]
     for keyword in (*_PATIENT, *_STUDY):
         setattr(film, keyword, None)
-        if keyword in source and texts(source, keyword) and not deidentified:
+        if keyword in source and texts(source, keyword) and _is_sound(source[keyword]) and not deidentified:
             film[keyword] = source[keyword]
     if deidentified:
         film.PatientIdentityRemoved = "YES"

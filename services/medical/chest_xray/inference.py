@@ -64,8 +64,15 @@ class Reading:
 
     @cached_property
     def attention(self) -> Pixels:
-        """Predicted attention on the film's grid, float32 (rows, columns), sums to 1."""
-        return self.prepared.to_film_grid(self.density)
+        """Predicted attention on the film's grid, float32 (rows, columns), sums to 1.
+
+        Raises:
+            UnprocessableContent: the model puts nothing on the film, but all of it on the bars around.
+        """
+        try:
+            return self.prepared.to_film_grid(self.density)
+        except ValueError:
+            raise field_problem("/body/model", "The model predicts attention for nothing on the film.") from None
 
     def evidence_map(self, label: int) -> Pixels:
         """What speaks for a class, on the film's grid: Grad-CAM with its rectifier, over its maximum; in [0, 1]."""

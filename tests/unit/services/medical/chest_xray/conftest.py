@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from services.medical.app import create_app
-from services.medical.chest_xray.demo import chest_film
+from services.medical.chest_xray.demo import chest_film, chest_film_lowest_white, chest_picture
 from tests.support.capability import running_capability
 from tests.support.chest_xray_models import release_chest_model
 
@@ -24,10 +24,14 @@ ROUTE = "/v1/medical/chest-xray/diagnoses"
 PIXEL_LIMIT = 4 * 1024 * 1024
 SECRET = "Secret^Patient"
 
+FILM = chest_film()
+FILM_LOWEST_WHITE = chest_film_lowest_white()
+PICTURE = chest_picture()
+
 
 def film_dataset(stored: NDArray[Any] | None = None, **elements: Any) -> Dataset:
-    """The data set of a film, with the pixels and elements of a test in place of those that were drawn; None deletes."""
-    dataset = pydicom.dcmread(io.BytesIO(chest_film()))
+    """The data set of a drawn film, with pixels and elements of a test in place of its own; None deletes one."""
+    dataset = pydicom.dcmread(io.BytesIO(FILM))
     if stored is not None:
         bits = stored.dtype.itemsize * 8
         dataset.Rows, dataset.Columns = stored.shape

@@ -1,20 +1,385 @@
-"""x."""
+"""The route of chest X-ray in the real medical service: answers in all formats, refusals, several films."""
 
 from __future__ import annotations
 
-import httpx
-import pytest
+import io
+from pathlib import Path
+from typing import Any
 
-from services.medical.chest_xray.demo import chest_film
-from tests.unit.services.medical.chest_xray.conftest import diagnose
+import highdicom as hd
+import httpx
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.medical.app import create_app
+from services.medical.chest_xray.drawing import colours
+from services.medical.chest_xray.film_reading import read_film
+from services.medical.chest_xray.films import prepare_film
+from services.medical.chest_xray.schemas import DiagnosisAnswer
+from shared.fleet.classifiers import softmax
+from shared.imaging.pictures import encode_png
+from tests.support.capability import from_npy, running_capability
+from tests.support.chest_xray_models import (
+    GAIN,
+    HALVES_TO_LOGITS,
+    LOGITS_BIAS,
+    SIZE,
+    SYMMETRY,
+    constant_model,
+    release_chest_model,
+)
+from tests.support.tiny_models import release
+from tests.unit.services.medical.chest_xray.conftest import (
+    FILM,
+    FILM_LOWEST_WHITE,
+    PICTURE,
+    PIXEL_LIMIT,
+    ROUTE,
+    SECRET,
+    as_file,
+    diagnose,
+    film_dataset,
+    ramp,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_smoke(client: httpx.AsyncClient) -> None:
-    answer = await diagnose(client, chest_film())
+def slope() -> bytes:
+    """A picture that is no chest: dark at the left, bright at the right."""
+    return encode_png(np.tile(np.linspace(0, 255, 160).astype(np.uint8), (200, 1)))
+
+
+def spotted(rows: int, columns: int, row: int, column: int) -> bytes:
+    """A grey picture with one bright patch, whose middle the attention of the tests' model peaks at."""
+    pixels = np.full((rows, columns), 40, np.uint8)
+    high, wide = rows // 14, columns // 14
+    pixels[row - high // 2 : row + high // 2 + 1, column - wide // 2 : column + wide // 2 + 1] = 240
+    return encode_png(pixels)
+
+
+def expected(data: bytes) -> tuple[NDArray[np.float64], float, float]:
+    """Logits, opacity and frontal of symmetric_model, by numpy."""
+    film = read_film(data, pixel_limit=PIXEL_LIMIT)
+    seen = film.prepare(SIZE).array.astype(np.float64)
+    halves = np.array([seen[:, : SIZE[1] // 2].mean(), seen[:, SIZE[1] // 2 :].mean()])
+    frontal = SYMMETRY[0] - SYMMETRY[1] * np.abs(seen - seen[:, ::-1]).mean()
+    return halves @ HALVES_TO_LOGITS + LOGITS_BIAS, float(halves.sum()), float(frontal)
+
+
+async def described(client: httpx.AsyncClient, *films: bytes, **form: str) -> list[dict[str, Any]]:
+    answer = await diagnose(client, *films, **form)
     assert answer.status_code == 200, answer.text
-    print(answer.json())
-    for accept in ("image/png", "application/x-npy", "application/dicom"):
-        got = await diagnose(client, chest_film(), accept=accept)
-        assert got.status_code == 200, got.text
+    DiagnosisAnswer.model_validate_json(answer.content)
+    found: list[dict[str, Any]] = answer.json()["films"]
+    return found
+
+
+@pytest.mark.parametrize("film", [FILM, FILM_LOWEST_WHITE, PICTURE], ids=["MONOCHROME2", "MONOCHROME1", "PNG"])
+async def test_the_figures_are_those_of_the_network(client: httpx.AsyncClient, film: bytes) -> None:
+    (found,) = await described(client, film)
+    logits, opacity, frontal = expected(film)
+    assert [*found["probabilities"].values()] == pytest.approx(softmax(logits.astype(np.float32)).tolist(), abs=1e-5)
+    assert found["most_probable"] == list(found["probabilities"])[int(logits.argmax())]
+    assert found["opacity_probability"] == pytest.approx(1 / (1 + np.exp(-opacity)), abs=1e-5)
+    assert found["screening"]["score"] == pytest.approx(frontal, abs=1e-3)
+    assert found["screening"]["passed"] is True
+    assert found["screening"]["false_refusal_rate"] == 0.025
+
+
+async def test_both_polarities_are_answered_alike(client: httpx.AsyncClient) -> None:
+    one, other = [(await described(client, film))[0] for film in (FILM, FILM_LOWEST_WHITE)]
+    assert one["probabilities"] == pytest.approx(other["probabilities"], abs=2e-3)
+    assert one["attention"]["peak"]["row"] == pytest.approx(other["attention"]["peak"]["row"], abs=8)
+
+
+async def test_what_every_answer_says(client: httpx.AsyncClient) -> None:
+    answer = (await diagnose(client, FILM)).json()
+    assert answer["disclaimer"] == "Research use only, not a medical device."
+    assert answer["films"][0]["attention"]["notice"] == "Predicted attention, not measured gaze."
+    assert "For tests only." in answer["caveats"]
+    assert answer["model"]["name"] == "chest-xray-attention"
+    assert answer["films"][0]["view"] == "PA"
+
+
+@pytest.mark.parametrize("shape", [(400, 300), (300, 400), (203, 671), (151, 97)])
+async def test_the_attention_is_in_the_films_own_grid(client: httpx.AsyncClient, shape: tuple[int, int]) -> None:
+    rows, columns = shape
+    row, column = rows // 4, 3 * columns // 4
+    (found,) = await described(client, spotted(rows, columns, row, column), screen="false")
+    peak, region = found["attention"]["peak"], found["attention"]["region"]
+    step = max(rows / 80, columns / 64)
+    assert (peak["row"], peak["column"]) == pytest.approx((row, column), abs=rows / 28 + columns / 28 + step)
+    left, top, right, bottom = region["box"]
+    assert left <= column <= right
+    assert top <= row <= bottom
+    assert region["share"] >= 0.5
+    assert (found["rows"], found["columns"]) == shape
+    assert found["attention"]["right"] > 0.6
+    assert found["attention"]["upper"] > 0.6
+
+
+async def test_a_mirrored_film_is_answered_with_the_mirrored_map(client: httpx.AsyncClient) -> None:
+    film = spotted(400, 300, 90, 220)
+    pixels = np.asarray(Image.open(io.BytesIO(film)))
+    maps = [
+        from_npy((await diagnose(client, each, accept="application/x-npy", screen="false")).content)
+        for each in (film, encode_png(pixels[:, ::-1].copy()))
+    ]
+    assert np.abs(maps[0] - maps[1][:, ::-1]).max() < 1e-3 * maps[0].max()
+    assert maps[0][90, 220] > 10 * maps[0][90, 79]
+
+
+async def test_all_formats_hold_the_same_numbers(client: httpx.AsyncClient) -> None:
+    (found,) = await described(client, FILM)
+    density = from_npy((await diagnose(client, FILM, accept="application/x-npy")).content)
+    assert density.dtype == np.float32
+    assert density.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    peak = found["attention"]["peak"]
+    assert np.unravel_index(int(density.argmax()), density.shape) == (peak["row"], peak["column"])
+    assert peak["relative_density"] == pytest.approx(float(density.max()) * density.size, rel=1e-4)
+
+    seen = prepare_film(*_shown(FILM)).array
+    shares = np.exp(GAIN * seen.astype(np.float64))
+    coarse = density.reshape(SIZE[0], 8, SIZE[1], 8).sum(axis=(1, 3))
+    assert np.abs(coarse - shares / shares.sum()).sum() < 0.3, "interpolated, but the same hills"
+
+    made = pydicom.dcmread(io.BytesIO((await diagnose(client, FILM, accept="application/dicom")).content))
+    stored = np.frombuffer(made.FloatPixelData, "<f4").reshape(made.Rows, made.Columns)
+    assert np.allclose(stored, density * density.size, rtol=1e-6)
+
+    segmented = await diagnose(client, FILM, accept="application/dicom", dicom="segmentation")
+    mask = np.squeeze(hd.seg.segread(io.BytesIO(segmented.content)).pixel_array).astype(bool)
+    assert float(density[mask].sum(dtype=np.float64)) == pytest.approx(found["attention"]["region"]["share"], abs=1e-4)
+    assert mask.mean() == pytest.approx(found["attention"]["region"]["area"], abs=1e-5)
+
+    reported = await diagnose(client, FILM, accept="application/dicom", dicom="report")
+    (group,) = hd.sr.srread(io.BytesIO(reported.content)).content.get_image_measurement_groups()
+    values = {one.name.value: one.value for one in group.get_measurements()}
+    for name, probability in found["probabilities"].items():
+        assert values[name] == pytest.approx(probability, abs=1e-6)
+    assert values["opacity"] == pytest.approx(found["opacity_probability"], abs=1e-6)
+    assert values["screening"] == pytest.approx(found["screening"]["probability"], abs=1e-6)
+
+    drawn = np.asarray(Image.open(io.BytesIO((await diagnose(client, FILM, accept="image/png")).content)))
+    plain = await diagnose(client, FILM, accept="image/png", overlay="none")
+    film = np.asarray(Image.open(io.BytesIO(plain.content)))
+    assert film.shape == (640, 512, 3)
+    level = (density / density.max()).astype(np.float64)
+    weight = 0.75 * level[..., None]
+    wanted = film * (1 - weight) + colours()[np.rint(level * 255).astype(int)] * weight
+    assert np.abs(drawn[:, :512] - wanted).max() <= 1.01
+
+
+def _shown(data: bytes) -> tuple[Any, ...]:
+    film = read_film(data, pixel_limit=PIXEL_LIMIT)
+    return film.pixels, SIZE
+
+
+async def test_evidence_is_drawn_of_the_class_that_was_asked_for(client: httpx.AsyncClient) -> None:
+    pictures = {}
+    for name in ("normal", "chf_like", "pneumonia"):
+        answer = await diagnose(client, FILM, accept="image/png", overlay="evidence", evidence_class=name)
+        assert answer.status_code == 200, answer.text
+        pictures[name] = answer.content
+    assert len(set(pictures.values())) == 3
+    (found,) = await described(client, FILM)
+    default = await diagnose(client, FILM, accept="image/png", overlay="evidence")
+    assert default.content == pictures[found["most_probable"]]
+
+
+async def test_the_share_of_the_region_is_the_callers(client: httpx.AsyncClient) -> None:
+    areas = [
+        (await described(client, FILM, region_share=share))[0]["attention"]["region"]["area"]
+        for share in ("0.2", "0.5", "0.9")
+    ]
+    assert areas == sorted(areas)
+    assert areas[0] < areas[2] / 3
+
+
+async def test_several_films_are_answered_as_one_by_one(client: httpx.AsyncClient) -> None:
+    films = [FILM, PICTURE, spotted(300, 200, 80, 120), FILM_LOWEST_WHITE, spotted(128, 300, 40, 200), PICTURE]
+    together = await described(client, *films, screen="false")
+    assert [one["index"] for one in together] == list(range(len(films)))
+    for film, found in zip(films, together, strict=True):
+        (alone,) = await described(client, film, screen="false")
+        assert found.pop("index") >= 0
+        assert alone.pop("index") == 0
+        for name in ("probabilities", "screening"):
+            assert found.pop(name) == pytest.approx(alone.pop(name), abs=2e-6)
+        assert found.pop("opacity_probability") == pytest.approx(alone.pop("opacity_probability"), abs=2e-6)
+        for one in (found, alone):
+            one["attention"].pop("region")
+        assert found.pop("attention")["peak"] == pytest.approx(alone.pop("attention")["peak"], abs=1e-3)
+        assert found == alone
+
+
+async def test_what_is_no_chest_is_refused_with_its_score(client: httpx.AsyncClient) -> None:
+    answer = await diagnose(client, slope())
+    assert answer.status_code == 422
+    problem = answer.json()
+    _, _, frontal = expected(slope())
+    assert problem["errors"][0]["pointer"] == "/body/file/0"
+    for said in (
+        "not a frontal chest film",
+        f"{frontal:.2f}",
+        "(0.00)",
+        "2.5%",
+        "films drawn for tests",
+        "screen=false",
+    ):
+        assert said in problem["detail"]
+
+
+async def test_of_several_films_those_that_are_none_are_named(client: httpx.AsyncClient) -> None:
+    answer = await diagnose(client, FILM, slope(), PICTURE, slope())
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/body/file/1", "/body/file/3"]
+
+
+async def test_an_owner_overrides_the_refusal_and_is_told_so(client: httpx.AsyncClient) -> None:
+    (found,) = await described(client, slope(), screen="false")
+    assert found["screening"]["passed"] is False
+    assert any("screen=false" in caveat for caveat in found["caveats"])
+    picture = await diagnose(client, slope(), accept="image/png", screen="false")
+    assert "Not screened in." in picture.headers["facet-notice"]
+    (passed,) = await described(client, FILM, screen="false")
+    assert not any("screen=false" in caveat for caveat in passed["caveats"])
+
+
+async def test_a_file_alone_is_taken_as_the_body(client: httpx.AsyncClient) -> None:
+    for data, kind in ((FILM, "application/dicom"), (PICTURE, "image/png"), (FILM, "application/octet-stream")):
+        answer = await client.post(ROUTE, content=data, headers={"content-type": kind}, params={"region_share": "0.8"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["films"][0]["attention"]["region"]["share"] >= 0.8
+
+
+@pytest.mark.parametrize("accept", ["image/png", "application/x-npy", "application/dicom"])
+async def test_files_name_model_and_notice(client: httpx.AsyncClient, accept: str) -> None:
+    answer = await diagnose(client, FILM, accept=accept)
+    assert answer.headers["content-type"] == accept
+    assert "chest-xray-attention" in answer.headers["facet-model"]
+    assert "not a medical device" in answer.headers["facet-notice"]
+    assert "not measured gaze" in answer.headers["facet-notice"]
+
+
+@pytest.mark.parametrize("dicom", ["parametric-map", "segmentation", "report"])
+async def test_a_picture_has_no_dicom_answer(client: httpx.AsyncClient, dicom: str) -> None:
+    answer = await diagnose(client, PICTURE, accept="application/dicom", dicom=dicom)
+    assert answer.status_code == 406
+    assert "refers to the object" in answer.json()["detail"]
+
+
+async def test_a_film_without_a_uid_has_none_either(client: httpx.AsyncClient) -> None:
+    answer = await diagnose(client, _without_uid(film_dataset()), accept="application/dicom")
+    assert answer.status_code == 422
+    assert "0008,0018" in answer.json()["detail"]
+
+
+def _without_uid(dataset: pydicom.Dataset) -> bytes:
+    """A file whose SOP Instance UID is none."""
+    data = as_file(dataset)
+    uid = str(dataset.SOPInstanceUID).encode()
+    place = data.rindex(uid)
+    return data[:place] + b"not.a.uid".ljust(len(uid), b"x") + data[place + len(uid) :]
+
+
+@pytest.mark.parametrize(
+    ("form", "pointer"),
+    [
+        ({"overlay": "heat"}, "/body/overlay"),
+        ({"dicom": "seg"}, "/body/dicom"),
+        ({"region_share": "0"}, "/body/region_share"),
+        ({"region_share": "nan"}, "/body/region_share"),
+        ({"evidence_class": "covid"}, "/body/evidence_class"),
+        ({"screen": "perhaps"}, "/body/screen"),
+        ({"calibration": "../x"}, "/body/calibration"),
+        ({"alpha": "1"}, "/body/alpha"),
+        ({"surprise": "1"}, "/body/surprise"),
+        ({"store": "dicom"}, "/body/store"),
+    ],
+)
+async def test_options_that_do_not_fit_are_refused_by_name(
+    client: httpx.AsyncClient, form: dict[str, str], pointer: str
+) -> None:
+    accept = "image/png" if "store" in form else "application/json"
+    answer = await diagnose(client, FILM, accept=accept, **form)
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 422),
+        (b"GIF89a", 415),
+        (FILM[:900], 422),
+        (FILM[:-1000], 422),
+        (PICTURE[:-50], 422),
+        (as_file(film_dataset(Modality="CT")), 422),
+        (as_file(film_dataset(ViewPosition="LL")), 422),
+        (as_file(film_dataset(Rows=65000, Columns=65000)), 413),
+        (as_file(film_dataset(ramp(), WindowCenter="1", WindowWidth="0")), 422),
+    ],
+    ids=["empty", "gif", "head", "cut off", "cut off png", "ct", "lateral", "huge", "no width"],
+)
+async def test_bad_files_are_refused_and_named(client: httpx.AsyncClient, data: bytes, status: int) -> None:
+    answer = await diagnose(client, PICTURE, data)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/body/file/1"]
+
+
+async def test_files_are_stored_of_one_film_only(client: httpx.AsyncClient) -> None:
+    answer = await diagnose(client, FILM, FILM, store="png")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/body/store")
+
+
+async def test_nothing_of_the_patient_is_logged_or_answered(
+    client: httpx.AsyncClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = film_dataset(PatientName=SECRET, PatientID="SECRET-ID", StudyDescription="SECRET-STUDY")
+    uid = str(secret.SOPInstanceUID)
+    broken = film_dataset(PatientName=SECRET, PatientID="SECRET-ID", Modality="MR")
+    broken.add_new("PatientBirthDate", "DA", "SECRETDAY")
+    capfd.readouterr()
+    said = []
+    for film in (secret, broken):
+        for accept in ("application/json", "image/png", "application/x-npy"):
+            answer = await diagnose(client, as_file(film), accept=accept)
+            said.append(answer.content.decode("latin-1") + str(answer.headers))
+    for dicom in ("parametric-map", "segmentation", "report"):
+        answer = await diagnose(client, as_file(secret), accept="application/dicom", dicom=dicom)
+        assert answer.status_code == 200
+        said.append(str(answer.headers))
+    logged = "".join(capfd.readouterr())
+    assert "/v1/medical/chest-xray/diagnoses" in logged
+    for text in (*said, logged):
+        assert "SECRET" not in text.upper()
+        assert uid not in text
+
+
+async def test_without_a_model_the_route_says_so(tmp_path: Path) -> None:
+    (tmp_path / "models" / "medical").mkdir(parents=True)
+    async with running_capability(create_app, tmp_path) as client:
+        answer = await diagnose(client, FILM)
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+        assert "chest-xray-attention is not released" in answer.json()["detail"]
+        assert (await diagnose(client, FILM, model="another")).status_code == 404
+
+
+async def test_another_model_is_asked_by_name_and_one_of_another_kind_is_refused(tmp_path: Path) -> None:
+    models = tmp_path / "models" / "medical"
+    release_chest_model(models, constant_model(logits=[0, 0, 9]), name="only-one")
+    release(models, "gaussian-denoiser", kind="brighten")
+    async with running_capability(create_app, tmp_path) as client:
+        for form in ({"model": "only-one"}, {}):
+            (found,) = await described(client, FILM, **form)
+            assert found["most_probable"] == "pneumonia"
+        refused = await diagnose(client, FILM, model="gaussian-denoiser")
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/body/model")
+        assert "cannot read chest films" in refused.json()["detail"]
