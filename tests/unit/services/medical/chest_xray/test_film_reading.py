@@ -265,15 +265,16 @@ def test_a_layout_that_cannot_be_is_refused(elements: dict[str, Any]) -> None:
 
 
 def test_no_problem_says_anything_of_the_patient() -> None:
-    secret = {"PatientName": SECRET, "PatientID": SECRET, "StudyDescription": SECRET}
-    for broken in (
+    secret: dict[str, Any] = {"PatientName": SECRET, "PatientID": SECRET, "StudyDescription": SECRET}
+    cases: tuple[dict[str, Any], ...] = (
         {"Modality": "CT"},
         {"ViewPosition": SECRET[:16]},
         {"Rows": 0},
         {"PhotometricInterpretation": SECRET[:16]},
         {"BodyPartExamined": "HAND"},
         {"Modality": SECRET[:16]},
-    ):
+    )
+    for broken in cases:
         try:
             read(as_file(film_dataset(**secret, **broken)))
         except Problem as problem:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
@@ -28,12 +28,12 @@ def lut(first: int, data: NDArray[Any], bits: int = 16) -> Dataset:
     return table
 
 
-def of_reference(dataset: Dataset, stored: NDArray[Any], white: float | None = None) -> NDArray[np.float64]:
+def of_reference(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.float64]:
     """What pydicom makes of it, from its darkest to its brightest possible value; polarity is left alone."""
     shown = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset), np.float64)
     values = np.asarray(apply_modality_lut(stored, dataset), np.float64)
     if "VOILUTSequence" in dataset:
-        return shown / (white or 65535.0)
+        return shown / 65535.0
     if "WindowCenter" in dataset:
         # pydicom's windows end at the extremes of stored values behind the rescale.
         low, high = 0.0, 65535.0
@@ -43,8 +43,8 @@ def of_reference(dataset: Dataset, stored: NDArray[Any], white: float | None = N
         if "ModalityLUTSequence" in dataset:
             low, high, slope, intercept = 0.0, 65535.0, 1.0, 0.0
         low, high = low * slope + intercept, high * slope + intercept
-        return (shown - low) / (high - low)
-    return (values - values.min()) / (values.max() - values.min())
+        return np.asarray((shown - low) / (high - low), np.float64)
+    return np.asarray((values - values.min()) / (values.max() - values.min()), np.float64)
 
 
 WINDOWS: list[dict[str, Any]] = [

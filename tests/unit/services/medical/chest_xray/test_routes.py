@@ -44,6 +44,7 @@ from tests.unit.services.medical.chest_xray.conftest import (
     film_dataset,
     ramp,
 )
+from tests.unit.services.medical.chest_xray.test_dicom_writing import measurements
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,9 +66,9 @@ def expected(data: bytes) -> tuple[NDArray[np.float64], float, float]:
     """Logits, opacity and frontal of symmetric_model, by numpy."""
     film = read_film(data, pixel_limit=PIXEL_LIMIT)
     seen = film.prepare(SIZE).array.astype(np.float64)
-    halves = np.array([seen[:, : SIZE[1] // 2].mean(), seen[:, SIZE[1] // 2 :].mean()])
+    halves = np.array([seen[:, : SIZE[1] // 2].mean(), seen[:, SIZE[1] // 2 :].mean()], np.float64)
     frontal = SYMMETRY[0] - SYMMETRY[1] * np.abs(seen - seen[:, ::-1]).mean()
-    return halves @ HALVES_TO_LOGITS + LOGITS_BIAS, float(halves.sum()), float(frontal)
+    return np.asarray(halves @ HALVES_TO_LOGITS + LOGITS_BIAS, np.float64), float(halves.sum()), float(frontal)
 
 
 async def described(client: httpx.AsyncClient, *films: bytes, **form: str) -> list[dict[str, Any]]:
@@ -157,8 +158,7 @@ async def test_all_formats_hold_the_same_numbers(client: httpx.AsyncClient) -> N
     assert mask.mean() == pytest.approx(found["attention"]["region"]["area"], abs=1e-5)
 
     reported = await diagnose(client, FILM, accept="application/dicom", dicom="report")
-    (group,) = hd.sr.srread(io.BytesIO(reported.content)).content.get_image_measurement_groups()
-    values = {one.name.value: one.value for one in group.get_measurements()}
+    values = measurements(reported.content)
     for name, probability in found["probabilities"].items():
         assert values[name] == pytest.approx(probability, abs=1e-6)
     assert values["opacity"] == pytest.approx(found["opacity_probability"], abs=1e-6)
