@@ -87,6 +87,7 @@ def describe_film(judged: Judged, index: int, options: DiagnosisOptions) -> Film
         columns=columns,
         view=reading.film.view,
         probabilities=ClassProbabilities(**dict(zip(CLASSES, map(float, reading.probabilities), strict=True))),
+        logits=list(map(float, reading.logits)),
         most_probable=CLASSES[reading.most_probable],
         opacity_probability=reading.opacity_probability,
         screening=_describe_screening(judged.screening),

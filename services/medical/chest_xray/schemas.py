@@ -174,6 +174,11 @@ class FilmDiagnosis(BaseModel):
     columns: int = Field(ge=1, description="Of it")
     view: str | None = Field(description="View position that the file states, such as PA or AP; null: it states none")
     probabilities: ClassProbabilities = Field(description="Of the three classes")
+    logits: list[float] = Field(
+        min_length=3,
+        max_length=3,
+        description="What the probabilities are the soft-max of, in their order; a calibration is made of these",
+    )
     most_probable: ClassName = Field(description="The class of the highest probability")
     opacity_probability: Share = Field(ge=0, le=1, description="Calibrated probability of an opacity of the lung")
     screening: ScreeningResult = Field(description="Whether this looks like a frontal chest film")

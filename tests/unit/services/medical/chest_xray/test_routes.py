@@ -208,7 +208,7 @@ async def test_several_films_are_answered_as_one_by_one(client: httpx.AsyncClien
         (alone,) = await described(client, film, screen="false")
         assert found.pop("index") >= 0
         assert alone.pop("index") == 0
-        for name in ("probabilities", "screening"):
+        for name in ("logits", "probabilities", "screening"):
             assert found.pop(name) == pytest.approx(alone.pop(name), abs=2e-6)
         assert found.pop("opacity_probability") == pytest.approx(alone.pop("opacity_probability"), abs=2e-6)
         for one in (found, alone):
