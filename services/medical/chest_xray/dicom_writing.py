@@ -8,7 +8,6 @@ which is imported when the first DICOM answer is asked for.
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 from collections.abc import Callable
@@ -18,19 +17,17 @@ from typing import Any, Final
 import highdicom as hd
 import numpy as np
 from highdicom.sr import coding
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
-from pydicom.valuerep import DA, TM
+from pydicom.uid import generate_uid
 
 from services.medical.chest_xray.attention_facts import Region
+from services.medical.chest_xray.film_references import in_own_plane, refer_to
 from services.medical.chest_xray.films import Pixels
 from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.schemas import DicomKind
-from shared.imaging.dicom_elements import put, texts, uid, writable_copy
+from shared.imaging.dicom_elements import put, writable_copy
 from shared.imaging.dicom_parsing import quiet
-from shared.imaging.dicom_values import numbers_of
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import ModelReference
 
@@ -41,24 +38,9 @@ _SCHEME: Final = "99FACET"
 _SERIES_NUMBERS: Final[dict[DicomKind, int]] = {"parametric-map": 9001, "segmentation": 9002, "report": 9003}
 """Far from what a modality numbers by itself."""
 
-_PATIENT: Final = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
-_STUDY: Final = ("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
-_LOSSY: Final = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-_ABOUT_FILM: Final = (
-    "SpecificCharacterSet",
-    "Modality",
-    "TimezoneOffsetFromUTC",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    *_LOSSY,
-)
 _LONGEST_LABEL: Final = 64
 _LABELS: Final = {"normal": "normal film", "chf_like": "signs of congestive heart failure", "pneumonia": "pneumonia"}
 """Of the classes, in words. Private codes are the names of the fields in JSON, of 16 characters at most."""
-
-
-class NoReference(UnprocessableContent):
-    """The film has no UID by which it could be referred to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +101,7 @@ class FilmObjects:
             NoReference: the film has no SOP Instance UID.
         """
         with quiet():
-            film = _refer_to(writable_copy(source), shape, deidentified=deidentified)
+            film = refer_to(writable_copy(source), shape, deidentified=deidentified)
         return cls(film, model, training_data, notice)
 
     def parametric_map(self, density: Pixels) -> bytes:
@@ -164,7 +146,7 @@ class FilmObjects:
             quantity_definition=coding.CodedConcept("attention", _SCHEME, "Predicted visual attention"),
         )
         made = hd.pm.ParametricMap(
-            [_in_own_plane(self.film)],
+            [in_own_plane(self.film)],
             relative,
             real_world_value_mappings=[mapping],
             contains_recognizable_visual_features=False,
@@ -301,56 +283,3 @@ def _measurements(findings: ReportedFindings) -> list[Any]:
         hd.sr.Measurement(name=coding.CodedConcept(code, _SCHEME, meaning), value=value, unit=unit)
         for code, meaning, value in named
     ]
-
-
-def _is_sound(element: DataElement) -> bool:
-    """Whether a date or a time is one; other elements may hold any text."""
-    kinds: dict[str, Callable[[str], object]] = {"DA": DA, "TM": TM}
-    try:
-        kinds.get(element.VR, str)(str(element.value))
-    except ValueError:
-        return False
-    return True
-
-
-def _in_own_plane(film: Dataset) -> Dataset:
-    """A film in a frame of reference of its own, as a parametric map has to lie in one (PS3.3 A.75.3).
-
-    Its rows run to the patient's left and its columns to the feet, as a frontal film is hung; its first pixel is the
-    origin. Nothing else is in this frame of reference, so the map claims no place in the patient.
-    """
-    placed = copy.deepcopy(film)
-    placed.FrameOfReferenceUID, placed.PositionReferenceIndicator = generate_uid(prefix=None), ""
-    placed.ImageOrientationPatient, placed.ImagePositionPatient = [1, 0, 0, 0, 0, -1], [0, 0, 0]
-    spacing = numbers_of(film, "PixelSpacing", 2) or numbers_of(film, "ImagerPixelSpacing", 2) or [1.0, 1.0]
-    placed.PixelSpacing = [f"{side:.8g}" for side in (spacing if min(spacing) > 0 else [1.0, 1.0])]
-    placed.SliceThickness = "1"
-    return placed
-
-
-def _refer_to(source: Dataset, shape: tuple[int, int], *, deidentified: bool) -> Dataset:
-    """What is taken over of a film, with everything empty that is not there and has to be."""
-    instance = uid(source, "SOPInstanceUID")
-    if instance is None:
-        raise NoReference("The DICOM file has no SOP Instance UID (0008,0018), so no object can refer to it.")
-    film = Dataset()
-    for keyword in _ABOUT_FILM:
-        if keyword in source and texts(source, keyword):
-            film[keyword] = source[keyword]
-    for keyword in (*_PATIENT, *_STUDY):
-        setattr(film, keyword, None)
-        if keyword in source and texts(source, keyword) and _is_sound(source[keyword]) and not deidentified:
-            film[keyword] = source[keyword]
-    if deidentified:
-        film.PatientIdentityRemoved = "YES"
-        film.DeidentificationMethod = "Patient, dates and numbers of the study left out; UIDs kept"
-    film.SOPClassUID = uid(source, "SOPClassUID") or ComputedRadiographyImageStorage
-    film.SOPInstanceUID = instance
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(film, keyword, uid(source, keyword) or generate_uid(prefix=None))
-    film.Rows, film.Columns = shape
-    film.ImageType = ["ORIGINAL", "PRIMARY"]
-    film.PatientOrientation = texts(source, "PatientOrientation") or None
-    film.file_meta = FileMetaDataset()
-    film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return film

@@ -17,8 +17,11 @@ from pydicom.dataset import Dataset
 
 from services.medical.app import create_app
 from services.medical.chest_xray.demo import chest_film, chest_film_lowest_white, chest_picture
+from services.medical.chest_xray.film_reading import read_film
+from services.medical.chest_xray.schemas import DiagnosisAnswer
+from shared.imaging.pictures import encode_png
 from tests.support.capability import running_capability
-from tests.support.chest_xray_models import release_chest_model
+from tests.support.chest_xray_models import HALVES_TO_LOGITS, LOGITS_BIAS, SIZE, SYMMETRY, release_chest_model
 
 ROUTE = "/v1/medical/chest-xray/diagnoses"
 PIXEL_LIMIT = 4 * 1024 * 1024
@@ -76,3 +79,25 @@ async def diagnose(
     """What the route answers to films."""
     files = [("file", ("film", film)) for film in films]
     return await client.post(ROUTE, files=files, data=form, headers={"accept": accept})
+
+
+def slope() -> bytes:
+    """A picture that is no chest: dark at the left, bright at the right."""
+    return encode_png(np.tile(np.linspace(0, 255, 160).astype(np.uint8), (200, 1)))
+
+
+def expected(data: bytes) -> tuple[NDArray[np.float64], float, float]:
+    """Logits, opacity and frontal of symmetric_model, by numpy."""
+    film = read_film(data, pixel_limit=PIXEL_LIMIT)
+    seen = film.prepare(SIZE).array.astype(np.float64)
+    halves = np.array([seen[:, : SIZE[1] // 2].mean(), seen[:, SIZE[1] // 2 :].mean()], np.float64)
+    frontal = SYMMETRY[0] - SYMMETRY[1] * np.abs(seen - seen[:, ::-1]).mean()
+    return np.asarray(halves @ HALVES_TO_LOGITS + LOGITS_BIAS, np.float64), float(halves.sum()), float(frontal)
+
+
+async def described(client: httpx.AsyncClient, *films: bytes, **form: str) -> list[dict[str, Any]]:
+    answer = await diagnose(client, *films, **form)
+    assert answer.status_code == 200, answer.text
+    DiagnosisAnswer.model_validate_json(answer.content)
+    found: list[dict[str, Any]] = answer.json()["films"]
+    return found

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from services.medical.chest_xray.attention_facts import region_of
-from services.medical.chest_xray.dicom_writing import FilmObjects, NoReference, ReportedFindings
+from services.medical.chest_xray.dicom_writing import FilmObjects, ReportedFindings
 from services.medical.chest_xray.film_reading import read_film
+from services.medical.chest_xray.film_references import NoReference
 from shared.runtime.cards import ModelReference
 from tests.unit.services.medical.chest_xray.conftest import PIXEL_LIMIT, SECRET, as_file, film_dataset, ramp
 
