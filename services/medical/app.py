@@ -1,4 +1,4 @@
-"""The medical service: low-dose CT."""
+"""The medical service: chest X-ray and low-dose CT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from services.application import create_domain_service
 from shared.settings import Settings
 
-DESCRIPTION = "Reconstructs and enhances medical images. Research use only, not a medical device."
+DESCRIPTION = "Reads chest films, and reconstructs and enhances CT slices. Research use only, not a medical device."
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

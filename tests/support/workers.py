@@ -24,7 +24,9 @@ from tests.integration.jobs.conftest import kill_group
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
-_SHARED = ("redis_url", "blob_url", "models", "perception_url", "worker_heartbeat_s", "inference_threads")
+_SHARED = (
+    "redis_url", "blob_url", "models", "perception_url", "uncertainty_url", "worker_heartbeat_s", "inference_threads",
+)  # fmt: skip
 
 
 def start_worker(settings: Settings, queue: str) -> subprocess.Popen[bytes]:

@@ -22,7 +22,7 @@ ABSENT = {
     "generation": {*SERVICE, "finufft", "onnx", "PIL", "pydicom"},
     "security": {*SERVICE, "finufft", "onnx", "pydicom"},
     "perception": {*SERVICE, "finufft", "onnx", "pydicom"},
-    "medical": {*SERVICE, "onnx"},
+    "medical": {*SERVICE, "highdicom", "onnx"},
     "uncertainty": {*SERVICE, "finufft", "pydicom"},
 }
 

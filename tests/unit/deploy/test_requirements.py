@@ -40,4 +40,4 @@ def test_all_that_is_declared_is_there(name: str, extras: list[str]) -> None:
 
 
 def test_the_plain_image_has_nothing_of_the_medical_extra() -> None:
-    assert not {"numba", "llvmlite", "finufft", "pydicom"} & pins(FOLDER / "image.txt").keys()
+    assert not {"numba", "llvmlite", "finufft", "highdicom", "pydicom"} & pins(FOLDER / "image.txt").keys()

@@ -22,7 +22,10 @@ from shared.settings import Settings
 
 ROOT = SERVICES.parent
 DECLARED = declared_capabilities()
-HEAVY = {"fastapi", "finufft", "httpx", "numba", "numpy", "onnx", "onnxruntime", "PIL", "scipy", "starlette", "torch"}
+HEAVY = {
+    "fastapi", "finufft", "highdicom", "httpx", "numba", "numpy", "onnx", "onnxruntime", "PIL", "pydicom", "scipy",
+    "starlette", "torch",
+}  # fmt: skip
 
 each = pytest.mark.parametrize("capability", [*DECLARED], ids=lambda one: one.name)
 
