@@ -89,5 +89,5 @@ def _draw_houses(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: tupl
 
 def _tone(rng: np.random.Generator, level: int, spread: int) -> tuple[int, int, int]:
     base = level + rng.uniform(-spread, spread)
-    red, green, blue = (int(np.clip(base + rng.normal(0, 8), 0, 255)) for _ in range(3))
+    red, green, blue = (int(np.clip(base + rng.normal(0, 4), 0, 255)) for _ in range(3))
     return red, green, blue

@@ -15,6 +15,6 @@ def to_linear(encoded: NDArray[np.floating]) -> Floats:
 
 
 def to_srgb(light: NDArray[np.floating]) -> Floats:
-    """sRGB values in [0, 1] of linear light, float32 of the same shape; what is brighter than white is white."""
+    """Values of sRGB in [0, 1] for linear light, float32 of the same shape; what is brighter than white is white."""
     values = np.clip(light, 0, 1).astype(np.float32)
     return np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 1e-8) ** (1 / 2.4) - 0.055)

@@ -15,8 +15,11 @@ from services.security.camouflage.rendering.views import View
 
 Floats = NDArray[np.float32]
 
-_REACH: Final = 4.0
-"""Metres around the mesh, in its radii, beyond which no shadow is looked for."""
+_SUN_REACH: Final = 5.0
+"""Distance from the mesh's centre, in its radii, beyond which no shadow of the sun is looked for."""
+
+_SKY_REACH: Final = 1.5
+"""The same for the sky, which a mesh hardly hides from what is farther away."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,9 +48,11 @@ def see_ground(view: View) -> GroundView:
     down = rays[:, 2] < -1e-4
     free, rays = free[down], rays[down]
     positions = camera.position - rays * (camera.position[2] / rays[:, 2])[:, None]
-    near = np.linalg.norm(positions - mesh.centre, axis=1) < _REACH * mesh.radius
+    near = np.linalg.norm(positions - mesh.centre, axis=1) < _SUN_REACH * mesh.radius
     positions = positions[near].astype(np.float32)
-    sky, _ = surroundings_of(mesh).shares(positions, _upwards(len(positions)))
+    close = np.linalg.norm(positions - mesh.centre, axis=1) < _SKY_REACH * mesh.radius
+    sky = np.ones(len(positions), np.float32)
+    sky[close] = surroundings_of(mesh).shares(positions[close], _upwards(int(close.sum())))[0]
     return GroundView((camera.height, camera.width), free[near], positions, sky)
 
 
