@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.mesh import Mesh
+
+_CHUNK: Final = 500_000
+"""About as many pairs of a face and a texel are looked at together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +42,22 @@ def map_atlas(mesh: Mesh, height: int, width: int) -> AtlasMaps:
 
 def draw_atlas(mesh: Mesh, height: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Faces in the middles of texels, int32 (height, width), -1 for none, and how many lie there, int32 likewise."""
-    points = np.stack((mesh.uv[..., 0] * width, (1 - mesh.uv[..., 1]) * height), axis=-1).astype(np.float64)
     found, counts = np.full((height, width), -1, np.int32), np.zeros((height, width), np.int32)
-    face, row, column = _covered(points, height, width)
+    face, row, column = _covered(_in_texels(mesh.uv, height, width), height, width)
     np.add.at(counts, (row, column), 1)
     found[row, column] = face
     return found, counts
+
+
+def overlapping_faces(uv: NDArray[np.float32], height: int, width: int) -> NDArray[np.int64]:
+    """Faces that share the middle of a texel with another; uv is float32 (faces, 3, 2)."""
+    face, row, column = _covered(_in_texels(uv, height, width), height, width)
+    texel = row * width + column
+    return np.unique(face[np.bincount(texel, minlength=1)[texel] > 1])
+
+
+def _in_texels(uv: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
+    return np.stack((uv[..., 0] * width, (1 - uv[..., 1]) * height), axis=-1).astype(np.float64)
 
 
 def _covered(
@@ -53,8 +67,23 @@ def _covered(
     low = np.maximum(np.floor(points.min(axis=1)), 0).astype(np.int64)
     high = np.minimum(np.ceil(points.max(axis=1)), [width, height]).astype(np.int64)
     size = np.maximum(high - low, 0)
-    counts = size[:, 0] * size[:, 1]
-    face = np.repeat(np.arange(len(points)), counts)
+    reached = np.cumsum(size[:, 0] * size[:, 1])
+    bounds = np.searchsorted(reached, np.arange(0, reached[-1] + _CHUNK, _CHUNK), side="right")
+    parts = [
+        _covered_by(points, low, size, np.arange(start, stop))
+        for start, stop in zip([0, *bounds], [*bounds, len(points)], strict=True)
+        if stop > start
+    ]
+    face, row, column = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return face, row, column
+
+
+def _covered_by(
+    points: NDArray[np.float64], low: NDArray[np.int64], size: NDArray[np.int64], faces: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The same of some faces, out of the texels of the boxes around them."""
+    counts = size[faces].prod(axis=1)
+    face = np.repeat(faces, counts)
     within = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
     column = low[face, 0] + within % np.maximum(size[face, 0], 1)
     row = low[face, 1] + within // np.maximum(size[face, 0], 1)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.atlas import pack_charts
 from services.security.camouflage.meshes.mesh import Mesh
+from services.security.camouflage.meshes.topology import weld
 
-_WELD = 1e-5
-"""Metres below which two points are one."""
+_EQUAL = 1e-5
+"""Metres by which diagonals differ that count as equal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,11 +45,12 @@ def join_patches(patches: Sequence[Patch]) -> Mesh:
         parts.append(np.repeat(patch.parts.reshape(-1), 2))
         colours.append(np.repeat(patch.colours.reshape(-1, 3), 2, axis=0))
         charts.append(np.full(len(points), index, dtype=np.int32))
-    vertices, faces = _weld(np.concatenate(corners))
+    points = np.concatenate(corners).reshape(-1, 3)
+    vertices, faces = weld(points, np.arange(len(points), dtype=np.int32).reshape(-1, 3))
     flat = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     chart = np.concatenate(charts)[~flat]
     return Mesh(
-        vertices.astype(np.float32),
+        vertices,
         faces[~flat],
         pack_charts(np.concatenate(uv)[~flat], chart),
         np.concatenate(parts)[~flat],
@@ -72,13 +74,5 @@ def _triangles(points: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
     falling = np.stack([lower_left, lower_right, upper_left, lower_right, upper_right, upper_left], axis=2)
     up = np.linalg.norm(points[1:, 1:] - points[:-1, :-1], axis=-1)
     down = np.linalg.norm(points[1:, :-1] - points[:-1, 1:], axis=-1)
-    chosen = np.where((up <= down + _WELD)[..., None, None], rising, falling)
+    chosen = np.where((up <= down + _EQUAL)[..., None, None], rising, falling)
     return chosen.reshape(-1, 3, values.shape[-1])
-
-
-def _weld(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Distinct points and the corners as their indices."""
-    flat = corners.reshape(-1, 3)
-    keys = np.round(flat / _WELD).astype(np.int64)
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return flat[first], inverse.reshape(-1, 3).astype(np.int32)

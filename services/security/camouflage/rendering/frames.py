@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.colours import to_linear, to_srgb
 from services.security.camouflage.rendering.ground import GroundView, light_ground, see_ground
 from services.security.camouflage.rendering.light import Exposure, Light, Materials, expose, fixed_colours, shade
 from services.security.camouflage.rendering.sampling import Samples, plan_samples, sample, stack_levels
 from services.security.camouflage.rendering.views import View, see_mesh
-from services.security.camouflage.meshes.mesh import Mesh
 
 Floats = NDArray[np.float32]
 

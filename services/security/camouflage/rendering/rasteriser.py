@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_CHUNK: Final = 2_000_000
-"""Most pairs of a triangle and a sample that are held at a time."""
+_CHUNK: Final = 1_000_000
+"""About as many pairs of a triangle and a row, or of a triangle and a sample, are held at a time."""
 
 _TINY: Final = 1e-9
 
@@ -68,27 +68,22 @@ def find_nearest(
     Returns:
         Faces int32 (height, width), -1 where there is none, and their nearness float64, minus infinity there.
     """
-    face, row = _rows_of(points, planes.visible, height)
-    first, last = _spans(planes, face, row, width)
-    keep = last >= first
-    face, row, first, count = face[keep], row[keep], first[keep], (last - first + 1)[keep]
+    low = np.clip(np.ceil(points[..., 1].min(axis=1) - 0.5), 0, height).astype(np.int64)
+    high = np.clip(np.floor(points[..., 1].max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
+    rows = np.where(planes.visible, np.maximum(high - low + 1, 0), 0)
     slopes = np.einsum("fck,fc->fk", planes.gradients, nearness)
     found = np.full(width * height, -1, dtype=np.int32)
     nearest = np.full(width * height, -np.inf)
-    for start, stop in _chunks(count):
-        part = slice(start, stop)
-        _draw(found, nearest, face[part], row[part], first[part], count[part], slopes, width)
+    for start, stop in _chunks(rows):
+        face = np.repeat(np.arange(start, stop), rows[start:stop])
+        row = low[face] + _count_up(rows[start:stop])
+        first, last = _spans(planes, face, row, width)
+        keep = last >= first
+        face, row, first, count = face[keep], row[keep], first[keep], (last - first + 1)[keep]
+        for begin, end in _chunks(count):
+            part = slice(begin, end)
+            _draw(found, nearest, face[part], row[part], first[part], count[part], slopes, width)
     return found.reshape(height, width), nearest.reshape(height, width)
-
-
-def _rows_of(points: Floats, visible: NDArray[np.bool_], height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of a visible triangle and a row that it reaches."""
-    y = points[..., 1]
-    low = np.clip(np.ceil(y.min(axis=1) - 0.5), 0, height).astype(np.int64)
-    high = np.clip(np.floor(y.max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
-    counts = np.where(visible, np.maximum(high - low + 1, 0), 0)
-    face = np.repeat(np.arange(len(points)), counts)
-    return face, low[face] + _count_up(counts)
 
 
 def _spans(
@@ -133,10 +128,10 @@ def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _chunks(count: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Ranges of spans of about `_CHUNK` samples each."""
-    reached = np.cumsum(count)
+def _chunks(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ranges of counts, each of about `_CHUNK` in sum."""
+    reached = np.cumsum(counts)
     if len(reached) == 0:
         return []
-    bounds = np.searchsorted(reached, np.arange(0, reached[-1], _CHUNK))
-    return list(zip(bounds, [*bounds[1:], len(count)], strict=True))
+    bounds = np.searchsorted(reached, np.arange(0, reached[-1] + 1, _CHUNK), side="left")
+    return list(zip(bounds, [*bounds[1:], len(counts)], strict=True))

@@ -1,7 +1,8 @@
 """How much light surfaces throw back: a rough reflecting layer over a matt base, without gain of energy.
 
 The layer is the microfacet model of Walter et al. 2007 with the distribution GGX, Smith's shadowing in separable form
-and Schlick's Fresnel term. The base is coupled to it as by Kelemen and Szirmay-Kalos 2001: it gets what the layer lets through on the way in and on the way out, so that a white base loses nothing.
+and Schlick's Fresnel term. The base is coupled to it as by Kelemen and Szirmay-Kalos 2001: it gets what the layer lets
+through on the way in and on the way out, so that a white base loses nothing.
 """
 
 from __future__ import annotations

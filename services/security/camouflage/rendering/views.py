@@ -135,7 +135,10 @@ def _attributes(
     positions = np.einsum("nc,nck->nk", barycentric, corners)
     directions = camera.position - positions
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    normals = _facing(np.einsum("nc,nck->nk", barycentric, mesh.normals[faces]), directions)
+    normals = np.einsum("nc,nck->nk", barycentric, mesh.normals[faces])
+    if not mesh.closed:
+        normals = _turned(normals, corners, directions)
+    normals = _facing(normals, directions)
     return View(
         camera, mesh, pixels, weights, faces,
         *(_single(one) for one in (barycentric, place, footprints / scale[..., None], normals, positions)),
@@ -143,11 +146,18 @@ def _attributes(
     )  # fmt: skip
 
 
+def _turned(
+    normals: NDArray[np.float64], corners: NDArray[np.float32], directions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Normals of faces that are seen from behind, turned round."""
+    outwards = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    behind = np.einsum("nk,nk->n", outwards, directions) < 0
+    return np.where(behind[:, None], -normals, normals)
+
+
 def _facing(normals: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit normals, those that smoothing turned away from the camera bent back to where it sees them from the side."""
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    seen = np.einsum("nk,nk->n", normals, directions)
-    normals = np.where((seen < -0.5)[:, None], -normals, normals)
     seen = np.einsum("nk,nk->n", normals, directions)
     normals = normals + np.maximum(0.02 - seen, 0)[:, None] * directions
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
