@@ -36,7 +36,7 @@ def pack_charts(uv: NDArray[np.float64], charts: NDArray[np.int32], *, margin: f
     places = _shelves(sizes * scale, margin)
     if places is None:
         raise ValueError(f"{count} charts do not fit into a texture with a margin of {margin}")
-    return ((uv - least[charts][:, None]) * scale + places[charts][:, None]).astype(np.float32)
+    return np.asarray((uv - least[charts][:, None]) * scale + places[charts][:, None], np.float32)
 
 
 def _largest_scale(sizes: NDArray[np.float64], margin: float) -> float:

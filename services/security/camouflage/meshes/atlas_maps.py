@@ -103,4 +103,4 @@ def _widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.pad(mask, 1)
     height, width = mask.shape
     shifts = [padded[row : row + height, column : column + width] for row in range(3) for column in range(3)]
-    return np.logical_or.reduce(shifts)
+    return np.asarray(np.logical_or.reduce(shifts))

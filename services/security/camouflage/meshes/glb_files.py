@@ -153,7 +153,7 @@ def _gather(
     elif len(points) > room[1]:
         raise ContentTooLarge(f"A mesh has at most {limits.faces} triangles; simplify it.")
     else:
-        indices = np.arange(len(points))
+        indices = np.arange(len(points), dtype=np.float64)
     if len(indices) % 3 or (len(indices) and not 0 <= indices.min() <= indices.max() < len(points)):
         raise Malformed("a triangle names a vertex that is not there")
     faces = indices.astype(np.int32).reshape(-1, 3)

@@ -78,19 +78,19 @@ class Mesh:
     def areas(self) -> NDArray[np.float32]:
         """Surface of each face, float32 (faces,) in square metres."""
         first, second, third = np.moveaxis(self.corners, 1, 0)
-        return (np.linalg.norm(np.cross(second - first, third - first), axis=1) / 2).astype(np.float32)
+        return np.asarray(np.linalg.norm(np.cross(second - first, third - first), axis=1) / 2, np.float32)
 
     @cached_property
     def uv_areas(self) -> NDArray[np.float32]:
         """Signed area of each face in the texture, float32 (faces,), as a share of the whole texture."""
         first, second, third = np.moveaxis(self.uv, 1, 0)
         along, across = second - first, third - first
-        return (along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]) / 2
+        return np.asarray((along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]) / 2)
 
     @cached_property
     def paintable(self) -> NDArray[np.bool_]:
         """Which faces are painted, bool (faces,)."""
-        return self.parts == Part.BODY
+        return np.asarray(self.parts == Part.BODY)
 
     @cached_property
     def surfaces(self) -> NDArray[np.int32]:
@@ -107,7 +107,7 @@ class Mesh:
     @property
     def centre(self) -> NDArray[np.float32]:
         """Middle of the bounds, float32 (3,)."""
-        return (self.bounds[0] + self.bounds[1]) / 2
+        return np.asarray((self.bounds[0] + self.bounds[1]) / 2, np.float32)
 
     @cached_property
     def radius(self) -> float:

@@ -34,7 +34,7 @@ def fit_background(picture: NDArray[np.uint8], horizon: float, camera: Camera, *
     part = Image.fromarray(picture).resize(
         (camera.width, camera.height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + tall)
     )
-    return np.asarray(part, np.float32) / 255
+    return np.asarray(np.asarray(part, np.float32) / 255, np.float32)
 
 
 def draw_street(camera: Camera, seed: int) -> Floats:
@@ -59,7 +59,7 @@ def draw_street(camera: Camera, seed: int) -> Floats:
     rows, columns = grain.shape[:2]
     pixels[:rows, :columns] += grain.astype(np.float32)
     reduced = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((camera.width, camera.height))
-    return np.asarray(reduced, np.float32) / 255
+    return np.asarray(np.asarray(reduced, np.float32) / 255, np.float32)
 
 
 def _draw_sky(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: tuple[int, int], horizon: float) -> None:

@@ -86,4 +86,4 @@ class Camera:
         """Directions (n, 3), not of unit length: one metre of depth each, through pixels (n, 2)."""
         offset = (pixels - self.principal_point) / self.focal_length
         right, up, forward = self.axes
-        return offset[:, :1] * right - offset[:, 1:] * up + forward
+        return np.asarray(offset[:, :1] * right - offset[:, 1:] * up + forward)

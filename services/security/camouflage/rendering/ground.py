@@ -43,7 +43,7 @@ def see_ground(view: View) -> GroundView:
     """The ground z = 0 that the camera of a view sees beside the mesh, as far as it may be darker for it."""
     camera, mesh = view.camera, view.mesh
     free = np.flatnonzero(view.coverage.reshape(-1) < 1)
-    places = np.stack((free % camera.width, free // camera.width), axis=1) + 0.5
+    places = np.stack((free % camera.width, free // camera.width), axis=1).astype(np.float64) + 0.5
     rays = camera.rays(places)
     down = rays[:, 2] < -1e-4
     free, rays = free[down], rays[down]

@@ -40,7 +40,7 @@ class Light:
     def level(self) -> Floats:
         """Irradiance of level ground that nothing hides, float32 (3,)."""
         height = np.sin(np.radians(self.elevation))
-        return (np.array(self.sun) * height + np.pi * np.array(self.sky)).astype(np.float32)
+        return np.asarray(np.array(self.sun) * height + np.pi * np.array(self.sky), np.float32)
 
 
 def make_daylight(
@@ -169,10 +169,10 @@ def _ambient(view: View, exposure: Exposure, light: Light, roughness: Floats, co
     """Mean radiance that the base receives, and what the layer mirrors; float32 (n, 3) each."""
     sky = exposure.sky[:, None] * np.array(light.sky, np.float32)
     ground = exposure.ground[:, None] * (np.array(light.ground, np.float32) * light.level / np.float32(np.pi))
-    up = (1 + view.normals[:, 2:]) / 2
+    up = (1 + view.normals[:, 2:]) / np.float32(2)
     mirror = 2 * cosine * view.normals[:, 2] - view.directions[:, 2]
-    share = np.clip(0.5 + 0.5 * mirror / np.maximum(roughness, 0.1), 0, 1)[:, None]
-    return sky * up + ground * (1 - up), sky * share + ground * (1 - share)
+    share: Floats = np.clip(0.5 + 0.5 * mirror / np.maximum(roughness, 0.1), 0, 1).astype(np.float32)[:, None]
+    return np.asarray(sky * up + ground * (1 - up)), np.asarray(sky * share + ground * (1 - share))
 
 
 def _by_part(view: View, materials: Materials) -> tuple[Floats, Floats, Floats]:

@@ -32,7 +32,7 @@ class Planes:
     def at(self, faces: NDArray[np.integer], pixels: Floats) -> Floats:
         """Barycentric coordinates (n, 3), linear on the picture, of pixels (n, 2)."""
         chosen = self.gradients[faces]
-        return chosen[..., 0] * pixels[:, :1] + chosen[..., 1] * pixels[:, 1:] + chosen[..., 2]
+        return np.asarray(chosen[..., 0] * pixels[:, :1] + chosen[..., 1] * pixels[:, 1:] + chosen[..., 2])
 
 
 def make_planes(points: Floats, *, cull: bool) -> Planes:

@@ -103,4 +103,4 @@ def stack_levels(texture: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 def sample(stacked: Floats, samples: Samples) -> Floats:
     """Colours of fragments, float32 (n, 3), out of the texels of `stack_levels`."""
-    return np.einsum("nt,ntk->nk", samples.weights, stacked[samples.texels])
+    return np.asarray(np.einsum("nt,ntk->nk", samples.weights, stacked[samples.texels]))

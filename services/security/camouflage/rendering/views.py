@@ -140,10 +140,19 @@ def _attributes(
         normals = _turned(normals, corners, directions)
     normals = _facing(normals, directions)
     return View(
-        camera, mesh, pixels, weights, faces,
-        *(_single(one) for one in (barycentric, place, footprints / scale[..., None], normals, positions)),
-        _single((positions - camera.position) @ camera.axes[2]), _single(directions),
-    )  # fmt: skip
+        camera=camera,
+        mesh=mesh,
+        pixels=pixels,
+        weights=weights,
+        faces=faces,
+        barycentric=_single(barycentric),
+        uv=_single(place),
+        footprints=_single(footprints / scale[..., None]),
+        normals=_single(normals),
+        positions=_single(positions),
+        depths=_single((positions - camera.position) @ camera.axes[2]),
+        directions=_single(directions),
+    )
 
 
 def _turned(
@@ -160,7 +169,7 @@ def _facing(normals: NDArray[np.float64], directions: NDArray[np.float64]) -> ND
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     seen = np.einsum("nk,nk->n", normals, directions)
     normals = normals + np.maximum(0.02 - seen, 0)[:, None] * directions
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:

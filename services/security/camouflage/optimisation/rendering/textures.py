@@ -67,7 +67,8 @@ def sample(stacked: Tensor, texels: Tensor, weights: Tensor) -> Tensor:
 class _WeightedSum(torch.autograd.Function):
     """Sums of texels.
 
-    Torch's own backward of `embedding_bag` sorts all places anew each time, and takes eight times as long on a processor.
+    Torch's own backward of `embedding_bag` sorts all places anew each time, and takes eight times as long on a
+    processor.
     """
 
     @staticmethod
