@@ -58,7 +58,9 @@ def see_ground(view: View) -> GroundView:
 
 def light_ground(ground: GroundView, mesh: Mesh, light: Light) -> Floats:
     """Light on the ground beside the car for light without it, float32 (height, width, 3) in [0, 1]."""
-    sunlit = sun_map(mesh, light.azimuth, light.elevation).visibility(ground.positions, _upwards(len(ground.positions)))
+    # The ground is not on the map, so that its points need not be lifted off themselves.
+    unlifted = np.zeros_like(ground.positions)
+    sunlit = sun_map(mesh, light.azimuth, light.elevation).visibility(ground.positions, unlifted)
     height = np.sin(np.radians(light.elevation))
     sun, sky = np.array(light.sun, np.float32) * np.float32(height), np.pi * np.array(light.sky, np.float32)
     shares = np.ones((ground.size[0] * ground.size[1], 3), np.float32)
