@@ -20,6 +20,7 @@ _JSON: Final = 0x4E4F534A
 _BINARY: Final = 0x004E4942
 _TRIANGLES: Final = 4
 _NODES: Final = 5_000
+_FARTHEST: Final = 1e9
 
 _HARMLESS: Final = ("KHR_materials_", "KHR_texture_", "EXT_texture_", "KHR_lights_", "KHR_mesh_quantization")
 """Extensions that a file may need: of surfaces, and of numbers that are read here anyway."""
@@ -114,6 +115,8 @@ def _instances(document: dict[str, Any]) -> Iterator[tuple[int, Floats]]:
         seen.add(index)
         node = entry(document, "nodes", index)
         transform = above @ _matrix(node)
+        if not (np.abs(transform) < _FARTHEST).all():
+            raise Malformed("a node is placed by numbers that are not finite or far too large")
         if "mesh" in node:
             yield node["mesh"], transform
         waiting += [(child, transform) for child in node.get("children") or ()]

@@ -28,6 +28,9 @@ LIMITS: Final = MeshLimits()
 SIZES: Final = (1.0, 25.0)
 """Least and greatest length of what is taken for a vehicle, in metres."""
 
+_FARTHEST: Final = 1e9
+"""Greatest coordinate that is taken for one."""
+
 _LENGTHS: Final = 12_000
 """Longest edges of all triangles in sum, in radii of the mesh: what bounds the time of a picture."""
 
@@ -113,7 +116,7 @@ def _finished(raw: RawMesh, parts: NDArray[np.int8], materials: dict[str, Part],
         faces = faces[:, ::-1]
         uv = None if uv is None else uv[:, ::-1]
     colours = np.array([_COLOURS[part] for part in Part], np.float32)[parts]
-    if uv is not None:
+    if uv is not None and uv.min() >= 0 and uv.max() <= 1:  # NaN is not
         mesh = Mesh(vertices, faces, uv.astype(np.float32), parts, colours, connect_charts(faces, uv), closed)
         if _can_be_painted(mesh):
             return ImportedMesh(mesh, materials, unwrapped=False)
@@ -128,8 +131,6 @@ def _finished(raw: RawMesh, parts: NDArray[np.int8], materials: dict[str, Part],
 
 def _can_be_painted(mesh: Mesh, side: int = 512) -> bool:
     """Whether each place of the texture belongs to one place of the surface."""
-    if not (np.isfinite(mesh.uv).all() and mesh.uv.min() >= 0 and mesh.uv.max() <= 1):
-        return False
     painted, extent = mesh.paintable, np.ptp(mesh.uv, axis=1)
     if extent.prod(axis=1).sum() > _BOXES:
         return False
@@ -152,22 +153,23 @@ def _part_of(name: str, painted: frozenset[str] | None) -> Part:
 
 def _placed(raw: RawMesh, pointer: str, up: UpAxis, length: float | None) -> RawMesh:
     """The mesh with z upwards, on the ground, its middle above the origin, and in metres."""
-    if not np.isfinite(raw.positions).all():
-        raise field_problem(pointer, "A vertex is not a finite number; export the mesh again.")
-    positions = raw.positions[:, [2, 0, 1]] if up == "y" else raw.positions
-    used = positions[raw.faces.reshape(-1)]
-    low, high = used.min(axis=0), used.max(axis=0)
+    used, faces = np.unique(raw.faces, return_inverse=True)
+    positions = raw.positions[used][:, [2, 0, 1] if up == "y" else [0, 1, 2]]
+    if not (np.abs(positions) < _FARTHEST).all():
+        raise field_problem(pointer, "A vertex is not a finite number, or is far away; export the mesh again.")
+    low, high = positions.min(axis=0), positions.max(axis=0)
     longest = float((high - low)[:2].max())
     if not longest > 0:
         raise field_problem(pointer, "The mesh has no extent on the ground; is another axis up?")
     scale = 1.0 if length is None else length / longest
-    if not SIZES[0] <= longest * scale <= SIZES[1]:
-        raise field_problem(
-            pointer,
-            f"The mesh is {longest * scale:.3g} m long, a vehicle {SIZES[0]:g} to {SIZES[1]:g} m; state its length.",
-        )
+    tallest = float((high - low)[2])
+    if not (SIZES[0] <= longest * scale and max(longest, tallest) * scale <= SIZES[1]):
+        found = f"The mesh is {longest * scale:.3g} m long and {tallest * scale:.3g} m high"
+        raise field_problem(pointer, f"{found}, a vehicle {SIZES[0]:g} to {SIZES[1]:g} m long; state its length.")
     origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
-    return RawMesh((positions - origin) * scale, raw.faces, raw.uv, raw.material_of, raw.materials)
+    return RawMesh(
+        (positions - origin) * scale, faces.reshape(-1, 3).astype(np.int32), raw.uv, raw.material_of, raw.materials
+    )
 
 
 def _without_empty_faces(raw: RawMesh, pointer: str) -> RawMesh:

@@ -21,7 +21,7 @@ LEAST_ROUGHNESS: Final = 0.08
 
 _COSINES: Final = 48
 _ROUGHNESSES: Final = 24
-_RINGS: Final = 64
+_RINGS: Final = 96
 _TURNS: Final = 32
 
 
@@ -104,7 +104,9 @@ def reflectance() -> Reflectance:
 def _integrate(roughness: float, view: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and bias of one roughness at cosines of the viewer (cosines,)."""
     squared = roughness**4
-    share = (np.arange(_RINGS) + 0.5) / _RINGS
+    # Rings are denser at flat angles, where the few half vectors are that throw grazing light far.
+    left = (1 - (np.arange(_RINGS) + 0.5) / _RINGS)[:, None]
+    share = 1 - left[:, 0] ** 2
     half = np.sqrt((1 - share) / (1 + (squared - 1) * share))
     turns = (np.arange(_TURNS) + 0.5) / _TURNS * np.pi
     across = np.sqrt(1 - half**2)[:, None] * np.cos(turns)
@@ -114,7 +116,7 @@ def _integrate(roughness: float, view: NDArray[np.float64]) -> tuple[NDArray[np.
     seen = light > 0
     light = np.where(seen, light, 1.0)
     term = _smith64(light, squared) * _smith64(v, squared) * 4 * light * view_half / half[:, None]
-    term = np.where(seen, term, 0)
+    term = np.where(seen, term, 0) * 2 * left
     grown = (1 - view_half) ** 5
     return (term * (1 - grown)).mean(axis=(1, 2)), (term * grown).mean(axis=(1, 2))
 

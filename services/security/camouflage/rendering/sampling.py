@@ -18,6 +18,9 @@ Floats = NDArray[np.float32]
 LEVELS: Final = 7
 """Most copies of a texture, itself included."""
 
+ANISOTROPY: Final = 4.0
+"""Greatest length of a footprint for its width that is averaged over."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
@@ -44,7 +47,9 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
 def plan_samples(uv: Floats, footprints: Floats, height: int, width: int) -> Samples:
     """Texels and weights of fragments in a texture of a size.
 
-    The level is that at which the longer side of a pixel's footprint is one texel, as in OpenGL 4.6, section 8.14.1.
+    The level is that at which the longer side of a pixel's footprint is one texel, as in OpenGL 4.6, section 8.14.1;
+    where it is more than `ANISOTROPY` times the shorter one, as on a surface seen from its edge, it counts as that
+    long: a mean over so much of the texture would reach into other charts.
 
     Args:
         uv: float32 (n, 2) in [0, 1], v upwards.
@@ -53,7 +58,8 @@ def plan_samples(uv: Floats, footprints: Floats, height: int, width: int) -> Sam
         width: columns.
     """
     sizes = level_sizes(height, width)
-    lengths = np.linalg.norm(footprints * np.array([width, height], np.float32), axis=2).max(axis=1)
+    sides = np.linalg.norm(footprints * np.array([width, height], np.float32), axis=2)
+    lengths = np.minimum(sides.max(axis=1), ANISOTROPY * sides.min(axis=1))
     level = np.clip(np.log2(np.maximum(lengths, 1e-8)), 0, len(sizes) - 1)
     lower = np.minimum(np.floor(level), max(len(sizes) - 2, 0)).astype(np.int64)
     upper = np.minimum(lower + 1, len(sizes) - 1)
