@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.mesh import Mesh
+from services.security.camouflage.rasteriser import Planes, find_nearest, make_planes
 from services.security.camouflage.rendering.camera import Camera
-from services.security.camouflage.rendering.rasteriser import Planes, find_nearest, make_planes
 
 SAMPLES: Final = 2
 """Samples of a pixel along each axis."""

@@ -36,8 +36,8 @@ def make_sphere(radius: float = 1.0, rounds: int = 4) -> Mesh:
         corners = vertices[faces]
         middles = (corners + np.roll(corners, -1, axis=1)) / 2
         middles /= np.linalg.norm(middles, axis=2, keepdims=True)
-        a, b, c, ab, bc, ca = (*np.moveaxis(corners, 1, 0), *np.moveaxis(middles, 1, 0))
-        pieces = np.concatenate([np.stack(one, 1) for one in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+        points = np.concatenate((corners, middles), axis=1)
+        pieces = np.concatenate([points[:, one] for one in ([0, 3, 5], [3, 1, 4], [5, 4, 2], [3, 4, 5])])
         vertices, inverse = np.unique(np.round(pieces.reshape(-1, 3), 9), axis=0, return_inverse=True)
         faces = inverse.reshape(-1, 3)
     return make_mesh(vertices * radius + [0, 0, radius], faces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.sampling import level_sizes, plan_samples, sample, stack_levels
@@ -58,7 +59,9 @@ def test_a_distant_texture_is_averaged_over_areas(times: int) -> None:
 def test_a_near_texture_is_interpolated() -> None:
     camera, _ = wall_view(128)
     view = see_mesh(make_wall(), camera)
-    ramp = np.broadcast_to((np.arange(32, dtype=np.float32) + 0.5)[None, :, None] / 32, (32, 32, 3))
+    ramp: NDArray[np.float32] = np.broadcast_to(
+        (np.arange(32, dtype=np.float32)[None, :, None] + np.float32(0.5)) / 32, (32, 32, 3)
+    )
     samples = plan_samples(view.uv, view.footprints, 32, 32)
     seen = sample(stack_levels(ramp, np.ones((32, 32), bool)), samples)[:, 0]
     inner = (view.uv[:, 0] > 1 / 32) & (view.uv[:, 0] < 31 / 32)

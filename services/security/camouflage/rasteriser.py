@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,9 @@ _CHUNK: Final = 1_000_000
 """About as many pairs of a triangle and a row, or of a triangle and a sample, are held at a time."""
 
 _TINY: Final = 1e-9
+
+_EDGE: Final = 1e-6
+"""Barycentric coordinate up to which a sample counts as lying on the edge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,30 +72,62 @@ def find_nearest(
     Returns:
         Faces int32 (height, width), -1 where there is none, and their nearness float64, minus infinity there.
     """
-    low = np.clip(np.ceil(points[..., 1].min(axis=1) - 0.5), 0, height).astype(np.int64)
-    high = np.clip(np.floor(points[..., 1].max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
-    rows = np.where(planes.visible, np.maximum(high - low + 1, 0), 0)
     slopes = np.einsum("fck,fc->fk", planes.gradients, nearness)
     found = np.full(width * height, -1, dtype=np.int32)
     nearest = np.full(width * height, -np.inf)
-    for start, stop in _chunks(rows):
-        face = np.repeat(np.arange(start, stop), rows[start:stop])
-        row = low[face] + _count_up(rows[start:stop])
-        first, last = _spans(planes, face, row, width)
-        keep = last >= first
-        face, row, first, count = face[keep], row[keep], first[keep], (last - first + 1)[keep]
-        for begin, end in _chunks(count):
-            part = slice(begin, end)
-            _draw(found, nearest, face[part], row[part], first[part], count[part], slopes, width)
+    for spans in _span_chunks(points, planes, width=width, height=height, slack=_TINY):
+        _draw(found, nearest, spans, slopes, width)
     return found.reshape(height, width), nearest.reshape(height, width)
 
 
+def find_all(
+    points: Floats, *, width: int, height: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """All pairs of a triangle, seen from either side, and a sample inside of it; those on its edge are left out.
+
+    Args:
+        points: float64 (faces, 3, 2), corners in samples.
+        width: samples of a row.
+        height: rows.
+
+    Yields:
+        Faces, rows and columns int64 (n,), about `_CHUNK` at a time.
+    """
+    for spans in _span_chunks(points, make_planes(points, cull=False), width=width, height=height, slack=-_EDGE):
+        index = np.repeat(np.arange(len(spans.face)), spans.count)
+        yield spans.face[index], spans.row[index], spans.first[index] + _count_up(spans.count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spans:
+    """Rows of triangles: int64 (n,) each."""
+
+    face: NDArray[np.int64]
+    row: NDArray[np.int64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+
+
+def _span_chunks(points: Floats, planes: Planes, *, width: int, height: int, slack: float) -> Iterator[_Spans]:
+    low = np.clip(np.ceil(points[..., 1].min(axis=1) - 0.5), 0, height).astype(np.int64)
+    high = np.clip(np.floor(points[..., 1].max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
+    rows = np.where(planes.visible, np.maximum(high - low + 1, 0), 0)
+    for start, stop in _chunks(rows):
+        face = np.repeat(np.arange(start, stop), rows[start:stop])
+        row = low[face] + _count_up(rows[start:stop])
+        first, last = _spans(planes, face, row, width, slack)
+        keep = last >= first
+        face, row, first, count = face[keep], row[keep], first[keep], (last - first + 1)[keep]
+        for begin, end in _chunks(count):
+            yield _Spans(face[begin:end], row[begin:end], first[begin:end], count[begin:end])
+
+
 def _spans(
-    planes: Planes, face: NDArray[np.int64], row: NDArray[np.int64], width: int
+    planes: Planes, face: NDArray[np.int64], row: NDArray[np.int64], width: int, slack: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last column of a triangle in a row; the last is before the first where it covers no sample."""
     slope = planes.gradients[face, :, 0]
-    level = planes.gradients[face, :, 1] * (row + 0.5)[:, None] + planes.gradients[face, :, 2] + _TINY
+    level = planes.gradients[face, :, 1] * (row + 0.5)[:, None] + planes.gradients[face, :, 2] + slack
     flat = np.abs(slope) < 1e-12
     edge = -level / np.where(flat, 1.0, slope)
     low = np.where(~flat & (slope > 0), edge, -np.inf).max(axis=1)
@@ -102,25 +138,17 @@ def _spans(
     return first, last
 
 
-def _draw(
-    found: NDArray[np.int32],
-    nearest: Floats,
-    face: NDArray[np.int64],
-    row: NDArray[np.int64],
-    first: NDArray[np.int64],
-    count: NDArray[np.int64],
-    slopes: Floats,
-    width: int,
-) -> None:
+def _draw(found: NDArray[np.int32], nearest: Floats, spans: _Spans, slopes: Floats, width: int) -> None:
     """Put spans onto the grid where they are nearer than what is there."""
-    level = slopes[face, 1] * (row + 0.5) + slopes[face, 2]
-    spans = np.repeat(np.arange(len(face)), count)
-    column = first[spans] + _count_up(count)
-    near = level[spans] + slopes[face, 0][spans] * (column + 0.5)
-    sample = row[spans] * width + column
+    slope = slopes[spans.face]
+    level = slope[:, 1] * (spans.row + 0.5) + slope[:, 2]
+    index = np.repeat(np.arange(len(spans.face)), spans.count)
+    column = spans.first[index] + _count_up(spans.count)
+    near = level[index] + slope[:, 0][index] * (column + 0.5)
+    sample = spans.row[index] * width + column
     np.maximum.at(nearest, sample, near)
     won = near == nearest[sample]
-    found[sample[won]] = face[spans[won]]
+    found[sample[won]] = spans.face[index[won]]
 
 
 def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
