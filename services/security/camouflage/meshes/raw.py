@@ -16,7 +16,7 @@ class MeshLimits:
     """What a file may hold at most."""
 
     bytes: int = 16 * 1024 * 1024
-    vertices: int = 60_000
+    vertices: int = 180_000
     faces: int = 60_000
     materials: int = 200
 
