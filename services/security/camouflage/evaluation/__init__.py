@@ -1,0 +1,1 @@
+"""What camouflage is measured by."""

@@ -1,0 +1,1 @@
+"""What of camouflage needs gradients: the torch worker runs it, and nothing that serves imports it."""
