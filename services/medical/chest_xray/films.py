@@ -162,4 +162,5 @@ def _normalise(density: Pixels) -> Pixels:
     total = float(density.sum(dtype=np.float64))
     if not (math.isfinite(total) and total > 0 and float(density.min()) >= 0):
         raise ValueError("the map is no density over the film: negative, not finite, or zero everywhere")
-    return np.divide(density, np.float32(total), dtype=np.float32)
+    normalised: Pixels = density / np.float32(total)
+    return normalised
