@@ -1,0 +1,1 @@
+"""Chest X-ray: diagnosis and predicted visual attention of frontal films, in one answer."""
