@@ -29,7 +29,7 @@ from services.medical.chest_xray.training.frozen_features import (
     randomise,
     read_backbone,
 )
-from services.medical.chest_xray.training.linear_heads import fit_head
+from services.medical.chest_xray.training.linear_heads import INVERSE_PENALTIES, fit_head
 from shared.runtime.session_options import session_options
 
 CALIBRATING: Final = 16
@@ -64,6 +64,7 @@ class FeatureSubject:
         version: digest or number of what scores depend on, beside the films.
         cross_validated: whether all films can be measured by cross-validation.
         once_trained: whether the test split can be measured after training on the training split.
+        inverse_penalties: scikit-learn's C to choose from within what is trained on.
     """
 
     name: str
@@ -72,13 +73,15 @@ class FeatureSubject:
     version: str
     cross_validated: bool = True
     once_trained: bool = True
+    inverse_penalties: tuple[float, ...] = INVERSE_PENALTIES
 
     def score(self, films: FilmSet, train: Mask, wanted: Mask, variant: str) -> Scores:
         """Two heads: one trained on films that radiologists have seen, one on the text-mined classes."""
         before, after = self.read(films, ORIGINAL), self.read(films, variant)[wanted]
         seen = train & (films.opacity >= 0)
-        opacity = fit_head(before[seen], films.opacity[seen], films.patients[seen])
-        classes = fit_head(before[train], films.labels[train], films.patients[train])
+        penalties = self.inverse_penalties
+        opacity = fit_head(before[seen], films.opacity[seen], films.patients[seen], inverse_penalties=penalties)
+        classes = fit_head(before[train], films.labels[train], films.patients[train], inverse_penalties=penalties)
         return Scores(opacity(after)[:, 1], classes(after))
 
 

@@ -193,8 +193,8 @@ def _outputs(model: onnx.ModelProto, name: str, films: Films) -> NDArray[np.floa
         [one for one in model.graph.initializer if one.name in {each for node in nodes for each in node.input}],
     )
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    session = onnxruntime.InferenceSession(
-        part.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"]
-    )
+    options = session_options(1)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it runs once
+    session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found: NDArray[np.float32] = session.run(None, {source: np.repeat(films[:, None], 3, axis=1)})[0]
     return found

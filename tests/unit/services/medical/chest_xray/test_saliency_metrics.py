@@ -98,9 +98,9 @@ def test_pixels_that_are_all_or_none_fixated_say_nothing() -> None:
 @pytest.mark.parametrize("metric", [kl_divergence, correlation, histogram_similarity])
 @pytest.mark.parametrize("wrong", [np.zeros((12, 9)), -TARGET, np.full((12, 9), np.nan), np.ones((9, 12))])
 def test_what_is_no_density_is_refused(metric: Callable[..., float], wrong: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="density|finite|shapes"):
+    with pytest.raises(ValueError, match=r"density|finite|shapes"):
         metric(TARGET, wrong)
-    with pytest.raises(ValueError, match="density|finite|shapes"):
+    with pytest.raises(ValueError, match=r"density|finite|shapes"):
         metric(wrong, TARGET)
 
 

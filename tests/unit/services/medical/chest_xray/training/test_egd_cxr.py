@@ -15,6 +15,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from services.medical.chest_xray.films import prepare_film
 from services.medical.chest_xray.training import egd_cxr
 from services.medical.chest_xray.training.egd_cxr import (
     BLUR,
@@ -31,7 +32,6 @@ from services.medical.chest_xray.training.egd_cxr import (
     read_master_sheet,
     split_of,
 )
-from services.medical.chest_xray.films import prepare_film
 
 MASTER_COLUMNS = (
     "dicom_id", "path", "study_id", "patient_id", "stay_id", "gender", "anchor_age", "image_top_pad",
@@ -167,14 +167,14 @@ def test_files_of_samples_are_removed_whatever_happens(tmp_path: Path, folder: P
         assert len(found.samples("b2")) == 504
         assert any(kept.iterdir())
     assert not any(kept.iterdir())
-    write_table(tmp_path / "bad.csv", GAZE_COLUMNS, gaze("b2", [(1, 1)]) + [{"DICOM_ID": "b2", "X_ORIGINAL": "left"}])
+    write_table(tmp_path / "bad.csv", GAZE_COLUMNS, [*gaze("b2", [(1, 1)]), {"DICOM_ID": "b2", "X_ORIGINAL": "left"}])
     with pytest.raises(ValueError, match="no number"):
         GazeTable(tmp_path / "bad.csv", ["b2"], folder=kept)
     assert not any(kept.iterdir())
 
 
 def test_empty_coordinates_are_skipped(tmp_path: Path) -> None:
-    rows = gaze("b2", [(1, 1)]) + [{"DICOM_ID": "b2", "X_ORIGINAL": "", "Y_ORIGINAL": ""}]
+    rows = [*gaze("b2", [(1, 1)]), {"DICOM_ID": "b2", "X_ORIGINAL": "", "Y_ORIGINAL": ""}]
     write_table(tmp_path / EYE_GAZE, GAZE_COLUMNS, rows)
     with GazeTable(tmp_path / EYE_GAZE, ["b2"]) as found:
         assert found.skipped == 1
