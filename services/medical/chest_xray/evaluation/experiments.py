@@ -115,7 +115,7 @@ class Plan:
         if not model.once_trained:
             return
         if "frontal" in run.outputs:
-            refuse = partial(measure_refusals, self.data, run)
+            refuse = partial(measure_refusals, self.data, model.file(0))
             yield Experiment("screening", model.name, model.version, refuse)
         yield Experiment("latency", model.name, model.version, partial(self._latency, model))
 

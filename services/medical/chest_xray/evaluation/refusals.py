@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,10 @@ from services.medical.chest_xray.training.screening import HEAD, Reader, Screeni
 COUNT: Final = 300
 """Most pictures of a kind."""
 
-METADATA: Final = "frontal_threshold"
+THRESHOLD: Final = "frontal_threshold"
+CARD: Final = "card.json"
+PARAMETER: Final = "chest_xray"
+"""Of a card, what a model of chest films states."""
 
 
 def measure_head(data: Path, file: Path = HEAD) -> dict[str, Any]:
@@ -27,15 +31,23 @@ def measure_head(data: Path, file: Path = HEAD) -> dict[str, Any]:
     return {"threshold": head.threshold, "kinds": measure(Reader(data), head, "test"), "unseen": [*UNSEEN]}
 
 
-def measure_refusals(data: Path, model: OnnxFilms) -> dict[str, Any]:
-    """A model by its output `frontal` and the threshold in its metadata, on the test split.
+def threshold_of(file: Path, model: OnnxFilms) -> float:
+    """Logit from which a model accepts: by the card beside its file, or by its own metadata.
 
     Raises:
-        ValueError: it has no such output, or states no threshold.
+        ValueError: neither states one.
     """
-    if "frontal" not in model.outputs or METADATA not in model.metadata:
-        raise ValueError(f"the model has no output frontal, or no {METADATA} in its metadata")
-    threshold = float(model.metadata[METADATA])
+    card = file.with_name(CARD)
+    stated = json.loads(card.read_text(encoding="utf-8"))["parameters"].get(PARAMETER, {}) if card.exists() else {}
+    if (found := stated.get(THRESHOLD, model.metadata.get(THRESHOLD))) is None:
+        raise ValueError(f"neither {CARD} beside the model nor its metadata states a {THRESHOLD}")
+    return float(found)
+
+
+def measure_refusals(data: Path, file: Path) -> dict[str, Any]:
+    """A model with the output `frontal`, on the test split; errors as of `threshold_of`."""
+    model = OnnxFilms(file)
+    threshold = threshold_of(file, model)
     source = Source(data, [film for film in read_manifest(data) if film.split == "test"], "test", COUNT)
     pictures = ((int(film.patient), source.read(film)) for film in source.films)
     kinds = {"films": _logits(model, pictures)}

@@ -87,8 +87,9 @@ def _parts(figures: Figures) -> Iterator[str]:
 _WHERE: Final = {"test": "Fixed split, test", "folds": "Cross-validation, all films with boxes"}
 _SRD: Final = """## Explanations by SRD
 
-Not measured: the converter of the explanation service refuses a network with two encoders, gates of channels and a head
-of two layers, by name."""
+Not measured: tried on the graph of this network, the converter of the explanation service refuses it by name. It knows
+no sharing ratio for gates of channels (squeeze-and-excitation: a product, and a rectifier behind a linear layer), nor
+for repeating one channel; enlarging and concatenating maps have no rule either."""
 
 
 def _opacity(found: Figures) -> str:

@@ -8,10 +8,10 @@ Definition of the features, of a prepared film x (n, 1, H, W) in [0, 1] (`prepar
 3. Means over the cells of a grid of 5 rows by 4 columns, channel by channel and, within one, cell by cell by rows:
    1600 features. The grid is what tells above from below.
 
-`frontal` = weight . features + bias is given as it is; a picture is accepted where it is at least the threshold. These
-are the features that the network's own frontal head reads where its first encoder is EfficientNet-Lite0 with no more
-than its last three stages trained, so weight and bias are that head's. To any other model of the role `append_frontal`
-adds the branch, with the backbone's weights in half precision as they were released.
+`frontal` = weight . features + bias is given as it is; a picture is accepted where it is at least the threshold. Where
+the last three stages of a first encoder EfficientNet-Lite0 are trained, these are the features that the network's own
+frontal head reads, so weight and bias are that head's. To any model of the role `append_frontal` adds the branch, with
+the backbone's weights in half precision as they were released (0.6 MB).
 
 Positives are the training films and variants of them that the service must take; negatives are `other_pictures.SEEN`.
 The threshold is the quantile of the validation films' logits that refuses 1.5 % of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_lines_are_written_once_and_become_a_page(
         f"--cache={tmp_path}",
         f"--model=toy={whole_model}",
     ]
-    monkeypatch.setattr(command, "Plan", lambda *given: Plan(*given, head=tmp_path / "no-head.npz"))
+    monkeypatch.setattr(command, "Plan", partial(Plan, head=tmp_path / "no-head.npz"))
     command.main(["all", *options])
     lines = read_lines(tmp_path / "runs.jsonl")
     parts = {(line["part"], line["subject"]) for line in lines}
@@ -146,7 +147,15 @@ def test_features_are_computed_once_and_of_changed_films_only_where_needed(
 
 def test_a_model_without_screening_is_refused_where_it_is_asked_for(data: Path, model_file: Path) -> None:
     with pytest.raises(ValueError, match="frontal_threshold"):
-        refusals.measure_refusals(data, OnnxFilms(model_file))
+        refusals.measure_refusals(data, model_file)
+
+
+def test_the_threshold_of_the_card_comes_before_that_of_the_file(whole_model: Path) -> None:
+    model = OnnxFilms(whole_model)
+    assert refusals.threshold_of(whole_model, model) == 0.5
+    card = {"parameters": {"chest_xray": {"frontal_threshold": -1.5}}}
+    whole_model.with_name("card.json").write_text(json.dumps(card))
+    assert refusals.threshold_of(whole_model, model) == -1.5
 
 
 def test_latency_is_beside_frozen_features(model_file: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from services.medical.chest_xray.films import prepare_film
 from services.medical.chest_xray.training import egd_cxr
@@ -109,7 +109,7 @@ def test_films_with_gaze_are_read_one_by_one(folder: Path) -> None:
     assert density.shape == SIZE
     assert density.dtype == np.float32
     assert density.sum() == pytest.approx(1, abs=1e-5)
-    row, column = np.unravel_index(density.argmax(), SIZE)
+    row, column = divmod(int(density.argmax()), SIZE[1])
     assert (row, column) == (32 + round(100 * 256 / 400), round(300 * 256 / 400))
     assert [one.reading.dicom for one in read_gazed_films(folder, folder / "mimic", SIZE, table=FIXATIONS)] == ["b2"]
     for split in ("train", "val", "test"):
@@ -213,7 +213,7 @@ def write_dicom(file: Path, pixels: NDArray[np.uint16], **elements: Any) -> None
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1")
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from services.medical.chest_xray.films import prepare_film
 from services.medical.chest_xray.training import screening
 from services.medical.chest_xray.training.frozen_features import FrozenFeatures
+from services.medical.chest_xray.training.other_pictures import Kind, Split
 from services.medical.chest_xray.training.screening import (
     HEAD,
     POOLINGS,
@@ -120,13 +121,13 @@ class FewFeatures(Reader):
         features = self.random.normal(mean, 1.0, (count, 6)).astype(np.float32)
         return Pictures(features, np.arange(count))
 
-    def films(self, split: screening.Split) -> Pictures:
+    def films(self, split: Split) -> Pictures:
         return self.draw(1.0, 400)
 
-    def varied_films(self, split: screening.Split, copies: int, *, seed: int = 0) -> Pictures:
+    def varied_films(self, split: Split, copies: int, *, seed: int = 0) -> Pictures:
         return self.draw(1.0, 100)
 
-    def kind(self, kind: screening.Kind, split: screening.Split) -> Pictures:
+    def kind(self, kind: Kind, split: Split) -> Pictures:
         return self.draw(-1.0, 30)
 
 
