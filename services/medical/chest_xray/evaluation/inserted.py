@@ -28,7 +28,7 @@ def inserted_films(data: Path, cache: Path) -> InsertedFilms:
         prepared = prepare_films(data, films, cache / f"prepared-{split}", SIZE)
         made = simulate_films(prepared, split, count, cache / f"inserted-{split}", seed=seed)
         return [
-            (film.astype(np.float32) / 255, attention.astype(np.float32) / attention.sum(dtype=np.float64))
+            (film.astype(np.float32) / 255, attention.astype(np.float32) / np.float32(attention.sum(dtype=np.float64)))
             for film, attention in zip(made.arrays, made.attention, strict=True)
         ]
 

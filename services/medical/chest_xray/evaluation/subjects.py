@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from services.medical.chest_xray.training.frozen_features import (
     randomise,
     read_backbone,
 )
-from services.medical.chest_xray.training.linear_heads import INVERSE_PENALTIES, fit_head
+from services.medical.chest_xray.training.linear_heads import INVERSE_PENALTIES, LinearHead, fit_head
 from shared.runtime.session_options import session_options
 
 CALIBRATING: Final = 16
@@ -74,15 +74,27 @@ class FeatureSubject:
     cross_validated: bool = True
     once_trained: bool = True
     inverse_penalties: tuple[float, ...] = INVERSE_PENALTIES
+    _fitted: dict[bytes, tuple[LinearHead, LinearHead]] = field(default_factory=dict)
 
     def score(self, films: FilmSet, train: Mask, wanted: Mask, variant: str) -> Scores:
         """Two heads: one trained on films that radiologists have seen, one on the text-mined classes."""
-        before, after = self.read(films, ORIGINAL), self.read(films, variant)[wanted]
-        seen = train & (films.opacity >= 0)
-        penalties = self.inverse_penalties
-        opacity = fit_head(before[seen], films.opacity[seen], films.patients[seen], inverse_penalties=penalties)
-        classes = fit_head(before[train], films.labels[train], films.patients[train], inverse_penalties=penalties)
+        after = self.read(films, variant)[wanted]
+        opacity, classes = self._heads(films, train)
         return Scores(opacity(after)[:, 1], classes(after))
+
+    def _heads(self, films: FilmSet, train: Mask) -> tuple[LinearHead, LinearHead]:
+        if (key := train.tobytes()) not in self._fitted:
+            before = self.read(films, ORIGINAL)
+            seen = train & (films.opacity >= 0)
+            self._fitted[key] = (
+                self._fit(before, films.opacity, films, seen),
+                self._fit(before, films.labels, films, train),
+            )
+        return self._fitted[key]
+
+    def _fit(self, features: NDArray[Any], labels: NDArray[np.int64], films: FilmSet, chosen: Mask) -> LinearHead:
+        penalties = self.inverse_penalties
+        return fit_head(features[chosen], labels[chosen], films.patients[chosen], inverse_penalties=penalties)
 
 
 def _view(films: FilmSet, _: str) -> NDArray[Any]:
