@@ -11,6 +11,7 @@ from torch import Tensor
 
 from services.medical.chest_xray.training.data.augmentation import PLAIN, AugmentationOptions, augment
 from services.medical.chest_xray.training.networks.network import Answer, ChestXrayNetwork
+from services.medical.chest_xray.training.stages.batches import to_films
 from services.medical.chest_xray.training.stages.objectives import last
 
 _CHUNK = 16
@@ -52,7 +53,7 @@ def frontal_features(
 
 def _films(arrays: Films, augmentation: AugmentationOptions, seed: int) -> Iterator[Tensor]:
     for start in range(0, len(arrays), _CHUNK):
-        films = torch.from_numpy(np.asarray(arrays[start : start + _CHUNK])[:, None]).float() / 255
+        films = to_films(arrays[start : start + _CHUNK])
         if augmentation != PLAIN:
             films, _ = augment(films, augmentation, torch.Generator().manual_seed(seed * 1_000_003 + start))
         yield films

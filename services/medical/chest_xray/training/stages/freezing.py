@@ -23,5 +23,6 @@ def train_only(network: ChestXrayNetwork, parts: Iterable[nn.Module]) -> None:
         part.requires_grad_(True)
     if isinstance(network.first, LiteEncoder):
         for part in network.first.frozen_parts():
-            part.eval()
             part.requires_grad_(False)
+        for norm in network.first.norms():
+            norm.eval()

@@ -18,7 +18,7 @@ from services.medical.chest_xray.training.losses import (
     triplet_loss,
 )
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
-from services.medical.chest_xray.training.stages.batches import Batch, Mixture, Source
+from services.medical.chest_xray.training.stages.batches import Batch, Mixture, Source, to_films
 from services.medical.chest_xray.training.stages.recipes import Recipe
 from services.medical.chest_xray.training.stages.training import Stage, StageOptions
 
@@ -207,11 +207,11 @@ def chunks(source: Source, *, attention: bool = False) -> Iterator[Batch]:
     """All films of a source as they are, a few at a time; the last chunk is smaller."""
     for start in range(0, len(source), _CHUNK):
         part = slice(start, start + _CHUNK)
-        films = torch.from_numpy(np.asarray(source.arrays[part])[:, None]).float() / 255
+        films = to_films(source.arrays[part])
         labels, tags = torch.from_numpy(source.labels[part]), torch.from_numpy(source.tags[part])
         maps = None
         if attention and source.attention is not None:
-            maps = torch.from_numpy(np.asarray(source.attention[part], np.float32))
+            maps = torch.from_numpy(np.array(source.attention[part], np.float32))
             maps = maps / maps.sum(dim=(1, 2), keepdim=True)
         yield Batch(films, labels, tags, maps)
 

@@ -102,7 +102,7 @@ def test_ablations_leave_an_encoder_out() -> None:
     [{"size": (100, 64)}, {"first": "none", "second": False}, {"blocks": (1, 1)}, {"trained_stages": 7}],
 )
 def test_options_that_make_no_network_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="size|encoder|DenseNet|trained_stages"):
+    with pytest.raises(ValueError, match=r"size|encoder|DenseNet|trained_stages"):
         replace(SMALL, **wrong)  # type: ignore[arg-type]
 
 
