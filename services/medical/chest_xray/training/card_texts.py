@@ -60,6 +60,10 @@ CHOICES: Final = [
     "Stage 0 (inserted findings, text-mined tags) stands before the paper's stages, which began from ImageNet alone.",
     "The triplet loss is of pooled features and averaged; the authors' code compares rows of maps, and sums.",
     "Stage 3 trains the fusion classifier alone, as the authors' code has it in a comment.",
+    (
+        "Stages 1 and 3 draw each class alike often, since few films are CHF-like; the logarithms of the classes' shares "
+        "in training were added to the logits afterwards."
+    ),
     "Films are padded to the network's sides; grey values are spread between percentiles, not divided by the maximum.",
     "Splits are by patient, not by image; figures are of a part that nothing was chosen on.",
     "Temperatures and the frontal threshold were chosen on the validation part.",

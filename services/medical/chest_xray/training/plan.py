@@ -18,7 +18,7 @@ size two slow cores train it in about an hour. The attention's blur is of 6 pixe
 
 RELEASED: Final = Recipe(
     network=SMALL,
-    pretraining=StageOptions(epochs=8, steps=60, batch=16, schedule=schedule(4e-4, patience=1, stop_after=4)),
+    pretraining=StageOptions(epochs=12, steps=75, batch=16, schedule=schedule(2e-4, patience=1, stop_after=4)),
     contrastive=StageOptions(epochs=5, steps=16, batch=30, schedule=schedule(1e-4, patience=1, stop_after=3)),
     classifier=StageOptions(epochs=6, steps=30, batch=18, schedule=schedule(1e-4, patience=1, stop_after=3)),
     attention=StageOptions(epochs=16, steps=60, batch=16, schedule=schedule(1e-3, patience=1, stop_after=5)),

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from services.medical.chest_xray.training.data.augmentation import AugmentationOptions
 from services.medical.chest_xray.training.data.other_pictures import other_pictures
@@ -22,6 +24,18 @@ _SLIGHT: Final = AugmentationOptions(shift=0.02, rotation=3, scale=0.05, border=
 """Views of what is no film, so that it is not known by what augmentation does to films."""
 
 Features = NDArray[np.float32]
+
+
+def adjust_priors(layer: nn.Linear, labels: NDArray[np.int64]) -> None:
+    """Take back that each class was drawn alike often: logarithms of the classes' shares are added to the biases.
+
+    Args:
+        layer: whose outputs are logits of classes.
+        labels: of all training films, each class at least once.
+    """
+    shares = np.bincount(labels, minlength=layer.out_features) / len(labels)
+    with torch.no_grad():
+        layer.bias.add_(torch.from_numpy(np.log(shares)).float())
 
 
 def fit_opacity(

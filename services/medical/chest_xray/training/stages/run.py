@@ -16,7 +16,7 @@ from services.medical.chest_xray.training.networks.network import ChestXrayNetwo
 from services.medical.chest_xray.training.networks.options import options_of
 from services.medical.chest_xray.training.stages.features import pooled_features
 from services.medical.chest_xray.training.stages.films import FilmFolder
-from services.medical.chest_xray.training.stages.final_heads import fit_frontal, fit_opacity
+from services.medical.chest_xray.training.stages.final_heads import adjust_priors, fit_frontal, fit_opacity
 from services.medical.chest_xray.training.stages.objectives import Pooled, Stages
 from services.medical.chest_xray.training.stages.recipes import Recipe
 from services.medical.chest_xray.training.stages.training import CHECKPOINT, StageTraining, save_whole
@@ -118,6 +118,9 @@ class TrainingRun:
         if recipe.fusion is not None:
             labels = torch.from_numpy(stages.train.real.labels).repeat(recipe.views)
             self._train(stages.fusion(recipe.fusion, Pooled(pooled, labels), Pooled(pooled_val, labels_val)))
+        adjust_priors(self.network.classifier, stages.train.real.labels)
+        if self.network.fusion is not None:
+            adjust_priors(self.network.fusion.output, stages.train.real.labels)
         opacity = fit_opacity(self.network, (train, pooled.numpy()), (val, pooled_val.numpy()))
         threshold = fit_frontal(self.network, train, val, self.films.data, recipe)
         with torch.no_grad():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.training.data.augmentation import PLAIN, AugmentationOptions, augment
-from services.medical.chest_xray.training.data.manifest import CLASSES, FOLDER, TAGS, in_fold, read_manifest
+from services.medical.chest_xray.training.data.manifest import FOLDER, TAGS, in_fold, read_manifest
 from services.medical.chest_xray.training.data.other_pictures import changed_films, other_pictures
 from services.medical.chest_xray.training.data.preparation import INDEX, Placement, prepare_films
 from services.medical.chest_xray.training.stages.batches import Mixture, boxed_source, real_source

@@ -11,6 +11,7 @@ from torch import nn
 
 from services.medical.chest_xray.training.heads import binary_logits, fit_head, fit_temperature
 from services.medical.chest_xray.training.measures import auc, auc_by_patient
+from services.medical.chest_xray.training.stages.final_heads import adjust_priors
 
 
 def test_a_head_parts_what_can_be_parted_and_is_the_same_in_torch() -> None:
@@ -53,6 +54,15 @@ def test_temperature_of_one_logit_lowers_its_loss() -> None:
     assert loss[1] < loss[0]
 
 
+def test_priors_of_the_training_films_come_back_into_logits() -> None:
+    layer = nn.Linear(2, 3)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.zero_()
+    adjust_priors(layer, np.array([0] * 6 + [1] + [2] * 3))
+    assert torch.allclose(layer(torch.zeros(1, 2)).softmax(dim=1), torch.tensor([[0.6, 0.1, 0.3]]), atol=1e-6)
+
+
 def test_area_is_that_of_scikit_learn_with_ties() -> None:
     random = np.random.default_rng(0)
     scores, positive = random.integers(0, 6, 90).astype(float), random.random(90) < 0.3
@@ -65,7 +75,7 @@ def test_interval_is_wider_where_films_are_of_few_patients() -> None:
     positive = random.random(120) < 0.4
     scores = random.normal(size=120) + positive
     many = auc_by_patient(scores, positive, np.arange(120), resamples=300)
-    repeated = [np.repeat(one, 4) for one in (scores[:30], positive[:30], np.arange(30))]
-    few = auc_by_patient(repeated[0], repeated[1], repeated[2], resamples=300)
+    films = np.repeat(np.arange(30), 4)
+    few = auc_by_patient(scores[films], positive[films], films, resamples=300)
     assert many.low < many.value < many.high
     assert few.high - few.low > many.high - many.low

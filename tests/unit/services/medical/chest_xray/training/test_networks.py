@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from services.medical.chest_xray.training.networks.dense_encoder import DenseEncoder
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
 from services.medical.chest_xray.training.networks.options import NetworkOptions, options_of
 from services.optimisation.efficientnet_lite import EfficientNetLite
@@ -69,7 +70,8 @@ def test_both_taps_of_the_densenet_differ_by_the_last_normalisation_alone() -> N
     network = make_network()
     with torch.no_grad():
         maps = network.encode(torch.rand(1, 1, 64, 64))
-        norm = network.first.features.norm5  # type: ignore[union-attr]
+        assert isinstance(network.first, DenseEncoder)
+        norm = network.first.features.get_submodule("norm5")
         assert not torch.equal(maps.coarse, maps.features)
         assert torch.equal(norm(maps.coarse), maps.features)
     assert bool((maps.features < 0).any())
