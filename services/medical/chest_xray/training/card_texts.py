@@ -61,8 +61,8 @@ CHOICES: Final = [
     "The triplet loss is of pooled features and averaged; the authors' code compares rows of maps, and sums.",
     "Stage 3 trains the fusion classifier alone, as the authors' code has it in a comment.",
     (
-        "Stages 1 and 3 draw each class alike often, since few films are CHF-like; the logarithms of the classes' shares "
-        "in training were added to the logits afterwards."
+        "Stages 1 and 3 draw each class alike often, since few films are CHF-like; logarithms of their shares in "
+        "training were added to the logits afterwards."
     ),
     "Films are padded to the network's sides; grey values are spread between percentiles, not divided by the maximum.",
     "Splits are by patient, not by image; figures are of a part that nothing was chosen on.",
