@@ -12,7 +12,9 @@ import torch
 
 from services.medical.chest_xray.training.cards import Origin
 from services.medical.chest_xray.training.data.manifest import SPLITS, Split
+from services.medical.chest_xray.training.exports import export_network
 from services.medical.chest_xray.training.figures import measure_run
+from services.medical.chest_xray.training.networks.options import Logits
 from services.medical.chest_xray.training.plan import RELEASE, RUNS
 from services.medical.chest_xray.training.release import MODELS, release
 from services.medical.chest_xray.training.stages.films import FilmFolder
@@ -58,6 +60,13 @@ class Workspace:
         (self.folder(name) / f"{split}.json").write_text(said + "\n", encoding="utf-8")
         print(name, split, said)
 
+    def export(self, name: str, head: Logits) -> None:
+        """Write network.onnx into the folder of a run, or encoder.onnx with the first encoder's own logits."""
+        run = read_run(self.folder(name), self.recipe(name))
+        file = self.folder(name) / ("network.onnx" if head == "fusion" else "encoder.onnx")
+        file.write_bytes(export_network(run.network, run.calibration, head=head))
+        print(file)
+
     def release(self, name: str, models: Path, machine: str) -> None:
         """Write the released folder of a finished run."""
         recipe = self.recipe(name)
@@ -87,12 +96,15 @@ def parser() -> argparse.ArgumentParser:
         ("prepare", "prepare films and insert findings, which training otherwise does first"),
         ("train", "train runs; finished ones stay, others are resumed"),
         ("measure", "measure runs"),
+        ("export", "write the ONNX files of runs, for evaluation"),
         ("release", "write the released folder of a finished run, measured as it is served"),
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("run", nargs="*", choices=[*RUNS, []], help=f"default: {RELEASE}")
         if name == "measure":
             command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
+        elif name == "export":
+            command.add_argument("--head", default="fusion", choices=("fusion", "encoder"), help="whose logits")
         elif name == "release":
             command.add_argument("--models", type=Path, default=MODELS, help="folder that is released into")
             trained_on = f"{platform.machine()} CPU, shared with other work"
@@ -112,6 +124,8 @@ def main(arguments: list[str] | None = None) -> None:
             workspace.train(name)
         elif options.command == "measure":
             workspace.measure(name, options.split)
+        elif options.command == "export":
+            workspace.export(name, options.head)
         else:
             workspace.release(name, options.models, options.machine)
 

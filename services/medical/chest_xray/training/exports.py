@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -19,8 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from services.medical.chest_xray.roles import ATTENTION, EVIDENCE, FILM, FRONTAL, LOGITS, OPACITY, OUTPUTS
+from services.medical.chest_xray.films import PREPROCESSING
+from services.medical.chest_xray.roles import ATTENTION, CLASSES, EVIDENCE, FILM, FRONTAL, LOGITS, OPACITY, OUTPUTS
 from services.medical.chest_xray.training.networks.network import Answer, ChestXrayNetwork
+from services.medical.chest_xray.training.networks.options import Logits
 from services.medical.chest_xray.training.stages.run import Calibration
 
 OPSET: Final = 18
@@ -28,38 +31,36 @@ BATCH: Final = "batch"
 _SCORED: Final = (LOGITS, OPACITY, FRONTAL)
 
 
-class NotServed(ValueError):
-    """The network lacks an output that the service answers with."""
-
-
 class ServedNetwork(nn.Module):
-    """A network with its calibration, films (n, 1, H, W) to the outputs of `roles`.
+    """A network with its calibration, films (n, 1, H, W) to those outputs of `roles` that it has.
 
     Args:
-        network: with attention, and heads for opacities and frontal films.
+        network: any; an ablation may lack attention or a head.
         calibration: temperatures.
+        head: whose logits are given, of the fusion classifier or of the first encoder's own.
 
-    Raises:
-        NotServed: the network is an ablation without one of these.
+    Attributes:
+        outputs: names, in the order of `roles.OUTPUTS`.
     """
 
-    def __init__(self, network: ChestXrayNetwork, calibration: Calibration) -> None:
+    def __init__(self, network: ChestXrayNetwork, calibration: Calibration, *, head: Logits = "fusion") -> None:
         super().__init__()
-        if network.attention is None or network.opacity is None or network.frontal is None:
-            raise NotServed("a served network has attention and heads for opacities and frontal films")
         self.network, self.calibration = network, calibration
+        self.head: Logits = "encoder" if network.fusion is None else head
+        lacking = {OPACITY: network.opacity, ATTENTION: network.attention, FRONTAL: network.frontal}
+        self.outputs = tuple(name for name in OUTPUTS if lacking.get(name, network) is not None)
 
     def forward(self, film: Tensor) -> tuple[Tensor, ...]:
-        """Outputs in the order of `roles.OUTPUTS`."""
-        answer = self.network(film)
-        parts = {
-            LOGITS: answer.logits / self.calibration.temperature,
-            OPACITY: answer.opacity / self.calibration.opacity_temperature,
-            ATTENTION: answer.attention_logits.flatten(1).softmax(dim=1).reshape(-1, *self.network.options.size),
-            EVIDENCE: self.evidence(answer),
-            FRONTAL: answer.frontal,
-        }
-        return tuple(parts[name] for name in OUTPUTS)
+        """The outputs."""
+        answer, calibration = self.network(film), self.calibration
+        logits = answer.logits if self.head == "fusion" else answer.encoder_logits
+        found = {LOGITS: logits / calibration.temperature, EVIDENCE: self.evidence(answer), FRONTAL: answer.frontal}
+        if answer.opacity is not None:
+            found[OPACITY] = answer.opacity / calibration.opacity_temperature
+        if answer.attention_logits is not None:
+            attention = answer.attention_logits.flatten(1).softmax(dim=1)
+            found[ATTENTION] = attention.reshape(-1, *self.network.options.size)
+        return tuple(found[name] for name in self.outputs)
 
     def evidence(self, answer: Answer) -> Tensor:
         """(n, classes, h, w); its mean over the places is what the map adds to a logit, to first order.
@@ -67,20 +68,19 @@ class ServedNetwork(nn.Module):
         Args:
             answer: of the network.
         """
-        weights = self.network.logit_gradient(answer.pooled) / self.calibration.temperature
+        weights = self.network.logit_gradient(answer.pooled, self.head) / self.calibration.temperature
         places = answer.features.shape[2:]
         found = weights @ answer.features.flatten(2)
         return found.reshape(-1, self.network.options.classes, int(places[0]), int(places[1]))
 
 
 @torch.no_grad()
-def export_network(network: ChestXrayNetwork, calibration: Calibration) -> bytes:
+def export_network(network: ChestXrayNetwork, calibration: Calibration, *, head: Logits = "fusion") -> bytes:
     """The graph of a network, single precision, for any number of films of the network's size.
 
-    Raises:
-        NotServed: the network is an ablation without one of the outputs.
+    Calibration, classes and the preparation of films stand in the file's metadata, too.
     """
-    served = ServedNetwork(network, calibration).eval()
+    served = ServedNetwork(network, calibration, head=head).eval()
     height, width = network.options.size
     content = io.BytesIO()
     with warnings.catch_warnings():
@@ -92,11 +92,13 @@ def export_network(network: ChestXrayNetwork, calibration: Calibration) -> bytes
             dynamo=False,
             opset_version=OPSET,
             input_names=[FILM],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: BATCH} for name in (FILM, *OUTPUTS)},
+            output_names=list(served.outputs),
+            dynamic_axes={name: {0: BATCH} for name in (FILM, *served.outputs)},
         )
     model: Any = onnx.load_model_from_string(content.getvalue())
     _state_shapes(model, output_shapes(network))
+    stated = {name: str(value) for name, value in asdict(calibration).items()}
+    onnx.helper.set_model_props(model, stated | {"classes": ",".join(CLASSES), "preprocessing": PREPROCESSING})
     onnx.checker.check_model(model, full_check=True)
     exported: bytes = model.SerializeToString()
     return exported
@@ -131,7 +133,8 @@ def run_graph(content: bytes, films: NDArray[np.float32], *, threads: int = 1) -
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {FILM: films}), strict=True))
+    names = [one.name for one in session.get_outputs()]
+    return dict(zip(names, session.run(names, {FILM: films}), strict=True))
 
 
 @torch.no_grad()
@@ -139,8 +142,9 @@ def run_network(
     network: ChestXrayNetwork, calibration: Calibration, films: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
     """The same by torch."""
-    outputs = ServedNetwork(network, calibration).eval()(torch.from_numpy(films))
-    return {name: one.numpy() for name, one in zip(OUTPUTS, outputs, strict=True)}
+    served = ServedNetwork(network, calibration).eval()
+    outputs = served(torch.from_numpy(films))
+    return {name: one.numpy() for name, one in zip(served.outputs, outputs, strict=True)}
 
 
 def differences(
@@ -148,7 +152,7 @@ def differences(
 ) -> dict[str, float]:
     """Largest absolute difference of each output; maps are compared in units of the largest value that is wanted."""
     largest = {}
-    for name in OUTPUTS:
+    for name in wanted:
         scale = 1.0 if name in _SCORED else max(float(np.abs(wanted[name]).max()), 1e-30)
         largest[name] = float(np.abs(found[name] - wanted[name]).max()) / scale
     return largest

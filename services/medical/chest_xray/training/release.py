@@ -19,7 +19,13 @@ from services.medical.chest_xray.training.cards import (
     with_refusals,
 )
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
-from services.medical.chest_xray.training.exports import differences, export_network, run_graph, run_network
+from services.medical.chest_xray.training.exports import (
+    ServedNetwork,
+    differences,
+    export_network,
+    run_graph,
+    run_network,
+)
 from services.medical.chest_xray.training.figures import (
     Predictions,
     mean_map,
@@ -50,7 +56,7 @@ _CHUNK: Final = 8
 
 
 class ReleaseRefused(Exception):
-    """The graph does not do what the network does, or its file is too large."""
+    """The network lacks an output, its graph does not do what it does, or its file is too large."""
 
 
 def release(run: FinishedRun, origin: Origin, films: FilmFolder, *, models: Path = MODELS, name: str = NAME) -> Path:
@@ -67,7 +73,7 @@ def release(run: FinishedRun, origin: Origin, films: FilmFolder, *, models: Path
         The released folder.
 
     Raises:
-        ReleaseRefused: the graph differs from the network, or the file is too large.
+        ReleaseRefused: the network lacks an output, its graph differs from it, or the file is too large.
     """
     train, test = films.films(origin.recipe, "train"), films.films(origin.recipe, "test")
     content, parity = _export(run, test)
@@ -88,6 +94,9 @@ def release(run: FinishedRun, origin: Origin, films: FilmFolder, *, models: Path
 
 def _export(run: FinishedRun, test: PreparedFilms) -> tuple[bytes, Parity]:
     """The file, and how closely it follows the network."""
+    lacking = set(OUTPUTS) - set(ServedNetwork(run.network, run.calibration).outputs)
+    if lacking:
+        raise ReleaseRefused(f"the network is an ablation without {', '.join(sorted(lacking))}")
     whole = export_network(run.network, run.calibration)
     content = halve_weights(whole)
     if len(content) > LARGEST_FILE:

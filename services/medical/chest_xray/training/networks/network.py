@@ -13,7 +13,7 @@ from services.medical.chest_xray.training.networks.decoder import Decoder, atten
 from services.medical.chest_xray.training.networks.dense_encoder import DenseEncoder
 from services.medical.chest_xray.training.networks.lite_encoder import LiteEncoder
 from services.medical.chest_xray.training.networks.maps import EncoderMaps
-from services.medical.chest_xray.training.networks.options import LEVELS, NetworkOptions
+from services.medical.chest_xray.training.networks.options import LEVELS, Logits, NetworkOptions
 from services.medical.chest_xray.training.networks.residual_encoder import ResidualEncoder
 
 
@@ -145,10 +145,10 @@ class ChestXrayNetwork(nn.Module):
         cell = [side // count for side, count in zip(sides, self.options.frontal_grid, strict=True)]
         return functional.avg_pool2d(maps.frozen, cell).flatten(1)
 
-    def logit_gradient(self, pooled: Tensor) -> Tensor:
+    def logit_gradient(self, pooled: Tensor, head: Logits = "fusion") -> Tensor:
         """(n, classes, k): derivatives of the logits with respect to the embedding, `pooled[:, :k]`, in closed form."""
         features = self.classifier.in_features
-        if self.fusion is None:
+        if self.fusion is None or head == "encoder":
             return self.classifier.weight[None].expand(len(pooled), -1, -1)
         return self.fusion.gradient(pooled)[:, :, :features]
 

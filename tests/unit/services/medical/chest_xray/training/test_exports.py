@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
-from services.medical.chest_xray.roles import ATTENTION, EVIDENCE, LOGITS, OPACITY, OUTPUTS
+from services.medical.chest_xray.roles import ATTENTION, EVIDENCE, FRONTAL, LOGITS, OPACITY, OUTPUTS
 from services.medical.chest_xray.training.exports import (
-    NotServed,
     ServedNetwork,
     differences,
     export_network,
@@ -82,6 +83,32 @@ def test_evidence_is_grad_cam_by_autograd(index: int) -> None:
     assert float(evidence.detach().abs().max()) > 1e-3
 
 
-def test_an_ablation_is_not_served() -> None:
-    with pytest.raises(NotServed):
-        export_network(make_network(replace(SMALL, second=False)), CALIBRATION)
+@pytest.mark.parametrize("left_out", [{"second": False}, {"first": "none", "frontal": False}])
+def test_an_ablation_gives_what_it_has(left_out: dict[str, Any]) -> None:
+    network = make_network(replace(SMALL, **left_out))
+    films = np.random.default_rng(0).random((2, 1, *SMALL.size), dtype=np.float32)
+    found, wanted = run_graph(export_network(network, CALIBRATION), films), run_network(network, CALIBRATION, films)
+    lacking = {ATTENTION} if "second" in left_out else {FRONTAL}
+    assert set(found) == set(wanted) == set(OUTPUTS) - lacking
+    assert max(differences(found, wanted).values()) < 1e-4
+
+
+def test_logits_of_the_first_encoder_alone_and_their_evidence() -> None:
+    network, films = make_network(), np.random.default_rng(0).random((2, 1, *SMALL.size), dtype=np.float32)
+    found = run_graph(export_network(network, CALIBRATION, head="encoder"), films)
+    with torch.no_grad():
+        answer = network(torch.from_numpy(films))
+    assert np.allclose(found[LOGITS], answer.encoder_logits.numpy() / 1.7, atol=1e-5)
+    # A linear classifier's evidence is its logit but for the bias.
+    bias = network.classifier.bias.detach().numpy() / 1.7
+    assert np.allclose(found[EVIDENCE].mean(axis=(2, 3)) + bias, found[LOGITS], atol=1e-5)
+
+
+def test_calibration_stands_in_the_file() -> None:
+    session = onnxruntime.InferenceSession(
+        export_network(make_network(), CALIBRATION), providers=["CPUExecutionProvider"]
+    )
+    stated = session.get_modelmeta().custom_metadata_map
+    assert float(stated["temperature"]) == 1.7
+    assert float(stated["frontal_threshold"]) == 0.3
+    assert stated["classes"] == "normal,chf_like,pneumonia"

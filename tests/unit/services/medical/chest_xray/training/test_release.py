@@ -77,6 +77,12 @@ def test_a_graph_that_differs_is_not_released(
     assert not (tmp_path / "models").exists()
 
 
+def test_an_ablation_is_not_released(drawn_data: Path, tmp_path: Path) -> None:
+    run = finished(make_network(replace(SMALL, second=False)))
+    with pytest.raises(release.ReleaseRefused, match="without attention"):
+        release.release(run, Origin(RECIPE, "", ""), FilmFolder(drawn_data, tmp_path / "cache"), models=tmp_path)
+
+
 def test_the_command_line_prepares_trains_and_measures(
     drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,11 +90,12 @@ def test_the_command_line_prepares_trains_and_measures(
     monkeypatch.setattr("services.medical.chest_xray.training.__main__.RUNS", known)
     threads = torch.get_num_threads()
     try:
-        for command in ("prepare", "train", "measure"):
+        for command in ("prepare", "train", "measure", "export"):
             main(["--data", str(drawn_data), "--out", str(tmp_path), "--threads", "1", command, "toy"])
     finally:
         torch.set_num_threads(threads)
     figures = json.loads((tmp_path / "toy" / "test.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "toy" / "network.onnx").stat().st_size > 10_000
     assert 0 <= figures["diagnosis"]["opacity"]["auc"][0] <= 1
     assert figures["inserted"]["mean map"]["CC"] > 0.3
     assert figures["boxes"]["network"]["films"] == 3
