@@ -48,7 +48,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 release-nanodet evaluate-nanodet \
 	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack train-detection evaluate-detection \
-	evaluate-chest-xray train-chest-xray-screening clean
+	train-chest-xray evaluate-chest-xray train-chest-xray-screening clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,10 @@ train-low-dose-ct: $(DEV) ## Train and export the low-dose CT denoiser (ARGS="--
 evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its baselines; fills its card and docs/measured.md
 	$(TRAINING) evaluate $(ARGS)
 	$(TRAINING).measured_page
+
+train-chest-xray: $(DEV) ## Train, measure and release the chest X-ray network (an hour; goes on where it ended; ARGS="--out FOLDER")
+	export $(KEEP_MEMORY); run="$(BIN)/python -m services.medical.chest_xray.training $(ARGS)"; \
+	$$run train && $$run measure && $$run release
 
 train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width full --device cuda")
 	$(BIN)/python -m services.perception.classification.training train $(ARGS)

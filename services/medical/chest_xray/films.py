@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from shared.imaging.signatures import MediaType
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 Pixels = NDArray[np.float32]
 
@@ -23,6 +28,41 @@ DARK_PERCENT: Final = 0.5
 BRIGHT_PERCENT: Final = 99.5
 """Percentiles of a film that become 0 and 1. Its extremes would do that for one hot marker or implant (paper sheet,
 section 8, trap 9)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """A film as it is shown.
+
+    Attributes:
+        pixels: float32 (h, w) in [0, 1], bones white, on its own pixel grid.
+        media_type: what it came as.
+        valid: (h, w), False where a pixel is padding; None where none is.
+        aspect: height of a pixel over its width.
+        view: ViewPosition that its file states, such as PA or AP.
+        modality: that its file states.
+        photometric: MONOCHROME1 or MONOCHROME2, where it came as DICOM.
+        source: its data set without pixels, where it came as DICOM, for objects that refer to it.
+    """
+
+    pixels: Pixels
+    media_type: MediaType
+    valid: NDArray[np.bool_] | None = None
+    aspect: float = 1.0
+    view: str | None = None
+    modality: str | None = None
+    photometric: str | None = None
+    source: Dataset | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.pixels.shape
+        return rows, columns
+
+    def prepare(self, size: tuple[int, int]) -> Prepared:
+        """The film as a network of this height and width sees it."""
+        return prepare_film(self.pixels, size, valid=self.valid, aspect=self.aspect)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +161,7 @@ def spread_greys(pixels: Pixels, valid: NDArray[np.bool_] | None = None) -> Pixe
     dark, bright = np.percentile(counted, (DARK_PERCENT, BRIGHT_PERCENT))
     if not bright > dark:
         return np.zeros(pixels.shape, np.float32)
-    spread = np.clip((pixels - np.float32(dark)) / np.float32(bright - dark), 0, 1).astype(np.float32, copy=False)
+    spread: Pixels = np.asarray(np.clip((pixels - np.float32(dark)) / np.float32(bright - dark), 0, 1), np.float32)
     if valid is not None:
         spread[~valid] = 0
     return spread
@@ -162,5 +202,4 @@ def _normalise(density: Pixels) -> Pixels:
     total = float(density.sum(dtype=np.float64))
     if not (math.isfinite(total) and total > 0 and float(density.min()) >= 0):
         raise ValueError("the map is no density over the film: negative, not finite, or zero everywhere")
-    normalised: Pixels = density / np.float32(total)
-    return normalised
+    return np.asarray(density / np.float32(total), np.float32)

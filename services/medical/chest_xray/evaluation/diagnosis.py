@@ -24,7 +24,7 @@ from services.medical.chest_xray.evaluation.statistics import (
     fit_temperature,
 )
 from services.medical.chest_xray.evaluation.subjects import Scores, Subject
-from services.medical.chest_xray.training.data.manifest import CLASSES
+from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.training.linear_heads import probabilities
 
 FIXED: Final = "fixed split"

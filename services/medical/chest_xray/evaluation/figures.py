@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.medical.chest_xray.evaluation.attention import summarise_maps
 from services.medical.chest_xray.evaluation.diagnosis import CROSS_VALIDATED, FIXED, Footing, summarise_diagnosis
 from services.medical.chest_xray.evaluation.film_set import FilmSet
-from services.medical.chest_xray.training.data.manifest import CLASSES
+from services.medical.chest_xray.roles import CLASSES
 
 REFERENCE: Final = "ImageNet features"
 """The strongest baseline, which others are compared with."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from services.medical.chest_xray.evaluation.subjects import OnnxFilms
 from services.medical.chest_xray.films import prepare_film
+from services.medical.chest_xray.roles import PARAMETER
 from services.medical.chest_xray.training.data.manifest import read_manifest
 from services.medical.chest_xray.training.other_pictures import SEEN, UNSEEN, Source
 from services.medical.chest_xray.training.screening import HEAD, Reader, ScreeningHead, accepted, measure
@@ -21,8 +22,6 @@ COUNT: Final = 300
 
 THRESHOLD: Final = "frontal_threshold"
 CARD: Final = "card.json"
-PARAMETER: Final = "chest_xray"
-"""Of a card, what a model of chest films states."""
 
 
 def measure_head(data: Path, file: Path = HEAD) -> dict[str, Any]:

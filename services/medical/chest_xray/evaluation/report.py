@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.medical.chest_xray.evaluation.diagnosis import CROSS_VALIDATED, FIXED, VIEWS
 from services.medical.chest_xray.evaluation.figures import BOX_PRIOR, PRIOR, RANDOM, REFERENCE
 from services.medical.chest_xray.evaluation.perturbations import ORIGINAL
-from services.medical.chest_xray.training.data.manifest import CLASSES
+from services.medical.chest_xray.roles import CLASSES
 
 FIGURES: Final = Path(__file__).parent / "figures.json"
 REPORT: Final = Path(__file__).parents[1] / "report.md"

@@ -32,7 +32,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from services.medical.chest_xray.films import Prepared, prepare_film
-from services.medical.chest_xray.training.data.manifest import CLASSES
+from services.medical.chest_xray.roles import CLASSES
 
 MASTER_SHEET: Final = "master_sheet.csv"
 EYE_GAZE: Final = "eye_gaze.csv"

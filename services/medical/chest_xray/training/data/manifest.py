@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from services.medical.chest_xray.roles import CLASSES
+
 FOLDER: Final = "chest-xray"
 MANIFEST: Final = "manifest.csv"
-CLASSES: Final = ("normal", "chf_like", "pneumonia")
+
 SPLITS: Final = ("train", "val", "test")
 TAGS: Final = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Infiltration", "Mass", "Nodule",

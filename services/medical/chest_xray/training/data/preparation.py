@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -97,7 +97,7 @@ def prepare_films(data: Path, films: Sequence[Film], folder: Path, size: tuple[i
     return PreparedFilms(films, arrays, placements)
 
 
-def _read(folder: Path, stated: dict[str, object]) -> list[Placement] | None:
+def _read(folder: Path, stated: Mapping[str, object]) -> list[Placement] | None:
     """Placements of what is kept in a folder, if it is of these films, this size and this preprocessing."""
     if not (folder / INDEX).exists():
         return None
@@ -110,9 +110,16 @@ def _read(folder: Path, stated: dict[str, object]) -> list[Placement] | None:
 def read_picture(file: Path) -> NDArray[np.float32]:
     """A picture as grey values in [0, 1], (height, width)."""
     with Image.open(file) as opened:
-        return np.asarray(opened.convert("L"), np.float32) / 255
+        return to_greys(np.asarray(opened.convert("L")))
 
 
 def to_bytes(array: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Grey values in [0, 1] as bytes."""
-    return np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    found: NDArray[np.uint8] = np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    return found
+
+
+def to_greys(array: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bytes as grey values in [0, 1]."""
+    found: NDArray[np.float32] = np.asarray(array, np.float32) / np.float32(255)
+    return found

@@ -73,10 +73,6 @@ class DenseEncoder(nn.Module):
                 maps.append(found)
         return EncoderMaps(*maps)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """Layers that no stage trains: none."""
-        return []
-
 
 def _dense_block(channels: int, layers: int, growth: int) -> nn.Sequential:
     made = [(f"denselayer{index + 1}", DenseLayer(channels + index * growth, growth)) for index in range(layers)]

@@ -17,7 +17,8 @@ _FROZEN_TAP = 5
 
 
 class LiteEncoder(nn.Module):
-    """Stages of Lite0 and the convolution before its classifier; normalisation keeps its published statistics.
+    """Stages of Lite0 and the convolution before its classifier; normalisation keeps its published
+    statistics, while scales and shifts of what is trained are trained, too.
 
     The first tap is the last stage (320 channels), the second the rectified convolution after it (1280), of which
     ImageNet's classifier reads the means.
@@ -56,6 +57,9 @@ class LiteEncoder(nn.Module):
         return EncoderMaps(frozen, found, functional.relu6(self.head_norm(self.head(found))))
 
     def frozen_parts(self) -> list[nn.Module]:
-        """Layers that no stage trains: the first ones and all normalisation, whose batches here are small."""
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
-        return [self.stem, *list(self.stages)[: self.frozen_stages], *norms]
+        """Layers that no stage trains."""
+        return [self.stem, *list(self.stages)[: self.frozen_stages]]
+
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """All normalisation, which keeps its published statistics in training, since batches here are small."""
+        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -13,7 +13,7 @@ from services.medical.chest_xray.training.networks.decoder import Decoder, atten
 from services.medical.chest_xray.training.networks.dense_encoder import DenseEncoder
 from services.medical.chest_xray.training.networks.lite_encoder import LiteEncoder
 from services.medical.chest_xray.training.networks.maps import EncoderMaps
-from services.medical.chest_xray.training.networks.options import LEVELS, NetworkOptions
+from services.medical.chest_xray.training.networks.options import LEVELS, Logits, NetworkOptions
 from services.medical.chest_xray.training.networks.residual_encoder import ResidualEncoder
 
 
@@ -58,7 +58,8 @@ class FusionClassifier(nn.Module):
     def gradient(self, pooled: Tensor) -> Tensor:
         """(n, classes, inputs): derivatives of the logits with respect to what is pooled, without dropout."""
         active = (self.hidden(pooled) > 0).to(pooled.dtype)
-        return (self.output.weight[None] * active[:, None]) @ self.hidden.weight
+        found: Tensor = (self.output.weight[None] * active[:, None]) @ self.hidden.weight
+        return found
 
 
 class ChestXrayNetwork(nn.Module):
@@ -67,7 +68,13 @@ class ChestXrayNetwork(nn.Module):
     Args:
         options: what it is made of.
         weights: the published state of EfficientNet-Lite0, for that first encoder.
+
+    Attributes:
+        lower_precision: whether second encoder, decoder and attention head compute in bfloat16 where the decoder is in
+            training mode; weights stay in single precision.
     """
+
+    lower_precision: bool = False
 
     def __init__(self, options: NetworkOptions, weights: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
@@ -96,49 +103,66 @@ class ChestXrayNetwork(nn.Module):
 
     def forward(self, films: Tensor) -> Answer:
         """Films (n, 1, H, W) in [0, 1] to all answers."""
-        skips = [] if self.second is None else self.second(self._seen_by_second(films))
+        with self._precision():
+            skips = [] if self.second is None else self.second(self._seen_by_second(films))
         maps = self._first_maps(films, skips)
         embedding = maps.features.mean(dim=(2, 3))
         encoder_logits = self.classifier(embedding)
         pooled, attention, logits = embedding, None, encoder_logits
         if self.decoder is not None and self.attention is not None and self.fusion is not None:
-            finest = self.decoder(maps.coarse, skips)[-1]
-            attention = self._enlarge(self.attention(finest))
-            pooled = torch.cat((embedding, finest.mean(dim=(2, 3))), dim=1)
-            logits = self.fusion(pooled)
+            with self._precision():
+                finest = self.decoder(maps.coarse, skips)[-1]
+                attended = self.attention(finest)
+            attention = self._enlarge(attended.float())
+            pooled = torch.cat((embedding, finest.float().mean(dim=(2, 3))), dim=1)
+            logits = self.diagnose(pooled)
         opacity = None if self.opacity is None else self.opacity(pooled)[:, 0]
         frontal = None if self.frontal is None else self.frontal(self.frontal_features(maps))[:, 0]
         return Answer(maps.features, embedding, pooled, encoder_logits, logits, attention, opacity, frontal)
 
     def encode(self, films: Tensor) -> EncoderMaps:
-        """The maps of the first encoder alone.
+        """The maps of the first encoder alone; of the second where there is no first."""
+        if self.first is not None:
+            maps: EncoderMaps = self.first(films)
+            return maps
+        if self.second is None:
+            raise ValueError("this network has no encoder")
+        return self._first_maps(films, self.second(self._seen_by_second(films)))
 
-        Raises:
-            ValueError: there is none.
-        """
-        if self.first is None:
-            raise ValueError("this network has no first encoder")
-        maps: EncoderMaps = self.first(films)
-        return maps
+    def diagnose(self, pooled: Tensor) -> Tensor:
+        """Logits (n, classes) of `pooled` features."""
+        found: Tensor = (self.classifier if self.fusion is None else self.fusion)(pooled)
+        return found
+
+    def encoder_parts(self) -> list[nn.Module]:
+        """The modules behind `encode`."""
+        return [part for part in (self.first or self.second,) if part is not None]
 
     def frontal_features(self, maps: EncoderMaps) -> Tensor:
         """What the frontal head reads, (n, channels * cells): means over a grid of cells."""
-        return functional.adaptive_avg_pool2d(maps.frozen, self.options.frontal_grid).flatten(1)
+        # Numbers rather than traced shapes, by which no graph can be exported.
+        sides = [int(side) for side in maps.frozen.shape[2:]]
+        cell = [side // count for side, count in zip(sides, self.options.frontal_grid, strict=True)]
+        return functional.avg_pool2d(maps.frozen, cell).flatten(1)
 
-    def logit_gradient(self, pooled: Tensor) -> Tensor:
+    def logit_gradient(self, pooled: Tensor, head: Logits = "fusion") -> Tensor:
         """(n, classes, k): derivatives of the logits with respect to the embedding, `pooled[:, :k]`, in closed form."""
         features = self.classifier.in_features
-        if self.fusion is None:
+        if self.fusion is None or head == "encoder":
             return self.classifier.weight[None].expand(len(pooled), -1, -1)
         return self.fusion.gradient(pooled)[:, :, :features]
 
     def _seen_by_second(self, films: Tensor) -> Tensor:
         return films if self.options.stride == 1 else functional.avg_pool2d(films, self.options.stride)
 
+    def _precision(self) -> torch.autocast:
+        lower = self.lower_precision and self.decoder is not None and self.decoder.training
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower)
+
     def _first_maps(self, films: Tensor, skips: list[Tensor]) -> EncoderMaps:
         if self.first is not None:
             return self.encode(films)
-        coarse = functional.max_pool2d(skips[-1], 2)
+        coarse = functional.max_pool2d(skips[-1].float(), 2)
         return EncoderMaps(coarse, coarse, coarse)
 
     def _enlarge(self, logits: Tensor) -> Tensor:

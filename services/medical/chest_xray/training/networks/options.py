@@ -9,6 +9,8 @@ FirstEncoder = Literal["densenet", "lite0", "none"]
 Logits = Literal["encoder", "fusion"]
 
 DEEPEST_STRIDE: Final = 32
+FROZEN_STRIDE: Final = 16
+"""Of the map that the frontal head reads; where more of Lite0 is trained it is finer by a whole factor."""
 LEVELS: Final = 5
 """Of the second encoder, at strides 1 to 16 of its input."""
 
@@ -34,7 +36,8 @@ class NetworkOptions:
         trained_stages: the last of the 7 stages of Lite0 that are trained; the others stay as published.
         opacity: whether there is a head for opacities.
         frontal: whether there is a head that tells frontal films from other pictures.
-        frontal_grid: rows and columns of cells that the frontal head's features are averaged in.
+        frontal_grid: rows and columns of cells that the frontal head's features are averaged in, divisors
+            of the sides of its map.
     """
 
     first: FirstEncoder = "densenet"
@@ -61,10 +64,14 @@ class NetworkOptions:
             raise ValueError("a network has a first encoder, a second one or both")
         if self.first == "densenet" and len(self.blocks) != LEVELS - 1:
             raise ValueError(f"a DenseNet has four dense blocks, not {self.blocks}")
+        cells = zip(self.size, self.frontal_grid, strict=True)
+        if self.frontal and any(side // FROZEN_STRIDE % count for side, count in cells):
+            raise ValueError(f"frontal_grid is {self.frontal_grid}, divisors of {self.size} over {FROZEN_STRIDE}")
         if not 0 < self.trained_stages < 7:
             raise ValueError(f"trained_stages is {self.trained_stages}, from 1 to 6")
 
 
 def options_of(stated: dict[str, Any]) -> NetworkOptions:
     """Options out of what `asdict` made of them; lists become tuples."""
-    return NetworkOptions(**{name: tuple(one) if isinstance(one, list) else one for name, one in stated.items()})
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in stated.items()}
+    return NetworkOptions(**values)

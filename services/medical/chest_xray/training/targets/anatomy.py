@@ -200,7 +200,7 @@ def _otsu(values: Field) -> float:
     sums = np.cumsum(counts * centres)
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(centres[int(np.nanargmax(between))])
+    return float(centres[int(np.nan_to_num(between).argmax())])
 
 
 def hilum(lung: Mask, side: int) -> Point:

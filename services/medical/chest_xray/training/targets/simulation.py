@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.medical.chest_xray.films import PREPROCESSING
-from services.medical.chest_xray.training.data.manifest import CLASSES, SPLITS
-from services.medical.chest_xray.training.data.preparation import PreparedFilms, to_bytes
+from services.medical.chest_xray.roles import CLASSES
+from services.medical.chest_xray.training.data.manifest import SPLITS
+from services.medical.chest_xray.training.data.preparation import PreparedFilms, to_bytes, to_greys
 from services.medical.chest_xray.training.targets.anatomy import LungFields, estimate_lungs
 from services.medical.chest_xray.training.targets.heart_failure import insert_heart_failure
 from services.medical.chest_xray.training.targets.observer import OBSERVER, Finding, box_density, fixation_density
@@ -116,7 +117,7 @@ def _simulate(normals: PreparedFilms, split: str, count: int, folder: Path, seed
         random = np.random.default_rng((seed, SPLITS.index(split), index))
         chosen, lungs = usable[int(random.integers(len(usable)))]
         labels[index] = random.choice(len(CLASSES), p=_SHARES)
-        film = np.asarray(normals.arrays[chosen], np.float32) / 255
+        film = to_greys(normals.arrays[chosen])
         changed, density, _ = simulate_film(film, lungs, int(labels[index]), random)
         arrays[index], maps[index] = to_bytes(changed), (density * density.size).astype(np.float16)
     arrays.flush()
@@ -129,7 +130,7 @@ def _usable(films: PreparedFilms) -> list[tuple[int, LungFields]]:
     found = []
     for index, film in enumerate(films.films):
         if film.normal:
-            lungs = estimate_lungs(np.asarray(films.arrays[index], np.float32) / 255, films.placements[index])
+            lungs = estimate_lungs(to_greys(films.arrays[index]), films.placements[index])
             if lungs.plausible:
                 found.append((index, lungs))
     if not found:
@@ -147,7 +148,7 @@ def box_targets(films: PreparedFilms, *, seed: int = SEED) -> tuple[list[int], F
     for index in range(len(films)):
         boxes = films.boxes(index)
         if boxes:
-            film, placement = np.asarray(films.arrays[index], np.float32) / 255, films.placements[index]
+            film, placement = to_greys(films.arrays[index]), films.placements[index]
             lungs: LungFields = estimate_lungs(film, placement)
             found = Finding(box_density(boxes, film.shape, placement), 1.0)
             places.append(index)
