@@ -40,8 +40,8 @@ AUC-Judd: pixels in boxes against the others. Priors know no film."""
 _INSERTED: Final = """Test films with inserted findings against the density of the written-down observer, not of
 measured gaze. KL is of target against prediction, in nats; CC is the correlation, HS the histogram similarity."""
 _SCREENING: Final = """Share of test pictures that are taken for an upright frontal chest film of usual polarity. The
-threshold was set on the validation split to refuse 1.5 % of its films. Kinds in italics were never trained on. No
-lateral film is at hand: half films, stretched, stand in for them."""
+threshold was set on the validation split, to refuse 1.5 % of its films. Kinds in italics were never trained on. No
+lateral film is at hand: half films, stretched, stand in for them. Each CT slice is shown in two windows."""
 
 Figures = Mapping[str, Any]
 
@@ -148,7 +148,7 @@ def _calibration(found: Figures) -> str:
 
 def _maps(found: Figures, title: str, prior: str) -> str:
     metrics = [
-        name for name in ("pointing game", "energy in box", "AUC-Judd", "KL", "CC", "HS") if name in first(found)
+        name for name in ("pointing game", "energy in box", "AUC-Judd", "CC", "KL", "HS") if name in _first(found)
     ]
     rows = []
     for name, one in found.items():
@@ -158,7 +158,7 @@ def _maps(found: Figures, title: str, prior: str) -> str:
     return f"{title}\n\n{_table(head, rows)}"
 
 
-def first(found: Figures) -> Figures:
+def _first(found: Figures) -> Figures:
     """The first of several."""
     one: Figures = next(iter(found.values()))
     return one
@@ -166,10 +166,10 @@ def first(found: Figures) -> Figures:
 
 def _screening(found: Figures) -> str:
     names = [*found]
-    kinds = first(found)["kinds"]
+    kinds = _first(found)["kinds"]
     rows = []
     for kind in kinds:
-        shown = f"*{kind}*" if kind in first(found)["unseen"] else kind
+        shown = f"*{kind}*" if kind in _first(found)["unseen"] else kind
         rows.append((shown, str(kinds[kind]["pictures"]), *(_share(found[name]["kinds"].get(kind)) for name in names)))
     return f"## Refusals\n\n{_SCREENING}\n\n{_table(('', 'pictures', *names), rows)}"
 
