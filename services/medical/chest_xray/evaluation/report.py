@@ -38,7 +38,8 @@ _BOXES: Final = """Radiologists' boxes (RSNA, NIH) on films that training has no
 game: the map's highest point lies in a box; of a constant map, its chance. Energy: share of the density in boxes.
 AUC-Judd: pixels in boxes against the others. Priors know no film."""
 _INSERTED: Final = """Test films with inserted findings against the density of the written-down observer, not of
-measured gaze. KL is of target against prediction, in nats; CC is the correlation, HS the histogram similarity."""
+measured gaze. KL is of target against prediction, in nats; CC is the correlation, HS the histogram similarity. Several
+were made of one film, which intervals here, over films, leave out of account."""
 _SCREENING: Final = """Share of test pictures that are taken for an upright frontal chest film of usual polarity. The
 threshold was set on the validation split, to refuse 1.5 % of its films. Kinds in italics were never trained on. No
 lateral film is at hand: half films, stretched, stand in for them. Each CT slice is shown in two windows."""
