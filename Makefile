@@ -47,7 +47,8 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 .PHONY: help run test coverage check audit format lock lock-hashes bench bench-memory bench-fbp bench-serving capability chaos fuzz test-openapi-generator house demo picture \
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 release-nanodet evaluate-nanodet \
-	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack train-detection evaluate-detection clean
+	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack train-detection evaluate-detection \
+	train-chest-xray evaluate-chest-xray train-chest-xray-screening clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +128,10 @@ evaluate-low-dose-ct: $(DEV) ## Measure the low-dose CT denoiser beside its base
 	$(TRAINING) evaluate $(ARGS)
 	$(TRAINING).measured_page
 
+train-chest-xray: $(DEV) ## Train, measure and release the chest X-ray network (an hour; goes on where it ended; ARGS="--out FOLDER")
+	export $(KEEP_MEMORY); run="$(BIN)/python -m services.medical.chest_xray.training $(ARGS)"; \
+	$$run train && $$run measure && $$run release
+
 train-traffic-signs: $(DEV) ## Train the traffic-sign classifier (ARGS="--width full --device cuda")
 	$(BIN)/python -m services.perception.classification.training train $(ARGS)
 
@@ -167,6 +172,12 @@ train-detection: $(DEV) ## Train and measure both vehicle detectors (hours; goes
 
 evaluate-detection: $(DEV) ## Compare ways to adapt to blood cells of another origin (hours; goes on where it ended); writes report.md beside the code
 	export $(KEEP_MEMORY); $(BIN)/python -m services.perception.detection.evaluation all $(ARGS)
+
+evaluate-chest-xray: $(DEV) ## Measure the chest X-ray model beside its baselines (goes on where it ended; ARGS="--model NAME=FILE.onnx"); writes report.md beside the code
+	$(BIN)/python -m services.medical.chest_xray.evaluation all $(ARGS)
+
+train-chest-xray-screening: $(DEV) ## Train the head that refuses what is no frontal chest film (ten minutes)
+	$(BIN)/python -m services.medical.chest_xray.training.screening $(ARGS)
 
 train-captioning: $(DEV) ## Train, measure and release both captioners (four hours; goes on where it ended; ARGS="--out FOLDER")
 	export $(KEEP_MEMORY); run="$(BIN)/python -m services.perception.captioning.training $(ARGS)"; \

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite, Stage
 from services.perception.captioning.training import features
 from services.perception.captioning.training.caption_training import CaptionRecipe, make_captioner
 from services.perception.captioning.training.cards import Origin
@@ -19,7 +20,6 @@ from services.perception.captioning.training.parity import mosaics
 from services.perception.captioning.training.release import release_captioner
 from services.perception.captioning.training.runs import FinishedRun
 from services.perception.captioning.vocabulary import SPECIALS, Vocabulary
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite, Stage
 from shared.runtime.cards import ModelCard, read_card
 from shared.runtime.releases import write_card
 

@@ -1,1 +1,1 @@
-"""What the training of several capabilities of this domain needs: published backbones and their weights."""
+"""What the training of several capabilities of this domain needs: ONNX graphs written by hand, packages of npm."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.perception.training.packages import WrongFile, require_hash
+from services.training.packages import WrongFile, require_hash
 
 _ROOT = "package"
 """Folder that npm puts everything of a package into."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.decoding import SearchOptions
 from services.perception.captioning.training.caption_training import CaptionTraining, describe
 from services.perception.captioning.training.cards import Figures, Origin
@@ -30,7 +31,6 @@ from services.perception.captioning.training.neighbours import neighbour_caption
 from services.perception.captioning.training.plan import RELEASED, RUNS
 from services.perception.captioning.training.release import MODELS, release_captioner, released_name
 from services.perception.captioning.training.runs import FinishedRun, read_run
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.captions.corpus import measure_corpus
 from shared.datasets.captioned_photos import FOLDER, SPLITS, CaptionedPhotos, read_captioned_photos
 from shared.settings import get_settings

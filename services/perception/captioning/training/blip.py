@@ -29,7 +29,7 @@ from services.perception.captioning.training.exports import (
     export_graph,
 )
 from services.perception.captioning.training.parity import mosaics
-from services.perception.training.half_precision import halve_weights
+from services.training.half_precision import halve_weights
 from shared.imaging.preprocessing import PARAMETER as PREPROCESSING_PARAMETER
 from shared.imaging.preprocessing import Preprocessing
 from shared.runtime.cards import ModelCard, Paper, Parity, RuntimeOptions, TensorDescription, TrainingRecord

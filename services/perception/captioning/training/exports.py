@@ -17,11 +17,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.roles import ATTENTION, LOG_PROBABILITIES, NEXT, WORDS
 from services.perception.captioning.training.decoders import Decoder, Tensors
 from services.perception.captioning.training.features import CUT, SIDE
 from services.perception.captioning.training.networks import Captioner
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 
 OPSET: Final = 18
 PICTURES: Final = "pictures"

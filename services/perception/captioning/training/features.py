@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from services.perception.optimisation.efficientnet_lite import LITE2, STAGES, EfficientNetLite, Stage
-from services.perception.training.packages import WEIGHTS, WEIGHTS_LITE2, PinnedFile, published_weights
+from services.optimisation.efficientnet_lite import LITE2, STAGES, EfficientNetLite, Stage
+from services.training.packages import WEIGHTS, WEIGHTS_LITE2, PinnedFile, published_weights
 from shared.imaging.preprocessing import Preprocessing
 
 SIDE: Final = 224

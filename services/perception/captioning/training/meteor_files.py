@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from services.perception.captioning.training.meteor import JAR, TABLE
-from services.perception.training.packages import PinnedFile, read_pinned
+from services.training.packages import PinnedFile, read_pinned
 
 _PACKAGE: Final = "pycocoevalcap==1.2"
 _WHEEL: Final = "083ed7910f1aec000b0a237ef6665f74edf19954204d0b1cbdb8399ed132228d"

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.captioners import Captioner as ServedCaptioner
 from services.perception.captioning.decoding import DecodedCaption, SearchOptions, search_greedily
 from services.perception.captioning.roles import DecoderRole
 from services.perception.captioning.training.exports import PICTURES
 from services.perception.captioning.training.features import CUT
 from services.perception.captioning.training.networks import Captioner, TorchSteps
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.runtime.cards import Parity
 
 _COUNT: Final = 16

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.captioners import Captioner as ServedCaptioner
 from services.perception.captioning.captioners import make_captioner
 from services.perception.captioning.roles import NEXT, PARAMETER, WORDS, DecoderRole
@@ -32,8 +33,7 @@ from services.perception.captioning.training.parity import ParityReport, compare
 from services.perception.captioning.training.runs import FinishedRun
 from services.perception.captioning.training.transformer import MOST_WORDS
 from services.perception.captioning.vocabulary import END, FORBIDDEN, START
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
-from services.perception.training.half_precision import halve_weights
+from services.training.half_precision import halve_weights
 from shared.runtime.cards import Latency, ModelCard, UploadedCard
 from shared.runtime.releases import measure_latency, weights_of, write_release
 from shared.runtime.sessions import OnnxModel

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.training.caption_training import CaptionRecipe, make_captioner
 from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.networks import Captioner
 from services.perception.captioning.vocabulary import Vocabulary
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from services.perception.detection.optimisation.construction import save
 from services.perception.detection.optimisation.guards import Diverged
 from services.perception.detection.training.data import BLOOD_CELLS, DetectionSet, read_detection_set
 from services.perception.detection.training.evaluate import evaluate
-from services.perception.training.packages import published_weights
+from services.training.packages import published_weights
 
 _SAVED_EVERY: Final = 50
 

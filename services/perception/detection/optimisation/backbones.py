@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from services.optimisation.efficientnet_lite import STAGES, EfficientNetLite
 from services.perception.detection.optimisation.instances import Maps
-from services.perception.optimisation.efficientnet_lite import STAGES, EfficientNetLite
 
 STRIDES: Final = (2, 4, 8, 16, 32)
 _LITE_STAGES: Final = {2: 1, 4: 2, 8: 3, 16: 5, 32: 7}

@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from services.perception.optimisation.efficientnet_lite import EPSILON, EfficientNetLite
+from services.optimisation.efficientnet_lite import EPSILON, EfficientNetLite
 
 CLASSIFIER: Final = "imagenet-lite0"
 _HALF: Final = "_half"

@@ -18,7 +18,7 @@ from services.perception.detection.training.evaluate import evaluate
 from services.perception.detection.training.plan import RUNS, PlannedRun
 from services.perception.detection.training.release import MODELS, Parts, read_finished, release
 from services.perception.detection.training.train import CHECKPOINT, DetectionRecipe, DetectorTraining
-from services.perception.training.packages import published_weights
+from services.training.packages import published_weights
 from shared.settings import get_settings
 
 COMMAND = "python -m services.perception.detection.training"

@@ -33,7 +33,7 @@ from services.perception.detection.training.figures import (
 from services.perception.detection.training.served import detect_served, open_served
 from services.perception.detection.training.thresholds import OperatingFigures, choose_threshold
 from services.perception.detection.training.train import DetectionRecipe
-from services.perception.training.half_precision import halve_weights
+from services.training.half_precision import halve_weights
 from shared.runtime.cards import Baseline, ModelCard
 from shared.runtime.releases import weights_of, write_release
 

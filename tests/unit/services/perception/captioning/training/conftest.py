@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.training import features
 from services.perception.captioning.training.data import CaptionSet, caption_set
 from services.perception.captioning.training.features import Backbone, cache_features, make_backbone
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.datasets.captioned_photos import CaptionedPhotos, read_captioned_photos
 from tests.support.captioners import SIDE, TINY
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.training import features
 from services.perception.captioning.training.features import CUT, cache_features, read_picture
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.datasets.captioned_photos import CaptionedPhotos, read_captioned_photos
 from tests.support.captioners import SIDE
 

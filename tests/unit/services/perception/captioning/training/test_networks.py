@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.decoding import Arrays, SearchOptions, Step, search_beams
 from services.perception.captioning.roles import NEXT, WORDS
 from services.perception.captioning.training.data import CaptionSet, make_batch
@@ -15,7 +16,6 @@ from services.perception.captioning.training.exports import ANSWERS, PICTURES, e
 from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.networks import DECODERS, Captioner, TorchSteps
 from services.perception.captioning.vocabulary import PAD, START, build_vocabulary
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from tests.support.captioners import SIDE
 
 WIDTH, VOCABULARY = 16, 12

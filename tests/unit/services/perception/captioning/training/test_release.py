@@ -21,7 +21,7 @@ from services.perception.captioning.training.exports import export_step
 from services.perception.captioning.training.plan import RELEASED, RUNS, PlannedRun
 from services.perception.captioning.training.release import ReleaseRefused, release_captioner, released_name
 from services.perception.captioning.vocabulary import SPECIALS
-from services.perception.training.half_precision import halve_weights
+from services.training.half_precision import halve_weights
 from shared.runtime.cards import ModelCard, read_card, read_weights
 from shared.runtime.inspection.verification import verify
 from tests.support.captioners import GRID, ORIGIN, SIDE, WORDS, release_tiny, tiny_backbone, tiny_run

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.captioning.training.caption_training import CaptionRecipe, CaptionTraining, schedule
 from services.perception.captioning.training.data import CaptionSet
 from services.perception.captioning.training.features import CUT, map_channels
 from services.perception.captioning.training.neighbours import neighbour_captions
 from services.perception.captioning.training.plan import RUNS
 from services.perception.captioning.training.runs import read_run
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.captions.cider import cider_d
 
 RECIPE = CaptionRecipe(

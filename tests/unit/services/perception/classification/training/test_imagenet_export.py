@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.classification.training.imagenet.export import build
 from services.perception.classification.training.imagenet.release import NAME, release, run
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
-from services.perception.training.packages import PinnedFile, WrongFile, extract
+from services.training.packages import PinnedFile, WrongFile, extract
 from shared.runtime.cards import read_card
 from shared.runtime.sessions import OnnxModel
 

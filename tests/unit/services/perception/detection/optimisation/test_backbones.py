@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.detection.optimisation.backbones import BackboneOptions, LiteBody
 from services.perception.detection.optimisation.feature_pyramid import Backbone, FeaturePyramid
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 
 
 @pytest.mark.parametrize("kind", ["lite0", "residual"])

@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 import torch
 
+from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.detection.optimisation.backbones import BackboneOptions, LiteBody
 from services.perception.detection.optimisation.published_backbone import CLASSIFIER, weights_of_classifier
-from services.perception.optimisation.efficientnet_lite import EfficientNetLite
 from shared.runtime.registry import newest_folder
 
 FILE = newest_folder(Path(__file__).parents[6] / "services" / "perception" / "models", CLASSIFIER) / "model.onnx"

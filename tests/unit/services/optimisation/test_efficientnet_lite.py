@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from services.perception.optimisation.efficientnet_lite import LITE2, STAGES, EfficientNetLite, Stage
+from services.optimisation.efficientnet_lite import LITE2, STAGES, EfficientNetLite, Stage
 
 
 @pytest.mark.parametrize(("stages", "parameters"), [(STAGES, 4_652_008), (LITE2, 6_092_072)])

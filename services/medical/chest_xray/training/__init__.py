@@ -1,0 +1,1 @@
+"""Training of the chest X-ray networks: networks, data, targets, losses, stages, release; needs torch."""

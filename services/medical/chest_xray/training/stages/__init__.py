@@ -1,0 +1,1 @@
+"""Multi-stage cooperative learning: stages one after the other, each resumable."""

@@ -1,0 +1,1 @@
+"""Networks that training and jobs with gradients of several domains build on; nothing that serves imports it."""

@@ -1,0 +1,1 @@
+"""What the training of several domains needs: published weights, and graphs with weights in half precision."""
