@@ -36,6 +36,7 @@ class Workspace:
     def __init__(self, options: argparse.Namespace) -> None:
         self.runs: Path = options.out
         self.films = FilmFolder(options.data, options.out / "cache")
+        self.device: str = options.device
         self.epochs: int | None = options.epochs
         self.fold: int | None = options.fold
 
@@ -49,7 +50,7 @@ class Workspace:
         """Train a run of the plan; a finished one is left as it is, an unfinished one is resumed."""
         recipe = self.recipe(name)
         weights = published_weights() if recipe.network.first == "lite0" else None
-        finished = TrainingRun(recipe, self.folder(name), self.films, weights=weights).run()
+        finished = TrainingRun(recipe, self.folder(name), self.films, weights=weights, device=self.device).run()
         print(name, f"{finished.hours:.2f} hours")
 
     def measure(self, name: str, split: Split) -> None:
@@ -89,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
     whole.add_argument("--out", type=Path, default=Path("runs/chest-xray"), help="folder of runs and prepared films")
     whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    whole.add_argument("--device", default="cpu", help="that torch trains on, as cuda")
     whole.add_argument("--epochs", type=int, help="of each stage at most, instead of the plan's, for a trial")
     whole.add_argument("--fold", type=int, help="of five by patient, instead of the manifest's splits")
     commands = whole.add_subparsers(dest="command", required=True)

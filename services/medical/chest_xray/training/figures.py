@@ -56,10 +56,10 @@ def predict(run: FinishedRun, arrays: NDArray[np.uint8]) -> Predictions:
     for answer in answers(run.network, arrays):
         for name in ("logits", "encoder_logits", "opacity", "frontal"):
             if getattr(answer, name) is not None:
-                found.setdefault(name, []).append(getattr(answer, name))
+                found.setdefault(name, []).append(getattr(answer, name).cpu())
         if answer.attention_logits is not None:
             maps = answer.attention_logits.flatten(1).softmax(dim=1).reshape(answer.attention_logits.shape)
-            found.setdefault("attention", []).append(maps)
+            found.setdefault("attention", []).append(maps.cpu())
     joined = {name: torch.cat(parts).numpy() for name, parts in found.items()}
     names = ("logits", "encoder_logits", "opacity", "frontal", "attention")
     return Predictions(*(joined.get(name) for name in names))  # type: ignore[arg-type]

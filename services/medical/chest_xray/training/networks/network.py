@@ -134,6 +134,11 @@ class ChestXrayNetwork(nn.Module):
         found: Tensor = (self.classifier if self.fusion is None else self.fusion)(pooled)
         return found
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.classifier.weight.device
+
     def encoder_parts(self) -> list[nn.Module]:
         """The modules behind `encode`."""
         return [part for part in (self.first or self.second,) if part is not None]
@@ -157,7 +162,7 @@ class ChestXrayNetwork(nn.Module):
 
     def _precision(self) -> torch.autocast:
         lower = self.lower_precision and self.decoder is not None and self.decoder.training
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower)
 
     def _first_maps(self, films: Tensor, skips: list[Tensor]) -> EncoderMaps:
         if self.first is not None:

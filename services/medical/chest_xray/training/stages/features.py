@@ -12,7 +12,6 @@ from torch import Tensor
 from services.medical.chest_xray.training.data.augmentation import PLAIN, AugmentationOptions, augment
 from services.medical.chest_xray.training.networks.network import Answer, ChestXrayNetwork
 from services.medical.chest_xray.training.stages.batches import to_films
-from services.medical.chest_xray.training.stages.objectives import last
 
 _CHUNK = 16
 
@@ -25,8 +24,8 @@ def answers(
 ) -> Iterator[Answer]:
     """What a network in evaluation mode says of films uint8 (n, H, W), a few at a time."""
     network.eval()
-    for films in _films(arrays, augmentation, seed):
-        yield network(last(films))
+    for films in _films(network, arrays, augmentation, seed):
+        yield network(films)
 
 
 def pooled_features(
@@ -36,7 +35,7 @@ def pooled_features(
     found = []
     for view in range(views):
         limits = PLAIN if view == 0 else augmentation
-        found += [one.pooled for one in answers(network, arrays, augmentation=limits, seed=seed * 64 + view)]
+        found += [one.pooled.cpu() for one in answers(network, arrays, augmentation=limits, seed=seed * 64 + view)]
     return torch.cat(found)
 
 
@@ -46,14 +45,14 @@ def frontal_features(
 ) -> NDArray[np.float32]:
     """What the frontal head reads, float32 (n, k); it depends on the frozen part of the first encoder alone."""
     network.eval()
-    found = [network.frontal_features(network.encode(last(films))) for films in _films(arrays, augmentation, seed)]
-    joined: NDArray[np.float32] = torch.cat(found).numpy()
+    found = [network.frontal_features(network.encode(films)) for films in _films(network, arrays, augmentation, seed)]
+    joined: NDArray[np.float32] = torch.cat(found).cpu().numpy()
     return joined
 
 
-def _films(arrays: Films, augmentation: AugmentationOptions, seed: int) -> Iterator[Tensor]:
+def _films(network: ChestXrayNetwork, arrays: Films, augmentation: AugmentationOptions, seed: int) -> Iterator[Tensor]:
     for start in range(0, len(arrays), _CHUNK):
         films = to_films(arrays[start : start + _CHUNK])
         if augmentation != PLAIN:
             films, _ = augment(films, augmentation, torch.Generator().manual_seed(seed * 1_000_003 + start))
-        yield films
+        yield films.to(network.device, memory_format=torch.channels_last)

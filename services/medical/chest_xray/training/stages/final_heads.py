@@ -35,7 +35,7 @@ def adjust_priors(layer: nn.Linear, labels: NDArray[np.int64]) -> None:
     """
     shares = np.bincount(labels, minlength=layer.out_features) / len(labels)
     with torch.no_grad():
-        layer.bias.add_(torch.from_numpy(np.log(shares)).float())
+        layer.bias.add_(torch.from_numpy(np.log(shares)).to(layer.bias))
 
 
 def fit_opacity(

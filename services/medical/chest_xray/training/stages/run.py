@@ -64,14 +64,23 @@ class TrainingRun:
         folder: of the run; each stage has one below it.
         films: to learn from.
         weights: the published state of EfficientNet-Lite0, for that first encoder.
+        device: that is computed on; on a GPU the same seed gives nearly the same weights, since sums are in any order.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: Path, films: FilmFolder, *, weights: Mapping[str, Tensor] | None = None
+        self,
+        recipe: Recipe,
+        folder: Path,
+        films: FilmFolder,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(recipe.seed)
         network = ChestXrayNetwork(recipe.network, weights)
-        self.network: ChestXrayNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: ChestXrayNetwork = network.to(device).to(  # type: ignore[call-overload]
+            memory_format=torch.channels_last
+        )
         self.network.lower_precision = recipe.bfloat16
         self.recipe, self.folder, self.films, self.seconds = recipe, folder, films, 0.0
 
@@ -125,7 +134,7 @@ class TrainingRun:
         threshold = fit_frontal(self.network, train, val, self.films.data, recipe)
         with torch.no_grad():
             self.network.eval()
-            logits = self.network.diagnose(pooled_val)
+            logits = self.network.diagnose(pooled_val.to(self.network.device)).cpu()
         return Calibration(fit_temperature(logits.numpy(), stages.val.real.labels), opacity, threshold)
 
     def _pooled(self, films: PreparedFilms, views: int) -> Tensor:

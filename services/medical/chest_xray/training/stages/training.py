@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,15 @@ from services.medical.chest_xray.training.stages.schedule import Plateau, Schedu
 CHECKPOINT: Final = "checkpoint.pt"
 LOG: Final = "log.jsonl"
 
-Drawn = TypeVar("Drawn")
+
+class Movable(Protocol):
+    """A batch that can be on a device."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same there."""
+
+
+Drawn = TypeVar("Drawn", bound=Movable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,7 @@ class StageTraining(Generic[Drawn]):
     ) -> None:
         self.network, self.stage, self.folder, self.recipe, self.seed = network, stage, folder, dict(recipe), seed
         train_only(network, stage.trained)
+        stage.extra.to(network.device)
         parameters = [one for one in [*network.parameters(), *stage.extra.parameters()] if one.requires_grad]
         self.parameters = parameters
         self.optimiser = torch.optim.Adam(parameters, lr=stage.options.schedule.learning_rate)
@@ -131,7 +140,7 @@ class StageTraining(Generic[Drawn]):
     def _step(self, step: int) -> dict[str, float]:
         torch.manual_seed(self.seed * 1_000_003 + step)  # dropout is the same after a resume
         self.optimiser.zero_grad(set_to_none=True)
-        losses = self.stage.losses(self.stage.draw(step))
+        losses = self.stage.losses(self.stage.draw(step).to(self.network.device))
         total = torch.stack(list(losses.values())).sum()
         if not bool(total.isfinite()):
             raise FloatingPointError(f"losses of step {step} of {self.stage.name} are {losses}")
@@ -156,7 +165,7 @@ class StageTraining(Generic[Drawn]):
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location=self.network.device, weights_only=True)
         if state["recipe"] != self.recipe:
             raise ValueError(f"{path} belongs to a run with another recipe: {state['recipe']}")
         self.network.load_state_dict(state["network"])

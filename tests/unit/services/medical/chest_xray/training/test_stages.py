@@ -15,6 +15,7 @@ from services.medical.chest_xray.training.data.augmentation import AugmentationO
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
 from services.medical.chest_xray.training.networks.options import NetworkOptions
 from services.medical.chest_xray.training.plan import RUNS
+from services.medical.chest_xray.training.stages.batches import Batch
 from services.medical.chest_xray.training.stages.films import FilmFolder
 from services.medical.chest_xray.training.stages.freezing import train_only
 from services.medical.chest_xray.training.stages.objectives import Pooled, Sources, Stages, draw_balanced
@@ -135,11 +136,21 @@ def test_the_fusion_stage_changes_its_head_alone_and_learns(sources: tuple[Sourc
     assert training.plateau.best < 0.5 < math.log(3)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_weights(sources: tuple[Sources, Sources], tmp_path: Path) -> None:
+def test_a_run_that_was_killed_within_an_epoch_goes_on_to_the_same_weights(
+    sources: tuple[Sources, Sources], tmp_path: Path
+) -> None:
     options = replace(STAGE, epochs=3)
-    straight, resumed = new_network(), new_network()
+    straight, killed = new_network(), new_network()
     run_stage(straight, Stages(straight, RECIPE, *sources).attention(options), tmp_path / "straight")
-    run_stage(resumed, Stages(resumed, RECIPE, *sources).attention(options), tmp_path / "resumed", epochs=1)
+    stage = Stages(killed, RECIPE, *sources).attention(options)
+
+    def draw(step: int) -> Batch:
+        if step == 4:  # the second epoch began with step 3
+            raise KeyboardInterrupt
+        return stage.draw(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(killed, replace(stage, draw=draw), tmp_path / "resumed")
     torch.manual_seed(99)
     resumed = new_network()
     run_stage(resumed, Stages(resumed, RECIPE, *sources).attention(options), tmp_path / "resumed")
