@@ -49,7 +49,7 @@ MODELS: Final = Path(__file__).parents[2] / "models"
 LARGEST_FILE: Final = 40 * 1024 * 1024
 LARGEST_DIFFERENCE: Final = 1e-3
 """Of the graph in single precision to the network, beyond which nothing is released."""
-LARGEST_ROUNDED: Final = 0.05
+LARGEST_ROUNDED: Final = 0.1
 """Of the file with weights in half precision to the network, likewise."""
 _COMPARED: Final = 12
 _CHUNK: Final = 8

@@ -19,7 +19,9 @@ from services.medical.chest_xray.training.stages.features import frontal_feature
 from services.medical.chest_xray.training.stages.recipes import Recipe
 
 FALSE_REFUSALS: Final = 0.01
-"""Share of validation films that the frontal threshold refuses."""
+"""Share of validation films that the frontal threshold refuses at most."""
+FALSE_ACCEPTANCES: Final = 0.005
+"""Share of other pictures of the validation part, beyond which the threshold need not be as strict as that."""
 _SLIGHT: Final = AugmentationOptions(shift=0.02, rotation=3, scale=0.05, border=0, corners=0)
 """Views of what is no film, so that it is not known by what augmentation does to films."""
 
@@ -82,8 +84,7 @@ def fit_frontal(
         recipe: of the run.
 
     Returns:
-        The logit below which a picture is refused, by which `FALSE_REFUSALS` of the validation films are; 0 without a
-        head.
+        The logit below which a picture is refused, see `choose_threshold`; 0 without a head.
     """
     if network.frontal is None:
         return 0.0
@@ -104,5 +105,22 @@ def fit_frontal(
     labels = np.concatenate([np.full(len(arrays), frontal) for arrays, frontal, _, _ in parts])
     head = fit_head(np.concatenate(features), labels, np.concatenate([groups for *_, groups in parts]))
     head.store(network.frontal)
-    logits = np.sort(head.logits(frontal_features(network, val.arrays)))
-    return float(logits[int(FALSE_REFUSALS * len(logits))]) - 1e-4
+    unseen = other_pictures(data, val, "val", recipe.network.size, seed=recipe.seed)
+    refused = np.concatenate([head.logits(frontal_features(network, arrays)) for arrays in unseen.values()])
+    return choose_threshold(head.logits(frontal_features(network, val.arrays)), refused)
+
+
+def choose_threshold(films: Features, others: Features) -> float:
+    """The least logit of what is taken for a frontal film.
+
+    Args:
+        films: logits (n,) of films.
+        others: logits (m,) of other pictures.
+
+    Returns:
+        Where the two overlap, the logit below which `FALSE_REFUSALS` of the films lie; else the middle between that and
+        the logit above which `FALSE_ACCEPTANCES` of the others lie, since films of other hospitals lie lower, too.
+    """
+    lowest = float(np.sort(films)[int(FALSE_REFUSALS * len(films))]) - 1e-4
+    highest = float(np.quantile(others, 1 - FALSE_ACCEPTANCES))
+    return lowest if highest >= lowest else (lowest + highest) / 2

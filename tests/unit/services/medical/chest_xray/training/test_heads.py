@@ -11,7 +11,7 @@ from torch import nn
 
 from services.medical.chest_xray.training.heads import binary_logits, fit_head, fit_temperature
 from services.medical.chest_xray.training.measures import auc, auc_by_patient
-from services.medical.chest_xray.training.stages.final_heads import adjust_priors
+from services.medical.chest_xray.training.stages.final_heads import adjust_priors, choose_threshold
 
 
 def test_a_head_parts_what_can_be_parted_and_is_the_same_in_torch() -> None:
@@ -61,6 +61,14 @@ def test_priors_of_the_training_films_come_back_into_logits() -> None:
         layer.bias.zero_()
     adjust_priors(layer, np.array([0] * 6 + [1] + [2] * 3))
     assert torch.allclose(layer(torch.zeros(1, 2)).softmax(dim=1), torch.tensor([[0.6, 0.1, 0.3]]), atol=1e-6)
+
+
+def test_the_threshold_lies_between_films_and_others_or_refuses_one_film_in_a_hundred() -> None:
+    films = np.linspace(2.0, 6.0, 200, dtype=np.float32)
+    apart = choose_threshold(films, np.linspace(-6.0, -1.0, 100, dtype=np.float32))
+    assert apart == pytest.approx((films[2] - 1.0) / 2, abs=0.05)
+    mixed = choose_threshold(films, np.linspace(-6.0, 4.0, 100, dtype=np.float32))
+    assert (films < mixed).sum() == 2
 
 
 def test_area_is_that_of_scikit_learn_with_ties() -> None:
