@@ -91,7 +91,7 @@ def test_runs_are_measured_and_share_a_beginning(tmp_path: Path, monkeypatch: py
 
 
 def line(target: str, method: str, seed: int, ap50: float) -> dict[str, Any]:
-    classes = {name: {"AP": ap50, "AP50": ap50, "AP75": ap50} for name in CLASSES}
+    classes = {name: {"AP": ap50, "AP50": ap50, "AP75": ap50, "objects": 9} for name in CLASSES}
     figures = {"AP": ap50 / 2, "AP50": ap50, "AP75": ap50 / 3, "classes": classes}
     return {
         "target": target, "backbone": "imagenet", "method": method, "seed": seed, "figures": figures, "ended": None,
@@ -111,4 +111,5 @@ def test_differences_are_of_seeds_that_both_have(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "| B and R to P | +14.0 | -3.0 | +10.0 |" in text
     assert "72.0 (64.0 to 80.0)" in text
+    assert "WBC (9)" in text
     assert "| mean | +14.0 | -3.0 | +10.0 |" in text
