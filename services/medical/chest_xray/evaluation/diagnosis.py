@@ -21,11 +21,11 @@ from services.medical.chest_xray.evaluation.statistics import (
     Ranking,
     brier_score,
     calibration_error,
-    fit_temperature,
 )
 from services.medical.chest_xray.evaluation.subjects import Scores, Subject
 from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.training.linear_heads import probabilities
+from services.medical.chest_xray.training.temperatures import fit_temperature
 
 FIXED: Final = "fixed split"
 CROSS_VALIDATED: Final = "cross-validation"

@@ -10,9 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
-from services.medical.chest_xray.training.linear_heads import probabilities
 from shared.intervals import LEVEL
 
 RESAMPLES: Final = 2000
@@ -149,18 +147,3 @@ def brier_score(chances: Numbers, labels: NDArray[np.int64]) -> float:
     """Mean squared distance of probabilities and the label's unit vector, 0 to 2 (Brier 1950); arguments as above."""
     wanted = np.eye(np.shape(chances)[1])[labels]
     return float(np.mean(np.sum((np.asarray(chances, np.float64) - wanted) ** 2, axis=1)))
-
-
-def fit_temperature(scores: Numbers, labels: NDArray[np.int64]) -> float:
-    """What scores are divided by for the least log-loss (Guo et al. 2017), 0.05 to 20.
-
-    Args:
-        scores: (n, classes), of films that nothing was trained on.
-        labels: (n,).
-    """
-
-    def loss(logarithm: float) -> float:
-        chances = probabilities(np.asarray(scores, np.float64) / np.exp(logarithm))
-        return float(-np.mean(np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-300))))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))

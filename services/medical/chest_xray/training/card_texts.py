@@ -67,6 +67,10 @@ CHOICES: Final = [
     "Films are padded to the network's sides; grey values are spread between percentiles, not divided by the maximum.",
     "Splits are by patient, not by image; figures are of a part that nothing was chosen on.",
     "Temperatures and the frontal threshold were chosen on the validation part.",
+    (
+        "Whether a picture is a frontal film is told by a linear head on features of EfficientNet-Lite0 as published, "
+        "trained apart from the network on turned, inverted and cut films and on photographs, CT slices and drawings."
+    ),
 ]
 STORAGE: Final = "Weights stand in half precision in the file and are computed with in single; figures are of the file."
 NOTICE: Final = """\

@@ -12,6 +12,7 @@ from services.medical.chest_xray.training import card_texts
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
 from services.medical.chest_xray.training.exports import BATCH, output_shapes
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
+from services.medical.chest_xray.training.screening import ScreeningHead
 from services.medical.chest_xray.training.stages.recipes import Recipe
 from services.medical.chest_xray.training.stages.run import FinishedRun
 from services.medical.chest_xray.training.targets.observer import OBSERVER
@@ -45,7 +46,14 @@ class Origin:
 
 
 def make_card(
-    weights: Weights, run: FinishedRun, origin: Origin, train: PreparedFilms, *, name: str, version: str
+    weights: Weights,
+    run: FinishedRun,
+    screening: ScreeningHead,
+    origin: Origin,
+    train: PreparedFilms,
+    *,
+    name: str,
+    version: str,
 ) -> ModelCard:
     """The card without what is measured."""
     options = origin.recipe.network
@@ -73,7 +81,7 @@ def make_card(
             PARAMETER: {
                 "classes": list(CLASSES),
                 "size": list(options.size),
-                "frontal_threshold": round(run.calibration.frontal_threshold, 4),
+                "frontal_threshold": round(screening.threshold, 4),
                 "preprocessing": PREPROCESSING,
                 "temperature": round(run.calibration.temperature, 4),
                 "opacity_temperature": round(run.calibration.opacity_temperature, 4),
@@ -133,7 +141,7 @@ def _beside(metric: str, dataset: str, figures: Mapping[str, Any], measure: str)
 
 def parity_of(whole: Mapping[str, float], halved: Mapping[str, float], films: int) -> Parity:
     """Differences of the graph, and of the file, whose weights are rounded."""
-    scored = (LOGITS, OPACITY, FRONTAL)
+    scored = (LOGITS, OPACITY)
     each = "; ".join(f"{name} {whole[name]:.2g}, {halved[name]:.2g}" for name in whole)
     return Parity(
         reference=f"the trained network in torch, {films} films; of logits, by the graph in single precision. By "
@@ -189,7 +197,11 @@ def _procedure(recipe: Recipe) -> str:
         for about, stage in stages
         if stage is not None
     ]
-    return "Stages " + "; ".join(said) + "; then ridge logistic regression for the heads of opacities and frontal films"
+    return (
+        "Stages "
+        + "; ".join(said)
+        + "; then ridge logistic regression for the head of opacities, and for that of frontal films beside it"
+    )
 
 
 def _film(network: ChestXrayNetwork) -> TensorDescription:

@@ -28,7 +28,9 @@ from services.medical.chest_xray.training.stages.run import Calibration
 
 OPSET: Final = 18
 BATCH: Final = "batch"
-_SCORED: Final = (LOGITS, OPACITY, FRONTAL)
+NETWORK_OUTPUTS: Final = tuple(name for name in OUTPUTS if name != FRONTAL)
+"""Of a network; `screening.append_frontal` adds the last."""
+_SCORED: Final = (LOGITS, OPACITY)
 
 
 class ServedNetwork(nn.Module):
@@ -40,21 +42,21 @@ class ServedNetwork(nn.Module):
         head: whose logits are given, of the fusion classifier or of the first encoder's own.
 
     Attributes:
-        outputs: names, in the order of `roles.OUTPUTS`.
+        outputs: names, in the order of `NETWORK_OUTPUTS`.
     """
 
     def __init__(self, network: ChestXrayNetwork, calibration: Calibration, *, head: Logits = "fusion") -> None:
         super().__init__()
         self.network, self.calibration = network, calibration
         self.head: Logits = "encoder" if network.fusion is None else head
-        lacking = {OPACITY: network.opacity, ATTENTION: network.attention, FRONTAL: network.frontal}
-        self.outputs = tuple(name for name in OUTPUTS if lacking.get(name, network) is not None)
+        lacking = {OPACITY: network.opacity, ATTENTION: network.attention}
+        self.outputs = tuple(name for name in NETWORK_OUTPUTS if lacking.get(name, network) is not None)
 
     def forward(self, film: Tensor) -> tuple[Tensor, ...]:
         """The outputs."""
         answer, calibration = self.network(film), self.calibration
         logits = answer.logits if self.head == "fusion" else answer.encoder_logits
-        found = {LOGITS: logits / calibration.temperature, EVIDENCE: self.evidence(answer), FRONTAL: answer.frontal}
+        found = {LOGITS: logits / calibration.temperature, EVIDENCE: self.evidence(answer)}
         if answer.opacity is not None:
             found[OPACITY] = answer.opacity / calibration.opacity_temperature
         if answer.attention_logits is not None:
@@ -105,7 +107,7 @@ def export_network(network: ChestXrayNetwork, calibration: Calibration, *, head:
 
 
 def output_shapes(network: ChestXrayNetwork) -> dict[str, list[int | str]]:
-    """Sizes of the outputs by name; the first stands for any number of films."""
+    """Sizes of a released file's outputs by name; the first stands for any number of films."""
     (height, width), classes = network.options.size, network.options.classes
     return {
         LOGITS: [BATCH, classes],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ from services.medical.chest_xray.saliency_metrics import (
     pointing_hit,
 )
 from services.medical.chest_xray.training.data.manifest import Box, Split
-from services.medical.chest_xray.training.data.other_pictures import other_pictures
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
 from services.medical.chest_xray.training.measures import auc_by_patient
 from services.medical.chest_xray.training.stages.features import answers
@@ -39,14 +37,12 @@ class Predictions:
         logits: (n, classes), of the fusion classifier.
         encoder_logits: (n, classes), of the first encoder's own; None where they are not an output.
         opacity: (n,).
-        frontal: (n,).
         attention: (n, H, W), densities.
     """
 
     logits: Floats
     encoder_logits: Floats | None
     opacity: Floats | None
-    frontal: Floats | None
     attention: Floats | None
 
 
@@ -54,14 +50,14 @@ def predict(run: FinishedRun, arrays: NDArray[np.uint8]) -> Predictions:
     """What a trained network says of films uint8 (n, H, W)."""
     found: dict[str, list[torch.Tensor]] = {}
     for answer in answers(run.network, arrays):
-        for name in ("logits", "encoder_logits", "opacity", "frontal"):
+        for name in ("logits", "encoder_logits", "opacity"):
             if getattr(answer, name) is not None:
                 found.setdefault(name, []).append(getattr(answer, name).cpu())
         if answer.attention_logits is not None:
             maps = answer.attention_logits.flatten(1).softmax(dim=1).reshape(answer.attention_logits.shape)
             found.setdefault("attention", []).append(maps.cpu())
     joined = {name: torch.cat(parts).numpy() for name, parts in found.items()}
-    names = ("logits", "encoder_logits", "opacity", "frontal", "attention")
+    names = ("logits", "encoder_logits", "opacity", "attention")
     return Predictions(*(joined.get(name) for name in names))  # type: ignore[arg-type]
 
 
@@ -83,11 +79,6 @@ def measure_run(run: FinishedRun, films: FilmFolder, recipe: Recipe, split: Spli
             "network": measure_boxes(predicted.attention, real),
             "mean map": measure_boxes(np.broadcast_to(mean, predicted.attention.shape), real),
         }
-    if predicted.frontal is not None:
-        others = other_pictures(films.data, real, split, recipe.network.size, seed=recipe.seed + 1)
-        threshold = run.calibration.frontal_threshold
-        accepted = {name: predict(run, arrays).frontal for name, arrays in others.items()}
-        found["screening"] = measure_screening(predicted.frontal, accepted, threshold)
     return found
 
 
@@ -159,9 +150,3 @@ def boxes_mask(boxes: list[Box], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     for x, y, width, height in boxes:
         inside |= (rows + 0.5 >= y) & (rows + 0.5 < y + height) & (columns + 0.5 >= x) & (columns + 0.5 < x + width)
     return inside
-
-
-def measure_screening(films: Floats, others: Mapping[str, Floats | None], threshold: float) -> dict[str, Any]:
-    """Share of films that are refused, and of each other kind that is accepted."""
-    accepted = {kind: round(float((one >= threshold).mean()), 4) for kind, one in others.items() if one is not None}
-    return {"refused films": round(float((films < threshold).mean()), 4), "accepted": accepted}

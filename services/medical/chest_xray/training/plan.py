@@ -10,9 +10,7 @@ from services.medical.chest_xray.training.networks.options import NetworkOptions
 from services.medical.chest_xray.training.stages.recipes import Recipe, schedule
 from services.medical.chest_xray.training.stages.training import StageOptions
 
-SMALL: Final = NetworkOptions(
-    first="lite0", filters=16, stride=2, trained_stages=2, dropout=0.25, opacity=True, frontal=True
-)
+SMALL: Final = NetworkOptions(first="lite0", filters=16, stride=2, trained_stages=2, dropout=0.25, opacity=True)
 """EfficientNet-Lite0 beside a second encoder of an eighth of the published width that sees films of 160 x 128: at that
 size two slow cores train it in about an hour. The attention's blur is of 6 pixels of 320, so nothing is lost by it."""
 
@@ -32,8 +30,8 @@ RUNS: Final[Mapping[str, Recipe]] = {
     "no-contrastive": replace(RELEASED, contrastive=None),
     "joint": replace(RELEASED, contrastive=None, classifier=None, attention=None, fusion=None, joint=_JOINT),
     "first-alone": replace(RELEASED, network=replace(SMALL, second=False), attention=None, fusion=None),
-    "second-alone": replace(RELEASED, network=replace(SMALL, first="none", frontal=False)),
-    "published": Recipe(network=NetworkOptions(opacity=True, frontal=True)),
+    "second-alone": replace(RELEASED, network=replace(SMALL, first="none")),
+    "published": Recipe(network=NetworkOptions(opacity=True)),
 }
 """By the folder of each. That the fusion classifier is better than the first encoder's own is measured within one run,
 since a network gives the logits of both."""

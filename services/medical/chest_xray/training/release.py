@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from services.medical.chest_xray.roles import ATTENTION, FILM, FRONTAL, LOGITS, OPACITY, OUTPUTS, PARAMETER
@@ -20,6 +21,7 @@ from services.medical.chest_xray.training.cards import (
 )
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
 from services.medical.chest_xray.training.exports import (
+    NETWORK_OUTPUTS,
     ServedNetwork,
     differences,
     export_network,
@@ -33,6 +35,7 @@ from services.medical.chest_xray.training.figures import (
     measure_boxes,
     measure_diagnosis,
 )
+from services.medical.chest_xray.training.screening import ScreeningHead, append_frontal
 from services.medical.chest_xray.training.stages.batches import to_films
 from services.medical.chest_xray.training.stages.films import FilmFolder
 from services.medical.chest_xray.training.stages.run import FinishedRun
@@ -76,8 +79,9 @@ def release(run: FinishedRun, origin: Origin, films: FilmFolder, *, models: Path
         ReleaseRefused: the network lacks an output, its graph differs from it, or the file is too large.
     """
     train, test = films.films(origin.recipe, "train"), films.films(origin.recipe, "test")
-    content, parity = _export(run, test)
-    card = make_card(weights_of(content), run, origin, train, name=name, version=VERSION)
+    screening = ScreeningHead.read()
+    content, parity = _export(run, screening, test)
+    card = make_card(weights_of(content), run, screening, origin, train, name=name, version=VERSION)
     model = OnnxModel(card, content, threads=1)
     one = to_films(test.arrays[:1]).numpy()
     latency = measure_latency(model, {FILM: one}, what="one prepared film")
@@ -92,13 +96,13 @@ def release(run: FinishedRun, origin: Origin, films: FilmFolder, *, models: Path
     return folder
 
 
-def _export(run: FinishedRun, test: PreparedFilms) -> tuple[bytes, Parity]:
+def _export(run: FinishedRun, screening: ScreeningHead, test: PreparedFilms) -> tuple[bytes, Parity]:
     """The file, and how closely it follows the network."""
-    lacking = set(OUTPUTS) - set(ServedNetwork(run.network, run.calibration).outputs)
+    lacking = set(NETWORK_OUTPUTS) - set(ServedNetwork(run.network, run.calibration).outputs)
     if lacking:
         raise ReleaseRefused(f"the network is an ablation without {', '.join(sorted(lacking))}")
     whole = export_network(run.network, run.calibration)
-    content = halve_weights(whole)
+    content = with_frontal(halve_weights(whole), screening)
     if len(content) > LARGEST_FILE:
         raise ReleaseRefused(f"the file would have {len(content)} bytes, at most {LARGEST_FILE} are released")
     compared = to_films(test.arrays[:_COMPARED]).numpy()
@@ -109,20 +113,26 @@ def _export(run: FinishedRun, test: PreparedFilms) -> tuple[bytes, Parity]:
     return content, parity_of(exact, rounded, len(compared))
 
 
-def predict_served(model: OnnxModel, arrays: NDArray[np.uint8]) -> Predictions:
-    """What a released file says of films uint8 (n, H, W)."""
+def with_frontal(content: bytes, screening: ScreeningHead) -> bytes:
+    """A graph with the output `frontal` more."""
+    found: bytes = append_frontal(onnx.load_model_from_string(content), screening).SerializeToString()
+    return found
+
+
+def predict_served(model: OnnxModel, arrays: NDArray[np.uint8]) -> tuple[Predictions, NDArray[np.float32]]:
+    """What a released file says of films uint8 (n, H, W), and its logits (n,) of frontal films."""
     starts = range(0, len(arrays), _CHUNK)
     parts = [model.run({FILM: to_films(arrays[start : start + _CHUNK]).numpy()}) for start in starts]
     joined = {name: np.concatenate(of_name) for name, of_name in zip(OUTPUTS, zip(*parts, strict=True), strict=True)}
-    return Predictions(joined[LOGITS], None, joined[OPACITY], joined[FRONTAL], joined[ATTENTION])
+    return Predictions(joined[LOGITS], None, joined[OPACITY], joined[ATTENTION]), joined[FRONTAL]
 
 
 def _measure(model: OnnxModel, films: FilmFolder, origin: Origin, test: PreparedFilms) -> tuple[dict[str, Any], float]:
     """Figures of the file on the test part, and the share of its films that are refused."""
-    predicted, simulated = predict_served(model, test.arrays), films.simulated(origin.recipe, "test")
-    shown = predict_served(model, np.asarray(simulated.arrays)).attention
+    (predicted, frontal), simulated = predict_served(model, test.arrays), films.simulated(origin.recipe, "test")
+    shown = predict_served(model, np.asarray(simulated.arrays))[0].attention
     mean = mean_map(films.simulated(origin.recipe, "train"))
-    if predicted.attention is None or shown is None or predicted.frontal is None:
+    if predicted.attention is None or shown is None:
         raise ReleaseRefused("the file has not all outputs")
     figures = {
         "diagnosis": measure_diagnosis(predicted, test),
@@ -136,4 +146,4 @@ def _measure(model: OnnxModel, films: FilmFolder, origin: Origin, test: Prepared
         },
     }
     stated: Any = model.card.parameters[PARAMETER]
-    return figures, float((predicted.frontal < stated["frontal_threshold"]).mean())
+    return figures, float((frontal < stated["frontal_threshold"]).mean())

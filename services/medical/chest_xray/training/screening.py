@@ -8,10 +8,9 @@ Definition of the features, of a prepared film x (n, 1, H, W) in [0, 1] (`prepar
 3. Means over the cells of a grid of 5 rows by 4 columns, channel by channel and, within one, cell by cell by rows:
    1600 features. The grid is what tells above from below.
 
-`frontal` = weight . features + bias is given as it is; a picture is accepted where it is at least the threshold. Where
-the last three stages of a first encoder EfficientNet-Lite0 are trained, these are the features that the network's own
-frontal head reads, so weight and bias are that head's. To any model of the role `append_frontal` adds the branch, with
-the backbone's weights in half precision as they were released (0.6 MB).
+`frontal` = weight . features + bias is given as it is; a picture is accepted where it is at least the threshold. To any
+model of the role `append_frontal` adds the branch, with the backbone's weights in half precision as they were released
+(0.6 MB), so that no training of the network moves it.
 
 Positives are the training films and variants of them that the service must take; negatives are `other_pictures.SEEN`.
 The threshold is the quantile of the validation films' logits that refuses 1.5 % of them.
@@ -130,14 +129,15 @@ def append_frontal(
     inputs = {one.name: one for one in model.graph.input}
     if "film" not in inputs or "frontal" in {one.name for one in model.graph.output}:
         raise ValueError("a model with the input film and without the output frontal is needed")
-    height, width = (one.dim_value for one in inputs["film"].type.tensor_type.shape.dim[2:])
+    count, _, rows, columns = inputs["film"].type.tensor_type.shape.dim
+    height, width = rows.dim_value, columns.dim_value
     branch = compose.add_prefix(frontal_graph(head, (height, width), backbone=backbone), _PREFIX)
     nodes = [_renamed(node) for node in branch.graph.node]
     found = onnx.ModelProto()
     found.CopyFrom(model)
     found.graph.node.extend(nodes)
     found.graph.initializer.extend(branch.graph.initializer)
-    found.graph.output.append(helper.make_tensor_value_info("frontal", TensorProto.FLOAT, ["n"]))
+    found.graph.output.append(helper.make_tensor_value_info("frontal", TensorProto.FLOAT, [count.dim_param]))
     entry = found.metadata_props.add()
     entry.key, entry.value = "frontal_threshold", repr(head.threshold)
     onnx.checker.check_model(found)

@@ -69,7 +69,7 @@ class DenseEncoder(nn.Module):
         found, maps = films.expand(-1, 3, -1, -1), []
         for name, module in self.features.named_children():
             found = module(found)
-            if name in {"denseblock3", "denseblock4", "norm5"}:
+            if name in {"denseblock4", "norm5"}:
                 maps.append(found)
         return EncoderMaps(*maps)
 

@@ -12,9 +12,6 @@ from services.medical.chest_xray.training.networks.maps import EncoderMaps
 from services.medical.chest_xray.training.networks.options import NetworkOptions
 from services.optimisation.efficientnet_lite import HEAD_CHANNELS, STAGES, EfficientNetLite
 
-_FROZEN_TAP = 5
-"""The stage of Lite0 whose map, of stride 16, the frontal head reads where it is frozen."""
-
 
 class LiteEncoder(nn.Module):
     """Stages of Lite0 and the convolution before its classifier; normalisation keeps its published
@@ -40,7 +37,6 @@ class LiteEncoder(nn.Module):
             self.stages.append(nn.Sequential(*blocks[start : start + stage.blocks]))
             start += stage.blocks
         self.head, self.head_norm = network._conv_head, network._bn1
-        self.frozen_channels = STAGES[min(self.frozen_stages, _FROZEN_TAP) - 1].outputs
         self.coarse_channels, self.feature_channels = STAGES[-1].outputs, HEAD_CHANNELS
 
     def forward(self, films: Tensor) -> EncoderMaps:
@@ -48,13 +44,10 @@ class LiteEncoder(nn.Module):
         enabled = torch.is_grad_enabled()
         with torch.set_grad_enabled(False):
             found: Tensor = self.stem(films.expand(-1, 3, -1, -1))
-        frozen = found
         for index, stage in enumerate(self.stages):
             with torch.set_grad_enabled(enabled and index >= self.frozen_stages):
                 found = stage(found)
-            if index < min(self.frozen_stages, _FROZEN_TAP):
-                frozen = found
-        return EncoderMaps(frozen, found, functional.relu6(self.head_norm(self.head(found))))
+        return EncoderMaps(found, functional.relu6(self.head_norm(self.head(found))))
 
     def frozen_parts(self) -> list[nn.Module]:
         """Layers that no stage trains."""

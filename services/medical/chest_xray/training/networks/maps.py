@@ -9,14 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class EncoderMaps:
-    """Two taps of a first encoder and, before them, the map that its frozen part ends with.
+    """Two taps of a first encoder.
 
     Attributes:
-        frozen: (n, c, h, w), of the layers that no stage trains, at stride 16.
         coarse: (n, c, H / 32, W / 32) that the decoder starts from; of DenseNet the last dense block.
         features: (n, k, H / 32, W / 32) whose means over the places are classified; of DenseNet `norm5` of `coarse`.
     """
 
-    frozen: Tensor
     coarse: Tensor
     features: Tensor

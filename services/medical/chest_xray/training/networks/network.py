@@ -29,7 +29,6 @@ class Answer:
         logits: (n, classes), of the fusion classifier; the encoder's where there is no second encoder.
         attention_logits: (n, H, W), whose soft-max over all pixels is the attention.
         opacity: (n,), a logit.
-        frontal: (n,), a logit.
     """
 
     features: Tensor
@@ -39,7 +38,6 @@ class Answer:
     logits: Tensor
     attention_logits: Tensor | None
     opacity: Tensor | None
-    frontal: Tensor | None
 
 
 class FusionClassifier(nn.Module):
@@ -91,15 +89,6 @@ class ChestXrayNetwork(nn.Module):
         pooled = features + (options.filters if options.second else 0)
         self.fusion = FusionClassifier(pooled, options) if options.second else None
         self.opacity = nn.Linear(pooled, 1) if options.opacity else None
-        self.frontal = self._frontal_head()
-
-    def _frontal_head(self) -> nn.Linear | None:
-        if not self.options.frontal:
-            return None
-        if self.first is None:
-            raise ValueError("the frontal head reads the first encoder, which this network has not")
-        rows, columns = self.options.frontal_grid
-        return nn.Linear(self.first.frozen_channels * rows * columns, 1)
 
     def forward(self, films: Tensor) -> Answer:
         """Films (n, 1, H, W) in [0, 1] to all answers."""
@@ -117,8 +106,7 @@ class ChestXrayNetwork(nn.Module):
             pooled = torch.cat((embedding, finest.float().mean(dim=(2, 3))), dim=1)
             logits = self.diagnose(pooled)
         opacity = None if self.opacity is None else self.opacity(pooled)[:, 0]
-        frontal = None if self.frontal is None else self.frontal(self.frontal_features(maps))[:, 0]
-        return Answer(maps.features, embedding, pooled, encoder_logits, logits, attention, opacity, frontal)
+        return Answer(maps.features, embedding, pooled, encoder_logits, logits, attention, opacity)
 
     def encode(self, films: Tensor) -> EncoderMaps:
         """The maps of the first encoder alone; of the second where there is no first."""
@@ -143,13 +131,6 @@ class ChestXrayNetwork(nn.Module):
         """The modules behind `encode`."""
         return [part for part in (self.first or self.second,) if part is not None]
 
-    def frontal_features(self, maps: EncoderMaps) -> Tensor:
-        """What the frontal head reads, (n, channels * cells): means over a grid of cells."""
-        # Numbers rather than traced shapes, by which no graph can be exported.
-        sides = [int(side) for side in maps.frozen.shape[2:]]
-        cell = [side // count for side, count in zip(sides, self.options.frontal_grid, strict=True)]
-        return functional.avg_pool2d(maps.frozen, cell).flatten(1)
-
     def logit_gradient(self, pooled: Tensor, head: Logits = "fusion") -> Tensor:
         """(n, classes, k): derivatives of the logits with respect to the embedding, `pooled[:, :k]`, in closed form."""
         features = self.classifier.in_features
@@ -168,7 +149,7 @@ class ChestXrayNetwork(nn.Module):
         if self.first is not None:
             return self.encode(films)
         coarse = functional.max_pool2d(skips[-1].float(), 2)
-        return EncoderMaps(coarse, coarse, coarse)
+        return EncoderMaps(coarse, coarse)
 
     def _enlarge(self, logits: Tensor) -> Tensor:
         if self.options.stride > 1:

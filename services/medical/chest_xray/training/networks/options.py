@@ -9,8 +9,6 @@ FirstEncoder = Literal["densenet", "lite0", "none"]
 Logits = Literal["encoder", "fusion"]
 
 DEEPEST_STRIDE: Final = 32
-FROZEN_STRIDE: Final = 16
-"""Of the map that the frontal head reads; where more of Lite0 is trained it is finer by a whole factor."""
 LEVELS: Final = 5
 """Of the second encoder, at strides 1 to 16 of its input."""
 
@@ -35,9 +33,6 @@ class NetworkOptions:
         size: height and width of films, multiples of 32 * stride.
         trained_stages: the last of the 7 stages of Lite0 that are trained; the others stay as published.
         opacity: whether there is a head for opacities.
-        frontal: whether there is a head that tells frontal films from other pictures.
-        frontal_grid: rows and columns of cells that the frontal head's features are averaged in, divisors
-            of the sides of its map.
     """
 
     first: FirstEncoder = "densenet"
@@ -53,8 +48,6 @@ class NetworkOptions:
     size: tuple[int, int] = (320, 256)
     trained_stages: int = 3
     opacity: bool = False
-    frontal: bool = False
-    frontal_grid: tuple[int, int] = (5, 4)
 
     def __post_init__(self) -> None:
         step = DEEPEST_STRIDE * (self.stride if self.first == "none" else 1)
@@ -64,9 +57,6 @@ class NetworkOptions:
             raise ValueError("a network has a first encoder, a second one or both")
         if self.first == "densenet" and len(self.blocks) != LEVELS - 1:
             raise ValueError(f"a DenseNet has four dense blocks, not {self.blocks}")
-        cells = zip(self.size, self.frontal_grid, strict=True)
-        if self.frontal and any(side // FROZEN_STRIDE % count for side, count in cells):
-            raise ValueError(f"frontal_grid is {self.frontal_grid}, divisors of {self.size} over {FROZEN_STRIDE}")
         if not 0 < self.trained_stages < 7:
             raise ValueError(f"trained_stages is {self.trained_stages}, from 1 to 6")
 

@@ -39,17 +39,6 @@ def pooled_features(
     return torch.cat(found)
 
 
-@torch.no_grad()
-def frontal_features(
-    network: ChestXrayNetwork, arrays: Films, *, augmentation: AugmentationOptions = PLAIN, seed: int = 0
-) -> NDArray[np.float32]:
-    """What the frontal head reads, float32 (n, k); it depends on the frozen part of the first encoder alone."""
-    network.eval()
-    found = [network.frontal_features(network.encode(films)) for films in _films(network, arrays, augmentation, seed)]
-    joined: NDArray[np.float32] = torch.cat(found).cpu().numpy()
-    return joined
-
-
 def _films(network: ChestXrayNetwork, arrays: Films, augmentation: AugmentationOptions, seed: int) -> Iterator[Tensor]:
     for start in range(0, len(arrays), _CHUNK):
         films = to_films(arrays[start : start + _CHUNK])

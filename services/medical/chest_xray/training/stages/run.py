@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
-from services.medical.chest_xray.training.heads import fit_temperature
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
 from services.medical.chest_xray.training.networks.options import options_of
 from services.medical.chest_xray.training.stages.features import pooled_features
 from services.medical.chest_xray.training.stages.films import FilmFolder
-from services.medical.chest_xray.training.stages.final_heads import adjust_priors, fit_frontal, fit_opacity
+from services.medical.chest_xray.training.stages.final_heads import adjust_priors, fit_opacity
 from services.medical.chest_xray.training.stages.objectives import Pooled, Stages
 from services.medical.chest_xray.training.stages.recipes import Recipe
 from services.medical.chest_xray.training.stages.training import CHECKPOINT, StageTraining, save_whole
+from services.medical.chest_xray.training.temperatures import fit_temperature
 
 FINISHED: Final = "network.pt"
 
@@ -31,12 +31,10 @@ class Calibration:
     Attributes:
         temperature: that class logits are divided by.
         opacity_temperature: likewise of the opacity logit.
-        frontal_threshold: least logit of what is taken for a frontal film.
     """
 
     temperature: float = 1.0
     opacity_temperature: float = 1.0
-    frontal_threshold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,11 +129,10 @@ class TrainingRun:
         if self.network.fusion is not None:
             adjust_priors(self.network.fusion.output, stages.train.real.labels)
         opacity = fit_opacity(self.network, (train, pooled.numpy()), (val, pooled_val.numpy()))
-        threshold = fit_frontal(self.network, train, val, self.films.data, recipe)
         with torch.no_grad():
             self.network.eval()
             logits = self.network.diagnose(pooled_val.to(self.network.device)).cpu()
-        return Calibration(fit_temperature(logits.numpy(), stages.val.real.labels), opacity, threshold)
+        return Calibration(fit_temperature(logits.numpy(), stages.val.real.labels), opacity)
 
     def _pooled(self, films: PreparedFilms, views: int) -> Tensor:
         augmentation, seed = self.recipe.augmentation, self.recipe.seed

@@ -10,12 +10,10 @@ from services.medical.chest_xray.evaluation.statistics import (
     Ranking,
     brier_score,
     calibration_error,
-    fit_temperature,
     mean_by_patient,
     mean_difference,
     patient_weights,
 )
-from services.medical.chest_xray.training.linear_heads import probabilities
 
 RANDOM = np.random.default_rng(11)
 LABELS = RANDOM.random(200) < 0.4
@@ -103,10 +101,3 @@ def test_the_brier_score_of_two_classes_is_twice_scikit_learns() -> None:
     chance = RANDOM.random(200)
     found = brier_score(np.stack([1 - chance, chance], axis=1), LABELS.astype(np.int64))
     assert found == pytest.approx(2 * brier_score_loss(LABELS, chance))
-
-
-def test_a_temperature_undoes_what_scores_were_multiplied_by() -> None:
-    scores = RANDOM.normal(0, 2, (3000, 3))
-    labels = np.array([RANDOM.choice(3, p=row) for row in probabilities(scores)])
-    assert fit_temperature(scores, labels) == pytest.approx(1, abs=0.08)
-    assert fit_temperature(4 * scores, labels) == pytest.approx(4, rel=0.08)

@@ -22,8 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 
 SMALL = NetworkOptions(
-    growth=4, blocks=(1, 1, 1, 1), initial=8, filters=4, hidden=8, size=(64, 64), opacity=True, frontal=True,
-    frontal_grid=(2, 2),
+    growth=4, blocks=(1, 1, 1, 1), initial=8, filters=4, hidden=8, size=(64, 64), opacity=True,
 )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ import onnxruntime
 import pytest
 import torch
 
-from services.medical.chest_xray.roles import ATTENTION, EVIDENCE, FRONTAL, LOGITS, OPACITY, OUTPUTS
+from services.medical.chest_xray.roles import ATTENTION, EVIDENCE, LOGITS, OPACITY
 from services.medical.chest_xray.training.exports import (
+    NETWORK_OUTPUTS,
     ServedNetwork,
     differences,
     export_network,
@@ -24,10 +25,10 @@ from services.medical.chest_xray.training.stages.run import Calibration
 from services.training.half_precision import halve_weights
 from tests.unit.services.medical.chest_xray.training.conftest import SMALL, make_network
 
-CALIBRATION = Calibration(temperature=1.7, opacity_temperature=2.5, frontal_threshold=0.3)
+CALIBRATION = Calibration(temperature=1.7, opacity_temperature=2.5)
 VARIANTS = {
     "densenet": SMALL,
-    "lite0, half resolution": replace(SMALL, first="lite0", stride=2, filters=4, frontal_grid=(2, 2)),
+    "lite0, half resolution": replace(SMALL, first="lite0", stride=2, filters=4),
 }
 
 
@@ -40,8 +41,9 @@ def test_graph_follows_the_network_for_any_number_of_films(options: NetworkOptio
         films = random.random((count, 1, *options.size), dtype=np.float32)
         found, wanted = run_graph(content, films), run_network(network, CALIBRATION, films)
         assert max(differences(found, wanted).values()) < 1e-4
-        for name, shape in output_shapes(network).items():
-            assert found[name].shape == (count, *shape[1:])
+        shapes = output_shapes(network)
+        for name in NETWORK_OUTPUTS:
+            assert found[name].shape == (count, *shapes[name][1:])
             assert found[name].dtype == np.float32
         assert np.allclose(found[ATTENTION].sum(axis=(1, 2)), 1, atol=1e-4)
         assert found[ATTENTION].min() >= 0
@@ -54,7 +56,7 @@ def test_weights_in_half_precision_move_outputs_little() -> None:
     films = np.random.default_rng(0).random((2, 1, *SMALL.size), dtype=np.float32)
     rounded = differences(run_graph(halved, films), run_network(network, CALIBRATION, films))
     assert len(halved) < len(whole)
-    assert set(rounded) == set(OUTPUTS)
+    assert set(rounded) == set(NETWORK_OUTPUTS)
     assert 0 < max(rounded.values()) < 0.05
 
 
@@ -83,13 +85,13 @@ def test_evidence_is_grad_cam_by_autograd(index: int) -> None:
     assert float(evidence.detach().abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("left_out", [{"second": False}, {"first": "none", "frontal": False}])
+@pytest.mark.parametrize("left_out", [{"second": False}, {"first": "none"}])
 def test_an_ablation_gives_what_it_has(left_out: dict[str, Any]) -> None:
     network = make_network(replace(SMALL, **left_out))
     films = np.random.default_rng(0).random((2, 1, *SMALL.size), dtype=np.float32)
     found, wanted = run_graph(export_network(network, CALIBRATION), films), run_network(network, CALIBRATION, films)
-    lacking = {ATTENTION} if "second" in left_out else {FRONTAL}
-    assert set(found) == set(wanted) == set(OUTPUTS) - lacking
+    lacking = {ATTENTION} if "second" in left_out else set()
+    assert set(found) == set(wanted) == set(NETWORK_OUTPUTS) - lacking
     assert max(differences(found, wanted).values()) < 1e-4
 
 
@@ -110,5 +112,4 @@ def test_calibration_stands_in_the_file() -> None:
     )
     stated = session.get_modelmeta().custom_metadata_map
     assert float(stated["temperature"]) == 1.7
-    assert float(stated["frontal_threshold"]) == 0.3
     assert stated["classes"] == "normal,chf_like,pneumonia"

@@ -12,7 +12,6 @@ import torch
 from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.training.data.augmentation import PLAIN, AugmentationOptions, augment
 from services.medical.chest_xray.training.data.manifest import FOLDER, TAGS, in_fold, read_manifest
-from services.medical.chest_xray.training.data.other_pictures import changed_films, other_pictures
 from services.medical.chest_xray.training.data.preparation import INDEX, Placement, prepare_films
 from services.medical.chest_xray.training.stages.batches import Mixture, boxed_source, real_source
 from shared.settings import get_settings
@@ -130,13 +129,3 @@ def test_boxed_films_have_their_attention_in_the_box(drawn_data: Path, tmp_path:
     assert set(source.labels) == {CLASSES.index("pneumonia")}
     inside = source.attention[:, 38:54, 13:26].sum(axis=(1, 2))
     assert inside.min() > 0.4
-
-
-def test_other_pictures_are_no_films(drawn_data: Path, tmp_path: Path) -> None:
-    films = prepare_films(drawn_data, read_manifest(drawn_data), tmp_path, SIZE).take([0, 1])
-    changed = changed_films(films, SIZE, seed=0)
-    inner = films.arrays[0][8:72].astype(float)
-    assert np.abs(changed["upside down"][0][8:72] - inner[::-1, ::-1]).mean() < 3
-    assert np.abs(changed["inverted"][0][8:72] - (255 - inner)).mean() < 12
-    assert all(one.shape == (2, *SIZE) and one.std() > 1 for one in changed.values())
-    assert set(other_pictures(drawn_data, films, "train", SIZE, seed=0)) == {*changed, "drawn"}

@@ -1,4 +1,4 @@
-"""Linear heads, temperatures and areas under curves, beside independent values."""
+"""Priors, temperatures and areas under curves, beside independent values."""
 
 from __future__ import annotations
 
@@ -9,34 +9,9 @@ from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from services.medical.chest_xray.training.heads import binary_logits, fit_head, fit_temperature
 from services.medical.chest_xray.training.measures import auc, auc_by_patient
-from services.medical.chest_xray.training.stages.final_heads import adjust_priors, choose_threshold
-
-
-def test_a_head_parts_what_can_be_parted_and_is_the_same_in_torch() -> None:
-    random = np.random.default_rng(0)
-    labels = random.random(120) < 0.4
-    features = random.normal(5, 3, (120, 6)).astype(np.float32)
-    features[:, 2] += 6 * labels
-    head = fit_head(features, labels, np.arange(120) // 2)
-    logits = head.logits(features)
-    assert roc_auc_score(labels, logits) > 0.9
-    assert np.abs(head.weight).argmax() == 2
-    layer = nn.Linear(6, 1)
-    head.store(layer)
-    assert np.allclose(layer(torch.from_numpy(features)).detach().numpy()[:, 0], logits, atol=1e-4)
-
-
-def test_a_head_of_noise_is_regularised_strongly() -> None:
-    random = np.random.default_rng(1)
-    head = fit_head(random.normal(size=(80, 60)).astype(np.float32), random.random(80) < 0.5, np.arange(80))
-    assert head.strength < 0.1
-
-
-def test_a_head_needs_both_labels() -> None:
-    with pytest.raises(ValueError, match="both labels"):
-        fit_head(np.zeros((4, 2), np.float32), np.ones(4, bool), np.arange(4))
+from services.medical.chest_xray.training.stages.final_heads import adjust_priors
+from services.medical.chest_xray.training.temperatures import fit_temperature
 
 
 @pytest.mark.parametrize("wanted", [0.5, 1.0, 3.0])
@@ -47,10 +22,11 @@ def test_temperature_brings_logits_back_to_what_labels_were_drawn_from(wanted: f
     assert fit_temperature(true * wanted, labels) == pytest.approx(wanted, rel=0.05)
 
 
-def test_temperature_of_one_logit_lowers_its_loss() -> None:
+def test_temperature_of_yes_against_no_lowers_its_loss() -> None:
     logits, labels = np.array([4.0, -4.0, 4.0, -4.0]), np.array([1, 0, 0, 1])
-    found = fit_temperature(binary_logits(logits), labels)
-    loss = [-log_softmax(binary_logits(logits) / one, axis=1)[np.arange(4), labels].mean() for one in (1.0, found)]
+    scores = np.stack((np.zeros(4), logits), axis=1)
+    found = fit_temperature(scores, labels)
+    loss = [-log_softmax(scores / one, axis=1)[np.arange(4), labels].mean() for one in (1.0, found)]
     assert loss[1] < loss[0]
 
 
@@ -61,14 +37,6 @@ def test_priors_of_the_training_films_come_back_into_logits() -> None:
         layer.bias.zero_()
     adjust_priors(layer, np.array([0] * 6 + [1] + [2] * 3))
     assert torch.allclose(layer(torch.zeros(1, 2)).softmax(dim=1), torch.tensor([[0.6, 0.1, 0.3]]), atol=1e-6)
-
-
-def test_the_threshold_lies_between_films_and_others_or_refuses_one_film_in_a_hundred() -> None:
-    films = np.linspace(2.0, 6.0, 200, dtype=np.float32)
-    apart = choose_threshold(films, np.linspace(-6.0, -1.0, 100, dtype=np.float32))
-    assert apart == pytest.approx((films[2] - 1.0) / 2, abs=0.05)
-    mixed = choose_threshold(films, np.linspace(-6.0, 4.0, 100, dtype=np.float32))
-    assert (films < mixed).sum() == 2
 
 
 def test_area_is_that_of_scikit_learn_with_ties() -> None:

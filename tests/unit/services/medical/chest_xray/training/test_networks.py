@@ -51,7 +51,7 @@ def test_taps_and_maps_at_full_size_have_the_shapes_of_the_paper_sheet() -> None
 @pytest.mark.parametrize("stride", [1, 2])
 def test_small_networks_answer_films_of_the_paper_size(first: str, stride: int) -> None:
     options = options_of({"first": first, "stride": stride, "growth": 4, "blocks": [1, 1, 1, 1], "initial": 8,
-                          "filters": 2, "opacity": True, "frontal": True})  # fmt: skip
+                          "filters": 2, "opacity": True})  # fmt: skip
     with torch.no_grad():
         answer = make_network(options)(torch.rand(2, 1, 320, 256))
     assert answer.logits.shape == answer.encoder_logits.shape == (2, 3)
@@ -62,8 +62,7 @@ def test_small_networks_answer_films_of_the_paper_size(first: str, stride: int) 
     assert bool((attention >= 0).all())
     assert answer.features.shape[2:] == (10, 8)
     assert answer.opacity is not None
-    assert answer.frontal is not None
-    assert answer.opacity.shape == answer.frontal.shape == (2,)
+    assert answer.opacity.shape == (2,)
 
 
 def test_both_taps_of_the_densenet_differ_by_the_last_normalisation_alone() -> None:
@@ -91,11 +90,10 @@ def test_ablations_leave_an_encoder_out() -> None:
     films = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         first = make_network(replace(SMALL, second=False))(films)
-        second = make_network(replace(SMALL, first="none", frontal=False))(films)
+        second = make_network(replace(SMALL, first="none"))(films)
     assert first.attention_logits is None
     assert torch.equal(first.logits, first.encoder_logits)
     assert second.attention_logits is not None
-    assert second.frontal is None
     assert second.pooled.shape == (2, 16 * 4 + 4)
 
 
