@@ -59,8 +59,14 @@ def named_packages() -> list[str]:
         for layer in contract["layers"]
         for name in layer.split(" | ")
     ]
-    sources = [name for contract in contracts for name in contract.get("source_modules", []) if "*" not in name]
-    return [name.replace(".", "/") for name in {*layers, *sources}]
+    named = [
+        name
+        for contract in contracts
+        for key in ("source_modules", "protected_modules", "allowed_importers")
+        for name in contract.get(key, [])
+        if "*" not in name
+    ]
+    return [name.replace(".", "/") for name in {*layers, *named}]
 
 
 def broken_contracts(folder: Path) -> set[str]:
