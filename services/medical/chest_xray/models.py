@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
@@ -12,6 +11,7 @@ from services.medical.chest_xray.roles import FILM, OUTPUTS, PARAMETER, ChestFil
 from shared.problems import Problem, ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, TensorDescription, UploadedCard, reference_of
 from shared.runtime.registry import ModelRegistry
+from shared.runtime.role_models import RoleModels, caveats_of
 from shared.runtime.sessions import OnnxModel
 
 RELEASED: Final = "chest-xray-attention"
@@ -48,29 +48,11 @@ class ChestModel:
         return "; ".join(record.data) if record is not None and record.data else "not stated"
 
 
-class ChestModels:
-    """Finds models by name; the card of each is read once."""
+class ChestModels(RoleModels[ChestModel]):
+    """Finds models of chest films by name."""
 
     def __init__(self) -> None:
-        self._read: WeakKeyDictionary[OnnxModel, ChestModel] = WeakKeyDictionary()
-
-    def find(self, registry: ModelRegistry, name: str | None) -> ChestModel:
-        """A model.
-
-        Args:
-            registry: of the service.
-            name: of it; None for the one that is asked by default.
-
-        Raises:
-            NotFound: there is no such model.
-            ServiceUnavailable: models are still loading, or none of this kind is here.
-            UnprocessableContent: it is no model of chest films; the detail says what is wrong with its card.
-        """
-        model = registry.get(name or _default(registry))
-        known = self._read.get(model)
-        if known is None:
-            known = self._read[model] = read_model(model)
-        return known
+        super().__init__(read_model, _default)
 
 
 def read_model(model: OnnxModel) -> ChestModel:
@@ -89,9 +71,7 @@ def read_model(model: OnnxModel) -> ChestModel:
     if role is None:
         raise _no_model(card, f"its card has no parameters.{PARAMETER}, which names classes, size and thresholds")
     _require_tensors(card, role)
-    stated = card.parameters.get("caveats", [])
-    caveats = tuple(map(str, stated)) if isinstance(stated, list) else ()
-    return ChestModel(model, role, tuple(one.name for one in card.outputs), caveats)
+    return ChestModel(model, role, tuple(one.name for one in card.outputs), caveats_of(card))
 
 
 def _default(registry: ModelRegistry) -> str:

@@ -35,6 +35,7 @@ from shared.imaging.preprocessing import Box, Preprocessing, preprocessing_of
 from shared.problems import Problem, ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
 from shared.runtime.registry import ModelRegistry
+from shared.runtime.role_models import caveats_of
 from shared.runtime.sessions import OnnxModel
 
 MOST_ROWS: Final = 32
@@ -209,9 +210,7 @@ def make_captioner(encoder: OnnxModel, decoder: OnnxModel, role: DecoderRole) ->
     except ValidationError as error:
         raise UnusableCaptioner(f"the card of {encoder.card.name} is wrong: {error.errors()[0]['msg']}") from None
     wiring = wire(encoder.card, decoder.card, role)
-    stated = decoder.card.parameters.get("caveats", [])
-    caveats = tuple(map(str, stated)) if isinstance(stated, list) else ()
-    return Captioner(encoder, decoder, role, wiring, preprocessing, sides, caveats)
+    return Captioner(encoder, decoder, role, wiring, preprocessing, sides, caveats_of(decoder.card))
 
 
 def list_captioners(registry: ModelRegistry) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
@@ -13,6 +12,7 @@ from services.perception.detection.roles import BOXES, IMAGE, PARAMETER, SCORES,
 from shared.problems import Problem, ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, TensorDescription, UploadedCard, reference_of
 from shared.runtime.registry import ModelRegistry
+from shared.runtime.role_models import RoleModels, caveats_of
 from shared.runtime.sessions import OnnxModel
 
 VEHICLES: Final = "vehicle-detector"
@@ -46,30 +46,11 @@ class Detector:
         return reference_of(self.model.card)
 
 
-class Detectors:
-    """Finds detectors by name; the card of each is read once."""
+class Detectors(RoleModels[Detector]):
+    """Finds detectors by name."""
 
     def __init__(self) -> None:
-        self._read: WeakKeyDictionary[OnnxModel, Detector] = WeakKeyDictionary()
-
-    def find(self, registry: ModelRegistry, name: str | None, version: str | None = None) -> Detector:
-        """A detector.
-
-        Args:
-            registry: of the service.
-            name: of it; None for the one that is asked by default.
-            version: a version, the beginning of one or an alias; the default unless given.
-
-        Raises:
-            NotFound: there is no such model.
-            ServiceUnavailable: models are still loading.
-            UnprocessableContent: the model is no detector; the detail says what is wrong with its card.
-        """
-        model = registry.get(name or default_detector(registry), version)
-        known = self._read.get(model)
-        if known is None:
-            known = self._read[model] = read_detector(model)
-        return known
+        super().__init__(read_detector, default_detector)
 
 
 def read_detector(model: OnnxModel) -> Detector:
@@ -88,9 +69,7 @@ def read_detector(model: OnnxModel) -> Detector:
     if role is None:
         raise _no_detector(card, f"its card has no parameters.{PARAMETER}, which names classes and sizes of pictures")
     _require_outputs(card, role)
-    stated = card.parameters.get("caveats", [])
-    caveats = tuple(map(str, stated)) if isinstance(stated, list) else ()
-    return Detector(model, role, _buckets(card, role), caveats)
+    return Detector(model, role, _buckets(card, role), caveats_of(card))
 
 
 def list_detectors(registry: ModelRegistry) -> list[str]:
