@@ -22,6 +22,9 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_QUOTED: Final = re.compile(r"""'(?:[^']|'')*'(?!')|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_MOST_LINES: Final = 100
+"""That a quoted name goes on over; writers break it after 80 characters."""
 _COMMENT: Final = re.compile(r"\s#.*")
 _PAIR: Final = re.compile(r"""(['"]?)([0-9]{1,6})\1[ \t]*:[ \t]+(.*)\Z""")
 _NUMBER: Final = re.compile(r"[0-9]{1,6}\Z")
@@ -117,25 +120,35 @@ def _inline(text: str) -> list[str]:
 
 
 def _block(lines: Sequence[str]) -> list[str]:
-    """Entries `- a` or `0: a`, one a line, until a line that begins with another key."""
+    """Entries `- a` or `0: a`, one a line but for quotes that go on, until a line that begins with another key."""
     listed: list[str] = []
     pairs: list[tuple[int, str]] = []
-    for line in lines:
+    rest = iter(lines)
+    for line in rest:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         pair = _PAIR.match(text)
         if text == "-" or text.startswith("- "):
-            listed.append(_scalar(text[1:].strip()))
+            listed.append(_scalar(_closed(text[1:].strip(), rest)))
         elif line[0] not in " \t":
             break
         elif pair is None:
             raise UnreadableNames(f"has {text[:SHOWN]!r} in `names`, which is neither - name nor 0: name")
         else:
-            pairs.append((int(pair[2]), _scalar(pair[3])))
+            pairs.append((int(pair[2]), _scalar(_closed(pair[3], rest))))
     if listed and pairs:
         raise UnreadableNames("mixes a list and a map in `names`")
     return listed or _by_number(pairs)
+
+
+def _closed(text: str, rest: Iterator[str]) -> str:
+    """A name with the lines that its quotes go on over, which are taken from the rest."""
+    for _ in range(_MOST_LINES):
+        if text[:1] not in {"'", '"'} or _QUOTED.match(text):
+            break
+        text = f"{text}\n{next(rest, '')}"
+    return text
 
 
 def _scalar(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.perception.detection.annotations.yolo_names import UnreadableNames, names_of_lines, names_of_yaml
@@ -38,6 +38,8 @@ def boxes_of(labels: str) -> list[list[float]]:
     return found
 
 
+@example(drawn=[Drawn(1, 1, [])], names=["0", "00", "0¡ĀĀĀĀ𐀀𐀀𐀀𐀀𐀀0"], flow=False)  # written over two lines
+@example(drawn=[Drawn(1, 1, [])], names=["0", "'b' " + "a " * 60 + "''", "- " + "c d: " * 30 + "e"], flow=False)
 @given(st.lists(drawn_pictures(), min_size=1, max_size=4), class_names(), st.booleans())
 def test_what_was_written_is_read(drawn: list[Drawn], names: list[str], flow: bool) -> None:
     drawn = [replace(one, boxes=list(dict.fromkeys(one.boxes))) for one in drawn]  # a line twice is read once
