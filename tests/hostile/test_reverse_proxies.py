@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -166,12 +167,11 @@ def test_a_body_that_stops_coming(fleet: Fleet, proxy: str) -> None:
 @needs("caddy")
 def test_caddy_ends_a_request_that_lasts_too_long(gateway: Fleet, tmp_path: Path) -> None:
     with caddy_running(tmp_path, gateway.port, longest_request="3s") as port:
-        fleet = _behind(gateway, port)
-        with fleet.guarded(), fleet.connect() as caller:
+        with closing(_behind(gateway, port)) as fleet, fleet.guarded(), fleet.connect() as caller:
             nonce = _half_a_body(fleet, caller)
-            assert caller.closed_within(6)
+            # Of the 30 minutes of the shipped file nothing is left but this; a busy machine takes its time.
+            assert caller.closed_within(30)
             assert fleet.seen(nonce) == []
-        fleet.close()
 
 
 def test_requests_that_come_early_are_answered_in_their_order(fleet: Fleet) -> None:
