@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.medical.chest_xray.evaluation.film_set import FOLDS, FilmSet
-from services.medical.chest_xray.evaluation.statistics import mean_by_patient, mean_difference
 from services.medical.chest_xray.evaluation.subjects import OnnxFilms, OnnxSubject
 from services.medical.chest_xray.films import Prepared, prepare_film
+from services.medical.chest_xray.patient_statistics import mean_by_patient, mean_difference
 from services.medical.chest_xray.saliency_metrics import (
     auc_judd,
     correlation,

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from services.medical.chest_xray.evaluation.film_set import FOLDS, FilmSet
 from services.medical.chest_xray.evaluation.perturbations import ORIGINAL
-from services.medical.chest_xray.evaluation.statistics import (
+from services.medical.chest_xray.evaluation.subjects import Scores, Subject
+from services.medical.chest_xray.patient_statistics import (
     Ranking,
     brier_score,
     calibration_error,
 )
-from services.medical.chest_xray.evaluation.subjects import Scores, Subject
 from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.training.linear_heads import probabilities
 from services.medical.chest_xray.training.temperatures import fit_temperature

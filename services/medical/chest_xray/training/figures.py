@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.medical.chest_xray.patient_statistics import Ranking
 from services.medical.chest_xray.roles import CLASSES
 from services.medical.chest_xray.saliency_metrics import (
     correlation,
@@ -19,7 +20,6 @@ from services.medical.chest_xray.saliency_metrics import (
 )
 from services.medical.chest_xray.training.data.manifest import Box, Split
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
-from services.medical.chest_xray.training.measures import auc_by_patient
 from services.medical.chest_xray.training.stages.features import answers
 from services.medical.chest_xray.training.stages.films import FilmFolder
 from services.medical.chest_xray.training.stages.recipes import Recipe
@@ -90,16 +90,23 @@ def measure_diagnosis(predicted: Predictions, films: PreparedFilms) -> dict[str,
     if predicted.opacity is not None:
         judged = np.array([film.opacity is not None for film in films.films])
         opaque = np.array([bool(film.opacity) for film in films.films])
-        area = auc_by_patient(predicted.opacity[judged], opaque[judged], patients[judged])
-        found["opacity"] = {"auc": area.as_list(), "films": int(judged.sum()), "positive": int(opaque[judged].sum())}
+        area = _area(predicted.opacity[judged], opaque[judged], patients[judged])
+        found["opacity"] = {"auc": area, "films": int(judged.sum()), "positive": int(opaque[judged].sum())}
     for name, logits in (("fusion", predicted.logits), ("encoder", predicted.encoder_logits)):
         if logits is not None:
             margins = {one: _margin(logits, index) for index, one in enumerate(CLASSES)}
             found[name] = {
-                one: auc_by_patient(margin, labels == CLASSES.index(one), patients).as_list()
-                for one, margin in margins.items()
+                one: _area(margin, labels == CLASSES.index(one), patients) for one, margin in margins.items()
             } | {"accuracy": round(float((logits.argmax(axis=1) == labels).mean()), 4)}
     return found
+
+
+def _area(scores: Floats, positive: NDArray[np.bool_], patients: NDArray[Any]) -> list[float | None]:
+    """Area under the ROC curve, low and high end of its interval; none of them where all films are of one kind."""
+    if positive.all() or not positive.any():
+        return [None, None, None]
+    found = Ranking(positive, patients).auc(scores)
+    return [None if one is None else round(one, 4) for one in (found.value, found.low, found.high)]
 
 
 def _margin(logits: Floats, index: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Priors, temperatures and areas under curves, beside independent values."""
+"""Priors and temperatures, beside independent values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from services.medical.chest_xray.training.measures import auc, auc_by_patient
 from services.medical.chest_xray.training.stages.final_heads import adjust_priors
 from services.medical.chest_xray.training.temperatures import fit_temperature
 
@@ -37,21 +35,3 @@ def test_priors_of_the_training_films_come_back_into_logits() -> None:
         layer.bias.zero_()
     adjust_priors(layer, np.array([0] * 6 + [1] + [2] * 3))
     assert torch.allclose(layer(torch.zeros(1, 2)).softmax(dim=1), torch.tensor([[0.6, 0.1, 0.3]]), atol=1e-6)
-
-
-def test_area_is_that_of_scikit_learn_with_ties() -> None:
-    random = np.random.default_rng(0)
-    scores, positive = random.integers(0, 6, 90).astype(float), random.random(90) < 0.3
-    assert auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
-    assert np.isnan(auc(scores, np.zeros(90, bool)))
-
-
-def test_interval_is_wider_where_films_are_of_few_patients() -> None:
-    random = np.random.default_rng(0)
-    positive = random.random(120) < 0.4
-    scores = random.normal(size=120) + positive
-    many = auc_by_patient(scores, positive, np.arange(120), resamples=300)
-    films = np.repeat(np.arange(30), 4)
-    few = auc_by_patient(scores[films], positive[films], films, resamples=300)
-    assert many.low < many.value < many.high
-    assert few.high - few.low > many.high - many.low

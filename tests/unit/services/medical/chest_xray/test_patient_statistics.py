@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from services.medical.chest_xray.evaluation.statistics import (
+from services.medical.chest_xray.patient_statistics import (
     Ranking,
     brier_score,
     calibration_error,
