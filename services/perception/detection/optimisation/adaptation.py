@@ -171,7 +171,7 @@ class Adaptation:
     def _unsupervised(self, images: Tensor, maps: Maps, weak: Tensor) -> Tensor:
         """Losses of classes on what the teacher finds in the weak views."""
         recipe = self.recipe
-        labels = label_pictures(self.teacher, weak, threshold=recipe.threshold)
+        labels = label_pictures(self.teacher, weak, threshold=recipe.threshold, unsure=recipe.unsure)
         self.guard.count(sum(map(len, labels)), len(labels))
         # Of a picture without any nobody knows whether it is empty or the teacher unsure.
         kept = [place for place, one in enumerate(labels) if len(one)]
@@ -257,7 +257,9 @@ def _part(maps: Maps, places: slice | list[int]) -> Maps:
     return tuple(features[places] for features in maps)
 
 
-_LATER = ("steps", "decay", "threshold", "unsupervised", "image", "instance", "alignment", "guard", "target_batch")
+_LATER = (
+    "steps", "decay", "threshold", "unsure", "unsupervised", "image", "instance", "alignment", "guard", "target_batch",
+)  # fmt: skip
 
 
 def _burn_in_of(recipe: Mapping[str, Any]) -> dict[str, Any]:

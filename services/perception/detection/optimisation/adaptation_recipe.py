@@ -31,6 +31,8 @@ class AdaptationRecipe:
             forty times as many steps.
         decay: of the teacher. The paper's 0.9996 is for 90,000 steps.
         threshold: score of pseudo-labels, the paper's.
+        unsure: score from which on what the teacher finds is not taken for background, either. None for the paper's
+            way: all below the threshold is, so that a class of which the teacher is mostly unsure is unlearned.
         unsupervised: weight of their losses, of classes only, as in the paper.
         image: weight of the image-level domain loss. The released 0.001 is of a loss that tells no domains apart.
         instance: weight of the instance-level domain loss, the paper's.
@@ -49,6 +51,7 @@ class AdaptationRecipe:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     decay: float = 0.995
     threshold: float = 0.7
+    unsure: float | None = None
     unsupervised: float = 1.0
     image: float = 0.1
     instance: float = 0.3

@@ -19,17 +19,21 @@ class Targets:
     Attributes:
         boxes: float32 (objects, 4), left, top, right, bottom in pixels.
         labels: int64 (objects,), number of the class from 0 on.
+        unsure: float32 (n, 4), places that may hold an object: what lies on them is neither learned as one nor as
+            background; None where all objects are known.
     """
 
     boxes: Tensor
     labels: Tensor
+    unsure: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Targets:
         """The same on a device."""
-        return Targets(self.boxes.to(device), self.labels.to(device))
+        unsure = None if self.unsure is None else self.unsure.to(device)
+        return Targets(self.boxes.to(device), self.labels.to(device), unsure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Detections:
         kept = self.scores > score
         return Detections(self.boxes[kept], self.scores[kept], self.labels[kept])
 
-    def as_targets(self) -> Targets:
-        """Pseudo-labels: the same boxes and classes, without scores and gradients."""
-        return Targets(self.boxes.detach(), self.labels)
+    def as_targets(self, threshold: float) -> Targets:
+        """Pseudo-labels: boxes and classes of those with a larger score, without gradients; the others are unsure."""
+        sure = self.scores > threshold
+        boxes = self.boxes.detach()
+        return Targets(boxes[sure], self.labels[sure], boxes[~sure])

@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from services.perception.detection.optimisation.boxes import iou_matrix
+
 BACKGROUND: Final = -1
 IGNORED: Final = -2
 
@@ -32,6 +34,21 @@ def match(overlaps: Tensor, *, foreground: float, background: float, keep_best: 
         chosen = ((overlaps == best) & (best > 0)).any(dim=0)
         found = torch.where(chosen, objects, found)
     return found
+
+
+def ignore_unsure(matches: Tensor, boxes: Tensor, unsure: Tensor | None, *, overlap: float) -> Tensor:
+    """The same matches, but that background which lies on an unsure object is ignored.
+
+    Args:
+        matches: int64 (candidates,), of `match`.
+        boxes: float32 (candidates, 4).
+        unsure: float32 (n, 4), or None for none.
+        overlap: IoU from which on a candidate lies on one.
+    """
+    if unsure is None or len(unsure) == 0:
+        return matches
+    lies_on_one = iou_matrix(unsure, boxes).amax(dim=0) >= overlap
+    return torch.where((matches == BACKGROUND) & lies_on_one, IGNORED, matches)
 
 
 def sample(matches: Tensor, *, count: int, positive_share: float) -> tuple[Tensor, Tensor]:

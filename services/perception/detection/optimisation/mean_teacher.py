@@ -33,14 +33,18 @@ def follow(teacher: Detector, student: Detector, decay: float) -> None:
 
 
 @torch.no_grad()
-def label_pictures(teacher: Detector, images: Tensor, *, threshold: float, most: int = 300) -> list[Targets]:
+def label_pictures(
+    teacher: Detector, images: Tensor, *, threshold: float, unsure: float | None = None, most: int = 300
+) -> list[Targets]:
     """Pseudo-labels: what the teacher finds with a score above a threshold.
 
     Args:
         teacher: of `make_teacher`.
         images: weak views, float32 (batch, 3, height, width).
         threshold: lowest score.
+        unsure: lowest score of what is no background either (as of `Targets.unsure`); the threshold for None.
         most: objects of a picture, the surest.
     """
-    found = teacher.detect(images, DetectionOptions(score=threshold, most=most))
-    return [one.as_targets() for one in found]
+    lowest = threshold if unsure is None else min(unsure, threshold)
+    found = teacher.detect(images, DetectionOptions(score=lowest, most=most))
+    return [one.as_targets(threshold) for one in found]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from services.perception.detection.optimisation.boxes import Weights, clip, decode, encode, iou_matrix
 from services.perception.detection.optimisation.instances import Maps, Predictions, Targets
-from services.perception.detection.optimisation.matching import match, sample
+from services.perception.detection.optimisation.matching import ignore_unsure, match, sample
 from services.perception.detection.optimisation.roi_align import Pooling, pool_levels, roi_align
 
 
@@ -123,6 +123,7 @@ class RegionHeads(nn.Module):
         options = self.options
         boxes = torch.cat((proposals, target.boxes))
         matches = match(iou_matrix(target.boxes, boxes), foreground=options.foreground, background=options.foreground)
+        matches = ignore_unsure(matches, boxes, target.unsure, overlap=options.foreground)
         positives, negatives = sample(matches, count=options.samples, positive_share=options.positive_share)
         objects = matches[positives]
         background = torch.full_like(negatives, self.classes)

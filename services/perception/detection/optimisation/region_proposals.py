@@ -12,7 +12,7 @@ from torch.nn import functional
 from services.perception.detection.optimisation.anchors import AnchorOptions, grid_anchors
 from services.perception.detection.optimisation.boxes import clip, decode, encode, iou_matrix, large_enough
 from services.perception.detection.optimisation.instances import Maps, Targets
-from services.perception.detection.optimisation.matching import match, sample
+from services.perception.detection.optimisation.matching import ignore_unsure, match, sample
 from services.perception.detection.optimisation.suppression import suppress
 
 
@@ -117,6 +117,7 @@ class RegionProposalNetwork(nn.Module):
             background=options.background,
             keep_best=True,
         )
+        matches = ignore_unsure(matches, anchors, target.unsure, overlap=options.background)
         return matches, *sample(matches, count=options.samples, positive_share=options.positive_share)
 
     @torch.no_grad()

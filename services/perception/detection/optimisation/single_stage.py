@@ -116,7 +116,8 @@ class SingleStageDetector(Detector):
             overlap, generalised = paired_iou(decode(deltas[cells], found.squares[cells]), target.boxes[matched])
             wanted = torch.zeros_like(logits)
             wanted[cells, target.labels[matched]] = overlap.detach().clamp(min=0, max=1)
-            quality = quality + quality_focal_loss(logits, wanted, self.options.gamma)
+            judged = (objects >= 0) | ~_on_unsure(found.squares, target)
+            quality = quality + quality_focal_loss(logits[judged], wanted[judged], self.options.gamma)
             boxes = boxes + (1 - generalised).sum()
             positives += len(cells)
         return {
@@ -173,6 +174,14 @@ class SingleStageDetector(Detector):
             boxes = clip(decode(deltas[chosen], found.squares[chosen]), size)
             answers.append(Predictions(boxes, logits[chosen].sigmoid()))
         return answers
+
+
+def _on_unsure(squares: Tensor, target: Targets) -> Tensor:
+    """Whether the centre of a cell lies on an object that is unsure, bool (cells,)."""
+    if target.unsure is None:
+        return torch.zeros_like(squares[:, 0], dtype=torch.bool)
+    centres, boxes = (squares[:, :2] + squares[:, 2:]) / 2, target.unsure[:, None]
+    return (torch.cat((centres - boxes[..., :2], boxes[..., 2:] - centres), dim=2).amin(dim=2) > 0).any(dim=0)
 
 
 def quality_focal_loss(logits: Tensor, wanted: Tensor, gamma: float) -> Tensor:

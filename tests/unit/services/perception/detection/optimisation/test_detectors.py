@@ -47,6 +47,23 @@ def knows_by_heart(detector: Detector) -> bool:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_may_be_an_object_is_not_learned_as_background(architecture: str) -> None:
+    detector, image = tiny_detector(architecture), pictures()[0][:1]
+    name = "region_classes" if architecture == "two-stage" else "quality"
+    places = torch.tensor([[0.0, 0.0, WIDTH, HEIGHT]])
+    if isinstance(detector, FasterRcnn):
+        places = detector.proposals.propose(detector.proposals(detector.backbone(image)), places[0, [3, 2]])[0]
+
+    def loss(unsure: torch.Tensor | None) -> float:
+        target = Targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), unsure)
+        return float(detector.losses(image, [target])[name].detach())
+
+    assert loss(None) > 0
+    assert loss(places) == 0
+    assert loss(places[len(places) // 2 :] / 2) > 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_it_learns_two_pictures_by_heart(architecture: str) -> None:
     """After how many steps depends on how the processor rounds."""
     detector = tiny_detector(architecture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from services.perception.detection.optimisation.matching import BACKGROUND, IGNORED, match, sample
+from services.perception.detection.optimisation.matching import BACKGROUND, IGNORED, ignore_unsure, match, sample
 
 OVERLAPS = torch.tensor([[0.8, 0.5, 0.2, 0.1, 0.0], [0.1, 0.75, 0.4, 0.2, 0.0], [0.0, 0.1, 0.2, 0.25, 0.0]])
 
@@ -16,6 +16,15 @@ def test_candidates_are_of_their_best_object_or_of_none() -> None:
     nothing = match(torch.zeros(2, 3), foreground=0.7, background=0.3, keep_best=True)
     assert nothing.tolist() == [BACKGROUND] * 3
     assert match(torch.zeros(0, 3), foreground=0.5, background=0.5).tolist() == [BACKGROUND] * 3
+
+
+def test_background_on_an_unsure_object_is_ignored() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10], [0, 0, 5, 5]])
+    matches, unsure = torch.tensor([0, BACKGROUND, BACKGROUND, BACKGROUND]), boxes[:1]
+    found = ignore_unsure(matches, boxes, unsure, overlap=0.5)
+    assert found.tolist() == [0, IGNORED, BACKGROUND, BACKGROUND]
+    for none in (None, unsure[:0]):
+        assert ignore_unsure(matches, boxes, none, overlap=0.5).tolist() == matches.tolist()
 
 
 def test_samples_are_balanced_and_without_repeats() -> None:

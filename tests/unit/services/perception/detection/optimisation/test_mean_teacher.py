@@ -61,3 +61,17 @@ def test_labels_are_what_scores_above_the_threshold(threshold: float) -> None:
     for label, one in zip(labels, sure, strict=True):
         assert torch.equal(label.boxes, one.boxes)
         assert not label.boxes.requires_grad
+        assert label.unsure is not None
+        assert len(label.unsure) == 0
+
+
+def test_what_scores_less_than_a_label_may_be_left_open() -> None:
+    teacher, images = make_teacher(tiny_detector("two-stage")), torch.rand(2, 3, 64, 96)
+    scores = torch.cat([one.scores for one in teacher.detect(images, DetectionOptions(score=0.0, most=300))])
+    threshold, unsure = float(scores.quantile(0.9)), float(scores.quantile(0.5))
+    labels = label_pictures(teacher, images, threshold=threshold, unsure=unsure)
+    whole = label_pictures(teacher, images, threshold=unsure)
+    for label, one in zip(labels, whole, strict=True):
+        assert label.unsure is not None
+        assert 0 < len(label) < len(one)
+        assert torch.equal(torch.cat((label.boxes, label.unsure)), one.boxes)

@@ -70,7 +70,10 @@ def test_answers_are_sure_apart_and_few() -> None:
         pytest.approx(0.9)
     ]
     assert len(select(Predictions(boxes[:0], scores[:0]), DetectionOptions())) == 0
-    assert len(found.above(0.5)) == len(found.above(0.5).as_targets()) == 2
+    assert len(found.above(0.5)) == len(found.as_targets(0.5)) == 2
+    unsure = found.as_targets(0.5).unsure
+    assert unsure is not None
+    assert torch.equal(unsure, found.boxes[2:])
 
 
 def test_each_class_may_have_a_box_of_its_own() -> None:
