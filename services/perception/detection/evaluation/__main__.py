@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from services.perception.detection.evaluation.choices import pilots
 from services.perception.detection.evaluation.experiments import experiments
 from services.perception.detection.evaluation.report import REPORT, write_report
 from services.perception.detection.evaluation.running import Runner
@@ -22,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     whole = argparse.ArgumentParser(prog="python -m services.perception.detection.evaluation", description=__doc__)
     whole.add_argument(
-        "command", choices=["run", "report", "all"], help="go on with what is left; write the report; both"
+        "command",
+        choices=["choose", "run", "report", "all"],
+        help="adapt from source to source; go on with what is left; write the report; the last two",
     )
     whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
     whole.add_argument("--out", type=Path, default=RUNS, help="file of finished runs, one to a line")
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Finished runs are never computed again; each is written down as soon as it is finished."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    if options.command in ("run", "all"):
+    if options.command in ("choose", "run", "all"):
         run(options)
     if options.command in ("report", "all"):
         write_report(read_lines(options.out))
@@ -52,7 +55,8 @@ def run(options: argparse.Namespace) -> None:
     runner = Runner(options.data, options.checkpoints, options.burn_in, options.steps)
     with open_lines(options.out) as lines:
         done = {line["key"] for line in read_lines(options.out)}
-        for experiment in experiments(seeds=options.seeds):
+        planned = pilots() if options.command == "choose" else experiments(seeds=options.seeds)
+        for experiment in planned:
             if experiment.key in done:
                 continue
             if time.monotonic() > until_s:

@@ -67,7 +67,7 @@ class Experiment:
 
     def recipe(self, *, burn_in: int, steps: int) -> AdaptationRecipe:
         """What is done: equally many steps for all, of which the second part differs between methods."""
-        whole = replace(_base(self.backbone), burn_in=burn_in, steps=steps, seed=self.seed)
+        whole = replace(base_recipe(self.backbone), burn_in=burn_in, steps=steps, seed=self.seed)
         labelled = replace(whole, decay=0.0, unsupervised=0.0, image=0.0, instance=0.0)
         match self.method:
             case "source-only":
@@ -86,7 +86,8 @@ class Experiment:
                 return whole
 
 
-def _base(backbone: BackboneName) -> AdaptationRecipe:
+def base_recipe(backbone: BackboneName) -> AdaptationRecipe:
+    """What all recipes are changes of."""
     options = BackboneOptions(trained_stages=3) if backbone == "imagenet" else BackboneOptions(kind="residual")
     return AdaptationRecipe(DetectorOptions(CLASSES, "two-stage", options), optimiser=OptimiserOptions(warm_up=100))
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from services.perception.detection.evaluation.choices import PILOT
 from services.perception.detection.evaluation.experiments import CLASSES, DIRECTIONS, METHODS, SHORT_SIDE
 
 REPORT: Final = Path(__file__).parents[1] / "report.md"
@@ -24,10 +25,13 @@ Lines = Mapping[str, Sequence[Mapping[str, Any]]]
 
 def write_report(lines: Iterable[Mapping[str, Any]], path: Path = REPORT) -> None:
     """Write the page of all runs that there are."""
+    lines = list(lines)
     grouped: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        grouped[line["backbone"], line["target"]][line["method"]].append(line)
-    parts = [_INTRODUCTION]
+        if not line["key"].startswith(PILOT):
+            grouped[line["backbone"], line["target"]][line["method"]].append(line)
+    pilots = [line for line in lines if line["key"].startswith(PILOT)]
+    parts = [_INTRODUCTION, *([_pilots(pilots)] if pilots else [])]
     for backbone, title in _BACKBONES.items():
         present = [target for target in DIRECTIONS if (backbone, target) in grouped]
         if present:
@@ -71,6 +75,25 @@ def _section(target: str, methods: Lines) -> str:
                 f"{labels:.1f}" if labels else "",
             ]
             rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _pilots(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What sources say, each in the other's place."""
+    rows = [
+        "## From one source to the other",
+        "",
+        "What no label of the target may choose is chosen by adapting from one of its sources to the other (`choose`).",
+        "",
+        "| from, to | variant | AP50 | " + " | ".join(CLASSES) + " |",
+        "|---|---|---|" + "---|" * len(CLASSES),
+    ]
+    for line in lines:
+        classes = [_shown([line["figures"]["classes"][name]["AP50"]]) for name in CLASSES]
+        pair = line["key"].split("/")[1]
+        rows.append(
+            f"| {pair} | {line['method']} | {_shown([line['figures']['AP50']])} | " + " | ".join(classes) + " |"
+        )
     return "\n".join(rows)
 
 

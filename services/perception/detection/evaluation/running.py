@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from services.perception.detection.evaluation.choices import Pilot
 from services.perception.detection.evaluation.experiments import CLASSES, SHORT_SIDE, Experiment
 from services.perception.detection.optimisation.adaptation import Adaptation
 from services.perception.detection.optimisation.construction import save
@@ -47,7 +48,7 @@ class Runner:
     def _weights(self) -> Mapping[str, Tensor]:
         return published_weights()
 
-    def run(self, experiment: Experiment) -> dict[str, Any]:
+    def run(self, experiment: Experiment | Pilot) -> dict[str, Any]:
         """Train a detector and measure it on the test pictures of the target and of each source."""
         recipe = experiment.recipe(burn_in=self.burn_in, steps=self.steps)
         adaptation = Adaptation(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from services.perception.detection.evaluation import running
+from services.perception.detection.evaluation.choices import VARIANTS, Pilot, pilots
 from services.perception.detection.evaluation.experiments import CLASSES, DIRECTIONS, METHODS, Experiment, experiments
 from services.perception.detection.evaluation.report import write_report
 from services.perception.detection.evaluation.running import Runner
@@ -24,6 +25,19 @@ def test_each_experiment_is_done_once_and_directions_are_compared_first() -> Non
     first = planned[: len(METHODS)]
     assert {(one.target, one.backbone, one.seed) for one in first} == {("R", "imagenet", 0)}
     assert [one.method for one in first] == list(METHODS)
+
+
+def test_pilots_know_nothing_of_the_target() -> None:
+    planned = list(pilots())
+    assert len({one.key for one in planned}) == len(planned) == 6 * len(VARIANTS)
+    assert [(one.source, one.target) for one in planned[: 2 * len(VARIANTS) : len(VARIANTS)]] == [
+        ("B", "P"),
+        ("P", "B"),
+    ]
+    recipes = [one.recipe(burn_in=5, steps=4) for one in planned[: len(VARIANTS)]]
+    assert len({json.dumps(asdict(one)) for one in recipes}) == len(VARIANTS)
+    assert {(one.batch, one.instance) for one in recipes} == {(4, 0.0)}
+    assert [one.sees_target for one in recipes] == [False, True, True, True]
 
 
 def test_methods_differ_in_what_they_say_and_share_their_beginning() -> None:
@@ -82,11 +96,14 @@ def test_runs_are_measured_and_share_a_beginning(tmp_path: Path, monkeypatch: py
     other = runner.run(Experiment("P", "scratch", "image", 0))
     assert (tmp_path / "checkpoints" / "burn-in-P-scratch-strong-0.pt").stat().st_mtime_ns == began
     assert other["seconds"] > 0
+    pilot = runner.run(Pilot("B", "P", "mean teacher, unsure 0.2", backbone="scratch"))
+    assert set(pilot["sources"]) == {"B"}
     page = tmp_path / "report.md"
-    write_report([line, other], page)
+    write_report([line, other, pilot], page)
     text = page.read_text()
     assert "### B and R to P" in text
     assert METHODS["image"] in text
+    assert "| B to P | mean teacher, unsure 0.2 |" in text
     assert METHODS["acia"] not in text
 
 
@@ -94,6 +111,7 @@ def line(target: str, method: str, seed: int, ap50: float) -> dict[str, Any]:
     classes = {name: {"AP": ap50, "AP50": ap50, "AP75": ap50, "objects": 9} for name in CLASSES}
     figures = {"AP": ap50 / 2, "AP50": ap50, "AP75": ap50 / 3, "classes": classes}
     return {
+        "key": f"{target}/imagenet/{method}/{seed}",
         "target": target, "backbone": "imagenet", "method": method, "seed": seed, "figures": figures, "ended": None,
         "labels_per_picture": 12.0,
     }  # fmt: skip
