@@ -98,21 +98,25 @@ def with_refusals(card: ModelCard, rate: float, place: str) -> ModelCard:
     return card.model_copy(update={"parameters": card.parameters | {PARAMETER: stated | refusals}})
 
 
-def quality_of(figures: Mapping[str, Any], place: str) -> list[Quality]:
+def quality_of(
+    figures: Mapping[str, Any], place: str, baselines: Mapping[str, Baseline] | None = None
+) -> list[Quality]:
     """Rows of the card out of `figures.measure_*`; what could not be measured is left out.
 
     Args:
         figures: `diagnosis`, `inserted`, `boxes`, as `figures.measure_run` names them.
         place: what they were measured on, in words.
+        baselines: of `measured_baselines` on the same films, by the class; chance where there is none.
     """
+    beside = {} if baselines is None else baselines
     rows: list[Quality] = []
     diagnosis = figures["diagnosis"]
     if (opacity := diagnosis.get("opacity")) is not None and None not in opacity["auc"]:
         said = f"{place}: {opacity['films']} that a radiologist judged, {opacity['positive']} with an opacity"
-        rows.append(_area("AUC of lung opacity against the rest", said, opacity["auc"]))
+        rows.append(_area("AUC of lung opacity against the rest", said, opacity["auc"], beside.get("opacity")))
     areas = {name: diagnosis["fusion"][name] for name in CLASSES}
     rows += [
-        _area(f"AUC of {name} (text-mined) against the rest", place, area)
+        _area(f"AUC of {name} (text-mined) against the rest", place, area, beside.get(name))
         for name, area in areas.items()
         if None not in area
     ]
@@ -127,10 +131,32 @@ def quality_of(figures: Mapping[str, Any], place: str) -> list[Quality]:
     return rows
 
 
-def _area(metric: str, dataset: str, area: Sequence[float]) -> Quality:
-    chance = Baseline(name="chance", value=0.5)
+def measured_baselines(figures: Mapping[str, Any], films: int) -> dict[str, Baseline]:
+    """What areas are to be read beside: the best baseline for opacities, the floor for classes mined from text.
+
+    A random network tells text-mined classes apart by exposure, so an area near its own says nothing of lungs.
+
+    Args:
+        figures: of `evaluation/figures.json`.
+        films: of the test part that the network is measured on; nothing is stated for other films.
+    """
+    if figures["films"]["by_split"]["test"] != films:
+        return {}
+    measured = figures["diagnosis"]["fixed split"]
+    best, floor = measured["reference"], "random network, seed 0"
+    found = {
+        "opacity": Baseline(name=f"{best}, linear head", value=round(measured["opacity"][best]["auc"]["value"], 4))
+    }
+    for name in CLASSES:
+        value = measured["text_mined"][floor][name]["all"]["value"]
+        found[name] = Baseline(name="random network, linear head", value=round(value, 4))
+    return found
+
+
+def _area(metric: str, dataset: str, area: Sequence[float], baseline: Baseline | None) -> Quality:
     value, low, high = area
-    return Quality(metric=metric, dataset=dataset, value=value, unit="", interval=(low, high), baseline=chance)
+    beside = baseline or Baseline(name="chance", value=0.5)
+    return Quality(metric=metric, dataset=dataset, value=value, unit="", interval=(low, high), baseline=beside)
 
 
 def _beside(metric: str, dataset: str, figures: Mapping[str, Any], measure: str) -> Quality:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from services.medical.chest_xray.training.cards import (
     Origin,
     describe,
     make_card,
+    measured_baselines,
     parity_of,
     quality_of,
     with_refusals,
@@ -48,6 +50,9 @@ NAME: Final = "chest-xray-attention"
 VERSION: Final = "1.0.0"
 MODELS: Final = Path(__file__).parents[2] / "models"
 """Released models of the medical service."""
+
+FIGURES: Final = Path(__file__).parents[1] / "evaluation" / "figures.json"
+"""Of the baselines on the same films (`make evaluate-chest-xray`)."""
 
 LARGEST_FILE: Final = 40 * 1024 * 1024
 LARGEST_DIFFERENCE: Final = 1e-3
@@ -87,8 +92,9 @@ def release(run: FinishedRun, origin: Origin, films: FilmFolder, *, models: Path
     latency = measure_latency(model, {FILM: one}, what="one prepared film")
     figures, refused = _measure(model, films, origin, test)
     place = describe(test, "test")
+    beside = measured_baselines(json.loads(FIGURES.read_text(encoding="utf-8")), len(test))
     card = with_refusals(card, refused, place).model_copy(
-        update={"parity": parity, "latency": latency, "quality": quality_of(figures, place)}
+        update={"parity": parity, "latency": latency, "quality": quality_of(figures, place, beside)}
     )
     folder = models / card.name / card.version
     write_release(folder, content, card)
