@@ -34,8 +34,8 @@ def _lines(report: CamouflageReport) -> Iterator[str]:
             weakened = True
             yield (
                 f"{name} finds the car on {_percent(result.rate)} of the pictures with the result, "
-                f"{_percent(plain.rate)} with plain paint and {_percent(random.rate)} with a random texture of the same area: what was "
-                "optimised matters, not that the paint is unusual."
+                f"{_percent(plain.rate)} with plain paint and {_percent(random.rate)} with a random texture of the "
+                "same area: what was optimised matters, not that the paint is unusual."
             )
         elif random.high < plain.low:
             weakened = True

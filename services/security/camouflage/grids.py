@@ -1,8 +1,8 @@
-"""Conditions that a result is measured under: a grid of views with lights and backgrounds that no step has seen.
+"""Conditions that a result is measured under: the test grid, dealt out so that a job has time for it.
 
-Steps draw their cameras, suns and streets anew from ranges; the grid has fixed places in the same ranges, four lights
-that are named, and backgrounds of its own. Each view is seen in one light before one background, dealt out so that
-every light and every background meets as many views (paper notes, section 8).
+The whole grid crosses views with lights and backgrounds. Here each view is seen in one light before one background, so
+that every light and every background meets as many views; ranges and lights are those of `conditions`, which no step
+has seen (paper notes, section 8).
 """
 
 from __future__ import annotations
@@ -13,55 +13,22 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.security.camouflage.conditions import TEST_LIGHTS, TEST_STREETS, Condition, make_test_grid
 from services.security.camouflage.plan import CamouflagePlan
 from services.security.camouflage.rendering.backgrounds import draw_street, fit_background
 from services.security.camouflage.rendering.camera import Camera
-from services.security.camouflage.rendering.light import Light, make_daylight
 
 ELEVATIONS: Final = 3
-"""Of the grid, within the range of the plan."""
+"""Of the grid: both ends and the middle of the plan's range."""
 
 DISTANCES: Final = 2
-"""Likewise."""
+"""Of the grid: within the plan's range, a quarter from its ends."""
 
 STREETS: Final = 6
 """Streets that are drawn where no backgrounds are posted."""
 
-FIELD_OF_VIEW: Final = 40.0
-"""Degrees; at seven metres a car of five fills the picture."""
-
-LIGHTS: Final[dict[str, Light]] = {
-    "high sun": make_daylight(20, 62, sky_share=0.25),
-    "low sun": make_daylight(110, 14, sky_share=0.3, warmth=0.25, exposure=0.7),
-    "sun behind": make_daylight(200, 35, sky_share=0.35, exposure=0.9),
-    "overcast": make_daylight(290, 45, sky_share=0.97, warmth=0.0, exposure=0.6),
-}
-"""By name."""
-
-_FIRST_STREET: Final = 1_700_000_000
-"""Seeds of streets begin here, far from those that anything else draws."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One picture of the grid.
-
-    Attributes:
-        azimuth, elevation: degrees of the camera.
-        distance: metres.
-        light: name in `LIGHTS`.
-        background: number of it.
-    """
-
-    azimuth: float
-    elevation: float
-    distance: float
-    light: str
-    background: int
-
-    def camera(self, side: int) -> Camera:
-        """The camera of a square picture."""
-        return Camera(self.azimuth, self.elevation, self.distance, FIELD_OF_VIEW, side, side)
+KEPT: Final = 4
+"""Of so many posted backgrounds one is kept for measuring."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +38,10 @@ class HeldOutBackgrounds:
     Attributes:
         pictures: uint8 RGB each; none for streets.
         horizon: row of their horizon, as a share of the height.
-        seed: of streets.
     """
 
     pictures: tuple[NDArray[np.uint8], ...] = ()
     horizon: float = 0.5
-    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.pictures) or STREETS
@@ -85,28 +50,37 @@ class HeldOutBackgrounds:
         """The background of a number before a camera, float32 (height, width, 3), sRGB in [0, 1]."""
         if self.pictures:
             return fit_background(self.pictures[number], self.horizon, camera)
-        return draw_street(camera, (_FIRST_STREET + 1009 * self.seed + number) % 2**32)
+        return draw_street(camera, TEST_STREETS[0] + number)
 
 
-def make_grid(plan: CamouflagePlan, *, azimuths: int, backgrounds: int) -> list[Condition]:
+def deal_grid(plan: CamouflagePlan, *, azimuths: int, backgrounds: int) -> list[Condition]:
     """The conditions of a plan, the same for the same plan.
 
     Args:
         plan: whose ranges of elevations and distances they lie in.
-        azimuths: how many there are, evenly around the car; half a step off the front.
+        azimuths: how many there are, evenly around the car; 24 or a divisor of it.
         backgrounds: how many there are.
+
+    Raises:
+        ValueError: the azimuths are not on the test grid.
     """
-    elevations = _within(plan.views.elevation_degrees, ELEVATIONS)
-    distances = _within(plan.views.distance_m, DISTANCES)
-    turns = [(number + 0.5) * 360 / azimuths for number in range(azimuths)]
-    views = [(turn, up, away) for up in elevations for away in distances for turn in turns]
+    low, high = plan.views.elevation_degrees
+    near, far = plan.views.distance_m
+    views = make_test_grid(
+        plan.views,
+        azimuth_step=360 / azimuths,
+        elevations=(low, (low + high) / 2, high),
+        distances=(near + (far - near) / 4, far - (far - near) / 4),
+        lights=list(TEST_LIGHTS)[:1],
+        backgrounds=1,
+    )
     rng = np.random.default_rng((plan.seed, len(views), backgrounds))
-    lights = rng.permutation(np.arange(len(views)) % len(LIGHTS))
+    lights = rng.permutation(np.arange(len(views)) % len(TEST_LIGHTS))
     behind = rng.permutation(np.arange(len(views)) % backgrounds)
-    names = list(LIGHTS)
+    names = list(TEST_LIGHTS)
     return [
-        Condition(round(turn, 3), round(up, 3), round(away, 3), names[light], int(number))
-        for (turn, up, away), light, number in zip(views, lights, behind, strict=True)
+        Condition(view.camera, names[light], int(number))
+        for view, light, number in zip(views, lights, behind, strict=True)
     ]
 
 
@@ -116,12 +90,6 @@ def divide_backgrounds(
     """Pictures that are learned with, and every fourth, which is measured with; one alone serves for both."""
     if len(pictures) < 2:
         return pictures, pictures
-    kept = set(range(1, len(pictures), 4))
+    kept = set(range(1, len(pictures), KEPT))
     learned = [one for place, one in enumerate(pictures) if place not in kept]
     return learned, [pictures[place] for place in sorted(kept)]
-
-
-def _within(limits: tuple[float, float], count: int) -> list[float]:
-    """Places in a range, half a step from its ends."""
-    low, high = limits
-    return [low + (high - low) * (number + 0.5) / count for number in range(count)]

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.security.camouflage.grids import LIGHTS, Condition
+from services.security.camouflage.conditions import TEST_LIGHTS, Condition, draw_camera
 from services.security.camouflage.measuring import LEAST_PIXELS, Stage, random_texture
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
@@ -78,13 +78,9 @@ def make_hardening_set(
 
 
 def _draw(plan: CamouflagePlan, backgrounds: int, rng: np.random.Generator) -> Condition:
-    return Condition(
-        float(rng.uniform(0, 360)),
-        float(rng.uniform(*plan.views.elevation_degrees)),
-        float(rng.uniform(*plan.views.distance_m)),
-        list(LIGHTS)[int(rng.integers(len(LIGHTS)))],
-        int(rng.integers(backgrounds)),
-    )
+    """A view that neither steps nor measures have but by chance."""
+    light = list(TEST_LIGHTS)[int(rng.integers(len(TEST_LIGHTS)))]
+    return Condition(draw_camera(plan.views, rng), light, int(rng.integers(backgrounds)))
 
 
 def _label(image: int, box: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -12,13 +12,18 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.grids import LIGHTS, Condition, HeldOutBackgrounds
-from services.security.camouflage.meshes.mesh import Mesh
+from services.security.camouflage.conditions import TEST_LIGHTS, Condition
+from services.security.camouflage.grids import HeldOutBackgrounds
+from services.security.camouflage.meshes.mesh import Mesh, Part
 from services.security.camouflage.paints import Colour
-from services.security.camouflage.rendering.frames import Scene, finish_frame, make_frame, make_scene
+from services.security.camouflage.random_textures import draw_palette, draw_texture
+from services.security.camouflage.rendering.frames import Frame, Scene, finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS
 
 Floats = NDArray[np.float32]
+
+_RANDOM: Final = 16
+"""Of the generator of random textures, beside its seed."""
 
 LEAST_PIXELS: Final = 150.0
 """Pixels that show the car below which a condition is left out, before anything is found on it."""
@@ -96,12 +101,22 @@ class Stage:
 
     def see(self, condition: Condition) -> Scene:
         """The scene of a condition."""
-        return make_scene(self.mesh, condition.camera(self.side), self.mask.shape)
+        return make_scene(self.mesh, condition.camera, self.texture_size)
+
+    @property
+    def texture_size(self) -> tuple[int, int]:
+        """Rows and columns of textures."""
+        return self.mask.shape[0], self.mask.shape[1]
+
+    def frame(self, scene: Scene, condition: Condition) -> Frame:
+        """The picture of a scene without its texture."""
+        light, body = TEST_LIGHTS[condition.light]
+        background = self.backgrounds.see(condition.background, scene.view.camera)
+        return make_frame(scene, light, MATERIALS | {Part.BODY: body}, background)
 
     def paint(self, scene: Scene, condition: Condition, textures: Sequence[Floats]) -> list[NDArray[np.uint8]]:
         """The pictures of a scene with some textures, uint8 RGB."""
-        background = self.backgrounds.see(condition.background, scene.view.camera)
-        frame = make_frame(scene, LIGHTS[condition.light], MATERIALS, background)
+        frame = self.frame(scene, condition)
         return [to_bytes(finish_frame(frame, texture, self.mask)) for texture in textures]
 
 
@@ -162,7 +177,7 @@ def compared_textures(result: Floats, mask: NDArray[np.bool_], paint: Colour, *,
         seed: of the random texture.
 
     Returns:
-        `plain` paint; `grey`, which covers as much; `random`, smooth colours on as much; and `result`.
+        `plain` paint; `grey`, which covers as much; `random`, a random camouflage on as much; and `result`.
     """
     side = mask.shape[0]
     plain = np.broadcast_to(np.array(paint, np.float32) / np.float32(255), (side, side, 3))
@@ -181,13 +196,9 @@ def grey_of(paint: Colour) -> int:
 
 
 def random_texture(side: int, seed: int) -> Floats:
-    """Random colours on a grid of 16 x 16, bilinear between; float32 (side, side, 3), sRGB in [0, 1]."""
-    grid = np.random.default_rng((seed, 16)).random((17, 17, 3)).astype(np.float32)
-    place = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / side * 16
-    low = place.astype(np.int64)
-    part = (place - low)[:, None]
-    rows = grid[low] * (1 - part[..., None]) + grid[low + 1] * part[..., None]
-    return np.asarray(rows[:, low] * (1 - part) + rows[:, low + 1] * part, np.float32)
+    """A random camouflage of a seed, float32 (side, side, 3), sRGB in [0, 1]."""
+    rng = np.random.default_rng((seed, _RANDOM))
+    return draw_texture(draw_palette(rng), side, rng)
 
 
 def quantise(texture: Floats) -> Floats:

@@ -64,7 +64,7 @@ def _colours_of(data: bytes, pixel_limit: int, pointer: str) -> Floats:
             pointer, f"The array is {array.shape}; a texture is (height, width, 3), or (height, width) for grey."
         )
     if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
+        return np.asarray(array, np.float32) / np.float32(255)
     if array.dtype.kind != "f":
         raise field_problem(pointer, f"The array is {array.dtype}; colours are uint8, or float from 0 to 1.")
     require_finite(array, pointer=pointer)
@@ -72,4 +72,4 @@ def _colours_of(data: bytes, pixel_limit: int, pointer: str) -> Floats:
         raise field_problem(
             pointer, f"Colours lie between 0 and 1; these lie between {array.min():g} and {array.max():g}."
         )
-    return array.astype(np.float32)
+    return np.asarray(array, np.float32)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
+from services.security.camouflage.form_values import number_of
 from services.security.camouflage.paints import HexColour
 from services.security.camouflage.rendering.reflection import LEAST_ROUGHNESS
 from services.security.camouflage.subjects import SubjectOptions
@@ -15,7 +16,9 @@ from shared.http.route_parts import File
 MOST_PIXELS: Final = 1024
 """Of a picture's side: one of 1024 x 1024 takes about six seconds of a slow core and 300 MiB."""
 
-TextureSide = Literal[128, 256, 512]
+TextureSide = Annotated[Literal[128, 256, 512], BeforeValidator(number_of)]
+"""Texels, as number or text."""
+
 Shown = Literal["view", "uv"]
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -161,9 +161,9 @@ def _rate(
 
 
 _PLACES: Final[dict[ConditionName, Callable[[Sight], Any]]] = {
-    "azimuth": lambda sight: sight.condition.azimuth,
-    "elevation": lambda sight: sight.condition.elevation,
-    "distance": lambda sight: sight.condition.distance,
+    "azimuth": lambda sight: sight.condition.camera.azimuth,
+    "elevation": lambda sight: sight.condition.camera.elevation,
+    "distance": lambda sight: sight.condition.camera.distance,
     "light": lambda sight: sight.condition.light,
     "background": lambda sight: sight.condition.background,
 }

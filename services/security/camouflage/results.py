@@ -15,6 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from services.security.camouflage.advice import advise
+from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.hardening import PICTURES, make_hardening_set
 from services.security.camouflage.measuring import (
     Measured,
@@ -63,7 +64,7 @@ class Outcome:
         plan: of it.
         subject: what is painted.
         maps: of its atlas.
-        cover: bool (side, side), texels that the result replaces.
+        cover: which texels the result replaces.
         texture: float32 (side, side, 3), sRGB in [0, 1].
         stage: what it is measured on.
         detectors: the victim first.
@@ -74,7 +75,7 @@ class Outcome:
     plan: CamouflagePlan
     subject: Subject
     maps: AtlasMaps
-    cover: NDArray[np.bool_]
+    cover: CoverMask
     texture: Floats
     stage: Stage
     detectors: list[DetectorUsed]
@@ -84,7 +85,7 @@ class Outcome:
     @property
     def textures(self) -> dict[str, Floats]:
         """What is measured, by name."""
-        return compared_textures(quantise(self.texture), self.cover, self.plan.paint, seed=self.plan.seed)
+        return compared_textures(quantise(self.texture), self.cover.mask, self.plan.paint, seed=self.plan.seed)
 
 
 def report_of(outcome: Outcome, measured: Measured | None, *, stopped: str | None) -> CamouflageReport:
@@ -110,7 +111,7 @@ def report_of(outcome: Outcome, measured: Measured | None, *, stopped: str | Non
         textures={
             "plain": "paint of {}, {}, {} everywhere".format(*outcome.plan.paint),
             "grey": f"grey of {grey} on the texels of the result",
-            "random": "smooth random colours on the texels of the result",
+            "random": "a random camouflage on the texels of the result",
             RESULT: "what was optimised",
         },
         rates=rates_of(found, roles),
@@ -145,7 +146,7 @@ def write_result(
         outcome.stage,
         outcome.plan,
         quantise(outcome.texture),
-        outcome.cover,
+        outcome.cover.mask,
         pictures=PICTURES,
         watch=lambda done: watch(len(frames) + done),
     )
@@ -159,7 +160,7 @@ def write_result(
 
 def _write_texture(files: JobFiles, outcome: Outcome) -> None:
     files.put("texture.png", encode_png(to_bytes(outcome.texture)), PNG)
-    files.put("mask.png", encode_png(outcome.cover.astype(np.uint8) * np.uint8(255)), PNG)
+    files.put("mask.png", encode_png(outcome.cover.mask.astype(np.uint8) * np.uint8(255)), PNG)
     drawn = draw_uv_preview(quantise(outcome.texture), outcome.subject.mesh, outcome.maps)
     files.put("uv.png", encode_png(drawn), PNG)
 
@@ -192,13 +193,13 @@ def _row(outcome: Outcome, sight: Sight, victim: str) -> list[Panel]:
 
 
 def _surface(outcome: Outcome) -> Surface:
-    mesh, areas = outcome.subject.mesh, outcome.maps.areas
-    painted, covered = float(areas.sum()), float(areas[outcome.cover].sum())
+    mesh = outcome.subject.mesh
+    painted = float(mesh.areas[mesh.paintable].sum())
     return Surface(
         car=outcome.subject.name,
         faces=len(mesh.faces),
-        painted_m2=round(float(mesh.areas[mesh.paintable].sum()), 3),
-        covered_m2=round(covered, 3),
-        covered_share=round(covered / painted, 4) if painted else 0.0,
+        painted_m2=round(painted, 3),
+        covered_m2=round(outcome.cover.share * painted, 3),
+        covered_share=round(outcome.cover.share, 4),
         materials=outcome.subject.materials,
     )

@@ -11,7 +11,9 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from services.security.camouflage.backgrounds import unpack_backgrounds
 from services.security.camouflage.capability import CAMOUFLAGES, PATH
 from services.security.camouflage.costs import cost_of
+from services.security.camouflage.covers import CoverTooLarge, make_cover
 from services.security.camouflage.fleet_detectors import FleetDetectors
+from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.schemas import (
     CamouflageCost,
     CamouflageForm,
@@ -90,7 +92,7 @@ async def estimate_camouflage(form: CamouflageForms, service: Service, detectors
 
 async def _plan(form: CamouflageForm, service: ServiceState, detectors: FleetDetectors) -> _Planned:
     options, settings = form.options(), CamouflageSettings()
-    plan = options.plan()
+    options.plan()  # a range that is wrong is said before anything is looked for
     victim = await detectors.victim(options.victim)
     transfer = await detectors.transfers(options.transfer, victim=options.victim)
     limit = settings.upload_limit_bytes
@@ -100,21 +102,24 @@ async def _plan(form: CamouflageForm, service: ServiceState, detectors: FleetDet
             await read_upload(one, limit=limit, pointer=f"/body/background/{place}")
             for place, one in enumerate(form.background)
         ]
-    least = plan.views.distance_m[0]
-    backgrounds = await service.compute_pool.run(
-        _look_through, options, mesh, files, least_m=least, limit=settings.backgrounds_limit
-    )
+    backgrounds = await service.compute_pool.run(_look_through, options, mesh, files, limit=settings.backgrounds_limit)
     cost = cost_of(options, settings, victim=victim.card, transfer=[one.card for one in transfer])
     return _Planned(options, mesh, backgrounds, cost)
 
 
-def _look_through(
-    options: CamouflageOptions, mesh: bytes | None, files: Sequence[bytes], *, least_m: float, limit: int
-) -> list[bytes]:
+def _look_through(options: CamouflageOptions, mesh: bytes | None, files: Sequence[bytes], *, limit: int) -> list[bytes]:
     """Find now what would end the job; the background pictures, unpacked.
 
     Raises:
-        Problem: mesh or backgrounds cannot be used, or a camera would stand inside of the mesh.
+        Problem: mesh or backgrounds cannot be used, a camera would stand inside of the mesh, or stickers do not fit.
     """
-    require_distance(find_subject(options, mesh), least_m, pointer="/body/distance_from")
+    subject, plan = find_subject(options, mesh), options.plan()
+    require_distance(subject, plan.views.distance_m[0], pointer="/body/distance_from")
+    try:
+        make_cover(subject.mesh, map_atlas(subject.mesh, plan.texture_side, plan.texture_side), plan.cover)
+    except CoverTooLarge as problem:
+        raise field_problem(
+            "/body/share",
+            f"{', '.join(plan.cover.places)} hold {problem.largest:.2f} of the paint: lower `share` or add `places`.",
+        ) from None
     return unpack_backgrounds(files, limit=limit)

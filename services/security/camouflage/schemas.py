@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
+from services.security.camouflage.form_values import number_of
 from services.security.camouflage.paints import HexColour, parse_colour
 from services.security.camouflage.plan import (
     CamouflagePlan,
@@ -78,10 +79,8 @@ class CamouflageOptions(SubjectOptions):
         default=None, gt=0, le=1, allow_inf_nan=False, description="Adam's; the pattern's own unless given"
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of all that is drawn")
-    azimuths: int = Field(
+    azimuths: Annotated[Literal[4, 6, 8, 12, 24], BeforeValidator(number_of)] = Field(
         default=12,
-        ge=4,
-        le=72,
         description="Of the grid that the result is measured on, at three elevations and two distances each",
     )
     horizon: float = Field(

@@ -9,10 +9,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.security.camouflage.meshes.cars import CarName, make_car
-from services.security.camouflage.meshes.importing import LIMITS, SIZES, UpAxis, import_mesh
+from services.security.camouflage.meshes.importing import LIMITS, SIZES, ImportedMesh, UpAxis, import_mesh
 from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.rendering.views import CLEARANCE
-from shared.problems import field_problem
+from shared.problems import ContentTooLarge, FieldError, field_problem
 
 MESH_POINTER: Final = "/body/mesh"
 
@@ -74,15 +74,24 @@ def find_subject(options: SubjectOptions, mesh: bytes | None) -> Subject:
             if getattr(options, name):
                 raise field_problem(f"/body/{name}", "This is of a posted `mesh`: post one, or leave it out.")
         return Subject(make_car(options.car), options.car)
-    imported = import_mesh(
-        mesh,
-        pointer=MESH_POINTER,
-        up=options.up or "y",
-        length=options.length_m,
-        painted=frozenset(options.painted) or None,
-    )
+    imported = _imported(options, mesh)
     materials = {name: part.name.lower() for name, part in imported.materials.items()}
     return Subject(imported.mesh, "posted", materials, imported.unwrapped)
+
+
+def _imported(options: SubjectOptions, mesh: bytes) -> ImportedMesh:
+    try:
+        return import_mesh(
+            mesh,
+            pointer=MESH_POINTER,
+            up=options.up or "y",
+            length=options.length_m,
+            painted=frozenset(options.painted) or None,
+        )
+    except ContentTooLarge as problem:
+        raise ContentTooLarge(
+            problem.detail, errors=[FieldError(pointer=MESH_POINTER, detail=problem.detail)]
+        ) from None
 
 
 def require_distance(subject: Subject, metres: float, *, pointer: str) -> None:

@@ -14,21 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.backgrounds import read_backgrounds
-from services.security.camouflage.grids import (
-    LIGHTS,
-    Condition,
-    HeldOutBackgrounds,
-    divide_backgrounds,
-    make_grid,
-)
+from services.security.camouflage.conditions import Condition
+from services.security.camouflage.covers import CoverMask, make_cover
+from services.security.camouflage.grids import HeldOutBackgrounds, deal_grid, divide_backgrounds
 from services.security.camouflage.hardening import PICTURES
 from services.security.camouflage.measuring import Measured, Stage, measure, to_bytes
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.optimisation.parts import Beginning, Parts
 from services.security.camouflage.optimisation.progress import Progress
 from services.security.camouflage.plan import CamouflagePlan
-from services.security.camouflage.rendering.frames import Frame, finish_frame, make_frame
-from services.security.camouflage.rendering.light import MATERIALS
+from services.security.camouflage.rendering.frames import Frame, finish_frame
 from services.security.camouflage.report import DetectorUsed
 from services.security.camouflage.results import Outcome, write_partial, write_result
 from services.security.camouflage.schemas import CamouflageTask
@@ -67,7 +62,7 @@ def make_camouflage(context: JobContext) -> dict[str, Any]:
 
 def work(context: JobContext, parts: Parts) -> dict[str, Any]:
     """The same with given parts; see `make_camouflage`."""
-    camouflage = _Camouflage.open(context, parts)
+    camouflage = _Camouflage.open(context)
     progress = camouflage.begin(parts)
     try:
         stopped = camouflage.step_through(progress)
@@ -90,20 +85,20 @@ class _Camouflage:
     plan: CamouflagePlan
     subject: Subject
     maps: AtlasMaps
-    cover: NDArray[np.bool_]
+    cover: CoverMask
     stage: Stage
     learned: list[NDArray[np.uint8]]
     grid: list[Condition]
 
     @classmethod
-    def open(cls, context: JobContext, parts: Parts) -> _Camouflage:
+    def open(cls, context: JobContext) -> _Camouflage:
         """Read what was posted."""
         task = CamouflageTask.model_validate(context.arguments)
         plan = task.options.plan()
         subject = find_subject(task.options, None if task.mesh is None else context.blobs.get(task.mesh))
         pictures = read_backgrounds([context.blobs.get(digest) for digest in task.backgrounds])
         learned, kept = divide_backgrounds(pictures)
-        held_out = HeldOutBackgrounds(tuple(kept), task.options.horizon, plan.seed)
+        held_out = HeldOutBackgrounds(tuple(kept), task.options.horizon)
         maps = map_atlas(subject.mesh, plan.texture_side, plan.texture_side)
         return cls(
             context,
@@ -111,10 +106,10 @@ class _Camouflage:
             plan,
             subject,
             maps,
-            parts.cover(plan, subject.mesh),
+            make_cover(subject.mesh, maps, plan.cover),
             Stage(subject.mesh, maps.mask, held_out, plan.views.side),
             learned,
-            make_grid(plan, azimuths=task.options.azimuths, backgrounds=len(held_out)),
+            deal_grid(plan, azimuths=task.options.azimuths, backgrounds=len(held_out)),
         )
 
     @property
@@ -199,6 +194,4 @@ class _Preview:
         return encode_png(np.concatenate(pictures, axis=1))
 
     def _frame(self, condition: Condition) -> Frame:
-        scene = self._stage.see(condition)
-        background = self._stage.backgrounds.see(condition.background, scene.view.camera)
-        return make_frame(scene, LIGHTS[condition.light], MATERIALS, background)
+        return self._stage.frame(self._stage.see(condition), condition)

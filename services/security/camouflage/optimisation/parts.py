@@ -1,4 +1,4 @@
-"""What the job of a camouflage is put together from: a cover, a run that makes steps, and detectors that are asked."""
+"""What the job of a camouflage is put together from: a run that makes steps, and detectors that are asked."""
 
 from __future__ import annotations
 
@@ -71,11 +71,9 @@ class Parts:
     """How to make what a job needs.
 
     Attributes:
-        cover: bool (side, side), texels that a plan replaces on a mesh.
         begin: a run before its first step.
         detector: a detector that is asked what it finds.
     """
 
-    cover: Callable[[CamouflagePlan, Mesh], NDArray[np.bool_]]
     begin: Callable[[Beginning], Run]
     detector: Callable[[ModelReference], Detector]
