@@ -32,6 +32,7 @@ CAMOUFLAGES: Final = JobKind(
     step_unit="step",
 )
 
+_STREETS: Final = SampleFile(name="empty-streets.zip", make=f"{_HERE}.demo:empty_streets")
 _TEXTURE: Final = SampleFile(name="stripes.png", make=f"{_HERE}.demo:stripes")
 
 CAPABILITY: Final = Capability(
@@ -70,6 +71,7 @@ CAPABILITY: Final = Capability(
         Sample(
             title="Optimise a small texture in a minute",
             path=PATH,
+            files={"background": _STREETS},
             form={
                 "steps": "4",
                 "batch": "2",

@@ -20,11 +20,11 @@ class StepReport(Protocol):
 
     @property
     def losses(self) -> Mapping[str, float]:
-        """Parts of the loss by name, weighted."""
+        """Parts of the loss by name, without their weights."""
 
     @property
-    def best_score(self) -> float:
-        """Mean over the pictures of the victim's best score on the car."""
+    def score(self) -> float:
+        """The victim's best score on the car, mean over the pictures."""
 
 
 class Run(Protocol):

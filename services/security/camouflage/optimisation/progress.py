@@ -34,7 +34,7 @@ class Progress:
         Raises:
             UnprocessableContent: its losses are no numbers.
         """
-        losses, best = {name: float(value) for name, value in report.losses.items()}, float(report.best_score)
+        losses, best = {name: float(value) for name, value in report.losses.items()}, float(report.score)
         if not all(map(math.isfinite, (*losses.values(), best))):
             raise UnprocessableContent(
                 f"The run was stopped at step {self.run.step_number}: its loss is no number any more. Lower "

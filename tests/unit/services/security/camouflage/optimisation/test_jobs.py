@@ -54,7 +54,7 @@ BRIGHT = 0.3
 @dataclass(frozen=True)
 class Report:
     losses: dict[str, float]
-    best_score: float
+    score: float
 
 
 class Descent:
