@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.released import open_artifacts
+from services.security.camouflage.vehicles import vehicle_labels
+from shared.detectors.models import require_role
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
-from shared.problems import NotFound, field_problem
+from shared.problems import NotFound, UnprocessableContent, field_problem
 from shared.service_state import ServiceState
 
-PARAMETER: Final = "detection"
-"""What the card of a detector states its classes and sizes under."""
+PRIOR: Final = "texture-diffusion"
+"""Name of the diffusion model of textures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,30 @@ class FleetDetectors:
                 raise field_problem(f"/body/transfer/{place}", f"{name} is measured anyway: name each detector once.")
         return [await self._find(name, f"/body/transfer/{place}") for place, name in enumerate(names)]
 
+    async def require_prior(self) -> None:
+        """See that the pattern `ddpm` has its diffusion model.
+
+        Raises:
+            UnprocessableContent: it is not released here.
+            ServiceUnavailable: nobody can say which models there are.
+        """
+        try:
+            await self.artifacts.find(PRIOR)
+        except NotFound:
+            raise field_problem(
+                "/body/pattern", f"ddpm needs the model {PRIOR}, which is not here. Take `pixels` or `generator`."
+            ) from None
+
     async def _find(self, name: str, pointer: str) -> ModelArtifact:
         try:
             found = await self.artifacts.find(name)
         except NotFound as problem:
             raise field_problem(pointer, problem.detail) from None
-        if PARAMETER not in found.card.parameters:
-            raise field_problem(pointer, f"{name} is no detector: its card has no `parameters.{PARAMETER}`.")
+        try:
+            role = require_role(found.card)
+        except UnprocessableContent as problem:
+            raise field_problem(pointer, problem.detail) from None
+        vehicle_labels(role.classes, model=name, pointer=pointer)
         return found
 
 

@@ -95,6 +95,8 @@ async def _plan(form: CamouflageForm, service: ServiceState, detectors: FleetDet
     options.plan()  # a range that is wrong is said before anything is looked for
     victim = await detectors.victim(options.victim)
     transfer = await detectors.transfers(options.transfer, victim=options.victim)
+    if options.pattern == "ddpm":
+        await detectors.require_prior()
     limit = settings.upload_limit_bytes
     with timed("pre"):
         mesh = None if form.mesh is None else await read_upload(form.mesh, limit=limit, pointer="/body/mesh")

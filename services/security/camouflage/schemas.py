@@ -84,7 +84,7 @@ class CamouflageOptions(SubjectOptions):
         description="Of the grid that the result is measured on, at three elevations and two distances each",
     )
     horizon: float = Field(
-        default=0.5,
+        default=0.45,
         ge=0,
         le=1,
         allow_inf_nan=False,

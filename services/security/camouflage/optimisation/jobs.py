@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.optimisation.divergence import Diverged
 from services.security.camouflage.backgrounds import read_backgrounds
 from services.security.camouflage.conditions import Condition
 from services.security.camouflage.covers import CoverMask, make_cover
@@ -20,6 +21,7 @@ from services.security.camouflage.grids import HeldOutBackgrounds, deal_grid, di
 from services.security.camouflage.hardening import PICTURES
 from services.security.camouflage.measuring import Measured, Stage, measure, to_bytes
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
+from services.security.camouflage.optimisation.assembly import fleet_parts
 from services.security.camouflage.optimisation.parts import Beginning, Parts
 from services.security.camouflage.optimisation.progress import Progress
 from services.security.camouflage.plan import CamouflagePlan
@@ -35,6 +37,7 @@ from shared.imaging.pictures import encode_png
 from shared.jobs.context import JobContext
 from shared.jobs.files import JobFiles
 from shared.jobs.interrupts import JobCancelled
+from shared.problems import UnprocessableContent
 from shared.settings import get_settings
 
 LOOKS: Final = 20
@@ -55,8 +58,6 @@ def make_camouflage(context: JobContext) -> dict[str, Any]:
         JobCancelled: with the texture so far, if a step was made.
         UnprocessableContent: the losses are no numbers any more.
     """
-    from services.security.camouflage.optimisation.assembly import fleet_parts
-
     return work(context, fleet_parts(get_settings()))
 
 
@@ -69,6 +70,8 @@ def work(context: JobContext, parts: Parts) -> dict[str, Any]:
         outcome = camouflage.outcome(progress)
         measured = camouflage.measure(outcome, parts)
         return write_result(JobFiles.of(context), outcome, measured, stopped=stopped, watch=camouflage.watch_pictures)
+    except Diverged as diverged:
+        raise UnprocessableContent(f"The run was stopped at step {progress.run.step_number + 1}. {diverged}") from None
     except JobCancelled:
         if not progress.run.step_number:
             raise

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import orjson
 
 from services.security.camouflage.optimisation.parts import Run, StepReport
 from services.security.camouflage.report import LossPoint, Steps, thin_trace
-from shared.problems import UnprocessableContent
 
 _HEAD = 8
 
@@ -29,17 +27,8 @@ class Progress:
     trace: list[LossPoint] = field(default_factory=list)
 
     def note(self, report: StepReport, seconds: float) -> LossPoint:
-        """Remember a step.
-
-        Raises:
-            UnprocessableContent: its losses are no numbers.
-        """
+        """Remember a step."""
         losses, best = {name: float(value) for name, value in report.losses.items()}, float(report.score)
-        if not all(map(math.isfinite, (*losses.values(), best))):
-            raise UnprocessableContent(
-                f"The run was stopped at step {self.run.step_number}: its loss is no number any more. Lower "
-                "`learning_rate`, or the weight that is largest."
-            )
         point = LossPoint(
             step=self.run.step_number,
             losses={name: round(value, 6) for name, value in losses.items()},

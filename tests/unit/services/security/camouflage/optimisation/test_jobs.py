@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.optimisation.divergence import require_finite
 from services.perception.detection.annotations.importing import import_pictures
 from services.security.camouflage import hardening, results
 from services.security.camouflage.conditions import FIELD_OF_VIEW
@@ -78,9 +79,10 @@ class Descent:
         (gradient,) = torch.autograd.grad(loss, texture)
         with torch.no_grad():
             self._texture = (texture - 0.12 * gradient.sign()).clamp(0, 1)
+        if self.step_number + 1 == self._diverges_at:
+            require_finite(float("nan"))
         self.step_number += 1
-        value = float("nan") if self.step_number == self._diverges_at else loss.item()
-        return Report({"hide": value}, min(1.0, 2 * value))
+        return Report({"hide": loss.item()}, min(1.0, 2 * loss.item()))
 
     def texture(self) -> NDArray[np.float32]:
         return np.ascontiguousarray(self._texture.permute(1, 2, 0).numpy())
@@ -283,7 +285,7 @@ def test_a_cancelled_run_leaves_the_texture_it_has(blobs: BlobStore) -> None:
 
 
 def test_a_run_whose_loss_is_no_number_is_a_problem(blobs: BlobStore) -> None:
-    with pytest.raises(UnprocessableContent, match=r"step 4.*learning_rate"):
+    with pytest.raises(UnprocessableContent, match=r"step 4.*learning rate"):
         run(Context(blobs), lambda beginning: Descent(beginning, diverges_at=4))
 
 
