@@ -105,9 +105,7 @@ def make_cover(mesh: Mesh, maps: AtlasMaps, cover: Cover) -> CoverMask:
     return _cover(mesh, maps, mask, rectangles)
 
 
-def _cover(
-    mesh: Mesh, maps: AtlasMaps, mask: NDArray[np.bool_], rectangles: tuple[Rectangle, ...]
-) -> CoverMask:
+def _cover(mesh: Mesh, maps: AtlasMaps, mask: NDArray[np.bool_], rectangles: tuple[Rectangle, ...]) -> CoverMask:
     areas = np.where(mask, maps.areas, 0).astype(np.float32)
     charts = np.where(mask & maps.painted, mesh.charts[maps.faces], -1).astype(np.int32)
     return CoverMask(mask, areas, charts, float(areas.sum() / max(float(maps.areas.sum()), 1e-9)), rectangles)
@@ -122,8 +120,8 @@ def _regions(mesh: Mesh, maps: AtlasMaps, places: tuple[StickerPlace, ...]) -> l
     for place in dict.fromkeys(places):
         here = maps.painted & _faces_of(mesh, place)[maps.faces]
         surfaces = np.bincount(mesh.charts[maps.faces[here]], maps.areas[here])
-        for chart in np.flatnonzero(surfaces >= _LEAST_CHART * surfaces.max(initial=1e-9)):
-            found.append((place, int(chart), here & (mesh.charts[maps.faces] == chart)))
+        large = np.flatnonzero(surfaces >= _LEAST_CHART * surfaces.max(initial=1e-9))
+        found += [(place, int(chart), here & (mesh.charts[maps.faces] == chart)) for chart in large]
     return found
 
 
@@ -145,9 +143,7 @@ def _faces_of(mesh: Mesh, place: StickerPlace) -> NDArray[np.bool_]:
     return np.asarray(((normals[:, 0] < -_FACING) | (upwards & (height <= _ROOF))) & ~front)
 
 
-def _drawn(
-    maps: AtlasMaps, regions: list[_Region], size: float
-) -> tuple[NDArray[np.bool_], tuple[Rectangle, ...]]:
+def _drawn(maps: AtlasMaps, regions: list[_Region], size: float) -> tuple[NDArray[np.bool_], tuple[Rectangle, ...]]:
     """Rectangles around the middle of each region, of a size between nothing (0) and all of it (1)."""
     mask, rectangles = np.zeros(maps.painted.shape, bool), []
     for place, chart, region in regions:

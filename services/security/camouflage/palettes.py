@@ -95,5 +95,5 @@ def _printable() -> Floats:
 
 PRINTABLE: Final[Floats] = _printable()
 """Thirty colours that a four-colour printer has, float32 (30, 3), sRGB in [0, 1]: cyan, magenta and yellow at 0, 50 and
-100 % each, and black alone at 40, 75 and 100 %. The choice is ours; papers on printed patches have a list of thirty that
-was measured on a printer of theirs (Sharif et al. 2016, non-printability score)."""
+100 % each, and black alone at 40, 75 and 100 %. The choice is ours; papers on printed patches measured a list of thirty
+on a printer of theirs (Sharif et al. 2016, non-printability score)."""

@@ -90,7 +90,7 @@ def _splinter(palette: Floats, side: int, rng: np.random.Generator) -> Floats:
     """Cells around random points, a colour each."""
     count = int(rng.integers(8, 40))
     nearest = _tree(side, count, rng).query(_grid(side))[1].reshape(side, side)
-    return palette[rng.integers(0, len(palette), count)][nearest]
+    return np.asarray(palette[rng.integers(0, len(palette), count)][nearest], np.float32)
 
 
 def _spots(palette: Floats, side: int, rng: np.random.Generator) -> Floats:
@@ -119,7 +119,8 @@ def _tree(side: int, count: int, rng: np.random.Generator) -> cKDTree:
 
 
 def _grid(side: int) -> NDArray[np.float64]:
-    return np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1).reshape(-1, 2) + 0.5
+    rows, columns = np.mgrid[:side, :side] + 0.5
+    return np.asarray(np.stack((rows, columns), axis=-1).reshape(-1, 2), np.float64)
 
 
 FAMILIES: Final[dict[str, Callable[[Floats, int, np.random.Generator], Floats]]] = {

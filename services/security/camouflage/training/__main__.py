@@ -11,6 +11,7 @@ import torch
 
 from services.security.camouflage.training.data import read_photographs
 from services.security.camouflage.training.diffusion_training import DiffusionTraining, Recipe
+from services.security.camouflage.training.release import release
 from shared.settings import get_settings
 
 COMMAND = "python -m services.security.camouflage.training"
@@ -29,12 +30,18 @@ def parser() -> argparse.ArgumentParser:
         kind: Any = type(field.default)
         train.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
     train.set_defaults(act=_train)
+    released = commands.add_parser("release", help="make the released folder of a finished run")
+    released.set_defaults(act=_release)
     return whole
 
 
 def _train(options: argparse.Namespace) -> None:
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     DiffusionTraining(recipe, *read_photographs(options.data), options.out, options.device).run()
+
+
+def _release(options: argparse.Namespace) -> None:
+    print(release(options.out, *read_photographs(options.data), f"{COMMAND} --out runs/camouflage --threads 1"))
 
 
 def main(arguments: list[str] | None = None) -> None:

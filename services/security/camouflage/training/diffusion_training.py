@@ -101,7 +101,7 @@ class DiffusionTraining:
         self._set_learning_rate()
         loss = self._loss(self.network, pictures, rng)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimiser.step()
         decay = min(recipe.decay, (1 + self.step) / (10 + self.step))

@@ -1,4 +1,4 @@
-"""A texture out of a diffusion model that knows camouflage and natural textures: its start is changed, its weights never.
+"""A texture out of a diffusion model of camouflage and natural textures: its start is changed, its weights never.
 
 Fact sheet, section 5. One patch is decoded and laid over the covered texels, beside itself, at an offset of its own for
 each chart or sticker; convolutions go on at the opposite edge, so that the patch's edges meet.
@@ -33,7 +33,7 @@ class DiffusionPattern(Pattern):
 
     Args:
         prior: of `read_prior`; it becomes periodic, and its weights are frozen.
-        cover: texels that the patch is laid over: repeated for full cover, as high or wide as each sticker is for those.
+        cover: texels that the patch is laid over: repeated for full cover, as high or wide as each sticker otherwise.
         seed: of the start and of the offsets.
         evaluations: of the network in a decoding.
     """
@@ -51,7 +51,7 @@ class DiffusionPattern(Pattern):
         places = lay_patch(cover, np.random.default_rng(seed))
         self._texels, self._weights = (torch.from_numpy(one) for one in periodic_samples(places, SIDE))
 
-    def forward(self, noise: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, noise: torch.Generator | None = None) -> Tensor:
         """The texture, as `Pattern` says."""
         patch = self.patch().reshape(3, -1).T.contiguous()
         side = round(len(self._texels) ** 0.5)
@@ -90,10 +90,10 @@ def lay_patch(cover: CoverMask, rng: np.random.Generator) -> NDArray[np.float64]
             inside = (rows >= one.top) & (rows < one.bottom) & (columns >= one.left) & (columns < one.right)
             size = min(one.bottom - one.top, one.right - one.left)
             places[inside] = (texels[inside] - (one.top, one.left)) / size
-        return places.reshape(-1, 2)
+        return np.asarray(places.reshape(-1, 2), np.float64)
     for chart in np.unique(cover.charts[cover.charts >= 0]):
         places[cover.charts == chart] += rng.random(2)
-    return places.reshape(-1, 2)
+    return np.asarray(places.reshape(-1, 2), np.float64)
 
 
 def periodic_samples(places: NDArray[np.float64], side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -7,6 +7,7 @@ Ho, Jain, Abbeel 2020 (DDPM); Song, Meng, Ermon 2020 (DDIM). The network's own o
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -54,7 +55,7 @@ class NoisePredictor(nn.Module):
         self.time = nn.Sequential(nn.Linear(_TIME, _TIME), nn.SiLU(), nn.Linear(_TIME, _TIME))
         self.first = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_Residual(width, width) for width in widths)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.smaller = nn.ModuleList(nn.Conv2d(one, two, 3, stride=2, padding=1) for one, two in pairs)
         self.middle = _Residual(widths[-1], widths[-1])
         self.up = nn.ModuleList(_Residual(2 * width, width) for width in widths)
@@ -76,8 +77,8 @@ class NoisePredictor(nn.Module):
         return picture * self.velocity(pictures, steps) + noise * pictures
 
     def velocity(self, pictures: Tensor, steps: Tensor) -> Tensor:
-        """picture * noise - noise * clean picture, as amplitudes have it; shapes as above."""
-        time = self.time(embed_steps(steps))
+        """Picture * noise - noise * clean picture, as amplitudes have it; shapes as above."""
+        time = self.time(embed_steps(steps).to(pictures.dtype))
         value = self.first(functional.pixel_unshuffle(pictures, 2))
         levels = []
         for index, block in enumerate(self.down):
@@ -90,7 +91,8 @@ class NoisePredictor(nn.Module):
             value = self.up[index](torch.cat((value, levels[index]), dim=1), time)
             if index:
                 value = self.larger[index - 1](functional.interpolate(value, scale_factor=2.0, mode="nearest"))
-        return functional.pixel_shuffle(self.last(functional.silu(self.norm(value))), 2)
+        velocity: Tensor = functional.pixel_shuffle(self.last(functional.silu(self.norm(value))), 2)
+        return velocity
 
 
 class _Residual(nn.Module):
@@ -146,8 +148,8 @@ def decode(network: NoisePredictor, latents: Tensor, count: int) -> Tensor:
     value, steps = latents, ddim_steps(count)
     for step, following in zip(steps, [*steps[1:], None], strict=True):
         index = torch.full((len(latents),), step, device=latents.device)
-        noise = checkpoint(network, value, index, use_reentrant=False)
-        clean = (value - network.noise[step] * noise) / network.picture[step]
+        noise: Tensor = checkpoint(network, value, index, use_reentrant=False)
+        clean: Tensor = (value - network.noise[step] * noise) / network.picture[step]
         if following is None:
             return clean
         value = network.picture[following] * clean + network.noise[following] * noise

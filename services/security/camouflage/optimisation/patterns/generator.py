@@ -1,12 +1,13 @@
-"""A texture as the output of a U-Net on fixed noise, whose weights are changed: what the release of FPA calls diffusion.
+"""A texture as the output of a U-Net on fixed noise, whose weights are changed: what FPA's release calls diffusion.
 
-Fact sheet, sections 2.2 and 5: no noise schedule, no prior, no sampling; a re-parametrisation of the texture ("deep image
-prior") with optional noise that is added in front of the sigmoid.
+Fact sheet, sections 2.2 and 5: no noise schedule, no prior, no sampling; a re-parametrisation of the texture ("deep
+image prior") with optional noise that is added in front of the sigmoid.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import ClassVar, Final
 
 import torch
@@ -44,8 +45,7 @@ class GeneratorPattern(Pattern):
         self.t = t
         self.scale = nn.Parameter(torch.tensor(_NOISE), requires_grad=t > 0)
         self.down = nn.ModuleList(_Level(one, two) for one, two in zip((3, *widths[:-1]), widths, strict=True))
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.up = nn.ModuleList(_Level(small + large, small) for small, large in pairs)
+        self.up = nn.ModuleList(_Level(small + large, small) for small, large in pairwise(widths))
         self.last = nn.Conv2d(widths[0], 3, 1)
         _initialise(self, generator)
 

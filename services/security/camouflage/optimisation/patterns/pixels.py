@@ -28,6 +28,6 @@ class PixelPattern(Pattern):
         drawn = torch.randn(3, side, side, generator=torch.Generator().manual_seed(seed))
         self.logits = nn.Parameter(drawn * _SPREAD)
 
-    def forward(self, noise: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, noise: torch.Generator | None = None) -> Tensor:
         """The texels, as `Pattern` says."""
         return self.logits.sigmoid()

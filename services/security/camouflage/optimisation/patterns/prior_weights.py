@@ -6,11 +6,13 @@ from typing import Final
 
 import onnx
 import torch
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from services.security.camouflage.optimisation.patterns.diffusion import NoisePredictor
 
+PRIOR: Final = "texture-diffusion"
+"""Name of the released model."""
 _HALF: Final = "_half"
 """Ending of the names of weights that are stored in half precision."""
 
