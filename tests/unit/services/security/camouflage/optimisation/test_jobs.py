@@ -127,7 +127,7 @@ class Context:
 
     job_id = "01a22742-48ab-7c77-b7e9-d91f58543d76"
 
-    def __init__(self, blobs: BlobStore, *, until: int | None = None, error: type[Exception] = GivenBack) -> None:
+    def __init__(self, blobs: BlobStore, *, until: int | None = None, error: type[BaseException] = GivenBack) -> None:
         self.blobs, self.until, self.error = blobs, until, error
         self.steps: list[int] = []
         self.messages: list[str] = []
