@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -107,8 +107,7 @@ def _where(node: Node, inputs: Inputs) -> Tensor:
 
 
 def _mean(node: Node, inputs: Inputs) -> Tensor:
-    total: Any = ARITHMETIC["Sum"](node, inputs)
-    return total / len(inputs)
+    return reduce(torch.add, [one for one in inputs if one is not None]) / len(inputs)
 
 
 ARITHMETIC: Final[dict[str, Compute]] = {

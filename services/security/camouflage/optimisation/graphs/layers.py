@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -151,18 +151,19 @@ def _nearest(node: Node, old: int, new: int) -> list[int]:
         node.get("coordinate_transformation_mode", "half_pixel"),
         node.get("nearest_mode", "round_prefer_floor"),
     )
-    transform = {
+    transforms: dict[str, Callable[[int], float]] = {
         "asymmetric": lambda row: row * old / new,
         "half_pixel": lambda row: (row + 0.5) * old / new - 0.5,
         "pytorch_half_pixel": lambda row: (row + 0.5) * old / new - 0.5 if new > 1 else 0.0,
         "align_corners": lambda row: row * (old - 1) / (new - 1) if new > 1 else 0.0,
-    }.get(mode)
-    near = {
+    }
+    rounders: dict[str, Callable[[float], int]] = {
         "floor": math.floor,
         "ceil": math.ceil,
         "round_prefer_floor": lambda place: math.ceil(place - 0.5),
         "round_prefer_ceil": lambda place: math.floor(place + 0.5),
-    }.get(rounding)
+    }
+    transform, near = transforms.get(mode), rounders.get(rounding)
     if transform is None or near is None:
         raise node.refusal(f"with coordinates {mode} and {rounding}")
     return [min(max(near(transform(row)), 0), old - 1) for row in range(new)]

@@ -71,12 +71,16 @@ def _split(node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
         parts = len(node.outputs)
         sizes = [-(-int(values.shape[axis]) // parts)] * parts
         sizes[-1] = int(values.shape[axis]) - sum(sizes[:-1])
-    return values.split(list(sizes), dim=axis)
+    return torch.split_with_sizes(values, list(sizes), dim=axis)
 
 
 def _expand(node: Node, inputs: Inputs) -> Tensor:
     values = tensor_of(inputs, 0)
-    return values.expand(torch.broadcast_shapes(values.shape, tuple(node.numbers(1, inputs) or ())))
+    # Sizes of either may be 1 where the other's is not.
+    sizes = list(node.numbers(1, inputs) or [])
+    shape = [1] * (len(sizes) - values.ndim) + list(values.shape)
+    sizes = [1] * (len(shape) - len(sizes)) + sizes
+    return values.expand([own if size == 1 else size for own, size in zip(shape, sizes, strict=True)])
 
 
 def _tile(node: Node, inputs: Inputs) -> Tensor:

@@ -142,7 +142,7 @@ def test_overlaps_are_suppressed_class_by_class(by_centre: int) -> None:
 
 def test_boxes_are_pooled() -> None:
     boxes = np.array([[0, 0, 40, 60], [-9, 5, 30, 31], [10, 10, 11, 90]], F)
-    options = {"output_height": 7, "output_width": 7, "sampling_ratio": 2, "spatial_scale": 0.125}
+    options: dict[str, Any] = {"output_height": 7, "output_width": 7, "sampling_ratio": 2, "spatial_scale": 0.125}
     model = one_operator("RoiAlign", MAP, [boxes, np.zeros(3, I)], **options)
     values = weights(*MAP)
     wanted = run(model, values)[0]
