@@ -5,15 +5,17 @@ A texture is measured as it is stored: rounded to 256 levels, on a picture round
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.conditions import TEST_LIGHTS, Condition
+from services.security.camouflage.detectors import VehicleDetector
 from services.security.camouflage.grids import HeldOutBackgrounds
+from services.security.camouflage.measures import Conditions, Look, look
 from services.security.camouflage.meshes.mesh import Mesh, Part
 from services.security.camouflage.paints import Colour
 from services.security.camouflage.random_textures import draw_palette, draw_texture
@@ -28,32 +30,6 @@ _RANDOM: Final = 16
 LEAST_PIXELS: Final = 150.0
 """Pixels that show the car below which a condition is left out, before anything is found on it."""
 
-OVERLAP: Final = 0.5
-"""Intersection over union with the car's box from which on a box is taken for the car."""
-
-
-class FoundVehicles(Protocol):
-    """Vehicles on one picture, after suppression."""
-
-    @property
-    def boxes(self) -> Floats:
-        """float32 (n, 4), left, top, right and bottom in pixels."""
-
-    @property
-    def scores(self) -> Floats:
-        """float32 (n,) in [0, 1]."""
-
-
-class Detector(Protocol):
-    """What finds vehicles."""
-
-    @property
-    def name(self) -> str:
-        """Of it."""
-
-    def find(self, pictures: Sequence[NDArray[np.uint8]]) -> Sequence[FoundVehicles]:
-        """Vehicles on each picture, uint8 RGB (height, width, 3)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
@@ -62,12 +38,12 @@ class Sight:
     Attributes:
         condition: it.
         box: of the car in pixels.
-        scores: best score of a box on the car, by name of the detector and then of the texture; 0 for none.
+        looks: what was found of the car, by name of the detector and then of the texture.
     """
 
     condition: Condition
     box: tuple[int, int, int, int]
-    scores: dict[str, dict[str, float]]
+    looks: dict[str, dict[str, Look]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +100,7 @@ def measure(
     stage: Stage,
     conditions: Sequence[Condition],
     textures: dict[str, Floats],
-    detectors: Sequence[Detector],
+    detectors: Mapping[str, VehicleDetector],
     *,
     watch: Callable[[int], None],
 ) -> Measured:
@@ -134,7 +110,7 @@ def measure(
         stage: with the car.
         conditions: of the grid.
         textures: float32 (side, side, 3), sRGB in [0, 1], by name.
-        detectors: that are asked, each by itself.
+        detectors: that are asked, each by itself, by name.
         watch: called before each condition with how many are done; may raise.
     """
     sights, left_out = [], 0
@@ -147,24 +123,24 @@ def measure(
             left_out += 1
             continue
         pictures = stage.paint(scene, condition, list(stored.values()))
-        scores = {
-            detector.name: dict(zip(stored, (best_score(found, box) for found in detector.find(pictures)), strict=True))
-            for detector in detectors
+        made_under = conditions_of_look(condition, done)
+        looks = {
+            name: {
+                texture: look(found, box, made_under)
+                for texture, found in zip(stored, detector.find(pictures), strict=True)
+            }
+            for name, detector in detectors.items()
         }
-        sights.append(Sight(condition, box, scores))
+        sights.append(Sight(condition, box, looks))
     return Measured(sights, left_out)
 
 
-def best_score(found: FoundVehicles, box: tuple[int, int, int, int]) -> float:
-    """Score of the surest box that overlaps the car's by `OVERLAP`; 0 for none."""
-    boxes, scores = np.asarray(found.boxes, np.float64).reshape(-1, 4), np.asarray(found.scores, np.float64)
-    if not len(boxes):
-        return 0.0
-    least, greatest = np.array(box[:2]), np.array(box[2:])
-    common = np.maximum(np.minimum(boxes[:, 2:], greatest) - np.maximum(boxes[:, :2], least), 0).prod(axis=1)
-    areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
-    overlaps = common / (areas + (greatest - least).prod() - common)
-    return float(scores[overlaps >= OVERLAP].max(initial=0.0))
+def conditions_of_look(condition: Condition, view: int) -> Conditions:
+    """A condition of the grid as measures have it; every one is a view of its own."""
+    camera = condition.camera
+    return Conditions(
+        view, camera.azimuth, camera.elevation, camera.distance, condition.light, str(condition.background)
+    )
 
 
 def compared_textures(result: Floats, mask: NDArray[np.bool_], paint: Colour, *, seed: int) -> dict[str, Floats]:

@@ -54,7 +54,7 @@ def resample(texture: Floats, side: int) -> Floats:
         return np.ascontiguousarray(texture, np.float32)
     bands = [Image.fromarray(np.ascontiguousarray(texture[..., band], np.float32)) for band in range(3)]
     resized = [np.asarray(band.resize((side, side), Image.Resampling.BILINEAR)) for band in bands]
-    return np.clip(np.stack(resized, axis=2), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.stack(resized, axis=2), 0, 1), np.float32)
 
 
 def _colours_of(data: bytes, pixel_limit: int, pointer: str) -> Floats:

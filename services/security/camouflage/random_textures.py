@@ -7,11 +7,13 @@ All families threshold smooth random fields whose edges meet, so that a texture 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float32]
 
@@ -115,6 +117,8 @@ def _soft(palette: Floats, side: int, rng: np.random.Generator) -> Floats:
 
 
 def _tree(side: int, count: int, rng: np.random.Generator) -> cKDTree:
+    from scipy.spatial import cKDTree
+
     return cKDTree(rng.uniform(0, side, (count, 2)), boxsize=side)
 
 

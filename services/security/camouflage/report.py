@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from services.security.camouflage.measuring import LEAST_PIXELS, OVERLAP, Measured, Sight
+from services.security.camouflage.measures import OVERLAP, average_precision
+from services.security.camouflage.measuring import LEAST_PIXELS, Measured, Sight
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
 from shared.intervals import wilson_interval
@@ -84,6 +85,7 @@ class RateLine(BaseModel):
         "texture; null where none was found"
     )
     mean_score: float = Field(description="Mean of the best score on the car, 0 for none")
+    ap50: float = Field(description="COCO's average precision of vehicles at an overlap of a half, at any score")
 
 
 class ConditionLine(BaseModel):
@@ -131,7 +133,7 @@ def rates_of(measured: Measured, roles: Mapping[str, Literal["victim", "transfer
     return [
         _rate(measured.sights, detector, role, texture, threshold)
         for detector, role in roles.items()
-        for texture in measured.sights[0].scores[detector]
+        for texture in measured.sights[0].looks[detector]
         for threshold in THRESHOLDS
     ]
 
@@ -139,9 +141,9 @@ def rates_of(measured: Measured, roles: Mapping[str, Literal["victim", "transfer
 def _rate(
     sights: Sequence[Sight], detector: str, role: Literal["victim", "transfer"], texture: str, threshold: float
 ) -> RateLine:
-    scores = [sight.scores[detector][texture] for sight in sights]
+    scores = [sight.looks[detector][texture].score for sight in sights]
     found = [score >= threshold for score in scores]
-    plain = [sight.scores[detector][PLAIN] >= threshold for sight in sights]
+    plain = [sight.looks[detector][PLAIN].score >= threshold for sight in sights]
     lost = sum(before and not after for before, after in zip(plain, found, strict=True))
     rate = sum(found) / len(found)
     low, high = wilson_interval(rate, len(found))
@@ -157,6 +159,7 @@ def _rate(
         high=round(high, 4),
         lost=round(lost / sum(plain), 4) if any(plain) else None,
         mean_score=round(sum(scores) / len(scores), 4),
+        ap50=round(average_precision([sight.looks[detector][texture] for sight in sights]), 4),
     )
 
 
@@ -178,9 +181,9 @@ def _conditions(sights: Sequence[Sight], detector: str, threshold: float) -> Ite
     for name, place in _PLACES.items():
         values = sorted({place(sight) for sight in sights})
         for value in values:
-            there = [sight.scores[detector] for sight in sights if place(sight) == value]
+            there = [sight.looks[detector] for sight in sights if place(sight) == value]
             for texture in there[0]:
-                found = sum(scores[texture] >= threshold for scores in there)
+                found = sum(looks[texture].score >= threshold for looks in there)
                 yield ConditionLine(
                     detector=detector,
                     texture=texture,

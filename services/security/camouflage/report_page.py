@@ -17,7 +17,18 @@ _TITLES: Final = {
     "light": "Light",
     "background": "Background, number",
 }
-_RATES: Final = ("detector", "", "texture", "score", "found", "rate", "95 % interval", "lost of plain", "mean score")
+_RATES: Final = (
+    "detector",
+    "",
+    "texture",
+    "score",
+    "found",
+    "rate",
+    "95 % interval",
+    "lost of plain",
+    "mean score",
+    "AP50",
+)
 
 
 def report_page(report: CamouflageReport, *, losses: Chart | None, pictures: Sequence[tuple[bytes, str]]) -> bytes:
@@ -93,7 +104,16 @@ def _rate_cells(line: RateLine) -> list[str]:
     interval = f"{100 * line.low:.0f} to {100 * line.high:.0f} %"
     found = f"{line.found} of {line.frames}"
     names = [line.detector, line.role, line.texture]
-    return [*names, f"{line.threshold:g}", found, _percent(line.rate), interval, lost, f"{line.mean_score:.3f}"]
+    return [
+        *names,
+        f"{line.threshold:g}",
+        found,
+        _percent(line.rate),
+        interval,
+        lost,
+        f"{line.mean_score:.3f}",
+        f"{line.ap50:.3f}",
+    ]
 
 
 def _figures(report: CamouflageReport) -> Iterator[tuple[str, str, str]]:

@@ -187,7 +187,7 @@ def _row(outcome: Outcome, sight: Sight, victim: str) -> list[Panel]:
     scene = outcome.stage.see(sight.condition)
     painted = outcome.stage.paint(scene, sight.condition, list(textures.values()))
     return [
-        Panel(picture, f"{name}: {sight.scores[victim][name]:.2f}\n{sight.condition.light}")
+        Panel(picture, f"{name}: {sight.looks[victim][name].score:.2f}\n{sight.condition.light}")
         for name, picture in zip(textures, painted, strict=True)
     ]
 

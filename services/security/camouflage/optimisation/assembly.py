@@ -6,9 +6,8 @@ import torch
 
 from services.released import released_folders
 from services.security.camouflage.conditions import Backgrounds, Pictures, Streets
+from services.security.camouflage.detectors import ModelDetector, VehicleDetector
 from services.security.camouflage.fleet_detectors import PRIOR
-from services.security.camouflage.measuring import Detector
-from services.security.camouflage.optimisation.fleet_vehicles import FleetVehicles
 from services.security.camouflage.optimisation.parts import Beginning, Parts, Run
 from services.security.camouflage.optimisation.run import CamouflageRun
 from services.security.camouflage.optimisation.victims import open_victim
@@ -39,8 +38,11 @@ def fleet_parts(settings: Settings) -> Parts:
         prior = model_artifact(settings, folders, PRIOR).read() if plan.pattern == "ddpm" else None
         return CamouflageRun(plan, beginning.mesh, victim, _backgrounds(beginning), prior=prior)
 
-    def detector(model: ModelReference) -> Detector:
-        return FleetVehicles(find(model), threads=settings.inference_threads)
+    def detector(model: ModelReference) -> VehicleDetector:
+        artifact = find(model)
+        return ModelDetector(
+            artifact.card, artifact.read(), threads=settings.inference_threads, pointer="/body/transfer"
+        )
 
     return Parts(begin, detector)
 

@@ -154,7 +154,7 @@ class _Camouflage:
 
     def measure(self, outcome: Outcome, parts: Parts) -> Measured:
         """Ask all detectors what they find, condition by condition."""
-        detectors = [parts.detector(one.model) for one in outcome.detectors]
+        detectors = {one.model.name: parts.detector(one.model) for one in outcome.detectors}
         return measure(self.stage, self.grid, outcome.textures, detectors, watch=self._watch_conditions)
 
     def outcome(self, progress: Progress) -> Outcome:

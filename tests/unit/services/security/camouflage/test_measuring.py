@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from services.security.camouflage.advice import advise
-from services.security.camouflage.conditions import AZIMUTH_STEP, TEST_LIGHTS
+from services.security.camouflage.conditions import AZIMUTH_STEP, TEST_LIGHTS, Condition
 from services.security.camouflage.grids import deal_grid, divide_backgrounds
-from services.security.camouflage.measuring import Measured, Sight, best_score, compared_textures
+from services.security.camouflage.measures import Look
+from services.security.camouflage.measuring import Measured, Sight, compared_textures, conditions_of_look
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.plan import CamouflagePlan
@@ -32,22 +31,6 @@ from tests.unit.services.security.camouflage.surfaces import make_wall
 
 PLAN = CamouflagePlan()
 ROLES: dict[str, Literal["victim", "transfer"]] = {"one": "victim"}
-
-
-@dataclass(frozen=True)
-class Found:
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-
-def test_only_boxes_that_overlap_the_car_by_half_count() -> None:
-    found = Found(
-        np.array([[0, 0, 10, 10], [0, 0, 20, 10], [0, 0, 21, 10], [50, 50, 60, 60]], np.float32),
-        np.array([0.3, 0.6, 0.8, 0.9], np.float32),
-    )
-    assert best_score(found, (0, 0, 10, 10)) == pytest.approx(0.6)
-    assert best_score(found, (30, 30, 40, 40)) == 0
-    assert best_score(Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32)), (0, 0, 9, 9)) == 0
 
 
 def test_textures_differ_on_the_cover_alone() -> None:
@@ -81,12 +64,20 @@ def test_backgrounds_are_learned_with_or_measured_with() -> None:
     assert sorted(int(one[0, 0, 0]) for one in learned + kept) == list(range(9))
 
 
+def seen(condition: Condition, found: bool) -> Look:
+    """A look that finds the car alone, or nothing."""
+    scores = np.array([0.9] if found else [], np.float32)
+    return Look(conditions_of_look(condition, 0), 0.9 * found, scores, 0 if found else -1)
+
+
 def sights(plain: int, grey: int, random: int, result: int, *, of: int = 40) -> Measured:
     """So many of 40 pictures on which each texture is found."""
     grid = deal_grid(PLAN, azimuths=12, backgrounds=6)[:of]
     counts = {"plain": plain, "grey": grey, "random": random, "result": result}
     made = [
-        Sight(condition, (0, 0, 9, 9), {"one": {name: 0.9 * (place < count) for name, count in counts.items()}})
+        Sight(
+            condition, (0, 0, 9, 9), {"one": {name: seen(condition, place < count) for name, count in counts.items()}}
+        )
         for place, condition in enumerate(grid)
     ]
     return Measured(made, 0)
@@ -112,6 +103,7 @@ def test_rates_have_intervals_and_say_what_plain_paint_lost() -> None:
     assert (result.found, result.rate, result.lost) == (10, 0.25, 0.75)
     assert (result.low, result.high) == (round(low, 4), round(high, 4))
     assert lines["plain"].lost == 0
+    assert (lines["plain"].ap50, lines["result"].ap50) == (1, pytest.approx(0.25, abs=0.01))
     assert rates_of(sights(0, 0, 0, 0), ROLES)[0].lost is None
 
 

@@ -22,6 +22,7 @@ from services.optimisation.divergence import require_finite
 from services.perception.detection.annotations.importing import import_pictures
 from services.security.camouflage import hardening, results
 from services.security.camouflage.conditions import FIELD_OF_VIEW
+from services.security.camouflage.detectors import Found
 from services.security.camouflage.grids import deal_grid
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.notices import SIMULATION
@@ -95,12 +96,6 @@ class Descent:
     def restore(self, state: bytes) -> None:
         found = torch.load(io.BytesIO(state), weights_only=True)
         self._texture, self.step_number = found["texture"], found["step"]
-
-
-@dataclass(frozen=True)
-class Found:
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
