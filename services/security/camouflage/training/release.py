@@ -153,7 +153,7 @@ def _training(state: Mapping[str, Any], command: str) -> TrainingRecord:
     return TrainingRecord(
         data=[
             "BSDS500, training part: 180 photographs, crops of 64 x 64 at whole and half size",
-            "Textures like camouflage of six families (random_textures.py), in colours of photographs and in drawn ones",
+            "Textures like camouflage of six families (random_textures.py), in colours of photographs or drawn ones",
         ],
         procedure=f"{recipe['steps']} batches of {recipe['batch']}, half photographs and half textures; Adam, learning "
         f"rate {recipe['learning_rate']} falling along a cosine; mean squared error of the velocity in bfloat16; "
