@@ -38,8 +38,8 @@ class Recipe:
         warm_up: steps over which it rises; a cosine falls to zero from there.
         decay: of the running mean of weights that is released.
         seed: of everything drawn.
-        least_step: of the noise schedule that is learned; decodings in few evaluations pass none below 42, where most of
-            an even loss lies.
+        least_step: of the noise schedule that is learned; decodings in six evaluations pass none below 42, where most
+            of an even loss lies.
         start: folder of a run, beside this one, whose mean weights are the first; none if empty.
     """
 
