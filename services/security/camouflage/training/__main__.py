@@ -41,7 +41,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _release(options: argparse.Namespace) -> None:
-    print(release(options.out, *read_photographs(options.data), f"{COMMAND} --out runs/camouflage --threads 1"))
+    print(release(options.out, *read_photographs(options.data), COMMAND))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -38,6 +38,9 @@ class Recipe:
         warm_up: steps over which it rises; a cosine falls to zero from there.
         decay: of the running mean of weights that is released.
         seed: of everything drawn.
+        least_step: of the noise schedule that is learned; decodings in six evaluations pass none below 42, where most
+            of an even loss lies.
+        start: folder of a run, beside this one, whose mean weights are the first; none if empty.
     """
 
     steps: int = 2500
@@ -46,6 +49,8 @@ class Recipe:
     warm_up: int = 200
     decay: float = 0.998
     seed: int = 0
+    least_step: int = 0
+    start: str = ""
 
 
 class DiffusionTraining:
@@ -66,6 +71,8 @@ class DiffusionTraining:
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
         self._photos, self._held_out = photos, held_out
         self.network = NoisePredictor().to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.start:
+            self.network.load_state_dict(_mean_weights(folder.parent / recipe.start))
         self.mean = copy.deepcopy(self.network).eval().requires_grad_(requires_grad=False)
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
         self.step, self.seconds = 0, 0.0
@@ -124,7 +131,8 @@ class DiffusionTraining:
     def _loss(self, network: NoisePredictor, pictures: Tensor, rng: np.random.Generator) -> Tensor:
         """Mean squared error of the velocity at steps that are spread evenly over the batch."""
         size = len(pictures)
-        places = (np.arange(size) + rng.random(size)) / size * STEPS
+        least = self.recipe.least_step
+        places = least + (np.arange(size) + rng.random(size)) / size * (STEPS - least)
         steps = torch.from_numpy(rng.permutation(places.astype(np.int64))).to(self.device)
         drawn = rng.standard_normal(pictures.shape, dtype=np.float32)
         noise = torch.from_numpy(drawn).to(self.device)
@@ -172,3 +180,8 @@ class DiffusionTraining:
         row: dict[str, Any] = {"step": self.step, "seconds": round(self.seconds, 1), **values}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
+
+
+def _mean_weights(folder: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["mean"]
+    return weights

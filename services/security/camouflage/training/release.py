@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,19 @@ _PAPER: Final = Paper(
 _HELD_OUT: Final = "crops of 20 photographs of BSDS500 that no training crop is from, and textures in their colours"
 
 
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A finished run."""
+
+    name: str
+    state: Mapping[str, Any]
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        recipe: Mapping[str, Any] = self.state["recipe"]
+        return recipe
+
+
 def release(folder: Path, photos: Photographs, held_out: Photographs, command: str, models: Path = MODELS) -> Path:
     """Export and card the mean weights of a finished run; its sample sheet is written into the run's folder.
 
@@ -60,17 +74,15 @@ def release(folder: Path, photos: Photographs, held_out: Photographs, command: s
     Raises:
         ValueError: the run is not finished.
     """
-    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    if state["step"] < state["recipe"]["steps"]:
-        raise ValueError(f"{folder} has done {state['step']} of {state['recipe']['steps']} steps")
+    stages = _read_stages(folder)
     trained = NoisePredictor()
-    trained.load_state_dict(state["mean"])
+    trained.load_state_dict(stages[-1].state["mean"])
     content = export_prior(trained)
     network = read_prior(content)
     Image.fromarray(draw_sheet(network)).save(folder / "samples.png")
     last = json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    figures = measure_samples(network, photos, held_out, last["validation"])
-    card = _card(content, state, figures, command)
+    figures = measure_samples(network, photos, held_out, last["validation"], stages[-1].recipe.get("least_step", 0))
+    card = _card(content, stages, figures, command)
     model = OnnxModel(card, content, threads=1)
     inputs: dict[str, NDArray[Any]] = {
         "pictures": np.zeros((1, 3, SIDE, SIDE), np.float32),
@@ -80,6 +92,16 @@ def release(folder: Path, photos: Photographs, held_out: Photographs, command: s
     released = models / PRIOR / VERSION
     write_release(released, content, card.model_copy(update={"parity": _parity(network, model), "latency": latency}))
     return released
+
+
+def _read_stages(folder: Path) -> list[_Stage]:
+    """A run behind those that it goes on from."""
+    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    recipe = state["recipe"]
+    if state["step"] < recipe["steps"]:
+        raise ValueError(f"{folder} has done {state['step']} of {recipe['steps']} steps")
+    before = _read_stages(folder.parent / recipe["start"]) if recipe.get("start") else []
+    return [*before, _Stage(folder.name, state)]
 
 
 @torch.no_grad()
@@ -94,8 +116,7 @@ def _parity(network: NoisePredictor, model: OnnxModel) -> Parity:
     )
 
 
-def _card(content: bytes, state: Mapping[str, Any], figures: SampleFigures, command: str) -> ModelCard:
-    recipe = state["recipe"]
+def _card(content: bytes, stages: Sequence[_Stage], figures: SampleFigures, command: str) -> ModelCard:
     noisy = TensorDescription(
         name="pictures",
         dtype="float32",
@@ -126,7 +147,7 @@ def _card(content: bytes, state: Mapping[str, Any], figures: SampleFigures, comm
             )
         ],
         weights=weights_of(content),
-        training=_training(state, command),
+        training=_training(stages, command),
         **{**NOT_MEASURED, "quality": _quality(figures)},
         limits=[
             "It knows crops of 64 x 64: no object, no large shape.",
@@ -143,26 +164,35 @@ def _card(content: bytes, state: Mapping[str, Any], figures: SampleFigures, comm
             "In a decoding convolutions go on at the opposite edge, which training does not have, so that edges meet.",
         ],
         runtime=RuntimeOptions(on_demand=True),
-        parameters={"camouflage": {"role": "prior", "side": SIDE, "steps": STEPS}, "recipe": dict(recipe)},
+        parameters={"camouflage": {"role": "prior", "side": SIDE, "steps": STEPS}},
     )
 
 
-def _training(state: Mapping[str, Any], command: str) -> TrainingRecord:
-    recipe = state["recipe"]
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in recipe.items())
+def _training(stages: Sequence[_Stage], command: str) -> TrainingRecord:
     return TrainingRecord(
         data=[
             "BSDS500, training part: 180 photographs, crops of 64 x 64 at whole and half size",
-            "Textures like camouflage of six families (random_textures.py), in colours of photographs and in drawn ones",
+            "Textures like camouflage of six families (random_textures.py), in colours of photographs or drawn ones",
         ],
-        procedure=f"{recipe['steps']} batches of {recipe['batch']}, half photographs and half textures; Adam, learning "
-        f"rate {recipe['learning_rate']} falling along a cosine; mean squared error of the velocity in bfloat16; "
-        f"running mean of weights, decay {recipe['decay']}",
-        seed=recipe["seed"],
+        procedure="Half photographs, half textures; mean squared error of the velocity in bfloat16; the running mean "
+        f"of weights is released. {'; then '.join(_procedure(one.recipe) for one in stages)}",
+        seed=stages[-1].recipe["seed"],
         machine=f"{platform.machine()} CPU, one thread, shared with other work",
-        hours=round(state["seconds"] / 3600, 2),
-        command=f"{command} train {options}",
+        hours=round(sum(one.state["seconds"] for one in stages) / 3600, 2),
+        command=" && ".join(_command(command, one) for one in stages),
     )
+
+
+def _procedure(recipe: Mapping[str, Any]) -> str:
+    return (
+        f"{recipe['steps']} batches of {recipe['batch']}, Adam, learning rate {recipe['learning_rate']} falling along "
+        f"a cosine, noise of step {recipe.get('least_step', 0)} and above"
+    )
+
+
+def _command(command: str, stage: _Stage) -> str:
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in stage.recipe.items() if value != "")
+    return f"{command} --out runs/{stage.name} --threads 1 train {options}"
 
 
 def _quality(figures: SampleFigures) -> list[Quality]:

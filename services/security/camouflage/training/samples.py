@@ -31,7 +31,7 @@ class SampleFigures:
         held_out_neighbour: the same of held-out pictures; samples far below it would be copies.
         contrast: deviation of the pixels of a sample.
         held_out_contrast: the same of held-out pictures.
-        validation: loss of the network on held-out pictures.
+        validation: loss of the network on held-out pictures, at the steps that were learned.
         gaussian: loss of one that knows mean and deviation of pixels alone.
     """
 
@@ -52,9 +52,17 @@ def draw_samples(network: NoisePredictor, count: int, evaluations: int, seed: in
 
 
 def measure_samples(
-    network: NoisePredictor, photos: Photographs, held_out: Photographs, validation: float
+    network: NoisePredictor, photos: Photographs, held_out: Photographs, validation: float, least_step: int
 ) -> SampleFigures:
-    """The figures of a network in evaluation mode; `validation` is its loss on held-out pictures."""
+    """The figures of a network in evaluation mode.
+
+    Args:
+        network: that samples are of.
+        photos: it was trained with.
+        held_out: it was validated with.
+        validation: its loss on these.
+        least_step: of those that it learned.
+    """
     rng = np.random.default_rng(1)
     bank = _unit(draw_batch(photos, BANK, rng))
     unseen = _unit(draw_batch(held_out, SAMPLES, rng))
@@ -65,7 +73,7 @@ def measure_samples(
         contrast=float(samples.std(axis=(2, 3)).mean()),
         held_out_contrast=float(unseen.std(axis=(2, 3)).mean()),
         validation=validation,
-        gaussian=_gaussian_loss(network, unseen * 2 - 1, rng),
+        gaussian=_gaussian_loss(network, unseen * 2 - 1, least_step, rng),
     )
 
 
@@ -88,10 +96,10 @@ def _nearest(pictures: Floats, bank: Floats) -> float:
     return float(np.sqrt(np.maximum(squares.min(axis=1), 0) / flat.shape[1]).mean())
 
 
-def _gaussian_loss(network: NoisePredictor, pictures: Floats, rng: np.random.Generator) -> float:
+def _gaussian_loss(network: NoisePredictor, pictures: Floats, least: int, rng: np.random.Generator) -> float:
     """Mean squared error of the velocity that is best for pixels which are normal and know nothing of each other."""
     mean, variance = float(pictures.mean()), float(pictures.var())
-    steps = rng.integers(0, STEPS, len(pictures))
+    steps = rng.integers(least, STEPS, len(pictures))
     picture, noise = (one.numpy()[steps][:, None, None, None] for one in (network.picture, network.noise))
     drawn = rng.standard_normal(pictures.shape, dtype=np.float32)
     noisy = picture * pictures + noise * drawn

@@ -74,7 +74,8 @@ class NoisePredictor(nn.Module):
             float32 (n, 3, height, width).
         """
         picture, noise = (one[steps].reshape(-1, 1, 1, 1) for one in (self.picture, self.noise))
-        return picture * self.velocity(pictures, steps) + noise * pictures
+        found: Tensor = picture * self.velocity(pictures, steps) + noise * pictures
+        return found
 
     def velocity(self, pictures: Tensor, steps: Tensor) -> Tensor:
         """Picture * noise - noise * clean picture, as amplitudes have it; shapes as above."""
@@ -108,9 +109,8 @@ class _Residual(nn.Module):
 
     def forward(self, value: Tensor, time: Tensor) -> Tensor:
         inner = self.first(functional.silu(self.first_norm(value))) + self.shift(time)[:, :, None, None]
-        inner = self.second(functional.silu(self.second_norm(inner)))
-        around: Tensor = self.around(value)
-        return around + inner
+        sum_of_both: Tensor = self.around(value) + self.second(functional.silu(self.second_norm(inner)))
+        return sum_of_both
 
 
 def embed_steps(steps: Tensor) -> Tensor:

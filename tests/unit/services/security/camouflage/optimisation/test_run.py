@@ -37,7 +37,7 @@ class RednessVictim:
         redness = pictures[:, :1] - pictures[:, 1:].mean(dim=1, keepdim=True)
         cells = functional.avg_pool2d(redness, 24, stride=12)
         rows, columns = torch.meshgrid(*(torch.arange(size) * 12.0 for size in cells.shape[2:]), indexing="ij")
-        boxes = torch.stack((columns - 12, rows - 6, columns + 36, rows + 30), dim=-1).reshape(1, -1, 4)
+        boxes = torch.stack((columns - 6, rows + 1, columns + 30, rows + 23), dim=-1).reshape(1, -1, 4)
         boxes[..., 0::2].clamp_(0, width)
         boxes[..., 1::2].clamp_(0, height)
         return Found(boxes.expand(count, -1, -1), torch.sigmoid(2 + 12 * cells.flatten(1)))
