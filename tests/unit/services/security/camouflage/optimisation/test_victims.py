@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ import torch
 from onnx import helper
 from torch import Tensor
 
-from services.perception.detection.optimisation.exporting import export_detector
-from services.perception.detection.optimisation.region_proposals import ProposalOptions
 from services.security.camouflage.optimisation.letterboxing import Letterbox
 from services.security.camouflage.optimisation.victims import Candidates, Victim, open_victim
 from services.security.camouflage.vehicles import vehicle_labels
@@ -27,7 +24,7 @@ from shared.problems import UnprocessableContent
 from shared.runtime.cards import ModelCard
 from shared.runtime.sessions import OnnxModel
 from tests.support.detector_models import constant_detector, detector_card
-from tests.support.detectors import TINY_STAGES, sharpen, tiny_detector
+from tests.unit.services.security.camouflage.optimisation.graphs.exported_detectors import exported
 from tests.unit.services.security.camouflage.rendered_cars import photograph, quantised, read_model
 
 SIDE = 128
@@ -116,11 +113,7 @@ def test_boxes_of_each_class_are_those_of_its_surest_vehicles() -> None:
 
 
 def test_a_detector_of_two_stages_is_attacked_picture_by_picture() -> None:
-    detector = tiny_detector(
-        "two-stage", options=replace(TINY_STAGES, proposals=ProposalOptions(after=12, overlap=0.3))
-    )
-    sharpen(detector)
-    content = export_detector(detector)
+    detector, content = exported("two-stage")
     victim = open_victim(card_of(content, classes=["car", "bus", "cat"]), content, side=64)
     pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     found = victim.see(pictures)

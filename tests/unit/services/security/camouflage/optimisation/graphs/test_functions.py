@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,14 +10,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from services.perception.detection.optimisation.detectors import Detector
-from services.perception.detection.optimisation.exporting import export_detector
-from services.perception.detection.optimisation.region_proposals import ProposalOptions
 from services.security.camouflage.optimisation.graphs.folding import UnusableGraph, fold
 from services.security.camouflage.optimisation.graphs.functions import GraphFunction
 from services.security.camouflage.optimisation.graphs.nodes import UnknownOperator
 from shared.runtime.inspection.verification import inspect
-from tests.support.detectors import TINY_STAGES, sharpen, tiny_detector
+from tests.unit.services.security.camouflage.optimisation.graphs.exported_detectors import exported
 from tests.unit.services.security.camouflage.optimisation.graphs.small_graphs import make_model, one_operator, run
 
 SHAPE = (1, 3, 64, 96)
@@ -66,13 +61,6 @@ def test_what_values_count_is_computed_one_by_one() -> None:
     assert len(found[0]) != len(found[1])
     for one, output in zip(values, found, strict=True):
         np.testing.assert_allclose(output.numpy(), run(model, one)[0], rtol=1e-5)
-
-
-@cache
-def exported(architecture: str) -> tuple[Detector, bytes]:
-    detector = tiny_detector(architecture, options=replace(TINY_STAGES, proposals=ProposalOptions(after=20)))
-    sharpen(detector)
-    return detector, export_detector(detector)
 
 
 @pytest.mark.parametrize("architecture", ["single-stage", "two-stage"])
