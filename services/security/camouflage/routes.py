@@ -14,6 +14,7 @@ from services.security.camouflage.costs import cost_of
 from services.security.camouflage.covers import CoverTooLarge, make_cover
 from services.security.camouflage.fleet_detectors import FleetDetectors
 from services.security.camouflage.meshes.atlas_maps import map_atlas
+from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.schemas import (
     CamouflageCost,
     CamouflageForm,
@@ -79,9 +80,11 @@ async def create_camouflage(
             backgrounds=digests[len(posted) :],
         )
 
-    return await create_job_of_files(
+    answer = await create_job_of_files(
         request, CAMOUFLAGES, [*posted, *planned.backgrounds], arguments, jobs=service.jobs, blobs=service.blobs
     )
+    answer.headers["Facet-Notice"] = SIMULATION
+    return answer
 
 
 @router.post("/estimates", summary="Ask what a camouflage costs", responses=POST_PROBLEMS)
