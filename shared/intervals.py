@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from scipy.stats import norm
-
 LEVEL: Final = 0.95
 """Of all intervals."""
 
@@ -18,6 +16,8 @@ def wilson_interval(share: float, count: float) -> tuple[float, float]:
         share: 0 to 1; of trials, some of which may belong together.
         count: independent trials, above 0.
     """
+    from scipy.stats import norm
+
     z = float(norm.ppf((1 + LEVEL) / 2))
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

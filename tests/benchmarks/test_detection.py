@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from services.declarations import SERVICES
-from services.perception.detection.detectors import VEHICLES, Detector, read_detector
-from services.perception.detection.inference import SeenPicture, Selection, detect_blocking, see
+from services.perception.detection.detectors import VEHICLES
+from shared.detectors.inference import SeenPicture, Selection, detect_blocking, see
+from shared.detectors.models import Detector, read_detector
 from shared.runtime.registry import newest_folder
 from shared.runtime.sessions import OnnxModel
 from tests.benchmarks.reporting import ROUNDS, show

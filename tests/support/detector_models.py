@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-from services.perception.detection.roles import BOXES, IMAGE, PARAMETER, SCORES
+from shared.detectors.roles import BOXES, IMAGE, PARAMETER, SCORES
 from shared.runtime.cards import ModelCard
 from tests.support.capability import write_model
 from tests.support.processes import until

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.perception.detection.detections import Detections
-from services.perception.detection.detectors import Detector
 from services.perception.detection.drawing import draw_detections
-from services.perception.detection.inference import Selection
 from services.perception.detection.panels import fit, mosaic
 from services.perception.detection.schemas import (
     CocoAnnotation,
@@ -26,6 +23,9 @@ from services.perception.detection.schemas import (
     SelectionUsed,
 )
 from services.perception.detection.writing import coco_results
+from shared.detectors.detections import Detections
+from shared.detectors.inference import Selection
+from shared.detectors.models import Detector
 from shared.imaging.pictures import encode_png
 from shared.imaging.sheets import Panel
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.perception.detection.annotations.model import AnnotatedSet
-from services.perception.detection.detections import Detections
+from shared.detectors.detections import Detections
 
 LOWEST_SCORE: Final = 0.01
 """Of detections that are measured, wherever that is: the curve of precision goes on to where it is low."""

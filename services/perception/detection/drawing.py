@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from services.perception.detection.detections import Detections
+from shared.detectors.detections import Detections
 
 Box = tuple[int, int, int, int]
 

@@ -9,7 +9,7 @@ from services.perception.detection.annotations.importing import AnnotationFormat
 from services.perception.detection.annotations.pascal_voc import FirstPixel
 from services.perception.detection.evaluation_schemas import MAPPING_POINTER, POINTER, ClassMapping
 from services.perception.detection.measured_sets import require_measurable
-from services.perception.detection.roles import DetectorRole
+from shared.detectors.roles import DetectorRole
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from services.perception.detection.detections import Detections
+from shared.detectors.detections import Detections
 
 _NONE: Final = Detections.none()
 """What says the dtypes where nothing was found."""

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from services.perception.detection.annotations.model import AnnotatedPicture
 from services.perception.detection.coco_metrics import LOWEST_SCORE
-from services.perception.detection.detections import Detections
-from services.perception.detection.detectors import Detector, read_detector
 from services.perception.detection.drawing import draw_detections
 from services.perception.detection.evaluation_data import EvaluationData, read_data
 from services.perception.detection.evaluation_progress import FoundSoFar
@@ -23,13 +21,16 @@ from services.perception.detection.evaluation_schemas import (
     EvaluationTask,
     WorstPicture,
 )
-from services.perception.detection.inference import SeenPicture, Selection, detect_blocking, read_picture
+from services.perception.detection.inference import read_picture
 from services.perception.detection.operating_point import answers_among
 from services.perception.detection.panels import fit, mosaic
 from services.perception.detection.report import build_report
-from services.perception.detection.roles import DetectorRole
 from services.perception.detection.writing import write_coco_results
 from services.released import released_folders
+from shared.detectors.detections import Detections
+from shared.detectors.inference import SeenPicture, Selection, detect_blocking
+from shared.detectors.models import Detector, read_detector
+from shared.detectors.roles import DetectorRole
 from shared.fleet.artifacts import model_artifact
 from shared.http.negotiation import JSON, PNG
 from shared.imaging.pictures import encode_png

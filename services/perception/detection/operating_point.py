@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
-from services.perception.detection.detections import Detections
-from services.perception.detection.roles import DetectorRole
 from services.perception.detection.voc_metrics import RIGHT, THRESHOLD, WRONG, match_objects, passed_over
+from shared.detectors.detections import Detections
+from shared.detectors.roles import DetectorRole
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ import numpy as np
 
 from services.perception.detection.annotations.model import AnnotatedSet, BoxFault
 from services.perception.detection.coco_metrics import CocoMetrics, measure_coco
-from services.perception.detection.detections import Detections
-from services.perception.detection.detectors import Detector
 from services.perception.detection.evaluation_data import EvaluationData
 from services.perception.detection.evaluation_schemas import (
     ClassesUsed,
@@ -22,10 +20,12 @@ from services.perception.detection.evaluation_schemas import (
     VocFigures,
     WorstPicture,
 )
-from services.perception.detection.inference import Selection
 from services.perception.detection.operating_point import Matches, answers_among, match_pictures, total
 from services.perception.detection.schemas import SelectionUsed
 from services.perception.detection.voc_metrics import VocPrecision, measure_voc
+from shared.detectors.detections import Detections
+from shared.detectors.inference import Selection
+from shared.detectors.models import Detector
 
 WORST: Final = 6
 """Pictures that are shown."""

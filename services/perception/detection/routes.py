@@ -9,10 +9,12 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from services.perception.detection.answers import FoundObjects, describe_coco, describe_facet, draw, small
-from services.perception.detection.detectors import Detector, Detectors
-from services.perception.detection.inference import Selection, detect, read_picture
+from services.perception.detection.detectors import Detectors
+from services.perception.detection.inference import detect, read_picture
 from services.perception.detection.schemas import CocoAnswer, DetectionAnswer, DetectionForm, DetectionOptions, Layout
 from shared.answers.representations import Representations, Wish, respond
+from shared.detectors.inference import Selection
+from shared.detectors.models import Detector
 from shared.http.files import FILE_HEADERS
 from shared.http.image_bodies import ImageForm, Posted, image_route
 from shared.http.negotiation import JSON, PNG, accept_of, choose_media_type

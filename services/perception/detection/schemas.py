@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.perception.detection.roles import MOST_DETECTIONS
 from shared.answers.representations import STORE_HELP, LinkedAnswer
+from shared.detectors.roles import MOST_DETECTIONS
 from shared.http.route_parts import File
 from shared.runtime.cards import ModelReference
 

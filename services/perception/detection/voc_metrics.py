@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
-from services.perception.detection.detections import Detections, intersection_over_union
+from shared.detectors.detections import Detections, intersection_over_union
 
 WRONG, RIGHT, PASSED = range(3)
 """What becomes of a detection; one that is passed over counts for nothing."""

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet, ImageId
-from services.perception.detection.detections import Detections
+from shared.detectors.detections import Detections
 
 
 def coco_results(

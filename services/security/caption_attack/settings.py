@@ -8,6 +8,7 @@ from pydantic import Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.security.caption_attack.endpoints import CaptionEndpoint
+from services.security.endpoints.registration import require_different_names
 from shared.edge_settings import split_list
 from shared.settings import CapabilitySettings
 
@@ -39,9 +40,7 @@ class CaptionAttackSettings(CapabilitySettings):
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:
-        names = [endpoint.name for endpoint in self.endpoints]
-        if len(set(names)) < len(names):
-            raise ValueError("two endpoints have the same name")
+        require_different_names(self.endpoints)
         return self
 
     def endpoint(self, name: str) -> CaptionEndpoint:

@@ -129,7 +129,7 @@ def test_the_frame_knows_no_capability(tree: str) -> None:
     assert found == []
 
 
-PLAIN_WORDS = {"classification", "example", "explanation"}
+PLAIN_WORDS = {"classification", "detection", "example", "explanation"}
 """Names of capabilities that are words of the language as well; their paths are looked for all the same."""
 
 

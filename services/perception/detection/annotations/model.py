@@ -12,11 +12,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.detectors.roles import LONGEST_CLASS_NAME, MOST_CLASSES
 from shared.problems import ContentTooLarge, FieldError, UnprocessableContent, field_problem
 
 MOST_PICTURES: Final = 20_000
-MOST_CLASSES: Final = 10_000
-LONGEST_CLASS_NAME: Final = 200
 SHOWN: Final = 60
 """Characters of a caller's text that are repeated in a problem."""
 

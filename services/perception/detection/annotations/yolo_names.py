@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.perception.detection.annotations.model import MOST_CLASSES, SHOWN
+from services.perception.detection.annotations.model import SHOWN
+from shared.detectors.roles import MOST_CLASSES
 
 _KEY: Final = re.compile(r"^(names|nc)[ \t]*:(?:[ \t]+|$)(.*)$")
 _TOKEN: Final = re.compile(

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from services.optimisation.divergence import Diverged
 from services.perception.detection.evaluation.choices import Pilot
 from services.perception.detection.evaluation.experiments import CLASSES, SHORT_SIDE, Experiment
 from services.perception.detection.optimisation.adaptation import Adaptation
 from services.perception.detection.optimisation.construction import save
-from services.perception.detection.optimisation.guards import Diverged
 from services.perception.detection.training.data import BLOOD_CELLS, DetectionSet, read_detection_set
 from services.perception.detection.training.evaluate import evaluate
 from services.training.packages import published_weights

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from services.perception.detection.adaptation_schemas import ClassFigures, SetFigures
 from services.perception.detection.coco_metrics import LOWEST_SCORE, measure_coco
-from services.perception.detection.detections import Detections
 from services.perception.detection.drawing import draw_detections
 from services.perception.detection.optimisation.archived_pictures import LabelledArchive
 from services.perception.detection.optimisation.batches import pad_images, to_image
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.suppression import DetectionOptions
+from shared.detectors.detections import Detections
 from shared.imaging.sheets import Panel, sheet
 
 _LOW: Final = DetectionOptions(score=LOWEST_SCORE)

@@ -19,9 +19,9 @@ from services.perception.detection.optimisation.batches import GREY, pad_images,
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.exporting import export_detector
 from services.perception.detection.optimisation.suppression import DetectionOptions
-from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from shared.deployments.desired_state import Deployment
 from shared.deployments.store import DesiredStateStore
+from shared.detectors.roles import BOXES, IMAGE, SCORES
 from shared.http.negotiation import JSON, ONNX, PNG
 from shared.jobs.connection import api_client
 from shared.jobs.context import JobContext

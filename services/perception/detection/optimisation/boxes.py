@@ -8,24 +8,13 @@ from typing import Final, TypeAlias
 import torch
 from torch import Tensor
 
+from services.optimisation.overlaps import areas
+
 Weights: TypeAlias = tuple[float, float, float, float]
 
 UNIT_WEIGHTS: Final[Weights] = (1.0, 1.0, 1.0, 1.0)
 LARGEST_LOG_SCALE: Final = math.log(1000 / 16)
 """Logarithms of scales are cut here before they are exponentiated, so that an untrained network gives finite boxes."""
-
-
-def areas(boxes: Tensor) -> Tensor:
-    """Areas in square pixels, (...)."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-
-
-def iou_matrix(one: Tensor, other: Tensor) -> Tensor:
-    """Intersection over union of each box with each: (m, 4) and (n, 4) to (m, n) in [0, 1]; 0 where both are empty."""
-    width = torch.minimum(one[:, None, 2], other[:, 2]) - torch.maximum(one[:, None, 0], other[:, 0])
-    height = torch.minimum(one[:, None, 3], other[:, 3]) - torch.maximum(one[:, None, 1], other[:, 1])
-    shared = width.clamp(min=0) * height.clamp(min=0)
-    return shared / (areas(one)[:, None] + areas(other) - shared).clamp(min=1e-9)
 
 
 def paired_iou(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

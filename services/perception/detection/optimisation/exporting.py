@@ -21,7 +21,7 @@ from services.perception.detection.optimisation.boxes import clip, decode, large
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.faster_rcnn import FasterRcnn
 from services.perception.detection.optimisation.single_stage import SingleStageDetector
-from services.perception.detection.roles import BOXES, IMAGE, SCORES
+from shared.detectors.roles import BOXES, IMAGE, SCORES
 
 OPSET: Final = 18
 REGIONS: Final = "regions"

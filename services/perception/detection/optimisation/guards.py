@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import torch
 from torch import Tensor
+
+from services.optimisation.divergence import Diverged, require_finite
 
 _WINDOW: Final = 50
 """Steps that running means are taken over."""
-
-
-class Diverged(Exception):
-    """Adaptation was stopped; the message says why and what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +67,7 @@ class Guard:
         Raises:
             Diverged: it is not finite, or has grown far above what it was.
         """
-        if not torch.isfinite(torch.tensor(supervised)):
-            raise Diverged("The loss is not finite. Lower the learning rate.")
+        require_finite(supervised)
         self.losses.append(supervised)
         mean = sum(self.losses) / len(self.losses)
         if not aligning:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from services.optimisation.divergence import Diverged
 from services.perception.detection.adaptation_schemas import (
     NO_HOLDOUT,
     SIMULATED,
@@ -31,7 +32,6 @@ from services.perception.detection.optimisation.adaptation_sets import Adaptatio
 from services.perception.detection.optimisation.backbones import BackboneOptions
 from services.perception.detection.optimisation.construction import DetectorOptions, make_detector
 from services.perception.detection.optimisation.detectors import Detector
-from services.perception.detection.optimisation.guards import Diverged
 from services.perception.detection.optimisation.optimisers import OptimiserOptions
 from services.perception.detection.optimisation.published_backbone import CLASSIFIER, weights_of_classifier
 from services.released import released_folders

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from services.perception.detection.optimisation.boxes import iou_matrix
+from services.optimisation.overlaps import iou_matrix
 
 BACKGROUND: Final = -1
 IGNORED: Final = -2

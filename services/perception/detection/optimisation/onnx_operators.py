@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from services.optimisation import overlaps
+from services.optimisation import roi_align as pooling
 from services.perception.detection.optimisation import boxes as box_arithmetic
-from services.perception.detection.optimisation import roi_align as pooling
-from services.perception.detection.optimisation import suppression
 
 
 class _Surest(Function):
@@ -31,7 +31,7 @@ class _Surest(Function):
 class _Suppressed(Function):
     @staticmethod
     def forward(ctx: Any, boxes: Tensor, scores: Tensor, overlap: float, most: int) -> Tensor:
-        return suppression.suppress(boxes, scores, overlap=overlap)[:most]
+        return overlaps.suppress(boxes, scores, overlap=overlap)[:most]
 
     @staticmethod
     def symbolic(graph: Any, boxes: Any, scores: Any, overlap: float, most: int) -> Any:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.perception.detection.optimisation.boxes import Weights, clip, decode, encode, iou_matrix
+from services.optimisation.overlaps import iou_matrix
+from services.optimisation.roi_align import roi_align
+from services.perception.detection.optimisation.boxes import Weights, clip, decode, encode
 from services.perception.detection.optimisation.instances import Maps, Predictions, Targets
 from services.perception.detection.optimisation.matching import ignore_unsure, match, sample
-from services.perception.detection.optimisation.roi_align import Pooling, pool_levels, roi_align
+from services.perception.detection.optimisation.roi_align import Pooling, pool_levels
 
 
 @dataclass(frozen=True, slots=True)

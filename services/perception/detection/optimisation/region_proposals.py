@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from services.optimisation.overlaps import iou_matrix, suppress
 from services.perception.detection.optimisation.anchors import AnchorOptions, grid_anchors
-from services.perception.detection.optimisation.boxes import clip, decode, encode, iou_matrix, large_enough
+from services.perception.detection.optimisation.boxes import clip, decode, encode, large_enough
 from services.perception.detection.optimisation.instances import Maps, Targets
 from services.perception.detection.optimisation.matching import ignore_unsure, match, sample
-from services.perception.detection.optimisation.suppression import suppress
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from services.optimisation.overlaps import areas
 from services.perception.detection.optimisation.anchors import AnchorOptions, grid_anchors
 from services.perception.detection.optimisation.backbones import group_norm
-from services.perception.detection.optimisation.boxes import areas, clip, decode, image_size, paired_iou
+from services.perception.detection.optimisation.boxes import clip, decode, image_size, paired_iou
 from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.feature_pyramid import Backbone
 from services.perception.detection.optimisation.instances import Maps, Predictions, Targets

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from services.perception.detection.letterboxing import Buckets, Size
 from services.perception.detection.optimisation.batches import GREY
 from services.perception.detection.optimisation.exporting import REGIONS
 from services.perception.detection.optimisation.suppression import DetectionOptions
-from services.perception.detection.roles import BOXES, PARAMETER, SCORES, describe_image
 from services.perception.detection.training.card_texts import (
     BACKBONES,
     CAVEATS,
@@ -25,6 +23,8 @@ from services.perception.detection.training.data import DetectionSet
 from services.perception.detection.training.figures import Difference, ServedFigures
 from services.perception.detection.training.thresholds import OperatingFigures
 from services.perception.detection.training.train import DetectionRecipe
+from shared.detectors.letterboxing import Buckets, Size
+from shared.detectors.roles import BOXES, PARAMETER, SCORES, describe_image
 from shared.runtime.cards import (
     Baseline,
     ModelCard,

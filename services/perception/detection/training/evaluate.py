@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from services.perception.detection import detections as served
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet, BoxFaults
 from services.perception.detection.coco_metrics import LOWEST_SCORE, CocoMetrics, measure_coco
 from services.perception.detection.optimisation.batches import pad_images, to_image
@@ -22,6 +21,7 @@ from services.perception.detection.optimisation.detectors import Detector
 from services.perception.detection.optimisation.instances import Detections
 from services.perception.detection.optimisation.suppression import DetectionOptions
 from services.perception.detection.training.data import DetectionSet
+from shared.detectors import detections as served
 
 LOW: Final = DetectionOptions(score=LOWEST_SCORE)
 

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.perception.detection.detections import Detections
-from services.perception.detection.detectors import Detector as ServedDetector
-from services.perception.detection.inference import see
 from services.perception.detection.optimisation.detectors import Detector
-from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from services.perception.detection.training.data import DetectionSet
 from services.perception.detection.training.evaluate import AveragePrecision, average_precision, evaluate
 from services.perception.detection.training.served import as_tensors, detect_served
 from services.perception.detection.training.thresholds import OperatingFigures, operating_figures
+from shared.detectors.detections import Detections
+from shared.detectors.inference import see
+from shared.detectors.models import Detector as ServedDetector
+from shared.detectors.roles import BOXES, IMAGE, SCORES
 from shared.runtime.cards import Latency
 
 COMPARED: Final = 8

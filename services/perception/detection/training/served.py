@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from services.perception.detection.coco_metrics import LOWEST_SCORE
-from services.perception.detection.detections import Detections
-from services.perception.detection.detectors import Detector, read_detector
-from services.perception.detection.inference import Selection, detect_blocking, see
 from services.perception.detection.optimisation import instances
 from services.perception.detection.training.data import DetectionSet
+from shared.detectors.detections import Detections
+from shared.detectors.inference import Selection, detect_blocking, see
+from shared.detectors.models import Detector, read_detector
 from shared.runtime.cards import ModelCard
 from shared.runtime.sessions import OnnxModel
 

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.perception.detection.detections import Detections
 from services.perception.detection.training.data import DetectionSet
 from services.perception.detection.voc_metrics import RIGHT, THRESHOLD, match_objects
+from shared.detectors.detections import Detections
 
 _CHOICES: Final = np.arange(1, 100) / 100
 """Two places: more would only describe the pictures that the threshold is chosen on."""

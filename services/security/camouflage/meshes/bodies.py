@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from services.security.camouflage.meshes.mesh import Part
 from services.security.camouflage.meshes.patches import Patch, mirror_patch
@@ -137,6 +136,8 @@ def _stations(shape: BodyShape) -> Floats:
 
 def _sections(shape: BodyShape) -> _Sections:
     x = _stations(shape)
+    from scipy.interpolate import PchipInterpolator
+
     belt, top, width = (PchipInterpolator(*zip(*one, strict=True))(x) for one in (shape.belt, shape.top, shape.width))
     sill = np.full_like(x, shape.sill)
     for axle in shape.axles:

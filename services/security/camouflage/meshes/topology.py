@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Ints = NDArray[np.int32]
 
@@ -52,6 +50,9 @@ def connect_faces(faces: Ints, groups: NDArray[np.int64]) -> Ints:
     order = np.lexsort(keys.T)
     same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
     first, second = owner[order][:-1][same], owner[order][1:][same]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(faces), len(faces)))
     return np.asarray(connected_components(graph, directed=False)[1], np.int32)
 

@@ -20,7 +20,7 @@ from services.security.camouflage.rendering.camera import Camera
 SAMPLES: Final = 2
 """Samples of a pixel along each axis."""
 
-_CLEARANCE: Final = 1.02
+CLEARANCE: Final = 1.02
 """Least distance of the camera from the mesh's centre, in its radii."""
 
 
@@ -83,8 +83,8 @@ def see_mesh(mesh: Mesh, camera: Camera) -> View:
     Raises:
         ValueError: the camera is inside of the sphere around the mesh.
     """
-    if np.linalg.norm(camera.position - mesh.centre) < _CLEARANCE * mesh.radius:
-        raise ValueError(f"a camera is at least {_CLEARANCE * mesh.radius:.1f} m from the middle of the mesh")
+    if np.linalg.norm(camera.position - mesh.centre) < CLEARANCE * mesh.radius:
+        raise ValueError(f"a camera is at least {CLEARANCE * mesh.radius:.1f} m from the middle of the mesh")
     points, depth = camera.project(mesh.corners.astype(np.float64))
     planes = make_planes(points * SAMPLES, cull=mesh.closed)
     width, height = camera.width * SAMPLES, camera.height * SAMPLES

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from onnx import TensorProto
 
-from services.perception.detection.roles import BOXES, SCORES
 from services.perception.detection.training.nanodet.layers import CLASSES, STEPS, STRIDES
 from services.perception.training.graphs import GraphWriter
+from shared.detectors.roles import BOXES, SCORES
 
 REGION_LIMIT: Final = 1000
 """Most regions of a picture; the author's code takes as many of each level, of which a hundred are left at the end."""

@@ -14,10 +14,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from services.perception.detection.optimisation.exporting import OPSET, REGIONS
-from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from services.perception.detection.training.nanodet.decoding import write_regions
 from services.perception.detection.training.nanodet.layers import CLASSES, STRIDES, LayerWriter
 from services.perception.detection.training.nanodet.published import Convolution
+from shared.detectors.roles import BOXES, IMAGE, SCORES
 
 MEAN: Final = (123.675, 116.28, 103.53)
 DEVIATION: Final = (58.395, 57.12, 57.375)

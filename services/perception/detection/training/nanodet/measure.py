@@ -19,11 +19,11 @@ from PIL import Image
 from services.perception.detection.annotations.coco import read_coco
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet
 from services.perception.detection.coco_metrics import LOWEST_SCORE, measure_coco
-from services.perception.detection.detections import Detections, suppress_overlaps
-from services.perception.detection.letterboxing import Buckets, letterbox
-from services.perception.detection.roles import BOXES, IMAGE, SCORES
 from services.perception.detection.training.data import CARLA
 from services.perception.detection.training.nanodet.classes import COCO_NAMES, IN_CARLA
+from shared.detectors.detections import Detections, suppress_overlaps
+from shared.detectors.letterboxing import Buckets, letterbox
+from shared.detectors.roles import BOXES, IMAGE, SCORES
 from shared.runtime.cards import UploadedCard
 from shared.runtime.sessions import OnnxModel
 

@@ -12,7 +12,6 @@ import torch
 from onnx import TensorProto, helper
 
 from services.perception.detection.optimisation.exporting import REGIONS
-from services.perception.detection.roles import BOXES, IMAGE, SCORES, describe_image
 from services.perception.detection.training.nanodet.classes import COCO_NAMES, IN_CARLA
 from services.perception.detection.training.nanodet.graph import build, normalise
 from services.perception.detection.training.nanodet.layers import CLASSES
@@ -20,6 +19,7 @@ from services.perception.detection.training.nanodet.published import PACKAGE, co
 from services.perception.detection.training.nanodet.reference import SIDE, heads_of, run_published
 from services.perception.detection.training.nanodet.texts import CHOICES, LICENCE, LIMITS, TRAINING
 from services.perception.detection.training.nanodet.tfjs import GraphModel
+from shared.detectors.roles import BOXES, IMAGE, SCORES, describe_image
 from shared.runtime.cards import (
     Baseline,
     ModelCard,

@@ -12,7 +12,7 @@ import pytest
 
 from services.perception.detection.annotations.model import AnnotatedSet
 from services.perception.detection.coco_metrics import CocoMetrics, coco_documents, measure_coco, summarise
-from services.perception.detection.detections import Detections
+from shared.detectors.detections import Detections
 from tests.unit.services.perception.detection.annotated_archives import Drawn, annotated_set
 
 pytest.importorskip("faster_coco_eval")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from services.perception.detection.detections import Detections
 from services.perception.detection.drawing import PALETTE, draw_detections
+from shared.detectors.detections import Detections
 
 
 def grey(height: int, width: int) -> NDArray[np.uint8]:

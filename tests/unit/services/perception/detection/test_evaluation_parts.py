@@ -8,14 +8,14 @@ import pytest
 from services.perception.detection.annotations.class_alignment import align_classes
 from services.perception.detection.annotations.importing import import_pictures
 from services.perception.detection.demo import HEIGHT, PICTURES, WIDTH, annotated_streets, street
-from services.perception.detection.detections import Detections
 from services.perception.detection.evaluation_progress import FoundSoFar
 from services.perception.detection.evaluation_schemas import parse_class_mapping
-from services.perception.detection.inference import Selection
 from services.perception.detection.jobs import measured
 from services.perception.detection.operating_point import Matches, answers_among, match_pictures, total
 from services.perception.detection.panels import SIDE, fit, mosaic
-from services.perception.detection.roles import DetectorRole
+from shared.detectors.detections import Detections
+from shared.detectors.inference import Selection
+from shared.detectors.roles import DetectorRole
 from shared.imaging.pictures import decode_picture
 from shared.imaging.sheets import Panel
 from shared.problems import UnprocessableContent

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from services.perception.detection.detections import Detections
-from services.perception.detection.detectors import Detector, Detectors
-from services.perception.detection.inference import Selection, detect_blocking, finish, read_picture
-from services.perception.detection.letterboxing import Size
+from services.perception.detection.detectors import Detectors
+from services.perception.detection.inference import read_picture
 from services.perception.detection.optimisation.exporting import export_detector
 from services.perception.detection.optimisation.suppression import DetectionOptions
+from shared.detectors.detections import Detections
+from shared.detectors.inference import Selection, detect_blocking, finish
+from shared.detectors.letterboxing import Size
+from shared.detectors.models import Detector
 from shared.problems import NotFound, ServiceUnavailable, UnprocessableContent
 from shared.runtime.registry import ModelRegistry
 from tests.support.detection import BOXES, SCORES, encoded, release_detectors

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.perception.detection.detections import Detections
 from services.perception.detection.voc_metrics import area_under_curve, measure_voc
+from shared.detectors.detections import Detections
 from tests.unit.services.perception.detection.annotated_archives import Drawn, annotated_set
 
 A, B, C, D = (0, 0, 10, 10), (20, 0, 30, 10), (0, 20, 10, 30), (40, 40, 50, 50)

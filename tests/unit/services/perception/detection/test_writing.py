@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.perception.detection.annotations.coco import read_coco
-from services.perception.detection.detections import Detections
 from services.perception.detection.writing import coco_results, write_coco, write_coco_results
+from shared.detectors.detections import Detections
 from tests.unit.services.perception.detection.annotated_archives import POINTER, Drawn, annotated_set, assert_same
 
 SET = annotated_set([Drawn(30, 20, [(0, (0, 0, 2, 2)), (1, (1.25, 1, 3, 3.5))]), Drawn(5, 5)], ["cat", "dog"])

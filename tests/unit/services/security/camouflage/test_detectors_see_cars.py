@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.perception.detection.detectors import Detector, read_detector
-from services.perception.detection.inference import Selection, detect_blocking, see
 from services.security.camouflage.evaluation.contact_sheet import PAINTS
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import CARS, CarName, make_car
@@ -16,6 +14,8 @@ from services.security.camouflage.rendering.backgrounds import draw_street
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.frames import finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS, make_daylight
+from shared.detectors.inference import Selection, detect_blocking, see
+from shared.detectors.models import Detector, read_detector
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.sessions import OnnxModel
 

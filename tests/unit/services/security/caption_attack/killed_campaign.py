@@ -9,7 +9,8 @@ from pathlib import Path
 from services.security.caption_attack.arms import ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
 from services.security.caption_attack.endpoint_target import EndpointTarget
-from services.security.caption_attack.endpoints import PICTURE, CaptionEndpoint
+from services.security.caption_attack.endpoints import CaptionEndpoint
+from services.security.endpoints.registration import PICTURE
 from shared.fleet.budget import QueryBudget
 from tests.unit.services.security.caption_attack.captioners import attention_on_region, noise_picture
 

@@ -17,9 +17,11 @@ from pydantic import ValidationError
 
 from services.security.caption_attack.arms import ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
-from services.security.caption_attack.endpoint_target import ANSWER_LIMIT, EndpointTarget
-from services.security.caption_attack.endpoints import PICTURE, CaptionEndpoint
+from services.security.caption_attack.endpoint_target import EndpointTarget
+from services.security.caption_attack.endpoints import CaptionEndpoint
 from services.security.caption_attack.settings import CaptionAttackSettings
+from services.security.endpoints.asking import ANSWER_LIMIT
+from services.security.endpoints.registration import PICTURE
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.fleet.questions import RetryPolicy
 from shared.problems import BadGateway, GatewayTimeout, ServiceUnavailable

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.optimisation.divergence import Diverged
 from services.perception.detection.optimisation.adaptation import Adaptation, StepReport
 from services.perception.detection.optimisation.adaptation_batches import Batch, draw_batch
 from services.perception.detection.optimisation.adaptation_recipe import AdaptationRecipe
 from services.perception.detection.optimisation.construction import DetectorOptions
-from services.perception.detection.optimisation.guards import Diverged, GuardOptions
+from services.perception.detection.optimisation.guards import GuardOptions
 from services.perception.detection.optimisation.instances import Targets
 from services.perception.detection.optimisation.optimisers import OptimiserOptions
 from tests.support.detectors import CLASSES, TINY, TINY_STAGES, rectangle_image

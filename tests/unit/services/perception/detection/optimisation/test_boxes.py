@@ -7,15 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from services.perception.detection.optimisation.boxes import (
-    clip,
-    decode,
-    encode,
-    image_size,
-    iou_matrix,
-    large_enough,
-    paired_iou,
-)
+from services.optimisation.overlaps import iou_matrix
+from services.perception.detection.optimisation.boxes import clip, decode, encode, image_size, large_enough, paired_iou
 from tests.support.detectors import random_boxes
 
 

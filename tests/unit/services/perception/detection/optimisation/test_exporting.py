@@ -16,7 +16,7 @@ from services.perception.detection.optimisation.exporting import export_detector
 from services.perception.detection.optimisation.instances import Predictions
 from services.perception.detection.optimisation.region_proposals import ProposalOptions
 from services.perception.detection.optimisation.suppression import DetectionOptions, select
-from services.perception.detection.roles import BOXES, IMAGE, SCORES
+from shared.detectors.roles import BOXES, IMAGE, SCORES
 from tests.support.detectors import TINY_STAGES, sharpen, tiny_detector
 
 SIZES = ((96, 128), (160, 96), (288, 448), (32, 32))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from services.perception.detection.optimisation.guards import Diverged, Guard, GuardOptions
+from services.optimisation.divergence import Diverged
+from services.perception.detection.optimisation.guards import Guard, GuardOptions
 
 
 def test_other_losses_are_no_larger_than_the_labelled_one() -> None:

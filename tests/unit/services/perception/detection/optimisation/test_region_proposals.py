@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from services.perception.detection.optimisation.boxes import encode, iou_matrix
+from services.optimisation.overlaps import iou_matrix
+from services.perception.detection.optimisation.boxes import encode
 from services.perception.detection.optimisation.instances import Targets
 from services.perception.detection.optimisation.region_proposals import (
     AnchorPredictions,

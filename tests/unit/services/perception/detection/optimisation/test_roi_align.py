@@ -11,7 +11,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from services.perception.detection.optimisation.roi_align import levels_of, pool_levels, roi_align
+from services.optimisation.roi_align import roi_align
+from services.perception.detection.optimisation.roi_align import levels_of, pool_levels
 from tests.support.detectors import random_boxes
 
 

@@ -9,9 +9,9 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from services.perception.detection.optimisation.boxes import iou_matrix
+from services.optimisation.overlaps import iou_matrix, suppress
 from services.perception.detection.optimisation.instances import Predictions
-from services.perception.detection.optimisation.suppression import DetectionOptions, select, suppress
+from services.perception.detection.optimisation.suppression import DetectionOptions, select
 from tests.support.detectors import random_boxes
 
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 from services.perception.app import create_app
 from services.perception.detection.capability import PATH
-from services.perception.detection.detectors import read_detector as read_served
 from services.perception.detection.optimisation.construction import DetectorOptions, read_detector
 from services.perception.detection.optimisation.optimisers import OptimiserOptions
 from services.perception.detection.training import __main__ as command
@@ -27,6 +26,7 @@ from services.perception.detection.training.figures import Difference, compare
 from services.perception.detection.training.plan import PlannedRun
 from services.perception.detection.training.release import MODELS, ReleaseRefused, read_finished
 from services.perception.detection.training.train import DetectionRecipe
+from shared.detectors.models import read_detector as read_served
 from shared.runtime.cards import read_card
 from shared.runtime.registry import ModelRegistry
 from shared.runtime.sessions import OnnxModel

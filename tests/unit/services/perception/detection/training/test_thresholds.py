@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from services.perception.detection.detections import Detections
 from services.perception.detection.optimisation.instances import Targets
 from services.perception.detection.training.data import DetectionSet
 from services.perception.detection.training.thresholds import choose_threshold, operating_figures
+from shared.detectors.detections import Detections
 
 NEAR, FAR, NOTHING = (0, 0, 10, 10), (50, 50, 70, 70), (30, 30, 40, 40)
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from services.perception.app import create_app
-from services.perception.detection.detections import Detections
 from services.perception.detection.training.data import CARLA
 from services.perception.detection.training.nanodet.classes import COCO_NAMES, IN_CARLA
 from services.perception.detection.training.nanodet.measure import (
@@ -25,6 +24,7 @@ from services.perception.detection.training.nanodet.measure import (
     vehicle_interval,
 )
 from services.perception.detection.training.nanodet.release import DETECTION, NAME, with_quality
+from shared.detectors.detections import Detections
 from shared.runtime.cards import read_card
 from shared.runtime.sessions import OnnxModel
 from shared.settings import get_settings

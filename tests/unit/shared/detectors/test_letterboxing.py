@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.perception.detection.letterboxing import STRIDE, Buckets, Letterboxed, Size, letterbox
+from shared.detectors.letterboxing import STRIDE, Buckets, Letterboxed, Size, letterbox
 
 BUCKETS = Buckets.of_sides(320, 544)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.perception.detection.detections import Boxes
+from shared.detectors.detections import Boxes
 
 STRIDE: Final = 32
 """Sides of buckets are multiples of it: the deepest features of a detector have a 32nd of the picture's sides."""

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from services.perception.detection.detections import Detections, intersection_over_union, suppress_overlaps
+from shared.detectors.detections import Detections, intersection_over_union, suppress_overlaps
 
 
 def random_detections(seed: int, count: int, classes: int) -> Detections:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from services.perception.detection.annotations.model import LONGEST_CLASS_NAME, MOST_CLASSES
 from shared.runtime.cards import TensorDescription
 
 PARAMETER: Final = "detection"
@@ -20,6 +19,10 @@ PARAMETER: Final = "detection"
 IMAGE: Final = "image"
 BOXES: Final = "boxes"
 SCORES: Final = "scores"
+
+MOST_CLASSES: Final = 10_000
+LONGEST_CLASS_NAME: Final = 200
+"""In characters."""
 
 LARGEST_SIDE: Final = 2048
 """Of what a detector sees, in pixels: memory and time grow with the area."""

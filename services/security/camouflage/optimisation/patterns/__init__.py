@@ -1,0 +1,1 @@
+"""Ways to make a texture out of what an optimiser may change."""

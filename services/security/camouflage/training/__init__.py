@@ -1,0 +1,1 @@
+"""Training of the diffusion model of textures, and its release."""
