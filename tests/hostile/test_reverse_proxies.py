@@ -166,12 +166,16 @@ def test_a_body_that_stops_coming(fleet: Fleet, proxy: str) -> None:
 
 @needs("caddy")
 def test_caddy_ends_a_request_that_lasts_too_long(gateway: Fleet, tmp_path: Path) -> None:
-    with caddy_running(tmp_path, gateway.port, longest_request="3s") as port:
-        with closing(_behind(gateway, port)) as fleet, fleet.guarded(), fleet.connect() as caller:
-            nonce = _half_a_body(fleet, caller)
-            # Of the 30 minutes of the shipped file nothing is left but this; a busy machine takes its time.
-            assert caller.closed_within(30)
-            assert fleet.seen(nonce) == []
+    with (
+        caddy_running(tmp_path, gateway.port, longest_request="3s") as port,
+        closing(_behind(gateway, port)) as fleet,
+        fleet.guarded(),
+        fleet.connect() as caller,
+    ):
+        nonce = _half_a_body(fleet, caller)
+        # Of the 30 minutes of the shipped file nothing is left but this; a busy machine takes its time.
+        assert caller.closed_within(30)
+        assert fleet.seen(nonce) == []
 
 
 def test_requests_that_come_early_are_answered_in_their_order(fleet: Fleet) -> None:
