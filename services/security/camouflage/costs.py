@@ -1,7 +1,7 @@
 """What a camouflage costs, before anything is computed.
 
-Seconds and memory are estimates, for two cores without an accelerator that others keep busy as well; the job looks at
-the clock itself. All measured constants stand here.
+Seconds and memory are estimates for two busy cores without an accelerator; the job looks at the clock itself. All that
+was measured for them stands here.
 """
 
 from __future__ import annotations
@@ -23,21 +23,34 @@ from shared.runtime.cards import UploadedCard, reference_of
 TEXTURES: Final = 4
 """That are measured beside each other: plain, grey, random, and the result."""
 
-_SCENE_S: Final = 2.4e-5
-"""Of a new view, for each pixel."""
-_FRAME_S: Final = 4e-6
-"""Of another light or texture on it, for each pixel."""
-_PASS_S: Final = 0.1
-"""Of a detector's pass over one picture, where its card does not say."""
-_GRADIENT: Final = 6.0
-"""Passes that one with its gradients takes, as torch does it."""
+_SHARED: Final = 2.0
+"""Seconds on the clock for each of one core: two cores that others keep busy as well."""
 
-_WORKER_MIB: Final = 500
-"""Of a worker with torch, a victim and a texture, before scenes and batches."""
-_SCENE_BYTES: Final = 300.0
-"""Of a scene that is kept, with its backgrounds, for each pixel."""
-_PICTURE_MIB: Final = 60.0
-"""Of a picture of a batch in the victim, with what its gradient needs."""
+# Seconds of one core, x86-64, float32, one thread; measured with the released vehicle-detector and the sedan.
+_START_S: Final = 5.0
+"""Of a worker that opens a victim and compares its graph with onnxruntime."""
+_SCENE_S: Final = 4.0e-6
+"""Of a new view with its background, for each pixel."""
+_FRAME_S: Final = 1.5e-6
+"""Of another light or texture on it, for each pixel."""
+_PASS_S: Final = 0.05
+"""Of a detector's pass over one picture, where its card does not say."""
+_GRADIENT: Final = 4.5
+"""Passes that one with its gradients takes, as torch does it; 3.8 with nanodet."""
+_PRIOR_S: Final = 0.25
+"""Of a step of `ddpm` in its diffusion model."""
+_GENERATOR_S: Final = 2.5e-6
+"""Of a step of `generator` in its network, for each texel."""
+
+# Peaks of the resident memory of a worker.
+_WORKER_MIB: Final = 510
+"""With torch, a victim and a texture, before scenes and batches."""
+_SCENE_BYTES: Final = 70.0
+"""Of a scene that is kept, with its backgrounds, for each pixel, where the car fills the picture."""
+_GENERATOR_BYTES: Final = 1700.0
+"""Of the network of `generator` with what its gradient needs, for each texel."""
+_PICTURE_MIB: Final = 110.0
+"""Of a picture of a batch in the victim, with what its gradient needs; 64 with nanodet."""
 
 
 def cost_of(
@@ -58,6 +71,7 @@ def cost_of(
         endpoints: registered detectors that are asked as well.
     """
     pixels, steps = options.side**2, options.steps * options.batch
+    made_s = options.steps * _pattern_s(options)
     tested = options.azimuths * ELEVATIONS * DISTANCES
     asked = [_asked(one, tested * TEXTURES) for one in endpoints]
     shown = tested * TEXTURES * (1 + len(transfer) + len(asked))
@@ -65,19 +79,19 @@ def cost_of(
     waited_s = sum(one.seconds_at_least for one in asked)
     pictures = TURNTABLE_FRAMES + HARDENING_PICTURES
     parts = [
-        _part("scenes", options.scenes, 0, options.scenes * pixels * _SCENE_S),
-        _part("steps", steps, steps, steps * (pixels * _FRAME_S + _GRADIENT * _pass_s(victim))),
+        _part("scenes", options.scenes, 0, _SHARED * (_START_S + options.scenes * pixels * _SCENE_S)),
+        _part("steps", steps, steps, _SHARED * (made_s + steps * (pixels * _FRAME_S + _GRADIENT * _pass_s(victim)))),
         _part(
             "measures",
             tested * TEXTURES,
             shown,
-            tested * pixels * (_SCENE_S + TEXTURES * _FRAME_S) + passes_s + waited_s,
+            _SHARED * (tested * pixels * (_SCENE_S + TEXTURES * _FRAME_S) + passes_s) + waited_s,
         ),
         _part(
             "pictures",
             pictures,
             0,
-            (TURNTABLE_FRAMES * TURNTABLE_SIDE**2 + HARDENING_PICTURES * pixels) * (_SCENE_S + _FRAME_S),
+            _SHARED * (TURNTABLE_FRAMES * TURNTABLE_SIDE**2 + HARDENING_PICTURES * pixels) * (_SCENE_S + _FRAME_S),
         ),
     ]
     seconds, memory_mib = sum(part.seconds for part in parts), memory_of(options)
@@ -105,7 +119,15 @@ def cost_of(
 def memory_of(options: CamouflageOptions) -> int:
     """About what a run takes of its worker's memory, MiB."""
     kept = min(options.scenes, options.steps * options.batch) * options.side**2 * _SCENE_BYTES / 2**20
-    return round(_WORKER_MIB + kept + options.batch * _PICTURE_MIB)
+    texture = options.texture_side**2 * _GENERATOR_BYTES / 2**20 if options.pattern == "generator" else 0.0
+    return round(_WORKER_MIB + kept + texture + options.batch * _PICTURE_MIB)
+
+
+def _pattern_s(options: CamouflageOptions) -> float:
+    """Of a step, for the pattern alone; that of `pixels` is nothing beside the rest."""
+    if options.pattern == "generator":
+        return options.texture_side**2 * _GENERATOR_S
+    return _PRIOR_S if options.pattern == "ddpm" else 0.0
 
 
 def _asked(endpoint: DetectorEndpoint, queries: int) -> EndpointCost:

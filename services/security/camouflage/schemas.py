@@ -154,7 +154,7 @@ class CamouflageTask(BaseModel):
     victim: ModelReference = Field(description="As it was found when the job was asked for")
     transfer: list[ModelReference] = Field(description="Likewise")
     endpoints: list[EndpointUsed] = Field(default=[], description="Registered detectors, with their budgets")
-    mesh: str | None = Field(description="Digest of the posted mesh")
+    mesh: str | None = Field(default=None, description="Digest of the posted mesh")
     texture: str | None = Field(default=None, description="Digest of the texture that is begun with")
     backgrounds: list[str] = Field(description="Digests of background pictures")
 
@@ -165,7 +165,7 @@ class CostPart(BaseModel):
     purpose: Literal["scenes", "steps", "measures", "pictures"] = Field(description="What it is for")
     frames: int = Field(description="Pictures that are rendered")
     detections: int = Field(description="Pictures that a detector is shown")
-    seconds: float = Field(description="About how long it takes on two slow cores")
+    seconds: float = Field(description="About how long it takes on two busy cores")
 
 
 class EndpointCost(BaseModel):
@@ -185,7 +185,7 @@ class CamouflageCost(BaseModel):
     frames: int = Field(description="Pictures that are rendered in all", examples=[2976])
     victim_evaluations: int = Field(description="Pictures that the victim is shown with gradients", examples=[2400])
     detections: int = Field(description="Pictures that detectors are shown in all", examples=[2976])
-    seconds: float = Field(description="About how long it takes on two slow cores; a GPU is quicker", examples=[900.0])
+    seconds: float = Field(description="About how long it takes on two busy cores; a GPU is quicker", examples=[925.0])
     parts: list[CostPart] = Field(description="Where this comes from")
     victim: ModelReference = Field(description="The detector that the car is hidden from")
     transfer: list[ModelReference] = Field(description="Those of the fleet that are only asked")

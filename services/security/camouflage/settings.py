@@ -25,7 +25,7 @@ class CamouflageSettings(CapabilitySettings):
     """Longest estimated time of one run, and after which a run ends with the texture it has; below the time limit of
     its job."""
 
-    memory_limit_mib: int = Field(default=2048, gt=0)
+    memory_limit_mib: int = Field(default=4608, gt=0)
     """Most memory in MiB that one run may take of its worker by the estimate: scenes that are kept, and a batch with
     what its gradient needs."""
 

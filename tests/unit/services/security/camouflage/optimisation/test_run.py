@@ -173,7 +173,7 @@ def test_pixels_begin_with_a_texture_that_is_given() -> None:
     for _ in range(4):
         whole.step()
     changed = np.abs(whole.texture() - posted)[covered]
-    assert 0 < changed.max()
+    assert changed.max() > 0
     broken = start(a_plan(), initial=posted)
     for _ in range(2):
         broken.step()
