@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
@@ -134,20 +135,11 @@ async def _plan(form: CamouflageForm, service: ServiceState, detectors: FleetDet
     transfer = await detectors.transfers(transfers.models, victim=options.victim)
     if options.pattern == "ddpm":
         await detectors.require_prior()
-    limit = settings.upload_limit_bytes
-    with timed("pre"):
-        mesh = None if form.mesh is None else await read_upload(form.mesh, limit=limit, pointer="/body/mesh")
-        texture = None if form.texture is None else await read_upload(form.texture, pointer=TEXTURE_POINTER)
-        files = [
-            await read_upload(one, limit=limit, pointer=f"/body/background/{place}")
-            for place, one in enumerate(form.background)
-        ]
-    if texture is not None:
-        pixel_limit = service.settings.pixel_limit
-        await service.compute_pool.run(
-            read_texture, texture, options.texture_side, pixel_limit=pixel_limit, pointer=TEXTURE_POINTER
-        )
-    backgrounds = await service.compute_pool.run(_look_through, options, mesh, files, limit=settings.backgrounds_limit)
+    mesh, texture, files = await _read_files(form, limit=settings.upload_limit_bytes)
+    look_through = partial(
+        _look_through, options, mesh, texture, files, settings=settings, pixel_limit=service.settings.pixel_limit
+    )
+    backgrounds = await service.compute_pool.run(look_through)
     cost = cost_of(
         options,
         settings,
@@ -158,12 +150,34 @@ async def _plan(form: CamouflageForm, service: ServiceState, detectors: FleetDet
     return _Planned(options, transfers, mesh, texture, backgrounds, cost)
 
 
-def _look_through(options: CamouflageOptions, mesh: bytes | None, files: Sequence[bytes], *, limit: int) -> list[bytes]:
+async def _read_files(form: CamouflageForm, *, limit: int) -> tuple[bytes | None, bytes | None, list[bytes]]:
+    """Mesh, texture and backgrounds, as they were posted."""
+    with timed("pre"):
+        mesh = None if form.mesh is None else await read_upload(form.mesh, limit=limit, pointer="/body/mesh")
+        texture = None if form.texture is None else await read_upload(form.texture, pointer=TEXTURE_POINTER)
+        files = [
+            await read_upload(one, limit=limit, pointer=f"/body/background/{place}")
+            for place, one in enumerate(form.background)
+        ]
+    return mesh, texture, files
+
+
+def _look_through(
+    options: CamouflageOptions,
+    mesh: bytes | None,
+    texture: bytes | None,
+    files: Sequence[bytes],
+    *,
+    settings: CamouflageSettings,
+    pixel_limit: int,
+) -> list[bytes]:
     """Find now what would end the job; the background pictures, unpacked.
 
     Raises:
-        Problem: mesh or backgrounds cannot be used, a camera would stand inside of the mesh, or stickers do not fit.
+        Problem: a file cannot be used, a camera would stand inside of the mesh, or stickers do not fit.
     """
+    if texture is not None:
+        read_texture(texture, options.texture_side, pixel_limit=pixel_limit, pointer=TEXTURE_POINTER)
     subject, plan = find_subject(options, mesh), options.plan()
     require_distance(subject, plan.views.distance_m[0], pointer="/body/distance_from")
     try:
@@ -173,4 +187,4 @@ def _look_through(options: CamouflageOptions, mesh: bytes | None, files: Sequenc
             "/body/share",
             f"{', '.join(plan.cover.places)} hold {problem.largest:.2f} of the paint: lower `share` or add `places`.",
         ) from None
-    return unpack_backgrounds(files, limit=limit)
+    return unpack_backgrounds(files, limit=settings.backgrounds_limit)

@@ -7,7 +7,7 @@ are asked within a budget that counts every try, as whoever runs them would.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,11 +80,6 @@ def use_endpoint(endpoint: DetectorEndpoint, *, pictures: int) -> EndpointUsed:
         ownership=endpoint.ownership,
         budget=math.ceil(FURTHER_TRIES * pictures),
     )
-
-
-def seconds_at_least(endpoints: Sequence[DetectorEndpoint], *, pictures: int) -> Mapping[str, float]:
-    """How long endpoints take at the rates that they allow, by name."""
-    return {one.name: pictures / one.queries_per_s for one in endpoints}
 
 
 def _registered(name: str, settings: CamouflageSettings, place: int) -> DetectorEndpoint:
