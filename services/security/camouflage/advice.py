@@ -22,7 +22,11 @@ def _lines(report: CamouflageReport) -> Iterator[str]:
         return
     weakened = False
     for used in report.detectors:
-        name = used.model.name
+        name = used.name
+        if used.silent is not None:
+            yield f"{name} was not asked to the end: {used.silent} Its figures are of what it answered before."
+        if (name, PLAIN) not in lines:
+            continue
         plain, result = lines[name, PLAIN], lines[name, RESULT]
         if plain.rate < _CLEAN:
             yield (

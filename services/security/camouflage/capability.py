@@ -21,6 +21,7 @@ from shared.memory import MemoryBudget
 _HERE: Final = "services.security.camouflage"
 PATH: Final = "/v1/security/camouflages"
 RENDERS_PATH: Final = f"{PATH}/renders"
+ENDPOINTS_PATH: Final = "/v1/security/detector-endpoints"
 
 CAMOUFLAGES: Final = JobKind(
     name="security.camouflages",
@@ -45,7 +46,10 @@ CAPABILITY: Final = Capability(
         Scope(name="security:run", allows="attack, protect and test models"),
         Scope(name="security:read", allows="read what the security service keeps"),
     ),
-    access=(AccessRule(path=PATH, reading="security:read", running="security:run"),),
+    access=(
+        AccessRule(path=PATH, reading="security:read", running="security:run"),
+        AccessRule(path=ENDPOINTS_PATH, reading="security:read", running="security:run"),
+    ),
     body_limits=(BodyLimit(path=PATH, most_bytes=upload_limit_bytes),),
     tag=Tag(
         name="camouflage",

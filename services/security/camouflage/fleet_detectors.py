@@ -37,17 +37,21 @@ class FleetDetectors:
         """
         return await self._find(name, "/body/victim")
 
-    async def transfers(self, names: Sequence[str], *, victim: str) -> list[ModelArtifact]:
+    async def transfers(self, names: Sequence[tuple[int, str]], *, victim: str) -> list[ModelArtifact]:
         """The detectors that are only asked.
 
+        Args:
+            names: with their places in the request.
+            victim: the one that is attacked.
+
         Raises:
-            UnprocessableContent: one is not there, no detector, named twice, or the victim itself.
+            UnprocessableContent: one is not there, no detector, or the victim itself.
             ServiceUnavailable: nobody can say which models there are.
         """
-        for place, name in enumerate(names):
-            if name == victim or name in names[:place]:
+        for place, name in names:
+            if name == victim:
                 raise field_problem(f"/body/transfer/{place}", f"{name} is measured anyway: name each detector once.")
-        return [await self._find(name, f"/body/transfer/{place}") for place, name in enumerate(names)]
+        return [await self._find(name, f"/body/transfer/{place}") for place, name in names]
 
     async def require_prior(self) -> None:
         """See that the pattern `ddpm` has its diffusion model.

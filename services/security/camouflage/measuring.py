@@ -5,15 +5,15 @@ A texture is measured as it is stored: rounded to 256 levels, on a picture round
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.conditions import TEST_LIGHTS, Condition
-from services.security.camouflage.detectors import VehicleDetector
+from services.security.camouflage.detectors import Found, VehicleDetector
 from services.security.camouflage.grids import HeldOutBackgrounds
 from services.security.camouflage.measures import Conditions, Look, look
 from services.security.camouflage.meshes.mesh import Mesh, Part
@@ -21,11 +21,16 @@ from services.security.camouflage.paints import Colour
 from services.security.camouflage.random_textures import draw_palette, draw_texture
 from services.security.camouflage.rendering.frames import Frame, Scene, finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS
+from shared.fleet.budget import BudgetExhausted
+from shared.problems import BadGateway, GatewayTimeout, ServiceUnavailable
 
 Floats = NDArray[np.float32]
 
 _RANDOM: Final = 16
 """Of the generator of random textures, beside its seed."""
+
+SILENT: Final = (BadGateway, GatewayTimeout, ServiceUnavailable, BudgetExhausted)
+"""What a detector elsewhere may end with, without the end of the measures of others."""
 
 LEAST_PIXELS: Final = 150.0
 """Pixels that show the car below which a condition is left out, before anything is found on it."""
@@ -38,7 +43,8 @@ class Sight:
     Attributes:
         condition: it.
         box: of the car in pixels.
-        looks: what was found of the car, by name of the detector and then of the texture.
+        looks: what was found of the car, by name of the detector and then of the texture; without detectors that
+            answered no more.
     """
 
     condition: Condition
@@ -53,10 +59,30 @@ class Measured:
     Attributes:
         sights: those with enough of the car.
         left_out: conditions with too little of it.
+        silent: detectors that answered no more, and why.
     """
 
     sights: list[Sight]
     left_out: int
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Measures under way.
+
+    Attributes:
+        sights: of the conditions so far; None where too little of the car is seen.
+        silent: detectors that are asked no more, and why.
+    """
+
+    sights: list[Sight | None] = field(default_factory=list)
+    silent: dict[str, str] = field(default_factory=dict)
+
+    def finish(self) -> Measured:
+        """What came of it."""
+        seen = [one for one in self.sights if one is not None]
+        return Measured(seen, len(self.sights) - len(seen), self.silent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +129,8 @@ def measure(
     detectors: Mapping[str, VehicleDetector],
     *,
     watch: Callable[[int], None],
+    survey: Survey | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Measured:
     """Show detectors the car under all conditions with all textures.
 
@@ -112,27 +140,47 @@ def measure(
         textures: float32 (side, side, 3), sRGB in [0, 1], by name.
         detectors: that are asked, each by itself, by name.
         watch: called before each condition with how many are done; may raise.
+        survey: measures of an earlier attempt, which are gone on with; grows.
+        elsewhere: names of detectors that may cease to answer.
     """
-    sights, left_out = [], 0
+    survey = survey or Survey()
     stored = {name: quantise(texture) for name, texture in textures.items()}
-    for done, condition in enumerate(conditions):
+    for done in range(len(survey.sights), len(conditions)):
         watch(done)
+        condition = conditions[done]
         scene = stage.see(condition)
         box = scene.view.box
         if box is None or float(scene.view.weights.sum()) < LEAST_PIXELS:
-            left_out += 1
+            survey.sights.append(None)
             continue
         pictures = stage.paint(scene, condition, list(stored.values()))
         made_under = conditions_of_look(condition, done)
         looks = {
-            name: {
-                texture: look(found, box, made_under)
-                for texture, found in zip(stored, detector.find(pictures), strict=True)
-            }
-            for name, detector in detectors.items()
+            name: {texture: look(one, box, made_under) for texture, one in zip(stored, found, strict=True)}
+            for name, found in _ask(detectors, pictures, survey, elsewhere)
         }
-        sights.append(Sight(condition, box, looks))
-    return Measured(sights, left_out)
+        survey.sights.append(Sight(condition, box, looks))
+    return survey.finish()
+
+
+def _ask(
+    detectors: Mapping[str, VehicleDetector],
+    pictures: Sequence[NDArray[np.uint8]],
+    survey: Survey,
+    elsewhere: Collection[str],
+) -> Iterator[tuple[str, list[Found]]]:
+    """What each detector that still answers finds."""
+    for name, detector in detectors.items():
+        if name in survey.silent:
+            continue
+        try:
+            found = detector.find(pictures)
+        except SILENT as problem:
+            if name not in elsewhere:
+                raise
+            survey.silent[name] = problem.detail
+            continue
+        yield name, found
 
 
 def conditions_of_look(condition: Condition, view: int) -> Conditions:

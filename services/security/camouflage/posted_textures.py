@@ -15,6 +15,9 @@ from shared.problems import field_problem
 
 Floats = NDArray[np.float32]
 
+TEXTURE_POINTER: Final = "/body/texture"
+"""The field of a texture that a run begins with."""
+
 TEXTURE_TYPES: Final = (*PICTURE_TYPES, MediaType.NPY)
 """What a texture may be posted as."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 from services.security.camouflage.measures import OVERLAP, average_precision
 from services.security.camouflage.measuring import LEAST_PIXELS, Measured, Sight
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.transfers import PREFIX, EndpointUsed
 from shared.intervals import wilson_interval
 from shared.runtime.cards import ModelReference
 
@@ -33,10 +34,28 @@ CAVEATS: Final = (
 
 
 class DetectorUsed(BaseModel):
-    """A detector that was asked."""
+    """A detector that was asked: a model of the fleet, or an endpoint that its operator has registered."""
 
     role: Literal["victim", "transfer"] = Field(description="Whether its gradients were used")
-    model: ModelReference = Field(description="With the digest of its weights")
+    model: ModelReference | None = Field(default=None, description="With the digest of its weights")
+    endpoint: EndpointUsed | None = Field(default=None, description="With who owns it and what it was allowed")
+    spent: int | None = Field(default=None, description="Pictures that an endpoint was shown, further tries included")
+    silent: str | None = Field(default=None, description="Why an endpoint was not asked to the end; null: it was")
+
+    @computed_field(description="Name; that of an endpoint begins with `endpoint:`")  # type: ignore[prop-decorator]
+    @property
+    def name(self) -> str:
+        """As rates and conditions have it."""
+        if self.model is not None:
+            return self.model.name
+        return "" if self.endpoint is None else PREFIX + self.endpoint.name
+
+
+class VictimCheck(BaseModel):
+    """That a run has left its victim as it was; a run that has not ends without a result."""
+
+    file_sha256: str = Field(description="Of the victim's file, the same before the first step and after the last")
+    tensors_sha256: str = Field(description="Of its weights as they were computed with, likewise")
 
 
 class Surface(BaseModel):
@@ -110,6 +129,12 @@ class CamouflageReport(BaseModel):
     detectors: list[DetectorUsed] = Field(description="The victim first")
     backgrounds: dict[str, int] = Field(description="Pictures or streets that were `learned` with and `held_out`")
     steps: Steps = Field(description="How the texture was made")
+    texture_sha256: str | None = Field(
+        default=None, description="Of the posted file that the texture began with; null: it began with noise"
+    )
+    victim_unchanged: VictimCheck | None = Field(
+        default=None, description="Digests of the victim, which were the same before and after; null: not compared"
+    )
     stopped: str | None = Field(description="Why it is not complete; null: it is")
     frames: int = Field(default=0, description="Conditions that were measured")
     left_out: int = Field(default=0, description="Conditions that show too little of the car")
@@ -128,14 +153,18 @@ class CamouflageReport(BaseModel):
 
 def rates_of(measured: Measured, roles: Mapping[str, Literal["victim", "transfer"]]) -> list[RateLine]:
     """Detection rates by detector, texture and threshold; none where nothing was measured."""
-    if not measured.sights:
-        return []
     return [
-        _rate(measured.sights, detector, role, texture, threshold)
+        _rate(sights, detector, role, texture, threshold)
         for detector, role in roles.items()
-        for texture in measured.sights[0].looks[detector]
+        if (sights := _seen_by(measured, detector))
+        for texture in sights[0].looks[detector]
         for threshold in THRESHOLDS
     ]
+
+
+def _seen_by(measured: Measured, detector: str) -> list[Sight]:
+    """Conditions that a detector has answered about."""
+    return [sight for sight in measured.sights if detector in sight.looks]
 
 
 def _rate(
@@ -174,7 +203,7 @@ _PLACES: Final[dict[ConditionName, Callable[[Sight], Any]]] = {
 
 def conditions_of(measured: Measured, detectors: Sequence[str], *, threshold: float) -> list[ConditionLine]:
     """Detection rates at each place of each axis of the grid."""
-    return [line for detector in detectors for line in _conditions(measured.sights, detector, threshold)]
+    return [line for detector in detectors for line in _conditions(_seen_by(measured, detector), detector, threshold)]
 
 
 def _conditions(sights: Sequence[Sight], detector: str, threshold: float) -> Iterator[ConditionLine]:

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from services.security.camouflage.report import PLAIN, RESULT, THRESHOLDS, CamouflageReport, ConditionLine, RateLine
+from services.security.camouflage.report import (
+    PLAIN,
+    RESULT,
+    THRESHOLDS,
+    CamouflageReport,
+    ConditionLine,
+    DetectorUsed,
+    RateLine,
+    VictimCheck,
+)
 from shared.imaging.charts import Chart, Curve, Plot
 from shared.report_pages import make_chart, make_figures, make_list, make_page, make_pictures, make_table
 
@@ -19,12 +28,10 @@ _TITLES: Final = {
 }
 _RATES: Final = (
     "detector",
-    "",
     "texture",
     "score",
     "found",
-    "rate",
-    "95 % interval",
+    "rate (95 % interval)",
     "lost of plain",
     "mean score",
     "AP50",
@@ -39,7 +46,7 @@ def report_page(report: CamouflageReport, *, losses: Chart | None, pictures: Seq
         losses: over the steps.
         pictures: PNGs and a line below each.
     """
-    title = f"Camouflage of {_car(report)} before {report.detectors[0].model.name}"
+    title = f"Camouflage of {_car(report)} before {report.detectors[0].name}"
     return make_page(title, "\n".join(_body(title, report, losses, pictures)))
 
 
@@ -73,12 +80,15 @@ def _body(
     if report.rates:
         yield f"<h2>How often the car is found</h2><p>{escape(report.rule)}</p>"
         yield make_list(f"{name}: {text}" for name, text in report.textures.items())
-        yield make_table(_RATES, map(_rate_cells, report.rates), names=(0, 1, 2))
+        yield make_table(_RATES, map(_rate_cells, report.rates), names=(0, 1))
         yield f"<h2>By condition</h2><p>Detection rates at a score of {report.conditions_threshold:g}.</p>"
         for used in report.detectors:
-            yield from _conditions(report, used.model.name)
+            yield from _conditions(report, used.name)
     if losses is not None:
         yield "<h2>Steps</h2>" + make_chart(losses)
+    yield "<h2>Detectors</h2>" + make_list(map(_described, report.detectors))
+    if report.victim_unchanged is not None:
+        yield f"<p>{escape(_unchanged(report.victim_unchanged))}</p>"
     yield "<h2>How to read this</h2>" + make_list(report.caveats)
     yield f"<footer>{escape(_origin(report))}</footer>"
 
@@ -86,6 +96,8 @@ def _body(
 def _conditions(report: CamouflageReport, detector: str) -> Iterator[str]:
     lines = [one for one in report.conditions if one.detector == detector]
     textures = list(dict.fromkeys(one.texture for one in lines))
+    if not lines:
+        return
     yield f"<h3>{escape(detector)}</h3>"
     for name, title in _TITLES.items():
         there = [one for one in lines if one.condition == name]
@@ -101,15 +113,14 @@ def _condition_rows(lines: Sequence[ConditionLine], textures: Sequence[str]) -> 
 
 def _rate_cells(line: RateLine) -> list[str]:
     lost = "-" if line.lost is None else _percent(line.lost)
-    interval = f"{100 * line.low:.0f} to {100 * line.high:.0f} %"
+    rate = f"{_percent(line.rate)} ({100 * line.low:.0f} to {100 * line.high:.0f})"
     found = f"{line.found} of {line.frames}"
-    names = [line.detector, line.role, line.texture]
     return [
-        *names,
+        f"{line.detector}, {line.role}",
+        line.texture,
         f"{line.threshold:g}",
         found,
-        _percent(line.rate),
-        interval,
+        rate,
         lost,
         f"{line.mean_score:.3f}",
         f"{line.ap50:.3f}",
@@ -118,9 +129,9 @@ def _rate_cells(line: RateLine) -> list[str]:
 
 def _figures(report: CamouflageReport) -> Iterator[tuple[str, str, str]]:
     for used in report.detectors[:3]:
-        lines = {one.texture: one for one in _main_lines(report, used.model.name)}
+        lines = {one.texture: one for one in _main_lines(report, used.name)}
         if lines:
-            yield f"found by {used.model.name}", _percent(lines[RESULT].rate), f"plain {_percent(lines[PLAIN].rate)}"
+            yield f"found by {used.name}", _percent(lines[RESULT].rate), f"plain {_percent(lines[PLAIN].rate)}"
     yield "covered", f"{report.surface.covered_m2:.1f} m²", f"{_percent(report.surface.covered_share)} of the paint"
     yield "steps", f"{report.steps.done}", f"of {report.steps.planned}"
 
@@ -136,11 +147,24 @@ def _subtitle(report: CamouflageReport) -> str:
 
 
 def _origin(report: CamouflageReport) -> str:
-    weights = [
-        f"{one.role} {one.model.name} {one.model.version}, sha256 {one.model.weights_sha256}"
-        for one in report.detectors
-    ]
-    return "; ".join([*weights, report.format]) + "."
+    began = "noise" if report.texture_sha256 is None else f"a posted file, sha256 {report.texture_sha256}"
+    return f"The texture began with {began}; {report.format}."
+
+
+def _described(used: DetectorUsed) -> str:
+    if used.model is not None:
+        return f"{used.role}: {used.model.name} {used.model.version}, sha256 {used.model.weights_sha256}"
+    if used.endpoint is None:
+        return f"{used.role}: {used.name}"
+    asked = f"shown {used.spent} pictures of at most {used.endpoint.budget}; {used.endpoint.ownership}"
+    return f"{used.role}: {used.name}, owned by {used.endpoint.owner}, {asked}"
+
+
+def _unchanged(check: VictimCheck) -> str:
+    return (
+        "The victim was read, frozen and never changed: its file and its weights in memory had the same digests before "
+        f"the first step and after the last (sha256 {check.file_sha256}, {check.tensors_sha256})."
+    )
 
 
 def _car(report: CamouflageReport) -> str:

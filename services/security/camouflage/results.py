@@ -6,7 +6,7 @@ The texture is stored without alpha, so that every program and `/renders` read t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,9 +21,7 @@ from services.security.camouflage.measuring import (
     Measured,
     Sight,
     Stage,
-    compared_textures,
     grey_of,
-    quantise,
     to_bytes,
 )
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps
@@ -36,6 +34,7 @@ from services.security.camouflage.report import (
     DetectorUsed,
     Steps,
     Surface,
+    VictimCheck,
     conditions_of,
     rates_of,
 )
@@ -65,27 +64,31 @@ class Outcome:
         subject: what is painted.
         maps: of its atlas.
         cover: which texels the result replaces.
-        texture: float32 (side, side, 3), sRGB in [0, 1].
+        textures: what is measured, by name: float32 (side, side, 3), sRGB in [0, 1], `result` among them.
         stage: what it is measured on.
         detectors: the victim first.
         backgrounds: pictures or streets that were `learned` with and `held_out`.
         steps: how the texture was made.
+        texture_sha256: of the posted file that it began with.
+        victim: digests of the victim, which have not changed.
     """
 
     plan: CamouflagePlan
     subject: Subject
     maps: AtlasMaps
     cover: CoverMask
-    texture: Floats
+    textures: Mapping[str, Floats]
     stage: Stage
     detectors: list[DetectorUsed]
     backgrounds: dict[str, int]
     steps: Steps
+    texture_sha256: str | None
+    victim: VictimCheck
 
     @property
-    def textures(self) -> dict[str, Floats]:
-        """What is measured, by name."""
-        return compared_textures(quantise(self.texture), self.cover.mask, self.plan.paint, seed=self.plan.seed)
+    def texture(self) -> Floats:
+        """The result, in steps of 1 / 255."""
+        return self.textures[RESULT]
 
 
 def report_of(outcome: Outcome, measured: Measured | None, *, stopped: str | None) -> CamouflageReport:
@@ -96,15 +99,17 @@ def report_of(outcome: Outcome, measured: Measured | None, *, stopped: str | Non
         measured: under all conditions; None where it was stopped before.
         stopped: why it is not complete.
     """
-    roles = {one.model.name: one.role for one in outcome.detectors}
+    roles = {one.name: one.role for one in outcome.detectors}
     found = Measured([], 0) if measured is None else measured
     grey = grey_of(outcome.plan.paint)
     report = CamouflageReport(
         plan=outcome.plan,
         surface=_surface(outcome),
-        detectors=outcome.detectors,
+        detectors=[one.model_copy(update={"silent": found.silent.get(one.name)}) for one in outcome.detectors],
         backgrounds=outcome.backgrounds,
         steps=outcome.steps,
+        texture_sha256=outcome.texture_sha256,
+        victim_unchanged=outcome.victim,
         stopped=stopped,
         frames=len(found.sights),
         left_out=found.left_out,
@@ -140,12 +145,12 @@ def write_result(
         watch: called before each picture with how many of `TURNTABLE` and hardening set are done; may raise.
     """
     _write_texture(files, outcome)
-    frames = turn(outcome.stage.mesh, quantise(outcome.texture), outcome.maps.mask, frames=FRAMES, watch=watch)
+    frames = turn(outcome.stage.mesh, outcome.texture, outcome.maps.mask, frames=FRAMES, watch=watch)
     files.put("turntable.webp", encode_webp(frames), WEBP)
     archive = make_hardening_set(
         outcome.stage,
         outcome.plan,
-        quantise(outcome.texture),
+        outcome.texture,
         outcome.cover.mask,
         pictures=PICTURES,
         watch=lambda done: watch(len(frames) + done),
@@ -161,7 +166,7 @@ def write_result(
 def _write_texture(files: JobFiles, outcome: Outcome) -> None:
     files.put("texture.png", encode_png(to_bytes(outcome.texture)), PNG)
     files.put("mask.png", encode_png(outcome.cover.mask.astype(np.uint8) * np.uint8(255)), PNG)
-    drawn = draw_uv_preview(quantise(outcome.texture), outcome.subject.mesh, outcome.maps)
+    drawn = draw_uv_preview(outcome.texture, outcome.subject.mesh, outcome.maps)
     files.put("uv.png", encode_png(drawn), PNG)
 
 
@@ -177,7 +182,7 @@ def _finish(files: JobFiles, report: CamouflageReport, pictures: Sequence[tuple[
 
 def _panels(outcome: Outcome, measured: Measured) -> list[list[Panel]]:
     """A row for each of a few conditions, a column for each texture, with the victim's score below."""
-    sights, victim = measured.sights, outcome.detectors[0].model.name
+    sights, victim = measured.sights, outcome.detectors[0].name
     places = sorted({int(place) for place in np.linspace(0, len(sights) - 1, _SHOWN)}) if sights else []
     return [_row(outcome, sights[place], victim) for place in places]
 

@@ -19,6 +19,7 @@ from services.security.camouflage.plan import (
 )
 from services.security.camouflage.render_schemas import TextureSide
 from services.security.camouflage.subjects import SubjectOptions
+from services.security.camouflage.transfers import PREFIX, EndpointUsed
 from shared.http.route_parts import File
 from shared.jobs.files import StoredFile
 from shared.problems import field_problem
@@ -31,6 +32,9 @@ BACKGROUND_FILES: Final = 64
 
 _Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 _Name = Annotated[str, Field(pattern=MODEL_NAME, max_length=LONGEST_NAME)]
+_Transfer = Annotated[
+    str, Field(pattern=rf"^({PREFIX})?" + MODEL_NAME.removeprefix("^"), max_length=LONGEST_NAME + len(PREFIX))
+]
 _Degrees = Annotated[float, Field(ge=0, le=80, allow_inf_nan=False)]
 _Metres = Annotated[float, Field(ge=4, le=60, allow_inf_nan=False)]
 
@@ -42,11 +46,11 @@ class CamouflageOptions(SubjectOptions):
         default=DEFAULT_VICTIM,
         description="Name of the detector of `/v1/models` that the car is hidden from: its gradients are used",
     )
-    transfer: list[_Name] = Field(
+    transfer: list[_Transfer] = Field(
         default=[],
         max_length=MOST_TRANSFERS,
-        description="Names of other detectors, which are only asked what they find in the end. Send the field again "
-        "for each",
+        description="Names of other detectors, which are only asked what they find in the end: of `/v1/models`, or "
+        f"`{PREFIX}NAME` for one of `/v1/security/detector-endpoints`. Send the field again for each",
     )
     pattern: PatternName = Field(
         default="pixels",
@@ -132,6 +136,11 @@ class CamouflageForm(CamouflageOptions):
         "measuring. Streets are drawn unless given",
     )
 
+    texture: File | None = Field(
+        default=None,
+        description="A texture that `pixels` begin with, in place of weak noise: PNG, JPEG, WebP or NPY of any size",
+    )
+
     def options(self) -> CamouflageOptions:
         """What is no file."""
         values = {name: getattr(self, name) for name in CamouflageOptions.model_fields}
@@ -144,7 +153,9 @@ class CamouflageTask(BaseModel):
     options: CamouflageOptions
     victim: ModelReference = Field(description="As it was found when the job was asked for")
     transfer: list[ModelReference] = Field(description="Likewise")
-    mesh: str | None = Field(description="Digest of the posted mesh")
+    endpoints: list[EndpointUsed] = Field(default=[], description="Registered detectors, with their budgets")
+    mesh: str | None = Field(default=None, description="Digest of the posted mesh")
+    texture: str | None = Field(default=None, description="Digest of the texture that is begun with")
     backgrounds: list[str] = Field(description="Digests of background pictures")
 
 
@@ -154,7 +165,17 @@ class CostPart(BaseModel):
     purpose: Literal["scenes", "steps", "measures", "pictures"] = Field(description="What it is for")
     frames: int = Field(description="Pictures that are rendered")
     detections: int = Field(description="Pictures that a detector is shown")
-    seconds: float = Field(description="About how long it takes on two slow cores")
+    seconds: float = Field(description="About how long it takes on two busy cores")
+
+
+class EndpointCost(BaseModel):
+    """What a registered detector is asked."""
+
+    name: str = Field(description="As `transfer` names it", examples=["endpoint:theirs"])
+    owner: str = Field(description="Who owns the detector")
+    queries: int = Field(description="Pictures that it is shown")
+    budget: int = Field(description="Most that it is shown, further tries included; never exceeded")
+    seconds_at_least: float = Field(description="By the rate that it allows")
 
 
 class CamouflageCost(BaseModel):
@@ -164,14 +185,34 @@ class CamouflageCost(BaseModel):
     frames: int = Field(description="Pictures that are rendered in all", examples=[2976])
     victim_evaluations: int = Field(description="Pictures that the victim is shown with gradients", examples=[2400])
     detections: int = Field(description="Pictures that detectors are shown in all", examples=[2976])
-    seconds: float = Field(description="About how long it takes on two slow cores; a GPU is quicker", examples=[900.0])
+    seconds: float = Field(description="About how long it takes on two busy cores; a GPU is quicker", examples=[925.0])
     parts: list[CostPart] = Field(description="Where this comes from")
     victim: ModelReference = Field(description="The detector that the car is hidden from")
-    transfer: list[ModelReference] = Field(description="Those that are only asked")
+    transfer: list[ModelReference] = Field(description="Those of the fleet that are only asked")
+    endpoints: list[EndpointCost] = Field(description="Registered ones that are only asked")
+    memory_mib: int = Field(description="About what the run takes of its worker's memory", examples=[700])
     frames_limit: int = Field(description="Most pictures of the steps of a run here")
     seconds_limit: float = Field(description="Longest estimated time of a run here")
+    memory_limit_mib: int = Field(description="Most memory of a run here")
     accepted: bool = Field(description="Whether the run would be accepted")
     advice: str | None = Field(description="What to lower; null: nothing")
+    field: str | None = Field(description="The first field to lower; null: none", examples=[None])
+
+
+class EndpointView(BaseModel):
+    """A detector that the operator has registered."""
+
+    name: str = Field(description="What `transfer` says after `endpoint:`")
+    owner: str = Field(description="Who owns the detector")
+    ownership: str = Field(description="The owner's statement that it may be tested, which the audit log repeats")
+    queries_per_s: float = Field(description="Most pictures that it is shown in a second")
+    concurrency: int = Field(description="Most pictures that are under way")
+
+
+class EndpointsAnswer(BaseModel):
+    """Detectors that the operator has registered."""
+
+    endpoints: list[EndpointView] = Field(description="By name")
 
 
 class CamouflageResult(BaseModel):

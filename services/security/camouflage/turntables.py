@@ -27,8 +27,8 @@ SIDE: Final = 224
 
 _ELEVATION: Final = 14.0
 _FIELD_OF_VIEW: Final = 30.0
-_FILLED: Final = 2.7
-"""Distance of the camera in radii of the mesh, so that it fills the picture."""
+_FILLED: Final = 3.9
+"""Distance of the camera in radii of the mesh: its sphere touches the edges of the picture, 1 / sin(15 degrees)."""
 _BACKGROUND: Final = np.float32(0.78)
 _DURATION_MS: Final = 110
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 
 from services.released import released_folders
 from services.security.camouflage.conditions import Backgrounds, Pictures, Streets
 from services.security.camouflage.detectors import ModelDetector, VehicleDetector
 from services.security.camouflage.fleet_detectors import PRIOR
-from services.security.camouflage.optimisation.parts import Beginning, Parts, Run
+from services.security.camouflage.optimisation.parts import Beginning, Begun, Parts, VictimDigests
 from services.security.camouflage.optimisation.run import CamouflageRun
 from services.security.camouflage.optimisation.victims import open_victim
 from shared.fleet.artifacts import ModelArtifact, model_artifact
@@ -32,11 +34,19 @@ def fleet_parts(settings: Settings) -> Parts:
             raise Conflict(f"{model.name} {model.version} is another file than when the camouflage was asked for.")
         return artifact
 
-    def begin(beginning: Beginning) -> Run:
+    def begin(beginning: Beginning) -> Begun:
         artifact, plan = find(beginning.victim), beginning.plan
         victim = open_victim(artifact.card, artifact.read(), side=plan.views.side)
         prior = model_artifact(settings, folders, PRIOR).read() if plan.pattern == "ddpm" else None
-        return CamouflageRun(plan, beginning.mesh, victim, _backgrounds(beginning), prior=prior)
+        run = CamouflageRun(
+            plan, beginning.mesh, victim, _backgrounds(beginning), prior=prior, initial=beginning.initial
+        )
+
+        def digests() -> VictimDigests:
+            file = hashlib.sha256(find(beginning.victim).read()).hexdigest()
+            return VictimDigests(file, victim.weights_digest())
+
+        return Begun(run, digests)
 
     def detector(model: ModelReference) -> VehicleDetector:
         artifact = find(model)

@@ -7,6 +7,7 @@ cancelled leaves the texture it has, with a report that says so.
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,23 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.optimisation.divergence import Diverged
+from services.security.camouflage.asked_endpoints import AskedEndpoints, open_endpoints
 from services.security.camouflage.backgrounds import read_backgrounds
 from services.security.camouflage.conditions import Condition
 from services.security.camouflage.covers import CoverMask, make_cover
 from services.security.camouflage.grids import HeldOutBackgrounds, deal_grid, divide_backgrounds
 from services.security.camouflage.hardening import PICTURES
-from services.security.camouflage.measuring import Measured, Stage, measure, to_bytes
+from services.security.camouflage.measuring import Measured, Stage, compared_textures, measure, quantise, to_bytes
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.optimisation.assembly import fleet_parts
 from services.security.camouflage.optimisation.parts import Beginning, Parts
 from services.security.camouflage.optimisation.progress import Progress
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.posted_textures import TEXTURE_POINTER, read_texture
 from services.security.camouflage.rendering.frames import Frame, finish_frame
 from services.security.camouflage.report import DetectorUsed
 from services.security.camouflage.results import Outcome, write_partial, write_result
 from services.security.camouflage.schemas import CamouflageTask
 from services.security.camouflage.settings import CamouflageSettings
 from services.security.camouflage.subjects import Subject, find_subject
+from services.security.camouflage.transfers import PREFIX
 from services.security.camouflage.turntables import FRAMES
 from shared.http.negotiation import PNG
 from shared.imaging.pictures import encode_png
@@ -44,6 +48,8 @@ LOOKS: Final = 20
 """How often a preview is shown."""
 SAVED_EVERY: Final = 20
 """Steps between checkpoints."""
+MEASURED_EVERY: Final = 6
+"""Conditions between checkpoints where no endpoint is asked; else there is one before each."""
 _STEPS_SHARE: Final = 0.85
 """Of the limit of seconds that steps may take; the rest is for measuring."""
 _PREVIEWED: Final = 2
@@ -56,7 +62,8 @@ def make_camouflage(context: JobContext) -> dict[str, Any]:
 
     Raises:
         JobCancelled: with the texture so far, if a step was made.
-        UnprocessableContent: the losses are no numbers any more.
+        Conflict: the victim is not what it was.
+        UnprocessableContent: the losses are no numbers any more, or an endpoint cannot be asked.
     """
     return work(context, fleet_parts(get_settings()))
 
@@ -66,9 +73,10 @@ def work(context: JobContext, parts: Parts) -> dict[str, Any]:
     camouflage = _Camouflage.open(context)
     progress = camouflage.begin(parts)
     try:
-        stopped = camouflage.step_through(progress)
+        with camouflage.open_endpoints(progress) as endpoints:
+            stopped = camouflage.step_through(progress)
+            measured = camouflage.measure(progress, parts, endpoints)
         outcome = camouflage.outcome(progress)
-        measured = camouflage.measure(outcome, parts)
         return write_result(JobFiles.of(context), outcome, measured, stopped=stopped, watch=camouflage.watch_pictures)
     except Diverged as diverged:
         raise UnprocessableContent(f"The run was stopped at step {progress.run.step_number + 1}. {diverged}") from None
@@ -92,6 +100,7 @@ class _Camouflage:
     stage: Stage
     learned: list[NDArray[np.uint8]]
     grid: list[Condition]
+    initial: NDArray[np.float32] | None
 
     @classmethod
     def open(cls, context: JobContext) -> _Camouflage:
@@ -113,6 +122,7 @@ class _Camouflage:
             Stage(subject.mesh, maps.mask, held_out, plan.views.side),
             learned,
             deal_grid(plan, azimuths=task.options.azimuths, backgrounds=len(held_out)),
+            _initial(context, task),
         )
 
     @property
@@ -122,11 +132,13 @@ class _Camouflage:
 
     def begin(self, parts: Parts) -> Progress:
         """The run, where the last checkpoint left it."""
-        beginning = Beginning(self.plan, self.subject.mesh, self.task.victim, self.learned, self.task.options.horizon)
-        progress = Progress(parts.begin(beginning))
+        beginning = Beginning(
+            self.plan, self.subject.mesh, self.task.victim, self.learned, self.task.options.horizon, self.initial
+        )
+        progress = Progress.start(parts.begin(beginning))
         saved = self.context.restore()
         if saved is not None:
-            progress.restore(saved)
+            progress.restore(saved, self.grid)
             self.context.log(f"Going on from step {progress.run.step_number}.")
         return progress
 
@@ -152,25 +164,64 @@ class _Camouflage:
                 self.context.checkpoint(progress.state())
         return None
 
-    def measure(self, outcome: Outcome, parts: Parts) -> Measured:
-        """Ask all detectors what they find, condition by condition."""
-        detectors = {one.model.name: parts.detector(one.model) for one in outcome.detectors}
-        return measure(self.stage, self.grid, outcome.textures, detectors, watch=self._watch_conditions)
+    def open_endpoints(self, progress: Progress) -> AbstractContextManager[AskedEndpoints]:
+        """The registered detectors of the task, seen to be there before any step is made."""
+        return open_endpoints(
+            self.task.endpoints, CamouflageSettings(), spent=progress.spent, watch=self.context.raise_if_cancelled
+        )
+
+    def measure(self, progress: Progress, parts: Parts, endpoints: AskedEndpoints) -> Measured:
+        """Ask all detectors what they find, condition by condition, from where the last attempt was."""
+        textures = self._textures(progress)
+
+        def watch(done: int) -> None:
+            if endpoints.budgets or (done and done % MEASURED_EVERY == 0):
+                progress.spent = endpoints.reserve(len(textures))
+                self.context.checkpoint(progress.state())
+            self._watch_conditions(done)
+
+        try:
+            return measure(
+                self.stage,
+                self.grid,
+                textures,
+                {one.name: parts.detector(one) for one in (self.task.victim, *self.task.transfer)}
+                | dict(endpoints.detectors),
+                watch=watch,
+                survey=progress.survey,
+                elsewhere=endpoints.detectors.keys(),
+            )
+        finally:
+            progress.spent = endpoints.spent
+
+    def _textures(self, progress: Progress) -> dict[str, NDArray[np.float32]]:
+        texture = quantise(progress.run.texture())
+        return compared_textures(texture, self.cover.mask, self.plan.paint, seed=self.plan.seed)
 
     def outcome(self, progress: Progress) -> Outcome:
-        """What there is."""
+        """What there is.
+
+        Raises:
+            Conflict: the victim is not what it was.
+        """
         used = [DetectorUsed(role="victim", model=self.task.victim)]
         used += [DetectorUsed(role="transfer", model=one) for one in self.task.transfer]
+        used += [
+            DetectorUsed(role="transfer", endpoint=one, spent=progress.spent.get(PREFIX + one.name, 0))
+            for one in self.task.endpoints
+        ]
         return Outcome(
             plan=self.plan,
             subject=self.subject,
             maps=self.maps,
             cover=self.cover,
-            texture=progress.run.texture(),
+            textures=self._textures(progress),
             stage=self.stage,
             detectors=used,
             backgrounds={"learned": len(self.learned), "held_out": len(self.stage.backgrounds)},
             steps=progress.summary(self.plan.steps),
+            texture_sha256=None if self.task.texture is None else self.task.texture.removeprefix("sha256:"),
+            victim=progress.check_victim(),
         )
 
     def watch_pictures(self, done: int) -> None:
@@ -181,6 +232,16 @@ class _Camouflage:
     def _watch_conditions(self, done: int) -> None:
         step = self.plan.steps + done
         self.context.progress(step, self.total, f"measuring condition {done + 1} of {len(self.grid)}")
+
+
+def _initial(context: JobContext, task: CamouflageTask) -> NDArray[np.float32] | None:
+    """The texture that is begun with."""
+    if task.texture is None:
+        return None
+    limit = get_settings().pixel_limit
+    return read_texture(
+        context.blobs.get(task.texture), task.options.texture_side, pixel_limit=limit, pointer=TEXTURE_POINTER
+    )
 
 
 class _Preview:

@@ -57,6 +57,7 @@ class Beginning:
         victim: the detector that the car is hidden from.
         pictures: backgrounds, uint8 RGB each; none for drawn streets.
         horizon: row of their horizon, as a share of the height.
+        initial: float32 (side, side, 3), sRGB in [0, 1], that the texture begins with; None for the pattern's own.
     """
 
     plan: CamouflagePlan
@@ -64,6 +65,33 @@ class Beginning:
     victim: ModelReference
     pictures: Sequence[NDArray[np.uint8]]
     horizon: float
+    initial: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VictimDigests:
+    """What a victim was at a moment; SHA-256, hexadecimal.
+
+    Attributes:
+        file: of its file.
+        tensors: of its weights in memory.
+    """
+
+    file: str
+    tensors: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run before its first step.
+
+    Attributes:
+        run: it.
+        digests: says what its victim is now.
+    """
+
+    run: Run
+    digests: Callable[[], VictimDigests]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +103,5 @@ class Parts:
         detector: a detector that is asked what it finds.
     """
 
-    begin: Callable[[Beginning], Run]
+    begin: Callable[[Beginning], Begun]
     detector: Callable[[ModelReference], VehicleDetector]

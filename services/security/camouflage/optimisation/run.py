@@ -85,21 +85,29 @@ class CamouflageRun:
         victim: that is not to find it; takes pictures of the plan's side.
         backgrounds: that the car is put in front of; its colours are the palette of the covert loss.
         prior: ONNX file of the diffusion model, for the pattern `ddpm`.
+        initial: float32 (side, side, 3), sRGB in [0, 1], that the pattern `pixels` begins with in place of noise.
 
     Raises:
         CoverTooLarge: there is too little painted surface at the places of the plan.
-        ValueError: the diffusion model is missing or another graph.
+        ValueError: the diffusion model is missing or another graph, or another pattern is to begin with a texture.
     """
 
     def __init__(
-        self, plan: CamouflagePlan, mesh: Mesh, victim: Seer, backgrounds: Backgrounds, *, prior: bytes | None = None
+        self,
+        plan: CamouflagePlan,
+        mesh: Mesh,
+        victim: Seer,
+        backgrounds: Backgrounds,
+        *,
+        prior: bytes | None = None,
+        initial: NDArray[np.float32] | None = None,
     ) -> None:
         self.plan, self.step_number = plan, 0
         maps = map_atlas(mesh, plan.texture_side, plan.texture_side)
         self.cover: CoverMask = make_cover(mesh, maps, plan.cover)
         self.scenes = ScenePool(plan, mesh, backgrounds)
         self.palette: Palette = self.scenes.palette()
-        self.pattern = make_pattern(plan, self.cover, prior)
+        self.pattern = make_pattern(plan, self.cover, prior, initial)
         self._victim, self._levels = victim, LevelStack(maps.mask)
         colours = (torch.from_numpy(one) for one in (self.palette.colours, PRINTABLE))
         self._losses = TextureLosses(self.cover, *colours)

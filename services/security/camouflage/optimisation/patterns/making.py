@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.optimisation.patterns.ddpm import DiffusionPattern
 from services.security.camouflage.optimisation.patterns.generator import GeneratorPattern
@@ -11,19 +14,25 @@ from services.security.camouflage.optimisation.patterns.prior_weights import rea
 from services.security.camouflage.plan import CamouflagePlan
 
 
-def make_pattern(plan: CamouflagePlan, cover: CoverMask, prior: bytes | None) -> Pattern:
+def make_pattern(
+    plan: CamouflagePlan, cover: CoverMask, prior: bytes | None, initial: NDArray[np.float32] | None = None
+) -> Pattern:
     """A pattern at its beginning; the same for the same plan.
 
     Args:
         plan: that names it.
         cover: texels that it is for.
         prior: ONNX file of the diffusion model, for `ddpm`.
+        initial: float32 (side, side, 3), sRGB in [0, 1], that `pixels` begin with in place of noise.
 
     Raises:
-        ValueError: the diffusion model is needed and missing, or is another graph.
+        ValueError: the diffusion model is needed and missing, or is another graph; or another pattern is to begin with
+            a texture.
     """
     if plan.pattern == "pixels":
-        return PixelPattern(plan.texture_side, plan.seed)
+        return PixelPattern(plan.texture_side, plan.seed, initial)
+    if initial is not None:
+        raise ValueError(f"the pattern {plan.pattern} cannot begin with a texture")
     if plan.pattern == "generator":
         return GeneratorPattern(plan.texture_side, plan.seed)
     if prior is None:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import orjson
 import pytest
 
+from services.security.camouflage.capability import ENDPOINTS_PATH
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
 from services.security.camouflage.schemas import CamouflageForm
+from services.security.camouflage.settings import CamouflageSettings
 from tests.support.capability import png
 from tests.unit.services.security.camouflage.posted import (
     CAMOUFLAGES,
@@ -39,6 +43,12 @@ def bomb() -> bytes:
     return content.getvalue()
 
 
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
 def zipped(**files: bytes) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as packed:
@@ -52,7 +62,10 @@ OPTIONS: list[tuple[str, Any]] = [
     ("steps", "5001"), ("hide", "nan"), ("covert", "-1"), ("share", "0.9"), ("places", "tyres"), ("mode", "partial"),
     ("pattern", "gan"), ("elevation_from", "inf"), ("elevation_to", "1"), ("distance_to", "5"), ("side", "64"),
     ("learning_rate", "0"), ("azimuths", "5"), ("texture_side", "1024"), ("paint", "#12345"), ("seed", "-1"),
-    ("horizon", "2"), ("up", "z"), ("car", "tank"), ("surprise", "1"),
+    ("transfer", "endpoint:theirs"), ("transfer", "endpoint:"),
+    ("transfer", "endpoint:../x"), ("transfer", "https://detector.example/v1"), ("smooth", "-inf"), ("hide", "1001"),
+    ("printable", "1e999"), ("scenes", "513"), ("batch", "33"), ("lights", "0"), ("share", "nan"),
+    ("learning_rate", "nan"),    ("horizon", "2"), ("up", "z"), ("car", "tank"), ("surprise", "1"),
 ]  # fmt: skip
 
 FILES: list[tuple[str, bytes, int, str]] = [
@@ -64,6 +77,15 @@ FILES: list[tuple[str, bytes, int, str]] = [
     ("background", zipped(one=png(noise(40, 40)), two=b"\x89PNG\r\n\x1a\n"), 422, "/body/background/0"),
     ("background", zipped(**{f"n{number}": png(noise(32, 32)) for number in range(129)}), 413, "/body/background/0"),
     ("background", b"", 422, "/body/background/0"),
+    ("mesh", b"", 422, "/body/mesh"),
+    ("mesh", write_box().replace(b"v 0 0 0", b"v nan 0 0"), 422, "/body/mesh"),
+    ("mesh", write_box().replace(b"v 0 0 0", b"v 1e39 0 0"), 422, "/body/mesh"),
+    ("texture", b"", 422, "/body/texture"),
+    ("texture", write_box(), 415, "/body/texture"),
+    ("texture", zipped(one=png(noise(40, 40))), 415, "/body/texture"),
+    ("texture", png(noise(40, 40))[:900], 422, "/body/texture"),
+    ("texture", npy(np.full((8, 8, 3), np.nan, np.float32)), 422, "/body/texture"),
+    ("texture", npy(np.zeros((8, 8, 4), np.float32)), 422, "/body/texture"),
 ]
 
 
@@ -74,6 +96,12 @@ async def test_bad_options_and_files_are_named(client: httpx.AsyncClient) -> Non
         assert any(one == f"/body/{field}" or one.startswith(f"/body/{field}/") for one in pointers), pointers
     for field, content, expected, pointer in FILES:
         assert problem(await client.post(ESTIMATES, files={field: content})) == (expected, [pointer])
+    for pattern in ("generator", "ddpm"):
+        posted = {"texture": png(noise(40, 40))}
+        assert problem(await client.post(ESTIMATES, data={"pattern": pattern}, files=posted)) == (
+            422,
+            ["/body/texture"],
+        )
     stickers = {"mode": "sticker", "share": "0.6", "places": "bonnet"}
     status, pointers = problem(await client.post(CAMOUFLAGES, data=stickers))
     assert (status, pointers) == (422, ["/body/share"])
@@ -93,12 +121,64 @@ async def test_costs_are_stated_before_anything_is_started(client: httpx.AsyncCl
     assert [one["name"] for one in (cost["victim"], *cost["transfer"])] == ["vehicle-detector", "nanodet"]
 
 
+async def test_a_mesh_without_texture_coordinates_is_unwrapped(client: httpx.AsyncClient) -> None:
+    assert b"vt " not in write_box()
+    answer = await client.post(ESTIMATES, files={"mesh": write_box()})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_registered_detector_is_listed_and_its_queries_are_counted(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await client.get(ENDPOINTS_PATH)).json() == {"endpoints": []}
+    registered = {
+        "name": "theirs", "url": "https://detector.example/v1", "request": {"kind": "multipart", "file": "photo"},
+        "boxes": "/boxes", "scores": "/scores", "queries_per_s": 4, "owner": "Detectors Ltd",
+        "ownership": "We run this detector and allow tests of it.",
+    }  # fmt: skip
+    monkeypatch.setenv("FACET_CAMOUFLAGE_ENDPOINTS", orjson.dumps([registered]).decode())
+    (listed,) = (await client.get(ENDPOINTS_PATH)).json()["endpoints"]
+    assert (listed["name"], listed["owner"]) == ("theirs", "Detectors Ltd")
+    assert "url" not in listed
+    form = {"azimuths": "4", "transfer": ["nanodet", "endpoint:theirs"]}
+    cost = (await client.post(ESTIMATES, data=form)).json()
+    shown = 4 * 3 * 2 * 4
+    (asked,) = cost["endpoints"]
+    assert asked == {
+        "name": "endpoint:theirs", "owner": "Detectors Ltd", "queries": shown, "budget": 106, "seconds_at_least": 24.0
+    }  # fmt: skip
+    assert cost["detections"] == cost["victim_evaluations"] + 3 * shown
+    alone = (await client.post(ESTIMATES, data=form | {"transfer": "nanodet"})).json()
+    assert cost["seconds"] - alone["seconds"] == pytest.approx(24, abs=0.2)
+    twice = {"transfer": ["endpoint:theirs", "endpoint:theirs"]}
+    assert problem(await client.post(ESTIMATES, data=twice)) == (422, ["/body/transfer/1"])
+
+
+def test_two_registered_detectors_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {
+        "name": "theirs", "url": "https://detector.example/v1", "request": {"kind": "multipart", "file": "photo"},
+        "boxes": "/boxes", "scores": "/scores", "owner": "Detectors Ltd",
+        "ownership": "We run this detector and allow tests of it.",
+    }  # fmt: skip
+    monkeypatch.setenv("FACET_CAMOUFLAGE_ENDPOINTS", orjson.dumps([one, one]).decode())
+    with pytest.raises(ValueError, match="the same name"):
+        CamouflageSettings()
+    monkeypatch.setenv("FACET_CAMOUFLAGE_ENDPOINTS", orjson.dumps([one]).decode())
+    monkeypatch.setenv("FACET_CAMOUFLAGE_ALLOWED_NETWORKS", "10.0.0.0/8, 192.168.0.0/16")
+    assert len(CamouflageSettings().allowed_networks) == 2
+
+
 async def test_what_costs_too_much_is_refused_with_what_to_lower(client: httpx.AsyncClient) -> None:
     large = {"steps": "5000", "batch": "32"}
     cost = (await client.post(ESTIMATES, data=large)).json()
     assert not cost["accepted"]
     assert "`steps`" in cost["advice"]
     assert problem(await client.post(CAMOUFLAGES, data=large)) == (422, ["/body/steps"])
+    wide = {"scenes": "512", "side": "320"}
+    cost = (await client.post(ESTIMATES, data=wide)).json()
+    assert "`scenes`" in cost["advice"]
+    assert cost["memory_mib"] > cost["memory_limit_mib"]
+    assert problem(await client.post(CAMOUFLAGES, data=wide)) == (422, ["/body/scenes"])
     longer = {"steps": "5000", "batch": "8"}
     assert "s; at most 3200 s" in (await client.post(ESTIMATES, data=longer)).json()["advice"]
 

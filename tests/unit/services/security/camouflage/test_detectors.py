@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from services.security.camouflage.detector_endpoints import MOST_OBJECTS, DetectorEndpoint, EndpointDetector
+from services.security.camouflage.detector_endpoints import DetectorEndpoint
 from services.security.camouflage.detectors import LEAST_SCORE, ModelDetector, merge_classes
+from services.security.camouflage.endpoint_detector import MOST_OBJECTS, EndpointDetector, read_objects, to_found
 from services.security.endpoints.registration import PICTURE
 from shared.detectors.detections import intersection_over_union
 from shared.detectors.inference import Selection, detect_blocking, see
@@ -143,10 +144,10 @@ def test_boxes_come_in_many_forms(boxes: NDArray[np.float64], chosen: dict[str, 
     lists = {"boxes": boxes.tolist(), "scores": [0.4, 0.9, 0.8, 0.005], "kinds": kinds}
     parallel: dict[str, Any] = {"objects": None, "boxes": "/boxes", "scores": "/scores", "labels": "/kinds"}
     registered = endpoint(**parallel, **chosen)
-    found = registered.to_found(*registered.read_objects(orjson.dumps(lists)), height=400, width=400)
+    found = to_found(registered, *read_objects(registered, orjson.dumps(lists)), height=400, width=400)
     np.testing.assert_allclose(found.scores, [0.8, 0.4])
     np.testing.assert_allclose(found.boxes, FIGURES[[2, 0]], atol=1e-4)
-    every = endpoint(**{**parallel, "labels": None}, **chosen).read_objects(orjson.dumps(lists))
+    every = read_objects(endpoint(**{**parallel, "labels": None}, **chosen), orjson.dumps(lists))
     assert len(every[0]) == 4
 
 
@@ -163,7 +164,7 @@ def test_boxes_come_in_many_forms(boxes: NDArray[np.float64], chosen: dict[str, 
 )
 def test_answers_that_are_no_detections_are_refused(document: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        endpoint().read_objects(orjson.dumps(document))
+        read_objects(endpoint(), orjson.dumps(document))
 
 
 @pytest.mark.parametrize(

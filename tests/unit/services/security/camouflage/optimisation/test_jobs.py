@@ -1,170 +1,34 @@
-"""The job of a camouflage at toy size: a white box before dark pictures, and a detector of what is bright.
-
-A step makes two pictures darker, by their gradient in the texture.
-"""
+"""The job of a camouflage: what it leaves, however it ends."""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
 
-import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
-from services.optimisation.divergence import require_finite
 from services.perception.detection.annotations.importing import import_pictures
-from services.security.camouflage import hardening, results
-from services.security.camouflage.conditions import FIELD_OF_VIEW
-from services.security.camouflage.detectors import Found
+from services.security.camouflage import hardening
 from services.security.camouflage.grids import deal_grid
-from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.optimisation import jobs
-from services.security.camouflage.optimisation.parts import Beginning, Parts
-from services.security.camouflage.optimisation.rendering.renderer import FrameBatch
-from services.security.camouflage.optimisation.rendering.textures import LevelStack
-from services.security.camouflage.paints import plain_texture
-from services.security.camouflage.rendering.camera import Camera
-from services.security.camouflage.rendering.frames import make_frame, make_scene
-from services.security.camouflage.rendering.light import MATERIALS, make_daylight
-from services.security.camouflage.report import CamouflageReport
-from services.security.camouflage.schemas import CamouflageOptions, CamouflageResult, CamouflageTask
-from shared.jobs.context import JobContext
+from services.security.camouflage.optimisation.parts import VictimDigests
+from services.security.camouflage.schemas import CamouflageResult
 from shared.jobs.interrupts import GivenBack, JobCancelled
-from shared.problems import UnprocessableContent
-from shared.runtime.cards import ModelReference
+from shared.problems import Conflict, UnprocessableContent
 from shared.storage.blobs import BlobStore
-from tests.support.capability import png
-from tests.unit.services.security.camouflage.posted import write_box
-
-OPTIONS = CamouflageOptions(
-    paint="#ffffff", steps=8, batch=2, scenes=4, lights=1, side=96, texture_side=128, azimuths=4, distance_from=7,
-    distance_to=9, elevation_from=10, elevation_to=30,
-)  # fmt: skip
-VICTIM = ModelReference(name="brightness", version="1.0.0", weights_sha256="1" * 64)
-OTHER = ModelReference(name="strict", version="1.0.0", weights_sha256="2" * 64)
-BRIGHT = 0.3
-
-
-@dataclass(frozen=True)
-class Report:
-    losses: dict[str, float]
-    score: float
-
-
-class Descent:
-    """Two frames from opposite corners, and descent along the sign of the gradient of their mean brightness."""
-
-    def __init__(self, beginning: Beginning, *, diverges_at: int = -1) -> None:
-        plan, side = beginning.plan, beginning.plan.texture_side
-        maps, frames = map_atlas(beginning.mesh, side, side), []
-        for azimuth in (40, 220):
-            camera = Camera(azimuth, 25, 8, FIELD_OF_VIEW, plan.views.side, plan.views.side)
-            scene = make_scene(beginning.mesh, camera, (side, side))
-            dark = np.full((plan.views.side, plan.views.side, 3), 0.05, np.float32)
-            frames.append(make_frame(scene, make_daylight(60, 50), MATERIALS, dark))
-        self._batch = FrameBatch(frames, LevelStack(maps.mask))
-        self._texture = torch.from_numpy(plain_texture(plan.paint, side)).permute(2, 0, 1).contiguous()
-        self._diverges_at, self.step_number = diverges_at, 0
-
-    def step(self) -> Report:
-        texture = self._texture.clone().requires_grad_()
-        loss = self._batch.render(texture).mean()
-        (gradient,) = torch.autograd.grad(loss, texture)
-        with torch.no_grad():
-            self._texture = (texture - 0.12 * gradient.sign()).clamp(0, 1)
-        if self.step_number + 1 == self._diverges_at:
-            require_finite(float("nan"))
-        self.step_number += 1
-        return Report({"hide": loss.item()}, min(1.0, 2 * loss.item()))
-
-    def texture(self) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self._texture.permute(1, 2, 0).numpy())
-
-    def state(self) -> bytes:
-        content = io.BytesIO()
-        torch.save({"texture": self._texture, "step": self.step_number}, content)
-        return content.getvalue()
-
-    def restore(self, state: bytes) -> None:
-        found = torch.load(io.BytesIO(state), weights_only=True)
-        self._texture, self.step_number = found["texture"], found["step"]
-
-
-@dataclass(frozen=True)
-class Brightness:
-    """Finds the box around what is bright, the surer the brighter it is."""
-
-    name: str
-    least: float = BRIGHT
-
-    def find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Found]:
-        return [self._find(picture.mean(axis=2) / 255) for picture in pictures]
-
-    def _find(self, grey: NDArray[np.floating]) -> Found:
-        rows, columns = np.nonzero(grey > self.least)
-        if not len(rows):
-            return Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        score = grey[rows, columns].mean()
-        return Found(np.array([box], np.float32), np.array([score], np.float32))
-
-
-class Context:
-    """A job context that remembers, and is interrupted at a step."""
-
-    job_id = "01a22742-48ab-7c77-b7e9-d91f58543d76"
-
-    def __init__(self, blobs: BlobStore, *, until: int | None = None, error: type[BaseException] = GivenBack) -> None:
-        self.blobs, self.until, self.error = blobs, until, error
-        self.steps: list[int] = []
-        self.messages: list[str] = []
-        self.previews: list[bytes] = []
-        self.saved: bytes | None = None
-        self.arguments = task(blobs)
-
-    def progress(self, step: int, total: int | None = None, message: str = "") -> None:
-        if step == self.until:
-            raise self.error
-        assert total is not None
-        assert 0 <= step <= total
-        self.steps.append(step)
-        self.messages.append(message)
-
-    def preview(self, data: bytes, media_type: str) -> None:
-        assert media_type == "image/png"
-        self.previews.append(data)
-
-    def checkpoint(self, state: bytes) -> None:
-        self.saved = state
-
-    def restore(self) -> bytes | None:
-        return self.saved
-
-    def log(self, message: str) -> None:
-        self.messages.append(message)
-
-
-def task(blobs: BlobStore) -> dict[str, Any]:
-    dark = [blobs.put(png(np.full((48, 64, 3), 8 + number, np.uint8))).digest for number in range(5)]
-    mesh = blobs.put(write_box()).digest
-    made = CamouflageTask(options=OPTIONS, victim=VICTIM, transfer=[OTHER], mesh=mesh, backgrounds=dark)
-    return made.model_dump(mode="json")
-
-
-def shrink(patch: pytest.MonkeyPatch) -> None:
-    """Few pictures."""
-    patch.setattr(jobs, "SAVED_EVERY", 3)
-    patch.setattr(jobs, "LOOKS", 2)
-    patch.setattr(results, "FRAMES", 3)
-    patch.setattr(results, "PICTURES", 6)
+from tests.unit.services.security.camouflage.optimisation.small_jobs import (
+    OPTIONS,
+    UNCHANGED,
+    Context,
+    Descent,
+    file_of,
+    report_of,
+    run,
+    shrink,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -184,19 +48,6 @@ def unbroken(blobs: BlobStore) -> tuple[Context, CamouflageResult]:
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         return context, run(context)
-
-
-def run(context: Context, begin: Callable[[Beginning], Descent] = Descent) -> CamouflageResult:
-    parts = Parts(begin, lambda model: Brightness(model.name, BRIGHT if model == VICTIM else 0.9))
-    return CamouflageResult.model_validate(jobs.work(cast("JobContext", context), parts))
-
-
-def report_of(result: CamouflageResult) -> CamouflageReport:
-    return CamouflageReport.model_validate(result.report)
-
-
-def file_of(context: Context, result: CamouflageResult, name: str) -> bytes:
-    return context.blobs.get(result.files[name].digest)
 
 
 def test_a_run_hides_the_car_and_says_how_well(unbroken: tuple[Context, CamouflageResult]) -> None:
@@ -259,6 +110,7 @@ def test_a_killed_run_ends_at_the_texture_of_an_unbroken_one(
     resumed = CamouflageResult.model_validate(cancelled.value.result)
     assert second.steps[0] == 7
     assert "step 6" in second.messages[0]
+    assert second.checkpoints == 1
     assert resumed.files["texture.png"].sha256 == unbroken[1].files["texture.png"].sha256
     assert report_of(resumed).steps.trace == report_of(unbroken[1]).steps.trace
 
@@ -292,3 +144,32 @@ def test_a_run_ends_when_its_time_is_up(blobs: BlobStore, monkeypatch: pytest.Mo
     assert report.stopped is not None
     assert "time was up" in report.stopped
     assert report.frames == 3
+
+
+def test_a_victim_that_changes_ends_the_job(blobs: BlobStore) -> None:
+    for changed, said in (
+        (VictimDigests("5" * 64, UNCHANGED.tensors), "file changed"),
+        (VictimDigests(UNCHANGED.file, "5" * 64), "weights in memory changed"),
+    ):
+        seen = iter([UNCHANGED, changed])
+        context = Context(blobs, until=3, error=JobCancelled)
+        with pytest.raises(Conflict, match=said):
+            run(context, digests=lambda seen=seen: next(seen))  # type: ignore[misc]
+
+
+def test_the_victim_is_compared_with_that_of_the_first_attempt(blobs: BlobStore) -> None:
+    first = Context(blobs, until=8)
+    with pytest.raises(GivenBack):
+        run(first)
+    second = Context(blobs, until=OPTIONS.steps + 1, error=JobCancelled)
+    second.saved = first.saved
+    with pytest.raises(Conflict, match="weights in memory changed"):
+        run(second, digests=lambda: VictimDigests(UNCHANGED.file, "5" * 64))
+
+
+def test_the_report_says_that_the_victim_is_what_it_was(unbroken: tuple[Context, CamouflageResult]) -> None:
+    context, result = unbroken
+    check = report_of(result).victim_unchanged
+    assert check is not None
+    assert (check.file_sha256, check.tensors_sha256) == (UNCHANGED.file, UNCHANGED.tensors)
+    assert f"(sha256 {UNCHANGED.file}, {UNCHANGED.tensors})" in file_of(context, result, "report.html").decode()

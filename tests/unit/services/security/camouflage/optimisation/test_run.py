@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def a_plan(**changes: object) -> CamouflagePlan:
     return CamouflagePlan.model_validate(options | changes)
 
 
-def start(plan: CamouflagePlan, **more: bytes) -> CamouflageRun:
+def start(plan: CamouflagePlan, **more: Any) -> CamouflageRun:
     return CamouflageRun(plan, SEDAN, RednessVictim(), Streets(), **more)
 
 
@@ -161,3 +162,25 @@ def test_a_car_that_is_too_small_is_refused() -> None:
     plan = a_plan(views={"distance_m": (300, 310), "side": 96})
     with pytest.raises(ValueError, match="smaller than"):
         ScenePool(plan, SEDAN, Streets()).scene(0)
+
+
+def test_pixels_begin_with_a_texture_that_is_given() -> None:
+    posted = (np.random.default_rng(5).integers(0, 256, (128, 128, 3)) / 255).astype(np.float32)
+    posted[:4], posted[4:8] = 0, 1
+    whole = start(a_plan(), initial=posted)
+    covered = whole.cover.mask
+    np.testing.assert_array_equal(whole.texture()[covered], posted[covered])
+    for _ in range(4):
+        whole.step()
+    changed = np.abs(whole.texture() - posted)[covered]
+    assert changed.max() > 0
+    broken = start(a_plan(), initial=posted)
+    for _ in range(2):
+        broken.step()
+    resumed = start(a_plan(), initial=posted)
+    resumed.restore(broken.state())
+    for _ in range(2):
+        resumed.step()
+    assert resumed.texture().tobytes() == whole.texture().tobytes()
+    with pytest.raises(ValueError, match="generator cannot begin with a texture"):
+        start(a_plan(pattern="generator"), initial=posted)
