@@ -57,7 +57,7 @@ window.facetSamples = (samples) => (system) => {
             schema.properties[name] = { ...property.items, description: `${property.description ?? ""} (or several)` };
           }
           if (name in filled) {
-            property.examples = [filled[name]];
+            property.examples = [isList(property) ? [filled[name]] : filled[name]];
           } else if (!(schema.required ?? []).includes(name)) {
             describeDefault(property, property.default);
             delete property.default;
