@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
     whole.add_argument("--out", type=Path, default=RUNS, help="file of finished experiments, one to a line")
     whole.add_argument("--folder", type=Path, default=Path("runs/camouflage"), help="of textures and unfinished runs")
-    whole.add_argument("--hardened", type=Path, help="folder with card.json and model.onnx of a fine-tuned detector")
+    whole.add_argument("--hardened", type=Path, help="folder with card.json and detector.onnx of a fine-tuned detector")
     whole.add_argument("--threads", type=int, default=1, help="CPU threads")
     whole.add_argument("--minutes", type=float, default=float("inf"), help="after which to begin no further experiment")
     for name, words in (("steps", "of the optimiser"), ("batch", "pictures in a step"), ("azimuths", "of the grid")):

@@ -44,7 +44,7 @@ class ModelShelf:
 
     Args:
         settings: where released models are.
-        hardened: folder with `card.json` and `model.onnx` of the fine-tuned detector, as the job of
+        hardened: folder with `card.json` and `detector.onnx` of the fine-tuned detector, as the job of
             `/v1/perception/adaptations` leaves them.
     """
 
@@ -71,7 +71,7 @@ class ModelShelf:
         """
         if name == HARDENED and self._hardened is not None:
             card = UploadedCard.model_validate_json((self._hardened / "card.json").read_bytes())
-            return EvaluatedModel(card, (self._hardened / "model.onnx").read_bytes())
+            return EvaluatedModel(card, (self._hardened / "detector.onnx").read_bytes())
         folder = self._release(name)
         if folder is None:
             raise LookupError(f"there is no model {name}")

@@ -16,48 +16,13 @@ from services.security.camouflage.evaluation.experiments import (
     PAINTS,
     VICTIM,
 )
+from services.security.camouflage.evaluation.report_texts import DEFENCE, HEAD, RENDERER
 from services.security.camouflage.evaluation.running import EARLIER, RESULT, START
-from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.report import THRESHOLDS
 
 REPORT: Final = Path(__file__).parents[1] / "report.md"
 WANTED: Final = 0.85
 """AP50 that detectors are to have before any attack, so that there is something to lose."""
-
-_HEAD: Final = f"""# Camouflage: what was measured
-
-`make evaluate-camouflage` writes this page out of `evaluation/runs.jsonl`; all figures are in
-`evaluation/figures.json`. {SIMULATION}
-
-A box counts if it overlaps the car's by half. *Rate* is the share of pictures on which the car is found with a score
-of at least {THRESHOLDS[0]} or {THRESHOLDS[1]}; *lost* the share of those found in plain {PAINT} paint that are not
-found with the texture, at {THRESHOLDS[1]}; AP50 is COCO's, on pictures with one car each. Intervals are 95 % bootstrap
-intervals over views; they say how figures vary with the camera, not how another seed would have ended: there is one
-texture to an arm. Pictures that show too little of the car are left out before any detector is asked. Views, lights
-and backgrounds of the grid are unseen by every step.
-
-Simple cars, one at a time, alone on the street, and two small detectors: figures of published camouflages are of other
-renderers and detectors, and cannot be compared. Covertness is of the texture, not of the picture: mean CIEDE2000 to the
-nearest of six colours of held-out backgrounds, distance to printable colours (NPS), and total variation (TV). LPIPS is
-left out: no package among the development dependencies brings its weights."""
-
-_RENDERER: Final = """## The renderer
-
-Tests hold it (`tests/unit/services/security/camouflage`): gradients of the texture against central differences, UV
-round trip, energy of the BRDF, and agreement with Mitsuba 3 where `FACET_MITSUBA_PYTHON` names it: mean difference of
-sRGB values on the car below 0.03 for metal and matt surfaces, below 0.035 for paint, light on the paint within 12 %
-(`test_mitsuba.py`)."""
-
-_DEFENCE: Final = f"""## Defence
-
-Not measured. Detectors are trained by another service, which this evaluation does not import:
-
-1. `python -m services.security.camouflage.evaluation hardening-sets` writes a labelled set for each texture into
-   `runs/camouflage`: half of its pictures under the result, half under random textures, before backgrounds of steps.
-2. `POST /v1/perception/adaptations` with the sets as `source` (`method=source-only`, beside labelled street scenes)
-   answers with `card.json` and `model.onnx` of a detector.
-3. `make evaluate-camouflage ARGS="--hardened FOLDER"` attacks that detector again, and shows it the textures that were
-   made against {VICTIM}. Lights of the sets are those of the grid; views and backgrounds are not."""
 
 
 def write_report(figures: Figures, path: Path = REPORT) -> None:
@@ -66,13 +31,13 @@ def write_report(figures: Figures, path: Path = REPORT) -> None:
 
 
 def _parts(figures: Figures) -> Iterator[str]:
-    yield _HEAD
-    yield _RENDERER
+    yield HEAD
+    yield RENDERER
     for number, found in enumerate(figures.values()):
         yield _scale(found)
         yield from _sections(found)
         if not number and not any(arm["victim"] == HARDENED for arm in found["arms"]):
-            yield _DEFENCE
+            yield DEFENCE
         yield from _costs(found)
         if found["missing"]:
             yield _missing(found["missing"])
@@ -83,8 +48,9 @@ def _scale(found: Figures) -> str:
     return (
         f"## {scale['steps']} steps of {scale['batch']} pictures\n\n"
         f"Pictures of {scale['side']} pixels, textures of {scale['texture_side']}, {scale['scenes']} cameras to draw "
-        f"from, seed {scale['seed']}. The grid has {scale['azimuths']} azimuths, three elevations and two distances. "
-        f"Backgrounds: {found['backgrounds']}. Machine: {'; '.join(found['machines'])}, shared with other work."
+        f"from, seed {scale['seed']}. The grid has {scale['azimuths']} azimuths, three elevations and two distances; "
+        f"where only one kind of condition is unseen there are {scale['factor_shots']} pictures. Backgrounds: "
+        f"{found['backgrounds']}. Machine: {'; '.join(found['machines'])}, shared with other work."
     )
 
 
@@ -104,14 +70,14 @@ def _sections(found: Figures) -> Iterator[str]:
 
 
 def _before(cars: Figures) -> str:
-    rows, reached = [], True
+    rows, short = [], []
     for car, one in cars.items():
         for name, detector in one["detectors"].items():
             figures = detector["figures"]
-            value = _first(figures)["ap50"]["value"]
-            reached &= value >= WANTED
-            rows.append((car, name, str(one["pictures"]), *columns(figures)[:4], "yes" if value >= WANTED else "no"))
-    verdict = "All reach it." if reached else "Not all reach it: figures of attacks on those say less."
+            reached = _first(figures)["ap50"]["value"] >= WANTED
+            short += [] if reached else [f"{name} on the {car}"]
+            rows.append((car, name, str(one["pictures"]), *columns(figures)[:4], "yes" if reached else "no"))
+    verdict = f"Not reached: {', '.join(short)}; figures of attacks on it say less." if short else "All reach it."
     return (
         "### Detectors before any attack\n\nEvery picture of the grid with a plain paint of its own, of any colour. "
         f"Wanted: an AP50 of {WANTED}. {verdict}\n\n"
@@ -208,8 +174,11 @@ def _factors(factors: Sequence[Figures]) -> str:
         for threshold in THRESHOLDS:
             rates = [span(row["figures"][unseen][f"{threshold:g}"]["detection_rate"]) for unseen in _FACTORS]
             rows.append((name, row["detector"], f"{threshold:g}", *rates))
-    return "### What is unseen\n\nDetection rate of the victim where only one kind of condition is unseen.\n\n" + table(
-        ("texture", "victim", "score", *_FACTORS.values()), rows
+    return (
+        "### What is unseen\n\nDetection rate of the victim where only one kind of condition is unseen; columns but "
+        "the last have few pictures. Cameras of steps stand anywhere in their ranges, those of *views* and *all* at "
+        "places of the grid: a texture is compared with plain paint within a column.\n\n"
+        + table(("texture", "victim", "score", *_FACTORS.values()), rows)
     )
 
 
@@ -219,7 +188,7 @@ def _bins(arms: Sequence[Figures]) -> Iterator[str]:
         bins = arm["detectors"].get(VICTIM, {}).get("bins") if chosen else None
         if bins:
             lines = [
-                f"- {name.split('_')[0]}: " + ", ".join(f"{one[0]}: {one[2]:.2f} (of {one[1]})" for one in there)
+                f"- {name.split('_')[0]}: " + ", ".join(_bin(name, *one) for one in there)
                 for name, there in bins.items()
                 if name != "background"
             ]
@@ -227,6 +196,11 @@ def _bins(arms: Sequence[Figures]) -> Iterator[str]:
                 f"### Where `{arm['pattern']}` hides the car from {VICTIM}\n\nDetection rate at {THRESHOLDS[0]}, full "
                 "cover.\n\n" + "\n".join(lines)
             )
+
+
+def _bin(axis: str, name: str, pictures: int, rate: float) -> str:
+    """One place of an axis; azimuths of the grid are where their bins begin."""
+    return f"{name.split(' to ', maxsplit=1)[0] if axis == 'azimuth_degrees' else name}: {rate:.2f} (of {pictures})"
 
 
 def _renderers(rendered: Sequence[Figures]) -> str:

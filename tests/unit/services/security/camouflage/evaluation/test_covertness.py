@@ -40,7 +40,7 @@ def cover() -> CoverMask:
 
 
 def test_a_texture_in_a_colour_of_the_background_does_not_differ_from_it(cover: CoverMask) -> None:
-    colours = np.array([[90, 90, 92], [60, 80, 50]], np.float32) / 255
+    colours = (np.array([[90, 90, 92], [60, 80, 50]]) / 255).astype(np.float32)
     palette = Palette(colours, np.array([0.5, 0.5], np.float32))
     same = measure_covertness(plain_texture((60, 80, 50), 128), cover, palette)
     assert same["ciede2000"] == pytest.approx(0, abs=1e-3)

@@ -66,6 +66,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     release(folder / "perception", VICTIM)
     release(folder / "perception", OUTSIDER, sureness=1.0)
     release(folder, HARDENED, sureness=3.0)
+    hardened = folder / HARDENED / "1.0.0"
+    (hardened / "model.onnx").rename(hardened / "detector.onnx")  # as the job that trains it calls it
     return folder
 
 
