@@ -48,7 +48,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 release-nanodet evaluate-nanodet \
 	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack train-detection evaluate-detection \
-	train-chest-xray evaluate-chest-xray train-chest-xray-screening evaluate-camouflage clean
+	train-chest-xray evaluate-chest-xray train-chest-xray-screening train-texture-diffusion evaluate-camouflage clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -181,6 +181,10 @@ evaluate-chest-xray: $(DEV) ## Measure the chest X-ray model beside its baseline
 
 train-chest-xray-screening: $(DEV) ## Train the head that refuses what is no frontal chest film (ten minutes)
 	$(BIN)/python -m services.medical.chest_xray.training.screening $(ARGS)
+
+train-texture-diffusion: $(DEV) ## Train and release the diffusion model of textures that camouflages start from (an hour; goes on where it ended)
+	export $(KEEP_MEMORY); run="$(BIN)/python -m services.security.camouflage.training $(ARGS)"; \
+	$$run train && $$run release
 
 train-captioning: $(DEV) ## Train, measure and release both captioners (four hours; goes on where it ended; ARGS="--out FOLDER")
 	export $(KEEP_MEMORY); run="$(BIN)/python -m services.perception.captioning.training $(ARGS)"; \

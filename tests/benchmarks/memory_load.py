@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from services.medical.chest_xray.demo import chest_film
 from services.medical.low_dose_ct.demo import demo_files as ct_files
 from services.perception.captioning.demo import meadow
 from services.perception.classification.demo import sign_tensor, stop_sign
@@ -60,10 +61,12 @@ def _requests(sign: bytes, ct: dict[str, bytes], drawn: dict[str, bytes]) -> lis
         ("/v1/medical/ct/reconstructions", {"files": {"file": ct["low-dose-sinogram.npy"]}}),
         ("/v1/medical/ct/enhancements", {"files": {"file": ct["low-dose.dcm"]}}),
         ("/v1/medical/ct/simulations", {"files": {"file": ct["normal-dose.npy"]}, "data": {"photons": "1000"}}),
+        ("/v1/medical/chest-xray/diagnoses", {"files": {"file": chest_film()}, "data": {"screen": "false"}}),
         ("/v1/uncertainty/explanations", {"files": {"file": sign}, "data": methods}),
         ("/v1/perception/captions", {"files": {"file": meadow()}, "data": {"attention": "png"}}),
         ("/v1/perception/detections", {"files": {"file": street()}}),
         ("/v1/perception/detections", {"files": {"file": street()}, "data": {"model": "nanodet"}}),
+        ("/v1/security/camouflages/renders", {"data": {"car": "sedan"}}),
         ("/v1/security/neuralfuse/predictions", {"files": {"file": sign}, "data": unprotected}),
         ("/v1/uncertainty/calibrations", {"files": numbers, "data": {"score": "raps", "alpha": "0.1"}}),
     ]

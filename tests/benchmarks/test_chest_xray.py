@@ -19,7 +19,6 @@ NAME = "chest-xray-attention"
 OFTENER = 2
 
 
-@pytest.mark.skipif(not (MODELS / NAME).is_dir(), reason="no chest X-ray model is released")
 def test_a_film_beside_frozen_features(capsys: pytest.CaptureFixture[str]) -> None:
     file = newest_folder(MODELS, NAME) / "model.onnx"
     film = np.random.default_rng(0).random((1, *OnnxFilms(file).size)).astype(np.float32)

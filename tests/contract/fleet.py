@@ -27,7 +27,6 @@ from tests.contract.documents import Document, in_full
 from tests.hostile.processes import ServerProcess, redis_running
 from tests.hostile.processes import running as process_running
 from tests.integration.gateway.servers import serve
-from tests.support.chest_xray_models import ensure_chest_model
 from tests.support.processes import until
 from tests.support.serving import FLEET_TOKEN, PATIENCE_S
 
@@ -182,7 +181,7 @@ def _position(job: dict[str, Any]) -> object:
 
 @contextmanager
 def running_fleet(folder: Path) -> Iterator[Fleet]:
-    """Start a fleet with the released models, and a model of chest films if none is; everything ends with it."""
+    """Start a fleet with the released models; everything ends with it."""
     with ExitStack() as stack:
         values = {
             "redis_url": f"{stack.enter_context(redis_running(folder))}/0",
@@ -200,7 +199,6 @@ def running_fleet(folder: Path) -> Iterator[Fleet]:
         until(lambda: all(_is_ready(settings, domain) for domain in DOMAINS), said="a service does not get ready")
         until(lambda: all(_is_attended(settings, weight) for weight in _weights()), said=workers)
         until(lambda: "x-unavailable" not in _document(client), said="the document lacks a service")
-        ensure_chest_model(client)
         yield Fleet(client, _document(client), DECLARED.body_limits(settings))
 
 

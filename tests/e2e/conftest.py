@@ -6,15 +6,12 @@ import httpx
 import pytest
 
 from tests.e2e.fleet import Fleet, start_fleet
-from tests.support.chest_xray_models import ensure_chest_model
 
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The whole fleet; one for all tests, so leave it well."""
     running = start_fleet(tmp_path_factory.mktemp("fleet"))
-    with httpx.Client(base_url=running.url, timeout=60, trust_env=False) as http:
-        ensure_chest_model(http)
     yield running
     assert running.stop() == 0
 

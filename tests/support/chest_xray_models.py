@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
@@ -28,7 +26,6 @@ from services.medical.chest_xray.roles import (
 )
 from shared.runtime.cards import ModelCard
 from tests.support.capability import write_model
-from tests.support.processes import until
 
 SIZE = (80, 64)
 """Height and width that the model sees."""
@@ -200,16 +197,3 @@ def release_chest_model(models: Path, content: bytes | None = None, **card: Any)
     """Write a model with its card to `<models>/<name>/<version>/`; sha256 of its file."""
     content = symmetric_model() if content is None else content
     return write_model(models, ModelCard.model_validate(chest_card(content, **card)), content)
-
-
-def ensure_chest_model(client: httpx.Client) -> None:
-    """Upload a model of chest films to a fleet that has none, and wait until it can be asked."""
-    if client.get(f"/v1/models/{RELEASED}").status_code == 200:
-        return
-    content = symmetric_model()
-    described = chest_card(content)
-    files: dict[str, Any] = {"file": ("model.onnx", content), "card": ("card.json", json.dumps(described))}
-    answer = client.post("/v1/models", files=files, data={"domain": "medical"})
-    assert answer.status_code in {200, 201}, answer.text
-    path = f"/v1/models/{RELEASED}/versions/1.0.0"
-    until(lambda: client.get(path).json().get("state") == "ready", said=answer.text)

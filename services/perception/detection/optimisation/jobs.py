@@ -47,7 +47,7 @@ LOOKS: Final = 10
 _BETWEEN_LOOKS: Final = 5
 """Fewest steps from one look to the next: a look costs as much as one or two."""
 _SAVED_EVERY: Final = 50
-"""Steps between checkpoints."""
+"""Steps between checkpoints; there is one after burn-in, too."""
 _TIMED: Final = 20
 """Steps after which it is known how long the rest takes."""
 LONGEST_S: Final = 3300.0
@@ -122,6 +122,7 @@ class _Run:
             UnprocessableContent: it would take too long.
         """
         adaptation, began_s, first = self.adaptation, time.monotonic(), self.adaptation.step
+        ends = {adaptation.recipe.burn_in, adaptation.recipe.total}
         look_every = max(_BETWEEN_LOOKS, adaptation.recipe.total // LOOKS)
         while not adaptation.finished:
             if adaptation.step == adaptation.recipe.burn_in and self.source_only is None:
@@ -134,7 +135,7 @@ class _Run:
                 self._require_time()
             if adaptation.step % look_every == 0 or adaptation.finished:
                 self._look()
-            if adaptation.step % _SAVED_EVERY == 0 or adaptation.finished:
+            if adaptation.step % _SAVED_EVERY == 0 or adaptation.step in ends:
                 self.context.checkpoint(self.state())
 
     def _take(self, report: StepReport) -> None:

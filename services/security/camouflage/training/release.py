@@ -151,6 +151,9 @@ def _card(content: bytes, stages: Sequence[_Stage], figures: SampleFigures, comm
         **{**NOT_MEASURED, "quality": _quality(figures)},
         limits=[
             "It knows crops of 64 x 64: no object, no large shape.",
+            "Samples look like blurred foliage, rock and cloud; sharp patches of camouflage do not come out of it.",
+            "They have less contrast than pictures, and are nearer to training pictures by just as much.",
+            "The loss on held-out pictures was still falling when training ended.",
             "Trained for under an hour on a processor: a small model of a small set, not a general prior of pictures.",
             "BSDS500: Berkeley's terms (research use) were not verified.",
             "For the simulated cars of this service; no texture of it was ever printed or tried on a real one.",
