@@ -156,6 +156,8 @@ def experiments(*, hardened: bool = False, reference: bool = False) -> Iterator[
     if hardened:
         yield Experiment("attack", victim=HARDENED)
     yield from (Experiment("attack", pattern=pattern) for pattern in _NETWORKS)
+    if reference:
+        yield from (Experiment("renderer", pattern=pattern) for pattern in PATTERNS)
     for cover in _COVERS[1:]:
         yield Experiment("unoptimised", cover=cover)
         yield Experiment("attack", cover=cover)
@@ -168,5 +170,3 @@ def experiments(*, hardened: bool = False, reference: bool = False) -> Iterator[
         yield from (Experiment("attack", pattern=pattern, covert=covert) for covert in _HELD)
     if hardened:
         yield from (Experiment("attack", victim=HARDENED, pattern=pattern) for pattern in _NETWORKS)
-    if reference:
-        yield from (Experiment("renderer", pattern=pattern) for pattern in PATTERNS)

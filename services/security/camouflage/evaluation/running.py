@@ -77,7 +77,7 @@ class Runner:
     threads: int
     resamples: int = RESAMPLES
     _sets: dict[CarName, CarSet] = field(default_factory=dict)
-    _detectors: dict[str, VehicleDetector] = field(default_factory=dict)
+    _opened: dict[str, VehicleDetector] = field(default_factory=dict)
 
     def run(self, experiment: Experiment) -> Line:
         """Carry one out.
@@ -112,7 +112,7 @@ class Runner:
             pictures.append(shot.with_texture(plain_texture((red, green, blue), side), cars.mask))
         found = {
             name: describe(look_at_pictures(shots.taken, pictures, detector), bins=True, resamples=self.resamples)
-            for name, detector in self._asked().items()
+            for name, detector in self.detectors().items()
         }
         return {"pictures": len(pictures), "left_out": shots.left_out, "detectors": found}
 
@@ -120,7 +120,7 @@ class Runner:
         """Plain paints, greys and random camouflages on as much as an attack of this cover has."""
         cars, cover = self.car_set(experiment.car), self._cover(experiment)
         textures = self._unoptimised(experiment, cover)
-        detectors = self._asked()
+        detectors = self.detectors()
         looks = look_at_textures(cars.grid.taken, textures, cars.mask, detectors)
         line: Line = {
             "pictures": len(cars.grid.taken),
@@ -150,7 +150,7 @@ class Runner:
         if experiment.victim == HARDENED:
             before = self.files.read_texture(self._before(experiment).key(self.scale))
             textures |= {} if before is None else {EARLIER: before}
-        detectors = self._asked(experiment.victim)
+        detectors = self.detectors(experiment.victim)
         looks = look_at_textures(cars.grid.taken, textures, cars.mask, detectors)
         line: Line = {
             "pictures": len(cars.grid.taken),
@@ -171,7 +171,7 @@ class Runner:
         if texture is None:
             raise NotPossible(f"the texture of {attack.name} is not in the folder of runs")
         textures = {PAINT: plain_texture(PAINTS[PAINT], self.scale.texture_side), RESULT: texture}
-        return look_by_both_renderers(self.car_set(experiment.car), textures, self._asked(experiment.victim))
+        return look_by_both_renderers(self.car_set(experiment.car), textures, self.detectors(experiment.victim))
 
     def _by_factor(self, cars: CarSet, texture: Floats, detectors: Mapping[str, VehicleDetector]) -> Line:
         found: Line = {}
@@ -208,12 +208,12 @@ class Runner:
         """The same attack on the detector that was not fine-tuned."""
         return Experiment("attack", experiment.car, VICTIM, experiment.pattern, experiment.cover, experiment.covert)
 
-    def _asked(self, victim: str = VICTIM) -> dict[str, VehicleDetector]:
+    def detectors(self, victim: str = VICTIM) -> dict[str, VehicleDetector]:
         """Both released detectors, and the victim if it is another."""
         for name in dict.fromkeys((VICTIM, OUTSIDER, victim)):
-            if name not in self._detectors:
-                self._detectors[name] = self.shelf.find(name).detector(self.threads)
-        return {name: self._detectors[name] for name in dict.fromkeys((VICTIM, OUTSIDER, victim))}
+            if name not in self._opened:
+                self._opened[name] = self.shelf.find(name).detector(self.threads)
+        return {name: self._opened[name] for name in dict.fromkeys((VICTIM, OUTSIDER, victim))}
 
     def car_set(self, car: CarName) -> CarSet:
         """A car with its pictures."""

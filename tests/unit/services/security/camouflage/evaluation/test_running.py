@@ -18,7 +18,9 @@ from services.security.camouflage.evaluation.backgrounds import split_background
 from services.security.camouflage.evaluation.experiments import HARDENED, OUTSIDER, VICTIM, Experiment, Scale
 from services.security.camouflage.evaluation.figures import paired_difference, summarise
 from services.security.camouflage.evaluation.hardening_sets import write_hardening_sets
+from services.security.camouflage.evaluation.mitsuba_reference import INTERPRETER, find_interpreter
 from services.security.camouflage.evaluation.models import ModelShelf
+from services.security.camouflage.evaluation.reference_pictures import look_by_both_renderers
 from services.security.camouflage.evaluation.report import write_report
 from services.security.camouflage.evaluation.run_files import RunFiles
 from services.security.camouflage.evaluation.running import EARLIER, RESULT, START, NotPossible, Runner
@@ -26,6 +28,7 @@ from services.security.camouflage.evaluation.shots import FACTORS
 from services.security.camouflage.measuring import random_texture
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.optimisation.run import CamouflageRun, StepReport
+from services.security.camouflage.paints import plain_texture
 from shared.settings import Settings
 from tests.unit.services.security.camouflage.evaluation.redness_detectors import SIDE, release
 
@@ -123,6 +126,15 @@ def test_a_profile_adds_up(runner: Runner) -> None:
     assert sum(parts.values()) == pytest.approx(profile["step_s"], abs=1e-3)
     assert min(parts.values()) > 0
     assert profile["peak_mib"] > 50
+
+
+@pytest.mark.skipif(find_interpreter() is None, reason=f"{INTERPRETER} names no Python with Mitsuba")
+def test_both_renderers_are_looked_at(runner: Runner) -> None:
+    plain = plain_texture((176, 48, 40), SCALE.texture_side)
+    found = look_by_both_renderers(runner.car_set("sedan"), {"red": plain}, runner.detectors(), views=1)
+    assert set(found["renderers"]) == {"own", "mitsuba"}
+    assert found["pictures"] == 1
+    assert 0 < found["difference"] < 0.05
 
 
 def test_hardening_sets_are_written_of_textures_that_there_are(
