@@ -98,7 +98,7 @@ def _differences(line: Line, unoptimised: Line | None) -> list[Figures]:
     found = []
     for detector, textures in line["detectors"].items():
         result = textures[RESULT]
-        others = {START: textures[START]} if line["pattern"] != "pixels" else {}
+        others = {START: textures[START]}
         if unoptimised is not None and detector in unoptimised["detectors"]:
             others |= unoptimised["detectors"][detector]
         for threshold in THRESHOLDS:

@@ -138,23 +138,33 @@ def _row(group: tuple[str, list[Figures]], detector: str) -> tuple[str, ...] | N
 def _verdicts(differences: Sequence[Figures]) -> str:
     """Each result against the texture of its cover that hides the car best without being optimised."""
     rows = []
-    keys = ("victim", "pattern", "cover", "covert", "detector")
-    threshold = THRESHOLDS[1]
-    groups: dict[tuple[str, ...], list[Figures]] = {}
+    keys = ("victim", "pattern", "cover", "covert", "detector", "threshold")
+    groups: dict[tuple[Any, ...], list[Figures]] = {}
     for one in differences:
-        if one["threshold"] == threshold:
-            groups.setdefault(tuple(one[key] for key in keys), []).append(one)
-    for (victim, pattern, cover, covert, detector), there in groups.items():
+        groups.setdefault(tuple(one[key] for key in keys), []).append(one)
+    for (victim, pattern, cover, covert, detector, threshold), there in groups.items():
         best = max(there, key=lambda one: one["value"])
         kind = "white box" if victim == detector else "transfer"
         verdict = "hides better" if best["high"] < 0 else "hides worse" if best["low"] > 0 else "not told apart"
         shown = f"{best['value']:+.3f} ({best['low']:+.3f} to {best['high']:+.3f})"
-        rows.append((f"`{pattern}`", cover, covert, victim, f"{detector}, {kind}", best["less"], shown, verdict))
-    head = ("pattern", "cover", "covert", "against", "seen by", "best that nobody optimised", "rate less its", "")
+        seen = f"{detector}, {kind}"
+        less = f"`{pattern}` before the first step" if best["less"] == START else best["less"]
+        rows.append((f"`{pattern}`", cover, covert, victim, seen, f"{threshold:g}", less, shown, verdict))
+    head = (
+        "pattern",
+        "cover",
+        "covert",
+        "against",
+        "seen by",
+        "score",
+        "best that nobody optimised",
+        "rate less its",
+        "",
+    )
     return (
         "### Is it more than paint?\n\nA result is one only if it beats every texture of its area that nobody "
-        f"optimised, the best of which was picked on this very grid. Rates at {threshold}, pictures compared in pairs; "
-        f"for networks their texture before the first step is among the others.\n\n{table(head, rows)}"
+        "optimised, the best of which was picked on this very grid. Pictures are compared in pairs; the pattern "
+        f"before its first step is among the others.\n\n{table(head, rows)}"
     )
 
 
