@@ -214,18 +214,20 @@ def _bin(axis: str, name: str, pictures: int, rate: float) -> str:
 
 
 def _renderers(rendered: Sequence[Figures]) -> str:
-    rows = []
+    rows: dict[tuple[str, ...], tuple[str, ...]] = {}
     for one in rendered:
         for renderer, detectors in one["renderers"].items():
             for detector, textures in detectors.items():
                 for name, figures in textures.items():
                     texture = f"`{one['pattern']}`" if name == RESULT else f"plain {name}"
-                    rows.append((texture, renderer, detector, str(one["pictures"]), *columns(figures)))
+                    where = (texture, renderer, detector)
+                    rows[where] = (*where, str(one["pictures"]), *columns(figures))
     difference = max(one["difference"] for one in rendered)
     return (
         "### A renderer that no step has seen\n\nViews of the grid on level ground under an even sky, by Mitsuba and "
-        f"by the renderer here; their pictures differ by {difference:.3f} of sRGB on the car at most.\n\n"
-        + table(("texture", "renderer", "seen by", "pictures", *HEADS), rows)
+        "by the renderer here, so that rows of one texture differ by the renderer alone, and rows above by the "
+        f"background, too. Mean difference of sRGB on the car: {difference:.3f}, where it is largest.\n\n"
+        + table(("texture", "renderer", "seen by", "pictures", *HEADS), [rows[where] for where in sorted(rows)])
     )
 
 
