@@ -48,7 +48,7 @@ TRAINING := $(BIN)/python -m services.medical.low_dose_ct.training
 	train-low-dose-ct evaluate-low-dose-ct train-traffic-signs evaluate-traffic-signs train-blood-cells evaluate-explanations \
 	evaluate-conformal compare-conformal release-imagenet-lite0 evaluate-imagenet-lite0 release-nanodet evaluate-nanodet \
 	train-neuralfuse evaluate-neuralfuse train-captioning evaluate-caption-attack train-detection evaluate-detection \
-	train-chest-xray evaluate-chest-xray train-chest-xray-screening train-texture-diffusion clean
+	train-chest-xray evaluate-chest-xray train-chest-xray-screening train-texture-diffusion evaluate-camouflage clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -172,6 +172,9 @@ train-detection: $(DEV) ## Train and measure both vehicle detectors (hours; goes
 
 evaluate-detection: $(DEV) ## Compare ways to adapt to blood cells of another origin (hours; goes on where it ended); writes report.md beside the code
 	export $(KEEP_MEMORY); $(BIN)/python -m services.perception.detection.evaluation all $(ARGS)
+
+evaluate-camouflage: $(DEV) ## Compare camouflages of simulated cars with plain and random paint (hours; goes on where it ended; ARGS="--minutes 60"); writes report.md beside the code
+	$(BIN)/python -m services.security.camouflage.evaluation all $(ARGS)
 
 evaluate-chest-xray: $(DEV) ## Measure the chest X-ray model beside its baselines (goes on where it ended; ARGS="--model NAME=FILE.onnx"); writes report.md beside the code
 	$(BIN)/python -m services.medical.chest_xray.evaluation all $(ARGS)

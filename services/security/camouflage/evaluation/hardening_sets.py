@@ -1,0 +1,52 @@
+"""Sets to fine-tune a detector with, of the textures that were made so far: what the defence is made from.
+
+Training of detectors is another service's. The sets go to `/v1/perception/adaptations` as a labelled `source`; the
+`card.json` and `model.onnx` of that job's result are what `--hardened` names, and the detector is attacked again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.security.camouflage.conditions import Pictures
+from services.security.camouflage.covers import make_cover
+from services.security.camouflage.evaluation.experiments import VICTIM, Experiment, cover_of, experiments
+from services.security.camouflage.evaluation.running import NotPossible, Runner
+from services.security.camouflage.grids import HeldOutBackgrounds
+from services.security.camouflage.hardening import make_hardening_set
+from services.security.camouflage.measuring import Stage
+
+PICTURES: Final = 96
+"""Of a texture's set, half of them with random textures."""
+
+
+def write_hardening_sets(runner: Runner, *, pictures: int = PICTURES) -> list[str]:
+    """Write the set of each texture that hides the car from the victim; returns their files' names.
+
+    Backgrounds are those of steps, cameras are drawn as for steps, so that the grid which is measured stays unseen but
+    for its four lights.
+
+    Args:
+        runner: with the textures.
+        pictures: of each set.
+
+    Raises:
+        NotPossible: backgrounds are drawn streets.
+    """
+    attacks = [one for one in experiments() if one.part == "attack" and one.victim == VICTIM]
+    return [name for one in attacks if (name := _write(runner, one, pictures)) is not None]
+
+
+def _write(runner: Runner, experiment: Experiment, pictures: int) -> str | None:
+    key = experiment.key(runner.scale)
+    texture = runner.files.read_texture(key)
+    if texture is None:
+        return None
+    cars, learned = runner.car_set(experiment.car), runner.split.learned
+    if not isinstance(learned, Pictures):
+        raise NotPossible("hardening sets need backgrounds that are not measured with: the frames of CARLA")
+    backgrounds = HeldOutBackgrounds(tuple(learned.pictures), learned.horizon)
+    stage = Stage(cars.mesh, cars.mask, backgrounds, runner.scale.side)
+    cover = make_cover(cars.mesh, cars.maps, cover_of(experiment.cover))
+    archive = make_hardening_set(stage, experiment.plan(runner.scale), texture, cover.mask, pictures=pictures)
+    return runner.files.write(key, "zip", archive)
