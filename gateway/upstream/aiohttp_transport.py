@@ -38,6 +38,8 @@ _GRACE_S: Final = 1.0
 unless a chunk that is none stopped the clock and woke nobody, as was seen once."""
 
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_LOOKED_AFTER_S: Final = 1.0
+"""Of silence within a body, after which the connection is looked at."""
 _IN_ONE_PIECE: Final = 1024 * 1024
 """Bytes of a body up to which it is handed over as one piece."""
 
@@ -195,12 +197,32 @@ class _AiohttpResponse:
     async def parts(self) -> AsyncIterator[bytes]:
         parts = self._response.content.iter_any()
         with _failures():
-            while True:
-                async with asyncio.timeout(self._longest_s):
-                    part = await anext(parts, None)
-                if part is None:
-                    return
+            while (part := await self._next(parts)) is not None:
                 yield part
+
+    async def _next(self, parts: AsyncIterator[bytes]) -> bytes | None:
+        """The next part, None after the last.
+
+        A chunk that is none makes aiohttp close the connection; where it comes in a segment of its own, whoever waits
+        for the body is not told, so that has to be looked for.
+        """
+        left_s = self._longest_s
+        while True:
+            slice_s = min(left_s, _LOOKED_AFTER_S)
+            try:
+                async with asyncio.timeout(slice_s):
+                    return await anext(parts, None)
+            except TimeoutError:
+                left_s -= slice_s
+                if self._is_lost():
+                    raise ConnectionBroken("the connection was closed within a body") from None
+                if left_s <= 0:
+                    raise
+
+    def _is_lost(self) -> bool:
+        connection = self._response.connection
+        lost = connection is None or connection.protocol is None or not connection.protocol.is_connected()
+        return lost and not self._response.content.is_eof()
 
     async def close(self) -> None:
         self._finish()

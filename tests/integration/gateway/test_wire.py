@@ -100,10 +100,23 @@ async def test_an_answer_that_hangs_or_breaks_off(wire: AiohttpTransport, served
         await reply.close()
 
 
-async def test_chunks_that_are_none(wire: AiohttpTransport, served: Serve) -> None:
-    url = served(saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", b"zz\r\n"))
+@pytest.mark.parametrize("pause_s", [0, 0.2])
+async def test_chunks_that_are_none(wire: AiohttpTransport, served: Serve, pause_s: float) -> None:
+    """In the segment of a good one, or in one of its own."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        await writer.drain()
+        await asyncio.sleep(pause_s)
+        writer.write(b"zz\r\n")
+        await writer.drain()
+        writer.close()
+
+    began = time.monotonic()
     with pytest.raises(ConnectionBroken):
-        await ask(wire, onward(url))
+        await ask(wire, onward(served(handler), answer_s=30))
+    assert time.monotonic() - began < 15
 
 
 async def test_what_comes_behind_an_answer_is_nobodys_answer(wire: AiohttpTransport, served: Serve) -> None:
