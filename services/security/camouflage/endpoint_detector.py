@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -76,7 +75,7 @@ def to_found(
     return merge_classes(edges[kept], scores[kept], iou_threshold=endpoint.iou_threshold)
 
 
-class EndpointDetector:
+class EndpointDetector(EndpointClient[tuple[NDArray[np.float64], NDArray[np.float64]]]):
     """A registered detector; a context manager, for one thread without an event loop of its own.
 
     Each picture is a query, and so is each further try.
@@ -106,9 +105,8 @@ class EndpointDetector:
         resolve: Resolve | None = None,
         watch: Callable[[], object] | None = None,
     ) -> None:
-        self.name = endpoint.name
-        self._endpoint, self._budget = endpoint, budget
-        self._client = EndpointClient(
+        self.name, self._detector = endpoint.name, endpoint
+        super().__init__(
             endpoint,
             partial(read_objects, endpoint),
             budget,
@@ -127,23 +125,11 @@ class EndpointDetector:
             Problem: the endpoint may not be asked, does not answer, or answers something else.
         """
         self._budget.spend(len(pictures))
-        answers = self._client.ask([encode_png(picture) for picture in pictures])
+        answers = self.ask([encode_png(picture) for picture in pictures])
         return [
-            to_found(self._endpoint, *answer, height=picture.shape[0], width=picture.shape[1])
+            to_found(self._detector, *answer, height=picture.shape[0], width=picture.shape[1])
             for picture, answer in zip(pictures, answers, strict=True)
         ]
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _list(found: Any, pointer: str) -> list[Any]:

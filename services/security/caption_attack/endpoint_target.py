@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from shared.webhooks.addresses import IPNetwork
 from shared.webhooks.ssrf_guard import Resolve
 
 
-class EndpointTarget:
+class EndpointTarget(EndpointClient[str]):
     """A captioner behind a registered endpoint, as a target of campaigns; a context manager.
 
     Args:
@@ -43,7 +41,7 @@ class EndpointTarget:
         resolve: Resolve | None = None,
         watch: Callable[[], object] | None = None,
     ) -> None:
-        self._client = EndpointClient(
+        super().__init__(
             endpoint,
             endpoint.read_caption,
             budget,
@@ -61,16 +59,4 @@ class EndpointTarget:
             BudgetExhausted: a further try is not allowed.
             Problem: the endpoint may not be asked, does not answer, or answers something else.
         """
-        return self._client.ask([encode_exactly(picture) for picture in pictures])
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return self.ask([encode_exactly(picture) for picture in pictures])

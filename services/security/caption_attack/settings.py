@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
-
-from pydantic import Field, IPvAnyNetwork, field_validator, model_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from services.security.caption_attack.endpoints import CaptionEndpoint
-from services.security.endpoints.registration import require_different_names
-from shared.edge_settings import split_list
-from shared.settings import CapabilitySettings
+from services.security.endpoints.settings import EndpointSettings
 
 
-class CaptionAttackSettings(CapabilitySettings):
+class CaptionAttackSettings(EndpointSettings[CaptionEndpoint]):
     """How large an attack may be, and which captioners beyond the fleet may be tested."""
 
     model_config = SettingsConfigDict(env_prefix="FACET_CAPTION_ATTACK_")
@@ -26,27 +22,3 @@ class CaptionAttackSettings(CapabilitySettings):
 
     seconds_limit: float = Field(default=3200.0, gt=0)
     """After which an attack ends with what it has found; below the time limit of its job."""
-
-    endpoints: tuple[CaptionEndpoint, ...] = ()
-    """Registered captioners, as a JSON list; callers name them, and can reach no other."""
-
-    allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
-    """Networks, parted by commas, in which endpoints may be besides public addresses, there also by plain http."""
-
-    @field_validator("allowed_networks", mode="before")
-    @classmethod
-    def _split_networks(cls, value: object) -> object:
-        return split_list(value)
-
-    @model_validator(mode="after")
-    def _names_are_different(self) -> Self:
-        require_different_names(self.endpoints)
-        return self
-
-    def endpoint(self, name: str) -> CaptionEndpoint:
-        """A registered endpoint.
-
-        Raises:
-            KeyError: there is none of this name.
-        """
-        return {endpoint.name: endpoint for endpoint in self.endpoints}[name]
