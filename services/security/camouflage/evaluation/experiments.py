@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from services.security.camouflage.meshes.cars import CARS, CarName
@@ -24,7 +24,10 @@ OUTSIDER: Final = "nanodet"
 HARDENED: Final = "hardened"
 """The victim after it was fine-tuned on generated textures."""
 
-Part = Literal["detectors", "unoptimised", "attack", "profile", "renderer"]
+NOBODY: Final = "nobody"
+"""Stands for the victim of textures that nobody optimised."""
+
+Part = Literal["detectors", "unoptimised", "attack", "profile", "renderer", "lpips"]
 CoverName = Literal["full", "sticker-10", "sticker-20", "sticker-40"]
 CovertName = Literal["none", "low", "high"]
 
@@ -87,7 +90,8 @@ class Experiment:
 
     Attributes:
         part: `detectors`: a car in random plain paints; `unoptimised`: textures that nobody optimised; `attack`: one
-            that was; `profile`: where a step's time goes; `renderer`: an attack's texture by a path tracer.
+            that was; `profile`: where a step's time goes; `renderer`: an attack's texture by a path tracer; `lpips`:
+            how differently the car looks from what is behind it.
         car: that is painted.
         victim: name of the detector whose gradients are used.
         pattern: how the texture is made.
@@ -112,7 +116,7 @@ class Experiment:
                 return f"{self.part}/{self.cover}"
             case "profile":
                 return f"{self.part}/{self.victim}"
-            case "attack" | "renderer":
+            case "attack" | "renderer" | "lpips":
                 return f"{self.part}/{self.victim}/{self.pattern}/{self.cover}/{self.covert}"
 
     def key(self, scale: Scale) -> str:
@@ -143,12 +147,20 @@ def cover_of(name: CoverName) -> Cover:
 
 
 def experiments(*, hardened: bool = False, reference: bool = False) -> Iterator[Experiment]:
-    """All of them, in order.
+    """All of them, in order: those that measure textures after all that make them.
 
     Args:
         hardened: whether there is a fine-tuned detector.
         reference: whether Mitsuba is at hand.
     """
+    made = list(_experiments(hardened=hardened, reference=reference))
+    yield from made
+    for cover in _COVERS:
+        yield Experiment("lpips", victim=NOBODY, cover=cover)
+    yield from (replace(one, part="lpips") for one in made if one.part == "attack")
+
+
+def _experiments(*, hardened: bool, reference: bool) -> Iterator[Experiment]:
     yield from (Experiment("detectors", car=car) for car in CARS)
     yield Experiment("unoptimised")
     yield Experiment("profile")

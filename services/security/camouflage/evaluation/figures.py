@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.evaluation.experiments import PAINT, Experiment, Scale, experiments
+from services.security.camouflage.evaluation.experiments import NOBODY, PAINT, Experiment, Scale, experiments
 from services.security.camouflage.evaluation.running import RESULT, START
 from services.security.camouflage.report import THRESHOLDS
 from shared.intervals import LEVEL
@@ -48,14 +48,14 @@ def _of_scale(lines: Sequence[Line], *, has_prior: bool) -> Figures:
     for line in lines:
         parts.setdefault(line["part"], []).append(line)
     unoptimised = {line["cover"]: line for line in parts.get("unoptimised", [])}
-    arms = [arm for line in unoptimised.values() for arm in _arms(line)]
     attacks = parts.get("attack", [])
+    distances = {_arm_of(line): line["lpips"] for line in parts.get("lpips", [])}
     return {
         "scale": lines[0]["scale"],
         "backgrounds": lines[0]["backgrounds"],
         "machines": sorted({line["machine"] for line in lines}),
         "detectors": {line["car"]: _before(line) for line in parts.get("detectors", [])},
-        "arms": arms + [arm for line in attacks for arm in _arms(line)],
+        "arms": [arm for line in [*unoptimised.values(), *attacks] for arm in _arms(line, distances)],
         "differences": [one for line in attacks for one in _differences(line, unoptimised.get(line["cover"]))],
         "factors": _factors(attacks, unoptimised.get("full")),
         "runs": [_run(line) for line in attacks],
@@ -71,10 +71,19 @@ def _before(line: Line) -> Figures:
     return {"pictures": line["pictures"], "left_out": line["left_out"], "detectors": detectors}
 
 
-def _arms(line: Line) -> list[Figures]:
+def _arm_of(line: Line) -> tuple[str, ...]:
+    """What tells the textures of a line from those of others, and joins the parts that measured them."""
+    if line["part"] == "unoptimised":
+        return NOBODY, line["cover"]
+    named = (line["victim"], line["cover"])
+    return named if line["victim"] == NOBODY else (*named, line["pattern"], line["covert"])
+
+
+def _arms(line: Line, distances: Mapping[tuple[str, ...], Mapping[str, Sequence[float]]]) -> list[Figures]:
     """Each texture of a line with the figures of all detectors."""
     attack = line["part"] == "attack"
     names = next(iter(line["detectors"].values()))
+    lpips = distances.get(_arm_of(line), {})
     return [
         {
             "texture": name,
@@ -87,7 +96,10 @@ def _arms(line: Line) -> list[Figures]:
                 detector: {"figures": textures[name]["figures"], "bins": textures[name].get("bins")}
                 for detector, textures in line["detectors"].items()
             },
-            "covertness": line["covertness"][name],
+            "covertness": {
+                **line["covertness"][name],
+                "lpips": round(float(np.mean(lpips[name])), 3) if name in lpips else None,
+            },
         }
         for name in names
     ]
@@ -198,6 +210,8 @@ def _missing(lines: Sequence[Line], *, has_prior: bool) -> list[Figures]:
 def _reason(experiment: Experiment, *, has_prior: bool) -> str:
     if experiment.part == "renderer":
         return "it needs Mitsuba (FACET_MITSUBA_PYTHON) and the texture of the attack"
+    if experiment.part == "lpips":
+        return "it needs the weights of LPIPS and the texture of the attack"
     if experiment.victim == "hardened":
         return "it needs a fine-tuned detector (--hardened)"
     if experiment.pattern == "ddpm" and not has_prior:

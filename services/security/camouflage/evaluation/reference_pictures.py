@@ -16,7 +16,7 @@ from services.security.camouflage.detectors import VehicleDetector
 from services.security.camouflage.evaluation.car_sets import CarSet
 from services.security.camouflage.evaluation.looking import describe_all, look_at_pictures
 from services.security.camouflage.evaluation.mitsuba_reference import find_interpreter, render_reference
-from services.security.camouflage.evaluation.shots import Shot
+from services.security.camouflage.evaluation.shots import Shot, make_shot
 from services.security.camouflage.grids import deal_grid
 from services.security.camouflage.measures import Look
 from services.security.camouflage.measuring import conditions_of_look, quantise, to_bytes
@@ -63,8 +63,9 @@ def look_by_both_renderers(
         scene = make_scene(cars.mesh, camera, cars.stage.texture_size)
         if scene.view.box is None:
             continue
-        frame = make_frame(scene, light, materials, level_world(camera, light))
-        shots.append(Shot(frame, scene.view.box, conditions_of_look(grid[place], view)))
+        world = level_world(camera, light)
+        frame = make_frame(scene, light, materials, world)
+        shots.append(make_shot(scene, frame, conditions_of_look(grid[place], view), world))
         for name, texture in textures.items():
             own = shots[-1].with_texture(quantise(texture), cars.mask)
             other = to_bytes(

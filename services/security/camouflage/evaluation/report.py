@@ -92,7 +92,7 @@ def _arms(arms: Sequence[Figures], cover: str) -> str:
     parts = [f"### {title}"]
     for detector in dict.fromkeys(name for arm in here for name in arm["detectors"]):
         rows = [row for group in _grouped(here) if (row := _row(group, detector)) is not None]
-        head = ("texture", *HEADS, "CIEDE2000", "NPS", "TV")
+        head = ("texture", *HEADS, "CIEDE2000", "LPIPS", "NPS", "TV")
         parts.append(f"Seen by **{detector}**:\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
@@ -121,6 +121,10 @@ def _named(arm: Figures) -> str:
     return f"**`{arm['pattern']}`{covert} against {arm['victim']}**"
 
 
+_COVERTNESS: Final = {"ciede2000": 1, "lpips": 3, "printable": 3, "variation": 3}
+"""Digits of the measures, in the order of their columns."""
+
+
 def _row(group: tuple[str, list[Figures]], detector: str) -> tuple[str, ...] | None:
     name, arms = group
     arms = [arm for arm in arms if detector in arm["detectors"]]
@@ -128,11 +132,15 @@ def _row(group: tuple[str, list[Figures]], detector: str) -> tuple[str, ...] | N
         return None
     if START in {arm["texture"] for arm in arms}:
         arms = arms[:1]  # The same texture whatever it is then optimised for.
-    covert = [np.mean([arm["covertness"][key] for arm in arms]) for key in ("ciede2000", "printable", "variation")]
-    shown = (f"{covert[0]:.1f}", f"{covert[1]:.3f}", f"{covert[2]:.3f}")
+    shown = [_mean([arm["covertness"][key] for arm in arms], digits) for key, digits in _COVERTNESS.items()]
     if len(arms) == 1:
         return (name, *columns(arms[0]["detectors"][detector]["figures"]), *shown)
     return (name, *ranges([arm["detectors"][detector]["figures"] for arm in arms]), *shown)
+
+
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    known = [one for one in values if one is not None]
+    return f"{np.mean(known):.{digits}f}" if known else "-"
 
 
 def _verdicts(differences: Sequence[Figures]) -> str:

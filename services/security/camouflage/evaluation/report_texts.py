@@ -24,9 +24,10 @@ little of the car are left out before any detector is asked. Views, lights and b
 every step.
 
 Simple cars, one at a time, alone on the street, and two small detectors: figures of published camouflages are of other
-renderers and detectors, and cannot be compared. Covertness is of the texture, not of the picture: mean CIEDE2000 to the
-nearest of six colours of held-out backgrounds, distance to printable colours (NPS), and total variation (TV). LPIPS is
-left out: no package among the development dependencies brings its weights."""
+renderers and detectors, and cannot be compared. Three measures of covertness are of the texture: mean CIEDE2000 to the
+nearest of six colours of held-out backgrounds, distance to printable colours (NPS), and total variation (TV). LPIPS
+(version 0.1, AlexNet) is of the pictures: how differently the car looks from the same background without it, in the
+mean over the car. The less of each, the less it stands out."""
 
 RENDERER: Final = """## The renderer
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from subprocess import CalledProcessError
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +18,10 @@ from services.security.camouflage.covers import CoverMask, make_cover
 from services.security.camouflage.detectors import VehicleDetector
 from services.security.camouflage.evaluation.backgrounds import BackgroundSplit
 from services.security.camouflage.evaluation.car_sets import CarSet
-from services.security.camouflage.evaluation.covertness import measure_covertness
+from services.security.camouflage.evaluation.covertness import measure_covertness, measure_lpips
 from services.security.camouflage.evaluation.experiments import (
     HARDENED,
+    NOBODY,
     OUTSIDER,
     PAINT,
     PAINTS,
@@ -39,6 +42,7 @@ from services.security.camouflage.measuring import grey_of, quantise, random_tex
 from services.security.camouflage.meshes.cars import CarName
 from services.security.camouflage.optimisation.run import CamouflageRun
 from services.security.camouflage.paints import plain_texture
+from services.training.lpips import Lpips, published_lpips
 
 Floats = NDArray[np.float32]
 Line = dict[str, Any]
@@ -68,6 +72,7 @@ class Runner:
         files: of textures and unfinished runs.
         threads: that detectors compute with.
         resamples: of bootstraps.
+        make_lpips: opens the distance; called once, where it is needed.
     """
 
     scale: Scale
@@ -76,6 +81,7 @@ class Runner:
     files: RunFiles
     threads: int
     resamples: int = RESAMPLES
+    make_lpips: Callable[[], Lpips] = field(default_factory=lambda: cache(published_lpips))
     _sets: dict[CarName, CarSet] = field(default_factory=dict)
     _opened: dict[str, VehicleDetector] = field(default_factory=dict)
 
@@ -91,6 +97,7 @@ class Runner:
             "attack": self._attack,
             "profile": self._profile,
             "renderer": self._render,
+            "lpips": self._compare_with_background,
         }[experiment.part]
         return {
             "key": experiment.key(self.scale),
@@ -166,12 +173,31 @@ class Runner:
         return {"profile": profile_steps(self._begin(experiment), steps=_PROFILED, warm_up=_WARM_UP)}
 
     def _render(self, experiment: Experiment) -> Line:
-        attack = Experiment("attack", experiment.car, experiment.victim, experiment.pattern)
+        textures = {PAINT: plain_texture(PAINTS[PAINT], self.scale.texture_side), RESULT: self._made(experiment)}
+        return look_by_both_renderers(self.car_set(experiment.car), textures, self.detectors(experiment.victim))
+
+    def _compare_with_background(self, experiment: Experiment) -> Line:
+        """LPIPS of the pictures of the grid to what is behind the car."""
+        cars = self.car_set(experiment.car)
+        if experiment.victim == NOBODY:
+            textures = self._unoptimised(experiment, self._cover(experiment))
+        else:
+            textures = {RESULT: self._made(experiment)}
+        try:
+            distance = self.make_lpips()
+        except CalledProcessError as error:
+            raise NotPossible("the weights of LPIPS cannot be downloaded") from error
+        shots = cars.grid.taken
+        found = {name: measure_lpips(shots, quantise(one), cars.mask, distance) for name, one in textures.items()}
+        return {"lpips": {name: [round(one, 4) for one in values] for name, values in found.items()}}
+
+    def _made(self, experiment: Experiment) -> Floats:
+        """The texture that an attack ended with."""
+        attack = replace(experiment, part="attack")
         texture = self.files.read_texture(attack.key(self.scale))
         if texture is None:
             raise NotPossible(f"the texture of {attack.name} is not in the folder of runs")
-        textures = {PAINT: plain_texture(PAINTS[PAINT], self.scale.texture_side), RESULT: texture}
-        return look_by_both_renderers(self.car_set(experiment.car), textures, self.detectors(experiment.victim))
+        return texture
 
     def _by_factor(self, cars: CarSet, texture: Floats, detectors: Mapping[str, VehicleDetector]) -> Line:
         found: Line = {}

@@ -42,11 +42,15 @@ class Shot:
         frame: the rest of it.
         box: of the car: left, top, right and bottom in pixels.
         conditions: under which it was taken; its camera is a view of its own.
+        behind: uint8 RGB (height, width, 3), what is behind the car.
+        coverage: float32 (height, width), the car's share of each pixel.
     """
 
     frame: Frame
     box: tuple[int, int, int, int]
     conditions: Conditions
+    behind: NDArray[np.uint8]
+    coverage: Floats
 
     def with_texture(self, texture: Floats, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """The picture, uint8 RGB (height, width, 3), with a texture as `finish_frame` takes it."""
@@ -73,7 +77,10 @@ def take_grid(stage: Stage, plan: CamouflagePlan, *, azimuths: int) -> Shots:
     for view, condition in enumerate(grid):
         scene = stage.see(condition)
         if _visible(scene):
-            shots.append(_shot(scene, stage.frame(scene, condition), conditions_of_look(condition, view)))
+            background = stage.backgrounds.see(condition.background, scene.view.camera)
+            shots.append(
+                make_shot(scene, stage.frame(scene, condition), conditions_of_look(condition, view), background)
+            )
     return Shots(shots, len(grid) - len(shots))
 
 
@@ -111,7 +118,7 @@ def take_factor(unseen: Unseen, stage: Stage, plan: CamouflagePlan, split: Backg
                 background = pool.background(place, int(rng.integers(2)))
         frame = make_frame(scene, light, materials, background)
         condition = Condition(camera, name, behind)
-        shots.append(_shot(scene, frame, conditions_of_look(condition, number)))
+        shots.append(make_shot(scene, frame, conditions_of_look(condition, number), background))
     return Shots(shots, count - len(shots))
 
 
@@ -132,7 +139,15 @@ def _visible(scene: Scene) -> bool:
     return scene.view.box is not None and float(scene.view.weights.sum()) >= LEAST_PIXELS
 
 
-def _shot(scene: Scene, frame: Frame, conditions: Conditions) -> Shot:
+def make_shot(scene: Scene, frame: Frame, conditions: Conditions, background: Floats) -> Shot:
+    """A picture of a scene in which the car is seen.
+
+    Args:
+        scene: with the car.
+        frame: of it.
+        conditions: under which it is taken.
+        background: of the frame, float32 (height, width, 3), sRGB in [0, 1].
+    """
     if scene.view.box is None:
         raise AssertionError("pictures without a car are not taken")
-    return Shot(frame, scene.view.box, conditions)
+    return Shot(frame, scene.view.box, conditions, to_bytes(background), scene.view.coverage)

