@@ -16,8 +16,8 @@ from services.medical.chest_xray.evaluation.film_set import FilmSet
 from services.medical.chest_xray.evaluation.inserted import inserted_films
 from services.medical.chest_xray.evaluation.report import FIGURES, REPORT, write_report
 from services.medical.chest_xray.evaluation.subjects import read_models
+from shared.command_line import add_data_option, add_minutes_option, deadline_of
 from shared.result_lines import open_lines, read_lines, write_line
-from shared.settings import get_settings
 
 RUNS: Final = Path(__file__).parent / "runs.jsonl"
 
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "command", choices=["run", "report", "all"], help="go on with what is left; write the report; both"
     )
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=RUNS, help="file of results, one to a line")
     whole.add_argument("--cache", type=Path, default=Path("runs/chest-xray"), help="folder for features of baselines")
     whole.add_argument(
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         "without one fold each",
     )
     whole.add_argument("--without-inserted", action="store_true", help="leave out films with inserted findings")
-    whole.add_argument("--minutes", type=float, default=float("inf"), help="after which to begin nothing further")
+    add_minutes_option(whole)
     return whole
 
 
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Go on with what is left."""
-    until_s = time.monotonic() + 60 * options.minutes
+    until_s = deadline_of(options)
     inserted = None if options.without_inserted else inserted_films(options.data, options.cache)
     plan = Plan(options.data, options.cache, read_models(options.model), inserted)
     with open_lines(options.out) as lines:

@@ -21,7 +21,7 @@ from services.medical.chest_xray.training.stages.films import FilmFolder
 from services.medical.chest_xray.training.stages.recipes import Recipe, shorten
 from services.medical.chest_xray.training.stages.run import TrainingRun, read_run
 from services.training.packages import published_weights
-from shared.settings import get_settings
+from shared.command_line import add_data_option, add_threads_option
 
 COMMAND = "python -m services.medical.chest_xray.training"
 
@@ -87,9 +87,9 @@ class Workspace:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=Path("runs/chest-xray"), help="folder of runs and prepared films")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(whole)
     whole.add_argument("--device", default="cpu", help="that torch trains on, as cuda")
     whole.add_argument("--epochs", type=int, help="of each stage at most, instead of the plan's, for a trial")
     whole.add_argument("--fold", type=int, help="of five by patient, instead of the manifest's splits")

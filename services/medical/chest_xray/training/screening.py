@@ -42,8 +42,8 @@ from services.medical.chest_xray.training.frozen_features import (
 )
 from services.medical.chest_xray.training.linear_heads import fit_head
 from services.medical.chest_xray.training.other_pictures import SEEN, UNSEEN, Kind, Source, Split
+from shared.command_line import add_data_option
 from shared.intervals import wilson_interval
-from shared.settings import get_settings
 
 SIZE: Final = (320, 256)
 POOLINGS: Final = (Pooling(3, rows=5, columns=4),)
@@ -287,7 +287,7 @@ def measure(reader: Reader, head: ScreeningHead, split: Split = "test") -> dict[
 def main(arguments: list[str] | None = None) -> None:
     """Train the head, write it beside this file, and print what it does on the validation split."""
     parser = argparse.ArgumentParser(prog="python -m services.medical.chest_xray.training.screening")
-    parser.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(parser)
     parser.add_argument("--out", type=Path, default=HEAD, help="file of the head")
     options = parser.parse_args(arguments)
     reader = Reader(options.data)

@@ -16,7 +16,7 @@ from services.medical.low_dose_ct.training.network import WIDTHS
 from services.medical.low_dose_ct.training.release import RELEASES, keep, release
 from services.medical.low_dose_ct.training.train import Budget
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, finished_weights
-from shared.settings import get_settings
+from shared.command_line import add_data_option, add_threads_option
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -41,9 +41,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(command)
     command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="noise-free sinograms")
-    command.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(command)
 
 
 def _add_training(command: argparse.ArgumentParser, *, side: int, batch: int, steps: int, loss: str) -> None:
@@ -165,7 +165,7 @@ def _add_evaluate(commands: Commands) -> None:
 def _add_export(commands: Commands) -> None:
     command = commands.add_parser("export", help="make a released model (ONNX file, card) of a committed checkpoint")
     command.add_argument("name", choices=sorted(RELEASES))
-    command.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(command)
     command.set_defaults(act=lambda options: print(release(options.name)))
 
 
@@ -173,7 +173,7 @@ def _add_keep(commands: Commands) -> None:
     command = commands.add_parser("keep", help="turn a finished run into a committed half-precision checkpoint")
     command.add_argument("run", type=Path, help="folder of the run")
     command.add_argument("name", help="name of the checkpoint")
-    command.add_argument("--threads", type=int, default=1, help="CPU threads")
+    add_threads_option(command, default=1)
     command.set_defaults(act=lambda options: print(keep(options.run, options.name)))
 
 

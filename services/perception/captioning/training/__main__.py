@@ -32,8 +32,8 @@ from services.perception.captioning.training.plan import RELEASED, RUNS
 from services.perception.captioning.training.release import MODELS, release_captioner, released_name
 from services.perception.captioning.training.runs import FinishedRun, read_run
 from shared.captions.corpus import measure_corpus
+from shared.command_line import add_data_option, add_threads_option
 from shared.datasets.captioned_photos import FOLDER, SPLITS, CaptionedPhotos, read_captioned_photos
-from shared.settings import get_settings
 
 COMMAND = "python -m services.perception.captioning.training"
 _CALIBRATION = 128
@@ -151,9 +151,9 @@ class Workspace:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=Path("runs/captioning"), help="folder of features and runs")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(whole)
     whole.add_argument("--limit", type=int, help="only the first photographs of each split, for a trial")
     commands = whole.add_subparsers(dest="command", required=True)
     features = commands.add_parser("features", help="compute and keep features; goes on where it was cut off")

@@ -14,18 +14,18 @@ from services.perception.classification.training.network import WIDTHS
 from services.perception.classification.training.release import MODELS, NAME, VERSION, release, with_quality
 from services.perception.classification.training.train import Recipe, Training
 from services.perception.classification.training.weights import keep, load
+from shared.command_line import add_data_option, add_threads_option
 from shared.datasets.traffic_signs import FOLDER, Signs, read_test, read_training, split_by_track
 from shared.runtime.cards import read_card
 from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel
-from shared.settings import get_settings
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog="python -m services.perception.classification.training", description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_data_option(whole)
+    add_threads_option(whole)
     commands = whole.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train; an unfinished run is resumed")
     train.add_argument("--out", type=Path, default=Path("runs/traffic-signs"), help="folder of the run")

@@ -13,8 +13,8 @@ from services.perception.detection.evaluation.choices import pilots
 from services.perception.detection.evaluation.experiments import experiments
 from services.perception.detection.evaluation.report import REPORT, write_report
 from services.perception.detection.evaluation.running import Runner
+from shared.command_line import add_data_option, add_minutes_option, add_threads_option, deadline_of
 from shared.result_lines import open_lines, read_lines, write_line
-from shared.settings import get_settings
 
 RUNS: Final = Path(__file__).parent / "runs.jsonl"
 
@@ -27,14 +27,14 @@ def parser() -> argparse.ArgumentParser:
         choices=["choose", "run", "report", "all"],
         help="adapt from source to source; go on with what is left; write the report; the last two",
     )
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=RUNS, help="file of finished runs, one to a line")
     whole.add_argument("--checkpoints", type=Path, default=Path("runs/adaptation"), help="folder of unfinished runs")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(whole)
     whole.add_argument("--burn-in", type=int, default=400, help="steps with labels alone")
     whole.add_argument("--steps", type=int, default=300, help="steps after them")
     whole.add_argument("--seeds", type=int, default=3, help="of the methods that are repeated")
-    whole.add_argument("--minutes", type=float, default=float("inf"), help="after which to begin no further run")
+    add_minutes_option(whole)
     return whole
 
 
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Go on with the experiments that are left."""
-    until_s = time.monotonic() + 60 * options.minutes
+    until_s = deadline_of(options)
     runner = Runner(options.data, options.checkpoints, options.burn_in, options.steps)
     with open_lines(options.out) as lines:
         done = {line["key"] for line in read_lines(options.out)}

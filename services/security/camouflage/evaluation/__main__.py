@@ -18,6 +18,7 @@ from services.security.camouflage.evaluation.models import ModelShelf
 from services.security.camouflage.evaluation.report import REPORT, write_report
 from services.security.camouflage.evaluation.run_files import RunFiles
 from services.security.camouflage.evaluation.running import NotPossible, Runner
+from shared.command_line import add_data_option, add_minutes_option, add_threads_option, deadline_of
 from shared.result_lines import open_lines, read_lines, write_line
 from shared.settings import get_settings
 
@@ -32,12 +33,12 @@ def parser() -> argparse.ArgumentParser:
         choices=["run", "report", "all", "hardening-sets"],
         help="go on with what is left; write the report; both; write what a detector is fine-tuned with",
     )
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=RUNS, help="file of finished experiments, one to a line")
     whole.add_argument("--folder", type=Path, default=Path("runs/camouflage"), help="of textures and unfinished runs")
     whole.add_argument("--hardened", type=Path, help="folder with card.json and detector.onnx of a fine-tuned detector")
-    whole.add_argument("--threads", type=int, default=1, help="CPU threads")
-    whole.add_argument("--minutes", type=float, default=float("inf"), help="after which to begin no further experiment")
+    add_threads_option(whole, default=1)
+    add_minutes_option(whole)
     for name, words in (("steps", "of the optimiser"), ("batch", "pictures in a step"), ("azimuths", "of the grid")):
         whole.add_argument(f"--{name}", type=int, default=getattr(Scale(), name), help=words)
     whole.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Go on with the experiments that are left."""
-    until_s = time.monotonic() + 60 * options.minutes
+    until_s = deadline_of(options)
     runner = _runner(options)
     planned = experiments(hardened=runner.shelf.has_hardened, reference=find_interpreter() is not None)
     with open_lines(options.out) as lines:

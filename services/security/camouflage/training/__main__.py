@@ -12,7 +12,7 @@ import torch
 from services.security.camouflage.training.data import read_photographs
 from services.security.camouflage.training.diffusion_training import DiffusionTraining, Recipe
 from services.security.camouflage.training.release import release
-from shared.settings import get_settings
+from shared.command_line import add_data_option, add_threads_option
 
 COMMAND = "python -m services.security.camouflage.training"
 
@@ -20,9 +20,9 @@ COMMAND = "python -m services.security.camouflage.training"
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=Path("runs/camouflage"), help="folder of the run")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(whole)
     commands = whole.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train the diffusion model; an unfinished run is resumed")
     train.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -21,12 +21,12 @@ from services.security.caption_attack.evaluation.experiments import Experiment, 
 from services.security.caption_attack.evaluation.report import EVALUATION, REPORT, write_report
 from services.security.caption_attack.evaluation.running import Asker
 from services.security.caption_attack.evaluation.summary import summarise
+from shared.command_line import add_data_option, add_minutes_option, add_threads_option, deadline_of
 from shared.datasets.captioned_photos import FOLDER, CaptionedPhotos, read_captioned_photos
 from shared.problems import Problem
 from shared.result_lines import open_lines, read_lines, write_line
 from shared.runtime.cards import read_card
 from shared.runtime.registry import newest_folder
-from shared.settings import get_settings
 
 VICTIMS: Final = ("captioner-lstm-lite0", "captioner-transformer-lite2")
 MODELS: Final = Path(__file__).parents[3] / "perception" / "models"
@@ -41,14 +41,14 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "command", choices=["run", "report", "all"], help="go on with what is left; write the report; both"
     )
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=RUNS, help="file of finished runs, one to a line")
     whole.add_argument("--photographs", type=int, default=100, help="of the test part, by name")
     whole.add_argument("--seeds", type=int, default=3, help="of each search in the main comparison")
     whole.add_argument("--further-seeds", type=int, default=1, help="in the others, and on other captioners")
     whole.add_argument("--processes", type=int, default=3, help="that ask")
-    whole.add_argument("--threads", type=int, default=2, help="of an inference in the service")
-    whole.add_argument("--minutes", type=float, default=float("inf"), help="after which to begin no further run")
+    add_threads_option(whole, about="of an inference in the service")
+    add_minutes_option(whole)
     return whole
 
 
@@ -84,9 +84,7 @@ def run(options: argparse.Namespace, photographs: CaptionedPhotos, victims: tupl
     with open_lines(options.out) as lines, perception_service(threads=options.threads) as address:
         beginning = (address, victims, tuple(photographs.files))
         with ProcessPoolExecutor(options.processes, initializer=_begin, initargs=beginning) as pool:
-            found = _finished(
-                pool, left, until_s=time.monotonic() + 60 * options.minutes, waiting=2 * options.processes
-            )
+            found = _finished(pool, left, until_s=deadline_of(options), waiting=2 * options.processes)
             for line in tqdm(found, total=len(wanted), initial=len(wanted) - len(left), unit="run"):
                 write_line(lines, {**line, "seconds": line["seconds"] / options.processes, "machine": machine})
 

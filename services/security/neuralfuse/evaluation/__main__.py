@@ -12,7 +12,7 @@ from typing import Any
 from services.security.neuralfuse.evaluation import exact, protection, queries
 from services.security.neuralfuse.evaluation.cards import write_quality
 from services.security.neuralfuse.evaluation.report import EVALUATION, REPORT, render
-from shared.settings import get_settings
+from shared.command_line import add_data_option
 
 _SECTIONS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "exact": lambda _: exact.measure(),
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     whole = argparse.ArgumentParser(prog="python -m services.security.neuralfuse.evaluation", description=__doc__)
     whole.add_argument("sections", nargs="*", choices=[[], *_SECTIONS], help=f"{', '.join(_SECTIONS)}; all by default")
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--every", type=int, default=1, help="measure on each n-th test picture only")
     whole.add_argument("--runs", type=Path, default=Path("runs/neuralfuse"), help="folder of finished runs")
     return whole

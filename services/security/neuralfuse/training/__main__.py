@@ -28,8 +28,8 @@ from services.security.neuralfuse.training.release import (
     released_file,
 )
 from services.security.neuralfuse.training.runs import read_base_network, read_fuse, read_record
+from shared.command_line import add_data_option, add_threads_option
 from shared.datasets.traffic_signs import FOLDER, Signs, read_training, split_by_track
-from shared.settings import get_settings
 
 _CHOICES = {"network": sorted(BASE_NETWORKS), "base": sorted(BASE_NETWORKS), "generator": [*GENERATORS, CONSTANT_SHIFT]}
 
@@ -37,8 +37,8 @@ _CHOICES = {"network": sorted(BASE_NETWORKS), "base": sorted(BASE_NETWORKS), "ge
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_data_option(whole)
+    add_threads_option(whole)
     commands = whole.add_subparsers(dest="command", required=True)
     base = commands.add_parser("train-base", help="train a classifier; an unfinished run is resumed")
     _add_recipe(base, BaseRecipe)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 
 from services.uncertainty.conformal.evaluation.report import EVALUATION, REPORT, SECTIONS, render, section
-from shared.settings import get_settings
+from shared.command_line import add_data_option
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True)
     evaluated = commands.add_parser("evaluate", help="measure sections, all by default, and write the report")
     evaluated.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help=", ".join(SECTIONS))
-    evaluated.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(evaluated)
     evaluated.set_defaults(act=_evaluate)
     return whole
 

@@ -6,21 +6,20 @@ import argparse
 import json
 import platform
 import time
-from pathlib import Path
 
 from services.uncertainty.explanation.training import blood_cells, photographs_report
 from services.uncertainty.explanation.training.evaluate import PARTS, Evaluation
 from services.uncertainty.explanation.training.photographs import PARTS as PHOTOGRAPH_PARTS
 from services.uncertainty.explanation.training.photographs import PhotographEvaluation
 from services.uncertainty.explanation.training.report import EVALUATION, REPORT, render
-from shared.settings import get_settings
+from shared.command_line import add_data_option, add_threads_option
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog="python -m services.uncertainty.explanation.training", description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads; the cost is measured on one")
+    add_data_option(whole)
+    add_threads_option(whole, about="CPU threads; the cost is measured on one")
     commands = whole.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train the blood-cell classifier that is asked to point at boxes")
     train.set_defaults(act=_train)

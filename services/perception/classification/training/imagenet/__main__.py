@@ -20,10 +20,10 @@ from services.perception.classification.training.imagenet.release import (
     with_quality,
 )
 from services.training.packages import class_names, published_weights
+from shared.command_line import add_data_option
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel
-from shared.settings import get_settings
 
 
 def _release() -> None:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=["release", "evaluate"])
-    parser.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(parser)
     options = parser.parse_args(arguments)
     torch.set_num_threads(2)
     if options.command == "release":

@@ -11,10 +11,10 @@ import torch
 from services.perception.detection.training.nanodet.measure import measure
 from services.perception.detection.training.nanodet.published import published_model
 from services.perception.detection.training.nanodet.release import MODELS, NAME, VERSION, release, with_quality
+from shared.command_line import add_data_option, add_threads_option
 from shared.runtime.cards import read_card
 from shared.runtime.releases import write_card
 from shared.runtime.sessions import OnnxModel
-from shared.settings import get_settings
 
 
 def _measure(data: Path, threads: int) -> None:
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=["release", "measure"], help="release needs npm and the network")
-    parser.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    add_data_option(parser)
+    add_threads_option(parser, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     if options.command == "release":
