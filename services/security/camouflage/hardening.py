@@ -1,4 +1,7 @@
-"""A set to harden a detector with: the car under textures and in conditions that the report does not measure with.
+"""A set to harden a detector with: the car under textures, in views and lights that nothing is measured with.
+
+Cameras, lights and paints are drawn from the ranges of steps, so those of the grid stay unseen; backgrounds are those
+of the stage.
 
 The archive holds PNGs and one document of COCO with the box of the car on each, class `vehicle`: what
 `/v1/perception/adaptations` takes as a labelled `source`, and `/v1/perception/detections/evaluations` measures on.
@@ -9,16 +12,20 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import TEST_LIGHTS, Condition, draw_camera
-from services.security.camouflage.measuring import LEAST_PIXELS, Stage, random_texture
+from services.security.camouflage.conditions import draw_camera, draw_light, draw_materials, draw_sun
+from services.security.camouflage.measuring import LEAST_PIXELS, Stage, random_texture, to_bytes
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.rendering.camera import Camera
+from services.security.camouflage.rendering.frames import finish_frame, make_frame, make_scene
+from services.security.camouflage.rendering.light import Light, Materials
 from shared.imaging.pictures import encode_png
 
 Floats = NDArray[np.float32]
@@ -30,6 +37,23 @@ CLASS: Final = "vehicle"
 
 _STREAM: Final = 48_611
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedCondition:
+    """A picture to learn from.
+
+    Attributes:
+        camera: that takes it.
+        light: on the car.
+        materials: of its parts.
+        background: number of the stage's.
+    """
+
+    camera: Camera
+    light: Light
+    materials: Materials
+    background: int
 
 
 def make_hardening_set(
@@ -57,15 +81,18 @@ def make_hardening_set(
     labels: list[dict[str, Any]] = []
     for number in range(pictures):
         watch(number)
-        condition = _draw(plan, len(stage.backgrounds), rng)
-        scene = stage.see(condition)
+        condition = draw_condition(plan, len(stage.backgrounds), rng)
+        scene = make_scene(stage.mesh, condition.camera, stage.texture_size)
         if scene.view.box is None or float(scene.view.weights.sum()) < LEAST_PIXELS:
             continue
         texture = result
         if number % 2:
-            texture = np.where(cover[..., None], random_texture(cover.shape[0], plan.seed + number), result)
+            drawn = random_texture(cover.shape[0], _STREAM + plan.seed + number)  # others than are measured
+            texture = np.where(cover[..., None], drawn, result)
         name = f"images/{number:03d}-{'random' if number % 2 else 'result'}.png"
-        files[name] = encode_png(stage.paint(scene, condition, [texture.astype(np.float32)])[0])
+        background = stage.backgrounds.see(condition.background, condition.camera)
+        frame = make_frame(scene, condition.light, condition.materials, background)
+        files[name] = encode_png(to_bytes(finish_frame(frame, texture.astype(np.float32), stage.mask)))
         images.append({"id": number + 1, "file_name": name, "width": stage.side, "height": stage.side})
         labels.append(_label(number + 1, scene.view.box))
     document = {
@@ -77,10 +104,11 @@ def make_hardening_set(
     return _pack({"annotations.json": orjson.dumps(document), **files})
 
 
-def _draw(plan: CamouflagePlan, backgrounds: int, rng: np.random.Generator) -> Condition:
-    """A view that neither steps nor measures have but by chance."""
-    light = list(TEST_LIGHTS)[int(rng.integers(len(TEST_LIGHTS)))]
-    return Condition(draw_camera(plan.views, rng), light, int(rng.integers(backgrounds)))
+def draw_condition(plan: CamouflagePlan, backgrounds: int, rng: np.random.Generator) -> LearnedCondition:
+    """A view, a light and a paint as steps have them, which are apart from those of the grid, and a background."""
+    camera = draw_camera(plan.views, rng)
+    light, materials = draw_light(draw_sun(rng), rng), draw_materials(rng)
+    return LearnedCondition(camera, light, materials, int(rng.integers(backgrounds)))
 
 
 def _label(image: int, box: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -48,21 +48,21 @@ def weights_of_classifier(content: bytes) -> dict[str, Tensor]:
         for name in [one for one in state if one.rpartition(".")[0].rpartition(".")[2] in _NORMS]:
             convolution = name.removesuffix(".weight")
             state[name] = stored[name].reshape(state[name].shape)
-            _make_identity(state, _norm_of(convolution), stored[f"{convolution}.bias"])
+            make_identity(state, _norm_of(convolution), stored[f"{convolution}.bias"])
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"this is not the graph of {CLASSIFIER}: {error}") from None
     return state
 
 
-def _norm_of(convolution: str) -> str:
-    module, _, name = convolution.rpartition(".")
-    return f"{module}.{_NORMS[name]}" if module else _NORMS[name]
-
-
-def _make_identity(state: dict[str, Tensor], norm: str, bias: Tensor) -> None:
+def make_identity(state: dict[str, Tensor], norm: str, bias: Tensor) -> None:
     """Let a normalisation add a bias and nothing else: of variance 1 - epsilon it divides by 1."""
     state[f"{norm}.weight"], state[f"{norm}.bias"] = torch.ones_like(bias), bias
     state[f"{norm}.running_mean"], state[f"{norm}.running_var"] = (
         torch.zeros_like(bias),
         torch.full_like(bias, 1 - EPSILON),
     )
+
+
+def _norm_of(convolution: str) -> str:
+    module, _, name = convolution.rpartition(".")
+    return f"{module}.{_NORMS[name]}" if module else _NORMS[name]

@@ -15,6 +15,8 @@ from services.perception.detection.optimisation.exporting import export_detector
 from services.perception.detection.training.cards import Origin, baseline_of
 from services.perception.detection.training.data import SPLITS, DetectionSet, read_detection_set
 from services.perception.detection.training.evaluate import evaluate
+from services.perception.detection.training.harden import STEPS, Hardening, make_recipe, open_release
+from services.perception.detection.training.hardening_sets import read_hardening_set
 from services.perception.detection.training.plan import RUNS, PlannedRun
 from services.perception.detection.training.release import MODELS, Parts, read_finished, release
 from services.perception.detection.training.train import CHECKPOINT, DetectionRecipe, DetectorTraining
@@ -42,8 +44,8 @@ class Workspace:
         planned = RUNS[name]
         recipe = self._recipe(planned)
         weights = published_weights() if recipe.detector.backbone.kind == "lite0" else None
-        data = self._read(planned, "train")
-        DetectorTraining(recipe, data, self.runs / name, weights=weights, device=self.device).run()
+        sets = [self._read(planned, "train")]
+        DetectorTraining(recipe, sets, self.runs / name, weights=weights, device=self.device).run()
 
     def measure(self, name: str, split: str) -> None:
         """Write the figures of a run on a split into its folder, and print them."""
@@ -71,6 +73,26 @@ class Workspace:
         said = json.dumps(done.as_dict(), indent=2)
         (self.runs / name / "release.json").write_text(said, encoding="utf-8")
         print(name, said)
+
+    def harden(self, archives: list[Path], folder: Path, models: Path, *, steps: int, seed: int, machine: str) -> None:
+        """Fine-tune the release on labelled archives; its detector, card and figures are written, figures printed."""
+        released = open_release(models)
+        planned = next(one for one in RUNS.values() if one.model == released.card.name)
+        classes, buckets = planned.recipe.detector.classes, released.served.buckets
+        limit = get_settings().pixel_limit
+        sets = [read_hardening_set(one, classes, buckets, pixel_limit=limit) for one in archives]
+        names = " ".join(one.name for one in archives)
+        hardening = Hardening(
+            released,
+            make_recipe(planned.recipe, released, sets, steps=steps, seed=seed),
+            sets,
+            frames=self._read(planned, "train"),
+            test=self._read(planned, "test"),
+            place=planned.source.origin,
+            machine=machine,
+            command=f"{COMMAND} harden {names} --folder FOLDER --steps {steps} --seed {seed}",
+        )
+        print(json.dumps(hardening.run(folder, device=self.device), indent=2))
 
     def _recipe(self, planned: PlannedRun) -> DetectionRecipe:
         recipe = planned.recipe
@@ -101,10 +123,24 @@ def parser() -> argparse.ArgumentParser:
         if name == "measure":
             command.add_argument("--split", default="test", choices=SPLITS, help="that is measured")
         elif name == "release":
-            command.add_argument("--models", type=Path, default=MODELS, help="folder that is released into")
-            trained_on = f"{platform.machine()} CPU, shared with other work"
-            command.add_argument("--machine", default=trained_on, help="that the runs were trained on, in words")
+            _add_models(command, "folder that is released into")
+    about = "fine-tune the released detector on sets of textures that were made against it; goes on where it was cut"
+    _add_hardening(commands.add_parser("harden", help=about))
     return whole
+
+
+def _add_hardening(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sets", nargs="+", type=Path, metavar="SET.zip", help="labelled archives")
+    command.add_argument("--folder", type=Path, required=True, help="of detector.onnx, card.json and hardening.json")
+    command.add_argument("--steps", type=int, default=STEPS, help="of the optimiser")
+    command.add_argument("--seed", type=int, default=0, help="of order and views")
+    _add_models(command, "folder of the release")
+
+
+def _add_models(command: argparse.ArgumentParser, about: str) -> None:
+    trained_on = f"{platform.machine()} CPU, shared with other work"
+    command.add_argument("--models", type=Path, default=MODELS, help=about)
+    command.add_argument("--machine", default=trained_on, help="that training runs on, in words")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,6 +148,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     workspace = Workspace(options)
+    if options.command == "harden":
+        known = {"steps": options.steps, "seed": options.seed, "machine": options.machine}
+        workspace.harden(options.sets, options.folder, options.models, **known)
+        return
     for name in options.run or RUNS:
         if options.command == "train":
             workspace.train(name)

@@ -179,19 +179,23 @@ def describe(place: str, data: DetectionSet) -> str:
     return f"{place}, {', '.join(sorted(set(data.domains)))}: {len(data)} pictures, {boxes} boxes"
 
 
-def _training(origin: Origin) -> TrainingRecord:
-    recipe, optimiser = origin.recipe, origin.recipe.optimiser
-    low, high = recipe.scales
-    procedure = (
+def procedure_of(recipe: DetectionRecipe) -> str:
+    """How a recipe trains, in words."""
+    optimiser, (low, high) = recipe.optimiser, recipe.scales
+    return (
         f"{recipe.iterations} steps of {optimiser.kind}, batches of {recipe.batch} pictures, learning rate "
         f"{optimiser.learning_rate} ({optimiser.body_factor} of it for the body of the backbone) rising over "
         f"{optimiser.warm_up} steps and falling along a cosine, weight decay {optimiser.weight_decay}, norms of "
         f"gradients cut at {recipe.clip}; mirrored or not, {low} to {high} times as large, {recipe.strong:.0%} with "
         "changed colours. The last weights were taken"
     )
+
+
+def _training(origin: Origin) -> TrainingRecord:
+    recipe = origin.recipe
     return TrainingRecord(
         data=[describe(origin.place, origin.data), *BACKBONES[recipe.detector.backbone.kind]],
-        procedure=procedure,
+        procedure=procedure_of(recipe),
         seed=recipe.seed,
         machine=origin.machine,
         hours=round(origin.hours, 2),

@@ -12,11 +12,11 @@ from services.perception.detection.training.data import DetectionSet
 from shared.detectors.detections import Detections
 from shared.detectors.inference import Selection, detect_blocking, see
 from shared.detectors.models import Detector, read_detector
-from shared.runtime.cards import ModelCard
+from shared.runtime.cards import UploadedCard
 from shared.runtime.sessions import OnnxModel
 
 
-def open_served(content: bytes, card: ModelCard, *, threads: int = 1) -> Detector:
+def open_served(content: bytes, card: UploadedCard, *, threads: int = 1) -> Detector:
     """A file as the service opens it, by its card."""
     return read_detector(OnnxModel(card, content, threads=threads))
 

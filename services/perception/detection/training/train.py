@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,9 @@ class DetectorTraining:
 
     Args:
         recipe: what to do.
-        data: pictures to learn from.
+        sets: pictures to learn from; each set gives as many of a step.
         folder: of the run.
+        initial: detector that training begins from, and that is changed; a new one by default.
         weights: the published state of EfficientNet-Lite0, for that backbone.
         save_every: steps between checkpoints, at which a line is logged too.
         device: that is computed on; on a GPU the same seed gives nearly the same weights, since sums are in any order.
@@ -99,20 +100,24 @@ class DetectorTraining:
     def __init__(
         self,
         recipe: DetectionRecipe,
-        data: DetectionSet,
+        sets: Sequence[DetectionSet],
         folder: Path,
         *,
+        initial: Detector | None = None,
         weights: Mapping[str, Tensor] | None = None,
         save_every: int = 100,
         device: str = "cpu",
     ) -> None:
-        if recipe.detector.classes != data.classes:
-            raise ValueError(f"the detector finds {recipe.detector.classes}, the data hold {data.classes}")
+        for data in sets:
+            if recipe.detector.classes != data.classes:
+                raise ValueError(f"the detector finds {recipe.detector.classes}, the data hold {data.classes}")
+        if not sets or recipe.batch % len(sets):
+            raise ValueError(f"a batch of {recipe.batch} pictures is not divided among {len(sets)} sets")
         torch.manual_seed(recipe.seed)
-        self.recipe, self.data, self.folder, self.save_every = recipe, data, folder, save_every
+        self.recipe, self.sets, self.folder, self.save_every = recipe, sets, folder, save_every
         # A fifth faster on CPUs, by the depthwise convolutions; nothing else depends on it.
         self.device = device
-        detector = make_detector(recipe.detector, weights).to(device)
+        detector = (initial or make_detector(recipe.detector, weights)).to(device)
         self.detector: Detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         slow = "backbone.body." if recipe.detector.backbone.kind == "lite0" else None
         self.optimiser = make_optimiser({"": self.detector}, recipe.optimiser, slow=slow)
@@ -136,7 +141,7 @@ class DetectorTraining:
     def _step(self, iteration: int) -> dict[str, Tensor]:
         recipe = self.recipe
         torch.manual_seed(recipe.seed * 1_000_003 + iteration)  # samples of a step are the same after a resume
-        images, targets = draw_batch(self.data, recipe, iteration)
+        images, targets = draw_batch(self.sets, recipe, iteration)
         images = images.to(self.device, memory_format=torch.channels_last)
         set_rates(self.optimiser, rate_factor(iteration, warm_up=recipe.optimiser.warm_up, total=recipe.iterations))
         self.optimiser.zero_grad(set_to_none=True)
@@ -178,14 +183,16 @@ class DetectorTraining:
             log.write(json.dumps(row) + "\n")
 
 
-def draw_batch(data: DetectionSet, recipe: DetectionRecipe, iteration: int) -> tuple[Tensor, list[Targets]]:
-    """The pictures of a step, and their views."""
+def draw_batch(sets: Sequence[DetectionSet], recipe: DetectionRecipe, iteration: int) -> tuple[Tensor, list[Targets]]:
+    """The pictures of a step, as many of each set, and their views."""
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + iteration)
     images, targets = [], []
-    for index in drawn_places(len(data), recipe.batch, iteration, (recipe.seed,)):
-        image, target = weak_view(to_image(data.images[index]), data.targets[index], generator, scales=recipe.scales)
-        if float(torch.rand((), generator=generator)) < recipe.strong:
-            image = strong_view(image, generator)
-        images.append(image)
-        targets.append(target)
+    for number, data in enumerate(sets):
+        for index in drawn_places(len(data), recipe.batch // len(sets), iteration, (recipe.seed + number,)):
+            picture = to_image(data.images[index])
+            image, target = weak_view(picture, data.targets[index], generator, scales=recipe.scales)
+            if float(torch.rand((), generator=generator)) < recipe.strong:
+                image = strong_view(image, generator)
+            images.append(image)
+            targets.append(target)
     return pad_images(images), targets

@@ -1,7 +1,8 @@
 """Sets to fine-tune a detector with, of the textures that were made so far: what the defence is made from.
 
-Training of detectors is another service's. The sets go to `/v1/perception/adaptations` as a labelled `source`; the
-`card.json` and `model.onnx` of that job's result are what `--hardened` names, and the detector is attacked again.
+Training of detectors is another service's: `python -m services.perception.detection.training harden` takes the sets and
+leaves the `card.json` and `detector.onnx` of a fine-tuned detector in the folder that `--hardened` names. Then that one
+is attacked.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ PICTURES: Final = 96
 def write_hardening_sets(runner: Runner, *, pictures: int = PICTURES) -> list[str]:
     """Write the set of each texture that hides the car from the victim; returns their files' names.
 
-    Backgrounds are those of steps, cameras are drawn as for steps, so that the grid which is measured stays unseen but
-    for its four lights.
+    Backgrounds are those of steps; cameras, lights and paints are drawn as for steps. So the grid that is measured
+    stays unseen.
 
     Args:
         runner: with the textures.

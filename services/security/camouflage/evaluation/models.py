@@ -44,8 +44,8 @@ class ModelShelf:
 
     Args:
         settings: where released models are.
-        hardened: folder with `card.json` and `detector.onnx` of the fine-tuned detector, as the job of
-            `/v1/perception/adaptations` leaves them.
+        hardened: folder with `card.json` and `detector.onnx` of the fine-tuned detector, as hardening leaves them and
+            the job of `/v1/perception/adaptations` does.
     """
 
     def __init__(self, settings: Settings, hardened: Path | None = None) -> None:

@@ -41,9 +41,12 @@ DEFENCE: Final = f"""## Defence
 Not measured. Detectors are trained by another service, which this evaluation does not import:
 
 1. `python -m services.security.camouflage.evaluation hardening-sets` writes a labelled set for each texture into
-   `runs/camouflage`: half of its pictures under the result, half under random textures, before backgrounds of steps.
-2. `POST /v1/perception/adaptations` with the sets as `source`, beside labelled street scenes, makes a detector, whose
-   `card.json` and `detector.onnx` are files of its job. That route trains from ImageNet's weights, not from those of
-   {VICTIM}: what hardening does is the difference to a detector made in the same way without the sets.
+   `runs/camouflage`: half of its pictures under the result, half under random textures. Backgrounds are those of
+   steps; cameras, lights and paints are drawn as for steps.
+2. `python -m services.perception.detection.training harden runs/camouflage/*.zip --folder FOLDER` goes on training
+   {VICTIM} from its released weights, half of each batch of the sets and half of the frames that it
+   learned from. It leaves `card.json` and `detector.onnx`, and in `hardening.json` what that costs on frames without
+   textures.
 3. `make evaluate-camouflage ARGS="--hardened FOLDER"` attacks that detector, and shows it the textures that were made
-   against {VICTIM}. Lights of the sets are those of the grid; views and backgrounds are not."""
+   against {VICTIM}. The grid stays unseen: none of its views, lights and backgrounds is in a set. The
+   textures that are shown are those of the sets; only the new attack says how the detector does against others."""

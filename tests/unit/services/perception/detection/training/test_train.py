@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 import torch
 
+from services.perception.detection.optimisation.batches import GREY
 from services.perception.detection.optimisation.construction import DetectorOptions, read_detector
 from services.perception.detection.optimisation.optimisers import OptimiserOptions, rate_factor
 from services.perception.detection.training.data import read_detection_set
@@ -29,7 +30,7 @@ def recipe(architecture: str = "two-stage", **changes: object) -> DetectionRecip
 
 
 def training(chosen: DetectionRecipe, data: Path, folder: Path, save_every: int = 2) -> DetectorTraining:
-    return DetectorTraining(chosen, read_detection_set(data, SOURCE, "train"), folder, save_every=save_every)
+    return DetectorTraining(chosen, [read_detection_set(data, SOURCE, "train")], folder, save_every=save_every)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -90,11 +91,23 @@ def test_losses_that_are_not_finite_end_a_run(rectangles: Path, tmp_path: Path) 
 def test_each_picture_is_seen_once_before_any_is_seen_again(rectangles: Path) -> None:
     data = read_detection_set(rectangles, SOURCE, "train")
     chosen = recipe(scales=(1.0, 1.0), strong=0.0)
-    seen = [draw_batch(data, chosen, iteration) for iteration in range(3)]
+    seen = [draw_batch([data], chosen, iteration) for iteration in range(3)]
     assert sorted(len(targets) for _, batch in seen for targets in batch) == [0, 2, 2, 2, 2, 2]
-    again = draw_batch(data, chosen, 1)
+    again = draw_batch([data], chosen, 1)
     torch.testing.assert_close(again[0], seen[1][0])
     assert all(image.shape[2] % 32 == image.shape[3] % 32 == 0 for image, _ in seen)
+
+
+def test_each_set_gives_as_many_pictures_of_a_step(rectangles: Path, tmp_path: Path) -> None:
+    whole = read_detection_set(rectangles, SOURCE, "train")
+    lying, standing = whole.of_domains(["A"]), whole.of_domains(["B"]).take([1])
+    chosen = recipe("single-stage", batch=4, scales=(1.0, 1.0), strong=0.0)
+    for iteration in range(3):
+        images, _ = draw_batch([lying, standing], chosen, iteration)
+        # Pictures of the second set are 64 columns wide, those of the first 96.
+        assert [bool((one[:, :64, 64:] == GREY).all()) for one in images] == [False, False, True, True]
+    with pytest.raises(ValueError, match="not divided among 2 sets"):
+        DetectorTraining(recipe(batch=3), [lying, standing], tmp_path)
 
 
 def test_published_weights_learn_slower_and_norms_do_not_decay(rectangles: Path, tmp_path: Path) -> None:
