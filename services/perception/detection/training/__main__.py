@@ -21,6 +21,7 @@ from services.perception.detection.training.plan import RUNS, PlannedRun
 from services.perception.detection.training.release import MODELS, Parts, read_finished, release
 from services.perception.detection.training.train import CHECKPOINT, DetectionRecipe, DetectorTraining
 from services.training.packages import published_weights
+from shared.command_line import add_data_option, add_threads_option
 from shared.settings import get_settings
 
 COMMAND = "python -m services.perception.detection.training"
@@ -106,9 +107,9 @@ class Workspace:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    whole.add_argument("--data", type=Path, default=get_settings().data, help="data sets (default: FACET_DATA)")
+    add_data_option(whole)
     whole.add_argument("--out", type=Path, default=Path("runs/detection"), help="folder of runs")
-    whole.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_threads_option(whole)
     whole.add_argument("--device", default="cpu", help="that torch computes on, as cuda")
     whole.add_argument("--iterations", type=int, help="instead of the plan's, for a trial")
     commands = whole.add_subparsers(dest="command", required=True)
