@@ -76,7 +76,7 @@ coverage: $(DEV) ## The same, and which lines of the code no test runs; takes lo
 check: $(DEV) ## Lint, format, types, import rules and declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 

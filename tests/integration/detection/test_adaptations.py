@@ -62,7 +62,7 @@ async def test_a_killed_worker_is_followed_by_one_that_ends_at_the_same_weights(
     with adapting.worker():
         await adapting.until_attended()
         unbroken, job_id = [
-            await adapting.create(SOURCES[0], target=dusk_streets(), burn_in="10", steps="12") for _ in range(2)
+            await adapting.create(SOURCES[0], target=dusk_streets(), burn_in="10", steps="5") for _ in range(2)
         ]
         whole = await adapting.result(unbroken)
         await adapting.until_begun(job_id)

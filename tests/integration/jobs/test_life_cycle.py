@@ -261,7 +261,7 @@ def test_the_life_of_jobs(redis_server: str) -> None:
         while int(client.info("server")["uptime_in_seconds"]) < 3:
             time.sleep(0.1)
     options = settings(
-        max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None,
+        max_examples=30, stateful_step_count=40, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     run_state_machine_as_test(Life, settings=options)
