@@ -40,7 +40,7 @@ CAPABILITY: Final = Capability(
     name="camouflage",
     domain="security",
     routers=(f"{_HERE}.routes:router", f"{_HERE}.render_routes:router"),
-    state=f"{_HERE}.fleet_detectors:open_fleet_detectors",
+    state=f"{_HERE}.detection.fleet_detectors:open_fleet_detectors",
     kinds=(CAMOUFLAGES,),
     scopes=(
         Scope(name="security:run", allows="attack, protect and test models"),

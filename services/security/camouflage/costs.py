@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from services.security.camouflage.detection.transfers import PREFIX, use_endpoint
 from services.security.camouflage.detector_endpoints import DetectorEndpoint
-from services.security.camouflage.grids import DISTANCES, ELEVATIONS
-from services.security.camouflage.hardening import PICTURES as HARDENING_PICTURES
+from services.security.camouflage.measurement.grids import DISTANCES, ELEVATIONS
 from services.security.camouflage.notices import SIMULATION
+from services.security.camouflage.reporting.hardening import PICTURES as HARDENING_PICTURES
+from services.security.camouflage.reporting.turntables import FRAMES as TURNTABLE_FRAMES
+from services.security.camouflage.reporting.turntables import SIDE as TURNTABLE_SIDE
 from services.security.camouflage.schemas import CamouflageCost, CamouflageOptions, CostPart, EndpointCost
 from services.security.camouflage.settings import CamouflageSettings
-from services.security.camouflage.transfers import PREFIX, use_endpoint
-from services.security.camouflage.turntables import FRAMES as TURNTABLE_FRAMES
-from services.security.camouflage.turntables import SIDE as TURNTABLE_SIDE
 from shared.runtime.cards import UploadedCard, reference_of
 
 TEXTURES: Final = 4

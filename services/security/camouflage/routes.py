@@ -13,11 +13,10 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from services.security.camouflage.backgrounds import unpack_backgrounds
 from services.security.camouflage.capability import CAMOUFLAGES, ENDPOINTS_PATH, PATH
 from services.security.camouflage.costs import cost_of
-from services.security.camouflage.covers import CoverTooLarge, make_cover
-from services.security.camouflage.fleet_detectors import FleetDetectors
+from services.security.camouflage.detection.fleet_detectors import FleetDetectors
+from services.security.camouflage.detection.transfers import PREFIX, Transfers, read_transfers, use_endpoint
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.notices import SIMULATION
-from services.security.camouflage.posted_textures import TEXTURE_POINTER, read_texture
 from services.security.camouflage.schemas import (
     CamouflageCost,
     CamouflageForm,
@@ -28,7 +27,8 @@ from services.security.camouflage.schemas import (
 )
 from services.security.camouflage.settings import CamouflageSettings
 from services.security.camouflage.subjects import find_subject, require_distance
-from services.security.camouflage.transfers import PREFIX, Transfers, read_transfers, use_endpoint
+from services.security.camouflage.textures.covers import CoverTooLarge, make_cover
+from services.security.camouflage.textures.posted_textures import TEXTURE_POINTER, read_texture
 from shared.access.audit import AUDIT_NOTE_HEADER
 from shared.http.route_parts import POST_PROBLEMS, WaitPreference
 from shared.http.uploads import UploadRoute, read_upload

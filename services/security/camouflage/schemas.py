@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from services.security.camouflage.detection.transfers import PREFIX, EndpointUsed
 from services.security.camouflage.form_values import number_of
-from services.security.camouflage.paints import HexColour, parse_colour
 from services.security.camouflage.plan import (
     CamouflagePlan,
     Cover,
@@ -19,7 +19,7 @@ from services.security.camouflage.plan import (
 )
 from services.security.camouflage.render_schemas import TextureSide
 from services.security.camouflage.subjects import SubjectOptions
-from services.security.camouflage.transfers import PREFIX, EndpointUsed
+from services.security.camouflage.textures.paints import HexColour, parse_colour
 from shared.http.route_parts import File
 from shared.jobs.files import StoredFile
 from shared.problems import field_problem

@@ -11,7 +11,7 @@ import pytest_asyncio
 import redis.asyncio
 
 from services.perception.app import create_app
-from services.security.camouflage.detectors import FleetDetector, Found, ModelDetector, find_model
+from services.security.camouflage.detection.detectors import FleetDetector, Found, ModelDetector, find_model
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.fleet.client import BlockingFleetClient
 from shared.problems import UnprocessableContent

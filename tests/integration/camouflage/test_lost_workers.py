@@ -17,7 +17,7 @@ from PIL import Image
 
 from services.security.app import create_app
 from services.security.camouflage.capability import CAMOUFLAGES, PATH
-from services.security.camouflage.measuring import to_bytes
+from services.security.camouflage.measurement.measuring import to_bytes
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.optimisation.assembly import fleet_parts
 from services.security.camouflage.optimisation.parts import Beginning

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.security.camouflage.conditions import Backgrounds, Pictures, Streets
-from services.security.camouflage.grids import HeldOutBackgrounds
+from services.security.camouflage.measurement.conditions import Backgrounds, Pictures, Streets
+from services.security.camouflage.measurement.grids import HeldOutBackgrounds
 
 HORIZON: Final = 0.48
 """Row of the horizon in frames of CARLA, as a share of their height; read off by eye."""

@@ -9,20 +9,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import draw_camera
-from services.security.camouflage.detectors import VehicleDetector
+from services.security.camouflage.detection.detectors import VehicleDetector
 from services.security.camouflage.evaluation.backgrounds import BackgroundSplit
 from services.security.camouflage.evaluation.experiments import PAINT, PAINTS, Experiment, Scale
 from services.security.camouflage.evaluation.looking import look_at_textures
 from services.security.camouflage.evaluation.shots import FACTORS, Shots, Unseen, take_factor, take_grid
-from services.security.camouflage.measures import Look
-from services.security.camouflage.measuring import Stage
+from services.security.camouflage.measurement.conditions import draw_camera
+from services.security.camouflage.measurement.measures import Look
+from services.security.camouflage.measurement.measuring import Stage
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.meshes.cars import CarName, make_car
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.paints import plain_texture
-from services.security.camouflage.palettes import Palette, find_palette
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.textures.paints import plain_texture
+from services.security.camouflage.textures.palettes import Palette, find_palette
 
 _PALETTE_PICTURES = 16
 

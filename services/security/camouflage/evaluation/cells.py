@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.security.camouflage.report import THRESHOLDS
+from services.security.camouflage.reporting.report import THRESHOLDS
 
 Figures = Mapping[str, Any]
 

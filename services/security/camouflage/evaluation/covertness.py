@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000
 
-from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.evaluation.shots import Shot
 from services.security.camouflage.optimisation.losses import TextureLosses
-from services.security.camouflage.palettes import PRINTABLE, Palette
 from services.security.camouflage.rendering.colours import to_lab
+from services.security.camouflage.textures.covers import CoverMask
+from services.security.camouflage.textures.palettes import PRINTABLE, Palette
 from services.training.lpips import Lpips, to_pictures
 
 Floats = NDArray[np.float32]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from services.security.camouflage.meshes.cars import CARS, CarName
-from services.security.camouflage.paints import Colour
 from services.security.camouflage.plan import (
     PATTERNS,
     CamouflagePlan,
@@ -17,6 +16,7 @@ from services.security.camouflage.plan import (
     StickerPlace,
     Views,
 )
+from services.security.camouflage.textures.paints import Colour
 
 VICTIM: Final = "vehicle-detector"
 OUTSIDER: Final = "nanodet"

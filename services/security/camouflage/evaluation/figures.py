@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.evaluation.experiments import NOBODY, PAINT, Experiment, Scale, experiments
 from services.security.camouflage.evaluation.running import RESULT, START
-from services.security.camouflage.report import THRESHOLDS
+from services.security.camouflage.reporting.report import THRESHOLDS
 from shared.intervals import LEVEL
 
 FIGURES: Final = Path(__file__).parent / "figures.json"

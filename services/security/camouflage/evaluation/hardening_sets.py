@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.security.camouflage.conditions import Pictures
-from services.security.camouflage.covers import make_cover
 from services.security.camouflage.evaluation.experiments import VICTIM, Experiment, cover_of, experiments
 from services.security.camouflage.evaluation.running import NotPossible, Runner
-from services.security.camouflage.grids import HeldOutBackgrounds
-from services.security.camouflage.hardening import make_hardening_set
-from services.security.camouflage.measuring import Stage
+from services.security.camouflage.measurement.conditions import Pictures
+from services.security.camouflage.measurement.grids import HeldOutBackgrounds
+from services.security.camouflage.measurement.measuring import Stage
+from services.security.camouflage.reporting.hardening import make_hardening_set
+from services.security.camouflage.textures.covers import make_cover
 
 PICTURES: Final = 96
 """Of a texture's set, half of them with random textures."""

@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.detectors import Picture, VehicleDetector
+from services.security.camouflage.detection.detectors import Picture, VehicleDetector
 from services.security.camouflage.evaluation.shots import Shot
-from services.security.camouflage.measures import RESAMPLES, Look, break_down, look, measure
-from services.security.camouflage.measuring import quantise
-from services.security.camouflage.report import THRESHOLDS
+from services.security.camouflage.measurement.measures import RESAMPLES, Look, break_down, look, measure
+from services.security.camouflage.measurement.measuring import quantise
+from services.security.camouflage.reporting.report import THRESHOLDS
 
 Floats = NDArray[np.float32]
 Found = dict[str, Any]

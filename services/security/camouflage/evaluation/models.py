@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from services.released import released_folders
-from services.security.camouflage.detectors import ModelDetector
+from services.security.camouflage.detection.detectors import ModelDetector
+from services.security.camouflage.detection.fleet_detectors import PRIOR
 from services.security.camouflage.evaluation.experiments import HARDENED
-from services.security.camouflage.fleet_detectors import PRIOR
 from services.security.camouflage.optimisation.victims import Victim, open_victim
 from shared.runtime.cards import UploadedCard, read_card, read_weights
 from shared.runtime.version_routing import by_number

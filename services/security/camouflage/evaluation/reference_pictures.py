@@ -11,15 +11,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import TEST_LIGHTS
-from services.security.camouflage.detectors import VehicleDetector
+from services.security.camouflage.detection.detectors import VehicleDetector
 from services.security.camouflage.evaluation.car_sets import CarSet
 from services.security.camouflage.evaluation.looking import describe_all, look_at_pictures
 from services.security.camouflage.evaluation.mitsuba_reference import find_interpreter, render_reference
 from services.security.camouflage.evaluation.shots import Shot, make_shot
-from services.security.camouflage.grids import deal_grid
-from services.security.camouflage.measures import Look
-from services.security.camouflage.measuring import conditions_of_look, quantise, to_bytes
+from services.security.camouflage.measurement.conditions import TEST_LIGHTS
+from services.security.camouflage.measurement.grids import deal_grid
+from services.security.camouflage.measurement.measures import Look
+from services.security.camouflage.measurement.measuring import conditions_of_look, quantise, to_bytes
 from services.security.camouflage.meshes.mesh import Part
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.colours import to_srgb

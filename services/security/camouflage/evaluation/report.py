@@ -18,7 +18,7 @@ from services.security.camouflage.evaluation.experiments import (
 )
 from services.security.camouflage.evaluation.report_texts import DEFENCE, HEAD, RENDERER
 from services.security.camouflage.evaluation.running import EARLIER, RESULT, START
-from services.security.camouflage.report import THRESHOLDS
+from services.security.camouflage.reporting.report import THRESHOLDS
 
 REPORT: Final = Path(__file__).parents[1] / "report.md"
 WANTED: Final = 0.85

@@ -6,7 +6,7 @@ from typing import Final
 
 from services.security.camouflage.evaluation.experiments import PAINT, VICTIM
 from services.security.camouflage.notices import SIMULATION
-from services.security.camouflage.report import THRESHOLDS
+from services.security.camouflage.reporting.report import THRESHOLDS
 
 HEAD: Final = f"""# Camouflage: what was measured
 

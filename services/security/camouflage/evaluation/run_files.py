@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from services.optimisation.divergence import Diverged
-from services.security.camouflage.measuring import to_bytes
+from services.security.camouflage.measurement.measuring import to_bytes
 from services.security.camouflage.optimisation.run import CamouflageRun
 
 Floats = NDArray[np.float32]

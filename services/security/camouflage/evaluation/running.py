@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.security.camouflage.covers import CoverMask, make_cover
-from services.security.camouflage.detectors import VehicleDetector
+from services.security.camouflage.detection.detectors import VehicleDetector
+from services.security.camouflage.detection.fleet_detectors import PRIOR
 from services.security.camouflage.evaluation.backgrounds import BackgroundSplit
 from services.security.camouflage.evaluation.car_sets import CarSet
 from services.security.camouflage.evaluation.covertness import measure_covertness, measure_lpips
@@ -36,12 +36,12 @@ from services.security.camouflage.evaluation.profiling import peak_memory_mib, p
 from services.security.camouflage.evaluation.reference_pictures import look_by_both_renderers
 from services.security.camouflage.evaluation.run_files import RunFiles
 from services.security.camouflage.evaluation.shots import FACTORS
-from services.security.camouflage.fleet_detectors import PRIOR
-from services.security.camouflage.measures import RESAMPLES
-from services.security.camouflage.measuring import grey_of, quantise, random_texture
+from services.security.camouflage.measurement.measures import RESAMPLES
+from services.security.camouflage.measurement.measuring import grey_of, quantise, random_texture
 from services.security.camouflage.meshes.cars import CarName
 from services.security.camouflage.optimisation.run import CamouflageRun
-from services.security.camouflage.paints import plain_texture
+from services.security.camouflage.textures.covers import CoverMask, make_cover
+from services.security.camouflage.textures.paints import plain_texture
 from services.training.lpips import Lpips, published_lpips
 
 Floats = NDArray[np.float32]

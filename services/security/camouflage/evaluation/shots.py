@@ -9,17 +9,17 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import (
+from services.security.camouflage.evaluation.backgrounds import BackgroundSplit
+from services.security.camouflage.measurement.conditions import (
     TEST_LIGHTS,
     Condition,
     draw_light,
     draw_materials,
     draw_sun,
 )
-from services.security.camouflage.evaluation.backgrounds import BackgroundSplit
-from services.security.camouflage.grids import deal_grid
-from services.security.camouflage.measures import Conditions
-from services.security.camouflage.measuring import LEAST_PIXELS, Stage, conditions_of_look, to_bytes
+from services.security.camouflage.measurement.grids import deal_grid
+from services.security.camouflage.measurement.measures import Conditions
+from services.security.camouflage.measurement.measuring import LEAST_PIXELS, Stage, conditions_of_look, to_bytes
 from services.security.camouflage.meshes.mesh import Part
 from services.security.camouflage.optimisation.scenes import ScenePool
 from services.security.camouflage.plan import CamouflagePlan

@@ -7,9 +7,9 @@ import hashlib
 import torch
 
 from services.released import released_folders
-from services.security.camouflage.conditions import Backgrounds, Pictures, Streets
-from services.security.camouflage.detectors import ModelDetector, VehicleDetector
-from services.security.camouflage.fleet_detectors import PRIOR
+from services.security.camouflage.detection.detectors import ModelDetector, VehicleDetector
+from services.security.camouflage.detection.fleet_detectors import PRIOR
+from services.security.camouflage.measurement.conditions import Backgrounds, Pictures, Streets
 from services.security.camouflage.optimisation.parts import Beginning, Begun, Parts, VictimDigests
 from services.security.camouflage.optimisation.run import CamouflageRun
 from services.security.camouflage.optimisation.victims import open_victim

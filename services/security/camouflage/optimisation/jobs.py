@@ -15,27 +15,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.optimisation.divergence import Diverged
-from services.security.camouflage.asked_endpoints import AskedEndpoints, open_endpoints
 from services.security.camouflage.backgrounds import read_backgrounds
-from services.security.camouflage.conditions import Condition
-from services.security.camouflage.covers import CoverMask, make_cover
-from services.security.camouflage.grids import HeldOutBackgrounds, deal_grid, divide_backgrounds
-from services.security.camouflage.hardening import PICTURES
-from services.security.camouflage.measuring import Measured, Stage, compared_textures, measure, quantise, to_bytes
+from services.security.camouflage.detection.asked_endpoints import AskedEndpoints, open_endpoints
+from services.security.camouflage.detection.transfers import PREFIX
+from services.security.camouflage.measurement.conditions import Condition
+from services.security.camouflage.measurement.grids import HeldOutBackgrounds, deal_grid, divide_backgrounds
+from services.security.camouflage.measurement.measuring import (
+    Measured,
+    Stage,
+    compared_textures,
+    measure,
+    quantise,
+    to_bytes,
+)
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.optimisation.assembly import fleet_parts
 from services.security.camouflage.optimisation.parts import Beginning, Parts
 from services.security.camouflage.optimisation.progress import Progress
 from services.security.camouflage.plan import CamouflagePlan
-from services.security.camouflage.posted_textures import TEXTURE_POINTER, read_texture
 from services.security.camouflage.rendering.frames import Frame, finish_frame
-from services.security.camouflage.report import DetectorUsed
-from services.security.camouflage.results import Outcome, write_partial, write_result
+from services.security.camouflage.reporting.hardening import PICTURES
+from services.security.camouflage.reporting.report import DetectorUsed
+from services.security.camouflage.reporting.results import Outcome, write_partial, write_result
+from services.security.camouflage.reporting.turntables import FRAMES
 from services.security.camouflage.schemas import CamouflageTask
 from services.security.camouflage.settings import CamouflageSettings
 from services.security.camouflage.subjects import Subject, find_subject
-from services.security.camouflage.transfers import PREFIX
-from services.security.camouflage.turntables import FRAMES
+from services.security.camouflage.textures.covers import CoverMask, make_cover
+from services.security.camouflage.textures.posted_textures import TEXTURE_POINTER, read_texture
 from shared.http.negotiation import PNG
 from shared.imaging.pictures import encode_png
 from shared.jobs.context import JobContext

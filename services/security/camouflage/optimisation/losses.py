@@ -11,8 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.optimisation.rendering.colours import to_lab
+from services.security.camouflage.textures.covers import CoverMask
 
 SUREST: Final = 5
 """Boxes of a picture that the hide loss of a run looks at: neighbours of the surest one take its place once it is

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.detectors import VehicleDetector
+from services.security.camouflage.detection.detectors import VehicleDetector
 from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.plan import CamouflagePlan
 from shared.runtime.cards import ModelReference

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from services.security.camouflage.conditions import Condition
-from services.security.camouflage.measuring import Survey
+from services.security.camouflage.measurement.conditions import Condition
+from services.security.camouflage.measurement.measuring import Survey
+from services.security.camouflage.measurement.surveys import describe_survey, read_survey
 from services.security.camouflage.optimisation.parts import Begun, Run, StepReport, VictimDigests
-from services.security.camouflage.report import LossPoint, Steps, VictimCheck, thin_trace
-from services.security.camouflage.surveys import describe_survey, read_survey
+from services.security.camouflage.reporting.report import LossPoint, Steps, VictimCheck, thin_trace
 from shared.problems import Conflict
 
 _HEAD = 8

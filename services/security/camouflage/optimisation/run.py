@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.optimisation.divergence import Diverged, require_finite
-from services.security.camouflage.conditions import Backgrounds
-from services.security.camouflage.covers import CoverMask, make_cover
+from services.security.camouflage.measurement.conditions import Backgrounds
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.optimisation.losses import SUREST, TextureLosses, best_scores, hide_loss
@@ -28,8 +27,9 @@ from services.security.camouflage.optimisation.rendering.renderer import FrameBa
 from services.security.camouflage.optimisation.rendering.textures import LevelStack
 from services.security.camouflage.optimisation.scenes import ScenePool, generator_of
 from services.security.camouflage.optimisation.sensors import quantise, take_pictures
-from services.security.camouflage.palettes import PRINTABLE, Palette
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.textures.covers import CoverMask, make_cover
+from services.security.camouflage.textures.palettes import PRINTABLE, Palette
 
 LARGEST_GRADIENT: Final = 5.0
 """Norm to which gradients are cut. Losses need no cap of their own: the hide loss ends at 9.3, and the others are

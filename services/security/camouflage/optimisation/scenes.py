@@ -12,11 +12,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import Backgrounds, draw_camera, draw_light, draw_materials, draw_sun
+from services.security.camouflage.measurement.conditions import (
+    Backgrounds,
+    draw_camera,
+    draw_light,
+    draw_materials,
+    draw_sun,
+)
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.palettes import Palette, find_palette
 from services.security.camouflage.plan import CamouflagePlan
 from services.security.camouflage.rendering.frames import Frame, Scene, make_frame, make_scene
+from services.security.camouflage.textures.palettes import Palette, find_palette
 
 _CAMERAS: Final = 1
 _SUNS: Final = 2

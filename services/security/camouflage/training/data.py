@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.security.camouflage.optimisation.patterns.diffusion import SIDE
-from services.security.camouflage.palettes import find_palette
-from services.security.camouflage.random_textures import draw_palette, draw_texture
+from services.security.camouflage.textures.palettes import find_palette
+from services.security.camouflage.textures.random_textures import draw_palette, draw_texture
 from shared.datasets.photos import photographs
 
 Floats = NDArray[np.float32]

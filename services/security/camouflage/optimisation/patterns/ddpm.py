@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.optimisation.patterns.diffusion import SIDE, NoisePredictor, decode, make_periodic
 from services.security.camouflage.optimisation.patterns.pattern import Pattern
 from services.security.camouflage.optimisation.rendering.textures import sample
+from services.security.camouflage.textures.covers import CoverMask
 
 EVALUATIONS: Final = 6
 """Of the network in a decoding."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.optimisation.patterns.ddpm import DiffusionPattern
 from services.security.camouflage.optimisation.patterns.generator import GeneratorPattern
 from services.security.camouflage.optimisation.patterns.pattern import Pattern
 from services.security.camouflage.optimisation.patterns.pixels import PixelPattern
 from services.security.camouflage.optimisation.patterns.prior_weights import read_prior
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.textures.covers import CoverMask
 
 
 def make_pattern(

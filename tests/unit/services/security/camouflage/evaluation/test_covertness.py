@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.security.camouflage.covers import CoverMask, make_cover
 from services.security.camouflage.evaluation.covertness import colour_difference, measure_covertness
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
-from services.security.camouflage.paints import plain_texture
-from services.security.camouflage.palettes import Palette
 from services.security.camouflage.plan import Cover
 from services.security.camouflage.rendering.colours import to_lab
+from services.security.camouflage.textures.covers import CoverMask, make_cover
+from services.security.camouflage.textures.paints import plain_texture
+from services.security.camouflage.textures.palettes import Palette
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from services.security.camouflage.covers import make_cover
 from services.security.camouflage.evaluation.experiments import (
     HARDENED,
     OUTSIDER,
@@ -14,6 +13,7 @@ from services.security.camouflage.evaluation.experiments import (
 )
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
+from services.security.camouflage.textures.covers import make_cover
 
 
 def test_each_experiment_is_done_once() -> None:

@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from services.security.camouflage.conditions import Streets
 from services.security.camouflage.evaluation.__main__ import main
 from services.security.camouflage.evaluation.backgrounds import split_backgrounds
 from services.security.camouflage.evaluation.covertness import measure_lpips
@@ -28,10 +27,11 @@ from services.security.camouflage.evaluation.report import write_report
 from services.security.camouflage.evaluation.run_files import RunFiles
 from services.security.camouflage.evaluation.running import EARLIER, RESULT, START, NotPossible, Runner
 from services.security.camouflage.evaluation.shots import FACTORS
-from services.security.camouflage.measuring import random_texture
+from services.security.camouflage.measurement.conditions import Streets
+from services.security.camouflage.measurement.measuring import random_texture
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.optimisation.run import CamouflageRun, StepReport
-from services.security.camouflage.paints import plain_texture
+from services.security.camouflage.textures.paints import plain_texture
 from shared.settings import Settings
 from tests.unit.services.security.camouflage.evaluation.redness_detectors import SIDE, release
 from tests.unit.services.training.random_lpips import random_lpips

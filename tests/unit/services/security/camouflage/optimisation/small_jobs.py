@@ -16,20 +16,20 @@ import torch
 from numpy.typing import NDArray
 
 from services.optimisation.divergence import require_finite
-from services.security.camouflage import results
-from services.security.camouflage.conditions import FIELD_OF_VIEW
-from services.security.camouflage.detectors import Found
+from services.security.camouflage.detection.detectors import Found
+from services.security.camouflage.measurement.conditions import FIELD_OF_VIEW
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.optimisation import jobs
 from services.security.camouflage.optimisation.parts import Beginning, Begun, Parts, VictimDigests
 from services.security.camouflage.optimisation.rendering.renderer import FrameBatch
 from services.security.camouflage.optimisation.rendering.textures import LevelStack
-from services.security.camouflage.paints import plain_texture
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.frames import make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS, make_daylight
-from services.security.camouflage.report import CamouflageReport
+from services.security.camouflage.reporting import results
+from services.security.camouflage.reporting.report import CamouflageReport
 from services.security.camouflage.schemas import CamouflageOptions, CamouflageResult, CamouflageTask
+from services.security.camouflage.textures.paints import plain_texture
 from shared.jobs.context import JobContext
 from shared.jobs.interrupts import GivenBack
 from shared.runtime.cards import ModelReference

@@ -10,12 +10,12 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from services.security.camouflage import results
-from services.security.camouflage.grids import deal_grid
+from services.security.camouflage.detection.transfers import use_endpoint
+from services.security.camouflage.measurement.grids import deal_grid
 from services.security.camouflage.optimisation import jobs
-from services.security.camouflage.report import CamouflageReport
+from services.security.camouflage.reporting import results
+from services.security.camouflage.reporting.report import CamouflageReport
 from services.security.camouflage.settings import CamouflageSettings
-from services.security.camouflage.transfers import use_endpoint
 from shared.jobs.interrupts import GivenBack
 from shared.problems import UnprocessableContent
 from shared.storage.blobs import BlobStore

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from services.security.camouflage.covers import CoverMask
 from services.security.camouflage.optimisation.losses import TextureLosses, best_scores, hide_loss, overlaps
+from services.security.camouflage.textures.covers import CoverMask
 
 SIDE = 6
 TARGETS = torch.tensor([[10.0, 10.0, 30.0, 20.0], [0.0, 0.0, 8.0, 8.0]], dtype=torch.float64)

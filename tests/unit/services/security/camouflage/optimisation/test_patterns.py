@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from services.security.camouflage.covers import CoverMask, make_cover
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.optimisation.patterns.ddpm import (
@@ -23,6 +22,7 @@ from services.security.camouflage.optimisation.patterns.making import make_patte
 from services.security.camouflage.optimisation.patterns.pattern import Pattern
 from services.security.camouflage.optimisation.patterns.pixels import PixelPattern
 from services.security.camouflage.plan import CamouflagePlan, Cover
+from services.security.camouflage.textures.covers import CoverMask, make_cover
 
 TEXTURE = 128
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from services.optimisation.divergence import Diverged
-from services.security.camouflage.conditions import Streets
-from services.security.camouflage.covers import CoverTooLarge
+from services.security.camouflage.measurement.conditions import Streets
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.optimisation.patterns.diffusion import NoisePredictor
 from services.security.camouflage.optimisation.run import CamouflageRun
 from services.security.camouflage.optimisation.scenes import ScenePool, generator_of
 from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.textures.covers import CoverTooLarge
 from services.security.camouflage.training.exports import export_prior
 
 SEDAN = make_car("sedan")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from services.security.camouflage.endpoint_detector import EndpointDetector
+from services.security.camouflage.detection.endpoint_detector import EndpointDetector
+from services.security.camouflage.detection.transfers import PREFIX, EndpointUsed
 from services.security.camouflage.settings import CamouflageSettings
-from services.security.camouflage.transfers import PREFIX, EndpointUsed
 from shared.fleet.budget import QueryBudget
 from shared.problems import UnprocessableContent, field_problem
 

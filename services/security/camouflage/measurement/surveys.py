@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from services.security.camouflage.conditions import Condition
-from services.security.camouflage.measures import Look
-from services.security.camouflage.measuring import Sight, Survey, conditions_of_look
+from services.security.camouflage.measurement.conditions import Condition
+from services.security.camouflage.measurement.measures import Look
+from services.security.camouflage.measurement.measuring import Sight, Survey, conditions_of_look
 
 
 def describe_survey(survey: Survey) -> dict[str, Any]:

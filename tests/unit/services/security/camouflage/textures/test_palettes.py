@@ -8,8 +8,8 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 
 from services.security.camouflage.optimisation.rendering.colours import to_lab as to_lab_torch
-from services.security.camouflage.palettes import PRINTABLE, find_palette
 from services.security.camouflage.rendering.colours import from_lab, to_lab
+from services.security.camouflage.textures.palettes import PRINTABLE, find_palette
 
 
 def test_cielab_is_that_of_an_independent_implementation() -> None:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.security.camouflage import conditions
-from services.security.camouflage.conditions import TEST_LIGHTS, Pictures, Streets, draw_camera, make_test_grid
+from services.security.camouflage.measurement import conditions
+from services.security.camouflage.measurement.conditions import (
+    TEST_LIGHTS,
+    Pictures,
+    Streets,
+    draw_camera,
+    make_test_grid,
+)
 from services.security.camouflage.meshes.mesh import Part
 from services.security.camouflage.plan import Views
 from services.security.camouflage.rendering.light import make_daylight

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.security.camouflage.detection.detectors import LEAST_SCORE, Found, Picture, merge_classes
 from services.security.camouflage.detector_endpoints import DetectorEndpoint
-from services.security.camouflage.detectors import LEAST_SCORE, Found, Picture, merge_classes
 from services.security.endpoints.asking import EndpointClient
 from services.security.endpoints.registration import follow
 from shared.fleet.budget import QueryBudget

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from services.security.camouflage.report import (
+from services.security.camouflage.reporting.report import (
     PLAIN,
     RESULT,
     THRESHOLDS,

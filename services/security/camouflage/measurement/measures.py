@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.security.camouflage.detectors import Found
+from services.security.camouflage.detection.detectors import Found
 from shared.detectors.detections import intersection_over_union
 from shared.intervals import LEVEL
 

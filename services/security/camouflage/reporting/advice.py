@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.security.camouflage.report import PLAIN, RESULT, THRESHOLDS, CamouflageReport, RateLine
+from services.security.camouflage.reporting.report import PLAIN, RESULT, THRESHOLDS, CamouflageReport, RateLine
 
 _CLEAN = 0.8
 """Detection rate of plain paint below which a test says little."""

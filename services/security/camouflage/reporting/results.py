@@ -14,10 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.security.camouflage.advice import advise
-from services.security.camouflage.covers import CoverMask
-from services.security.camouflage.hardening import PICTURES, make_hardening_set
-from services.security.camouflage.measuring import (
+from services.security.camouflage.measurement.measuring import (
     Measured,
     Sight,
     Stage,
@@ -27,7 +24,9 @@ from services.security.camouflage.measuring import (
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
-from services.security.camouflage.report import (
+from services.security.camouflage.reporting.advice import advise
+from services.security.camouflage.reporting.hardening import PICTURES, make_hardening_set
+from services.security.camouflage.reporting.report import (
     RESULT,
     THRESHOLDS,
     CamouflageReport,
@@ -38,11 +37,12 @@ from services.security.camouflage.report import (
     conditions_of,
     rates_of,
 )
-from services.security.camouflage.report_page import loss_chart, report_page
+from services.security.camouflage.reporting.report_page import loss_chart, report_page
+from services.security.camouflage.reporting.turntables import FRAMES, WEBP, encode_webp, turn
 from services.security.camouflage.schemas import CamouflageResult
 from services.security.camouflage.subjects import Subject
-from services.security.camouflage.turntables import FRAMES, WEBP, encode_webp, turn
-from services.security.camouflage.uv_previews import draw_uv_preview
+from services.security.camouflage.textures.covers import CoverMask
+from services.security.camouflage.textures.uv_previews import draw_uv_preview
 from shared.http.negotiation import HTML, JSON, PNG, ZIP
 from shared.imaging.charts import to_png
 from shared.imaging.pictures import encode_png

@@ -12,15 +12,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import TEST_LIGHTS, Condition
-from services.security.camouflage.detectors import Found, VehicleDetector
-from services.security.camouflage.grids import HeldOutBackgrounds
-from services.security.camouflage.measures import Conditions, Look, look
+from services.security.camouflage.detection.detectors import Found, VehicleDetector
+from services.security.camouflage.measurement.conditions import TEST_LIGHTS, Condition
+from services.security.camouflage.measurement.grids import HeldOutBackgrounds
+from services.security.camouflage.measurement.measures import Conditions, Look, look
 from services.security.camouflage.meshes.mesh import Mesh, Part
-from services.security.camouflage.paints import Colour
-from services.security.camouflage.random_textures import draw_palette, draw_texture
 from services.security.camouflage.rendering.frames import Frame, Scene, finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS
+from services.security.camouflage.textures.paints import Colour
+from services.security.camouflage.textures.random_textures import draw_palette, draw_texture
 from shared.fleet.budget import BudgetExhausted
 from shared.problems import BadGateway, GatewayTimeout, ServiceUnavailable
 

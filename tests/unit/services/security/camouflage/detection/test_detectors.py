@@ -13,9 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from services.security.camouflage.detection.detectors import LEAST_SCORE, ModelDetector, merge_classes
+from services.security.camouflage.detection.endpoint_detector import (
+    MOST_OBJECTS,
+    EndpointDetector,
+    read_objects,
+    to_found,
+)
 from services.security.camouflage.detector_endpoints import DetectorEndpoint
-from services.security.camouflage.detectors import LEAST_SCORE, ModelDetector, merge_classes
-from services.security.camouflage.endpoint_detector import MOST_OBJECTS, EndpointDetector, read_objects, to_found
 from services.security.endpoints.registration import PICTURE
 from shared.detectors.detections import intersection_over_union
 from shared.detectors.inference import Selection, detect_blocking, see

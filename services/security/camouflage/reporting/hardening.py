@@ -19,8 +19,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.security.camouflage.conditions import draw_camera, draw_light, draw_materials, draw_sun
-from services.security.camouflage.measuring import LEAST_PIXELS, Stage, random_texture, to_bytes
+from services.security.camouflage.measurement.conditions import draw_camera, draw_light, draw_materials, draw_sun
+from services.security.camouflage.measurement.measuring import LEAST_PIXELS, Stage, random_texture, to_bytes
 from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
 from services.security.camouflage.rendering.camera import Camera

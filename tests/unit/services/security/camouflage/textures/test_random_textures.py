@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.security.camouflage.random_textures import FAMILIES, draw_palette, draw_texture, smooth_field
+from services.security.camouflage.textures.random_textures import FAMILIES, draw_palette, draw_texture, smooth_field
 
 PALETTE = np.array([[0.2, 0.3, 0.1], [0.5, 0.45, 0.3], [0.1, 0.1, 0.1]], np.float32)
 

@@ -7,15 +7,15 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from services.security.camouflage.advice import advise
-from services.security.camouflage.conditions import AZIMUTH_STEP, TEST_LIGHTS, Condition
-from services.security.camouflage.grids import deal_grid, divide_backgrounds
-from services.security.camouflage.measures import Look
-from services.security.camouflage.measuring import Measured, Sight, compared_textures, conditions_of_look
+from services.security.camouflage.measurement.conditions import AZIMUTH_STEP, TEST_LIGHTS, Condition
+from services.security.camouflage.measurement.grids import deal_grid, divide_backgrounds
+from services.security.camouflage.measurement.measures import Look
+from services.security.camouflage.measurement.measuring import Measured, Sight, compared_textures, conditions_of_look
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.plan import CamouflagePlan
-from services.security.camouflage.report import (
+from services.security.camouflage.reporting.advice import advise
+from services.security.camouflage.reporting.report import (
     CamouflageReport,
     DetectorUsed,
     LossPoint,
@@ -24,7 +24,7 @@ from services.security.camouflage.report import (
     rates_of,
     thin_trace,
 )
-from services.security.camouflage.uv_previews import chart_outlines
+from services.security.camouflage.textures.uv_previews import chart_outlines
 from shared.intervals import wilson_interval
 from shared.runtime.cards import ModelReference
 from tests.unit.services.security.camouflage.surfaces import make_wall

@@ -7,8 +7,15 @@ import pytest
 
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet, BoxFaults
 from services.perception.detection.coco_metrics import measure_coco
-from services.security.camouflage.detectors import Found
-from services.security.camouflage.measures import Conditions, Look, average_precision, break_down, look, measure
+from services.security.camouflage.detection.detectors import Found
+from services.security.camouflage.measurement.measures import (
+    Conditions,
+    Look,
+    average_precision,
+    break_down,
+    look,
+    measure,
+)
 from shared.detectors.detections import Detections
 
 CAR = (20.0, 30.0, 80.0, 70.0)

@@ -10,19 +10,19 @@ import pytest
 from PIL import Image
 
 from services.perception.detection.annotations.importing import import_pictures
-from services.security.camouflage.conditions import (
+from services.security.camouflage.measurement.conditions import (
     AZIMUTH_STEP,
     ROUGHNESSES,
     SUN_ELEVATIONS,
     TEST_LIGHTS,
 )
-from services.security.camouflage.grids import HeldOutBackgrounds
-from services.security.camouflage.hardening import CLASS, LearnedCondition, draw_condition, make_hardening_set
-from services.security.camouflage.measuring import Stage
+from services.security.camouflage.measurement.grids import HeldOutBackgrounds
+from services.security.camouflage.measurement.measuring import Stage
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Part
 from services.security.camouflage.plan import CamouflagePlan, Views
+from services.security.camouflage.reporting.hardening import CLASS, LearnedCondition, draw_condition, make_hardening_set
 
 SIDE = 96
 TEXTURE = 128

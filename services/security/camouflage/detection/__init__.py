@@ -1,0 +1,1 @@
+"""The detectors that are asked: of this fleet in process, and endpoints elsewhere that an operator registered."""

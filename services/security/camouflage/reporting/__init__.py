@@ -1,0 +1,1 @@
+"""What is made of the measures: report, page, pictures, advice, and a set to harden a detector with."""
