@@ -19,7 +19,7 @@ from shared.detectors.models import Detector, read_detector
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.sessions import OnnxModel
 
-MODELS = Path(__file__).parents[5] / "services" / "perception" / "models"
+MODELS = Path(__file__).parents[6] / "services" / "perception" / "models"
 VEHICLES = {"vehicle", "car", "truck", "bus"}
 SIDE = 256
 
