@@ -10,8 +10,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.camouflage.evaluation.experiments import NOBODY, PAINT, Experiment, Scale, experiments
-from services.security.camouflage.evaluation.running import RESULT, START
+from services.security.camouflage.evaluation.experiments import (
+    HARDENED,
+    NOBODY,
+    PAINT,
+    VICTIM,
+    Experiment,
+    Scale,
+    experiments,
+)
+from services.security.camouflage.evaluation.running import NOT_MADE, RESULT, START
 from services.security.camouflage.reporting.report import THRESHOLDS
 from shared.intervals import LEVEL
 
@@ -61,6 +69,7 @@ def _of_scale(lines: Sequence[Line], *, has_prior: bool) -> Figures:
         "runs": [_run(line) for line in attacks],
         "profiles": {line["victim"]: line["profile"] for line in parts.get("profile", [])},
         "renderers": [_rendered(line) for line in parts.get("renderer", [])],
+        "defence": _defence([line for line in attacks if line["victim"] == HARDENED]),
         "missing": _missing(lines, has_prior=has_prior),
     }
 
@@ -84,6 +93,7 @@ def _arms(line: Line, distances: Mapping[tuple[str, ...], Mapping[str, Sequence[
     attack = line["part"] == "attack"
     names = next(iter(line["detectors"].values()))
     lpips = distances.get(_arm_of(line), {})
+    shown = [name for name in names if not attack or name not in NOT_MADE]
     return [
         {
             "texture": name,
@@ -101,7 +111,7 @@ def _arms(line: Line, distances: Mapping[tuple[str, ...], Mapping[str, Sequence[
                 "lpips": round(float(np.mean(lpips[name])), 3) if name in lpips else None,
             },
         }
-        for name in names
+        for name in shown
     ]
 
 
@@ -110,7 +120,7 @@ def _differences(line: Line, unoptimised: Line | None) -> list[Figures]:
     found = []
     for detector, textures in line["detectors"].items():
         result = textures[RESULT]
-        others = {START: textures[START]}
+        others = {name: one for name, one in textures.items() if name in (START, *NOT_MADE)}
         if unoptimised is not None and detector in unoptimised["detectors"]:
             others |= unoptimised["detectors"][detector]
         for threshold in THRESHOLDS:
@@ -199,6 +209,19 @@ def _rendered(line: Line) -> Figures:
     }
 
 
+def _defence(lines: Sequence[Line]) -> Figures | None:
+    """What the detector before and the fine-tuned one find of each texture; None where none was fine-tuned."""
+    if not lines:
+        return None
+    rows = []
+    for number, line in enumerate(lines):
+        for name in next(iter(line["detectors"].values())):
+            if name != START and (number == 0 or name not in NOT_MADE):
+                found = {detector: line["detectors"][detector][name]["figures"] for detector in (VICTIM, HARDENED)}
+                rows.append({"texture": name, "pattern": line["pattern"], "cover": line["cover"], "detectors": found})
+    return {"record": lines[0]["hardening"], "rows": rows}
+
+
 def _missing(lines: Sequence[Line], *, has_prior: bool) -> list[Figures]:
     """Planned experiments that have no line, with the reason."""
     scale = Scale(**lines[0]["scale"])
@@ -212,7 +235,7 @@ def _reason(experiment: Experiment, *, has_prior: bool) -> str:
         return "it needs Mitsuba (FACET_MITSUBA_PYTHON) and the texture of the attack"
     if experiment.part == "lpips":
         return "it needs the weights of LPIPS and the texture of the attack"
-    if experiment.victim == "hardened":
+    if experiment.victim == HARDENED:
         return "it needs a fine-tuned detector (--hardened)"
     if experiment.pattern == "ddpm" and not has_prior:
         return "the diffusion model texture-diffusion is not released"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from services.released import released_folders
 from services.security.camouflage.detection.detectors import ModelDetector
@@ -62,6 +64,12 @@ class ModelShelf:
     def has_hardened(self) -> bool:
         """Whether there is a fine-tuned detector."""
         return self._hardened is not None
+
+    def read_hardening(self) -> dict[str, Any]:
+        """What is known of the fine-tuning: steps, sets, figures on frames without textures; empty without a file."""
+        file = None if self._hardened is None else self._hardened / "hardening.json"
+        found: dict[str, Any] = {} if file is None or not file.exists() else json.loads(file.read_bytes())
+        return found
 
     def _find(self, name: str) -> EvaluatedModel:
         """A model.

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from services.security.camouflage.evaluation.cells import HEADS, Figures, columns, ranges, span, table
+from services.security.camouflage.evaluation.defence import write_defence
 from services.security.camouflage.evaluation.experiments import (
     COVERT,
-    HARDENED,
     PAINT,
     PAINTS,
     VICTIM,
@@ -36,7 +36,7 @@ def _parts(figures: Figures) -> Iterator[str]:
     for number, found in enumerate(figures.values()):
         yield _scale(found)
         yield from _sections(found)
-        if not number and not any(arm["victim"] == HARDENED for arm in found["arms"]):
+        if not number and found["defence"] is None:
             yield DEFENCE
         yield from _costs(found)
         if found["missing"]:
@@ -67,6 +67,8 @@ def _sections(found: Figures) -> Iterator[str]:
     yield from _bins(found["arms"])
     if found["renderers"]:
         yield _renderers(found["renderers"])
+    if found["defence"]:
+        yield write_defence(found["defence"])
 
 
 def _before(cars: Figures) -> str:

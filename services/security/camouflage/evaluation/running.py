@@ -52,6 +52,8 @@ RANDOMS: Final = 4
 START: Final = "start"
 RESULT: Final = "result"
 EARLIER: Final = "made against the detector before"
+NOT_MADE: Final = (PAINT, "random 1")
+"""Textures that nobody optimised and that a fine-tuned detector is shown, too."""
 _PROFILED: Final = 6
 _WARM_UP: Final = 4
 _DRAWN_PAINTS: Final = 1_021
@@ -157,6 +159,8 @@ class Runner:
         if experiment.victim == HARDENED:
             before = self.files.read_texture(self._before(experiment).key(self.scale))
             textures |= {} if before is None else {EARLIER: before}
+            unoptimised = self._unoptimised(experiment, cover)
+            textures |= {name: unoptimised[name] for name in NOT_MADE}
         detectors = self.detectors(experiment.victim)
         looks = look_at_textures(cars.grid.taken, textures, cars.mask, detectors)
         line: Line = {
@@ -167,6 +171,8 @@ class Runner:
             "factors": self._by_factor(cars, textures[RESULT], {experiment.victim: detectors[experiment.victim]}),
             "covertness": {name: measure_covertness(one, cover, cars.palette) for name, one in textures.items()},
         }
+        if experiment.victim == HARDENED:
+            line["hardening"] = self.shelf.read_hardening()
         return line | {"trace": asdict(trace), "steps_done": run.step_number, "peak_mib": peak_memory_mib()}
 
     def _profile(self, experiment: Experiment) -> Line:

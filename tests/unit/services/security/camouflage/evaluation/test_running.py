@@ -25,7 +25,7 @@ from services.security.camouflage.evaluation.models import ModelShelf
 from services.security.camouflage.evaluation.reference_pictures import look_by_both_renderers
 from services.security.camouflage.evaluation.report import write_report
 from services.security.camouflage.evaluation.run_files import RunFiles
-from services.security.camouflage.evaluation.running import EARLIER, RESULT, START, NotPossible, Runner
+from services.security.camouflage.evaluation.running import EARLIER, NOT_MADE, RESULT, START, NotPossible, Runner
 from services.security.camouflage.evaluation.shots import FACTORS
 from services.security.camouflage.measurement.conditions import Streets
 from services.security.camouflage.measurement.measuring import random_texture
@@ -38,6 +38,15 @@ from tests.unit.services.training.random_lpips import random_lpips
 
 SCALE = Scale(steps=3, batch=1, side=SIDE, scenes=4, azimuths=4, factor_shots=2, backgrounds="carla")
 ATTACK = Experiment("attack", victim=HARDENED, cover="sticker-20")
+HARDENING = {
+    "steps": 40,
+    "sets": [{"file": "pixels.zip", "sha256": "0" * 64, "pictures": 96}],
+    "clean": {
+        "dataset": "frames of a town",
+        "before": {"AP": 0.56, "AP50": 0.875, "AP75": 0.6},
+        "after": {"AP": 0.55, "AP50": 0.865, "AP75": 0.6},
+    },
+}
 BEFORE = Experiment("attack", cover="sticker-20")
 """The same on the detector that was not fine-tuned."""
 
@@ -74,7 +83,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     release(folder / "perception", OUTSIDER, sureness=1.0)
     release(folder, HARDENED, sureness=3.0)
     hardened = folder / HARDENED / "1.0.0"
-    (hardened / "model.onnx").rename(hardened / "detector.onnx")  # as the job that trains it calls it
+    (hardened / "model.onnx").rename(hardened / "detector.onnx")  # as fine-tuning calls it
+    (hardened / "hardening.json").write_text(json.dumps(HARDENING))
     return folder
 
 
@@ -108,8 +118,9 @@ def test_an_attack_is_measured_beside_where_it_started_and_what_was_made_before(
     assert line["pictures"] + line["left_out"] == 4 * 3 * 2
     assert set(line["detectors"]) == {VICTIM, OUTSIDER, HARDENED}
     found = line["detectors"][HARDENED]
-    assert list(found) == [START, RESULT, EARLIER]
-    assert len({json.dumps(one["scores"]) for one in found.values()}) == 3
+    assert list(found) == [START, RESULT, EARLIER, *NOT_MADE]
+    assert len({json.dumps(one["scores"]) for one in found.values()}) == 5
+    assert line["hardening"] == HARDENING
     assert len(found[RESULT]["scores"]) == line["pictures"] == sum(one[1] for one in found[RESULT]["bins"]["light"])
     assert set(line["factors"]) == set(FACTORS)
     assert line["steps_done"] == 3
@@ -232,8 +243,18 @@ def test_the_page_says_what_was_measured_and_what_was_not(lines: dict[str, dict[
         "plain red",
         "random, 4 textures",
         EARLIER,
+        "with 40 steps on 96 pictures of 1 sets",
+        "On frames of a town, without any texture, its AP50 went from 0.875 to 0.865",
     ):
         assert words in text
+    defence = text.partition("### Defence")[2].partition("###")[0]
+    assert [row.split(" |")[0] for row in defence.splitlines() if row.startswith("| ")][2:] == [
+        "| **`pixels` against hardened**",
+        "| `pixels` against vehicle-detector",
+        "| plain red",
+        "| random 1",
+    ]
+    assert "Not measured. Detectors are trained" not in text
     assert "texture-diffusion is not released" in text
 
 
