@@ -47,8 +47,9 @@ def summarise(lines: Iterable[Line], *, has_prior: bool) -> Figures:
 
 
 def write_figures(figures: Figures, path: Path = FIGURES) -> None:
-    """Write them all to a file."""
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    """Write them all to a file, with four digits."""
+    rounded = json.loads(json.dumps(figures), parse_float=lambda text: round(float(text), 4))
+    path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 
 
 def _of_scale(lines: Sequence[Line], *, has_prior: bool) -> Figures:
