@@ -34,10 +34,8 @@ from services.security.camouflage.optimisation.parts import Beginning, Parts
 from services.security.camouflage.optimisation.progress import Progress
 from services.security.camouflage.plan import CamouflagePlan
 from services.security.camouflage.rendering.frames import Frame, finish_frame
-from services.security.camouflage.reporting.hardening import PICTURES
 from services.security.camouflage.reporting.report import DetectorUsed
-from services.security.camouflage.reporting.results import Outcome, write_partial, write_result
-from services.security.camouflage.reporting.turntables import FRAMES
+from services.security.camouflage.reporting.results import Outcome, drawn_pictures, write_partial, write_result
 from services.security.camouflage.schemas import CamouflageTask
 from services.security.camouflage.settings import CamouflageSettings
 from services.security.camouflage.subjects import Subject, find_subject
@@ -135,7 +133,7 @@ class _Camouflage:
     @property
     def total(self) -> int:
         """Steps, conditions, and pictures of the files."""
-        return self.plan.steps + len(self.grid) + FRAMES + PICTURES
+        return self.plan.steps + len(self.grid) + drawn_pictures()
 
     def begin(self, parts: Parts) -> Progress:
         """The run, where the last checkpoint left it."""
@@ -234,7 +232,8 @@ class _Camouflage:
     def watch_pictures(self, done: int) -> None:
         """Say how many pictures of the files are drawn."""
         first = self.plan.steps + len(self.grid)
-        self.context.progress(min(first + done, self.total), self.total, f"drawing picture {done + 1}")
+        left = first + done < self.total
+        self.context.progress(first + done, self.total, f"drawing picture {done + 1}" if left else "writing the report")
 
     def _watch_conditions(self, done: int) -> None:
         step = self.plan.steps + done

@@ -132,6 +132,11 @@ def write_partial(files: JobFiles, outcome: Outcome, *, stopped: str) -> dict[st
     return _finish(files, report_of(outcome, None, stopped=stopped), [])
 
 
+def drawn_pictures() -> int:
+    """How many pictures `write_result` draws for turntable and hardening set."""
+    return FRAMES + PICTURES
+
+
 def write_result(
     files: JobFiles, outcome: Outcome, measured: Measured, *, stopped: str | None, watch: Callable[[int], None]
 ) -> dict[str, Any]:
@@ -142,7 +147,8 @@ def write_result(
         outcome: of the run.
         measured: under all conditions.
         stopped: why there are fewer steps than planned.
-        watch: called before each picture with how many of `TURNTABLE` and hardening set are done; may raise.
+        watch: called with how many pictures of turntable and hardening set are done, before each and after the last;
+            may raise.
     """
     _write_texture(files, outcome)
     frames = turn(outcome.stage.mesh, outcome.texture, outcome.maps.mask, frames=FRAMES, watch=watch)
@@ -156,6 +162,7 @@ def write_result(
         watch=lambda done: watch(len(frames) + done),
     )
     files.put("hardening-set.zip", archive, ZIP)
+    watch(drawn_pictures())
     shown = _panels(outcome, measured)
     if shown:
         files.put("pictures.png", encode_png(sheet(shown, panel_side=outcome.stage.side)), PNG)

@@ -121,6 +121,7 @@ class Context:
         self.blobs, self.until, self.error = blobs, until, error
         self.checkpoints = 0
         self.steps: list[int] = []
+        self.total: int | None = None
         self.messages: list[str] = []
         self.previews: list[bytes] = []
         self.saved: bytes | None = None
@@ -132,6 +133,7 @@ class Context:
         assert total is not None
         assert 0 <= step <= total
         self.steps.append(step)
+        self.total = total
         self.messages.append(message)
 
     def preview(self, data: bytes, media_type: str) -> None:

@@ -54,6 +54,7 @@ def test_a_run_hides_the_car_and_says_how_well(unbroken: tuple[Context, Camoufla
     context, result = unbroken
     assert context.steps[: OPTIONS.steps] == list(range(1, OPTIONS.steps + 1))
     assert context.steps == sorted(context.steps)
+    assert context.steps[-1] == context.total
     assert "hide" in context.messages[0]
     assert len(context.previews) == 2
     report = report_of(result)
