@@ -80,6 +80,7 @@ def test_a_sample_works_and_is_answered_as_documented(fleet: Fleet, route: Route
         job = fleet.finished(answer)
         assert job["status"] == "succeeded", job
         assert job["result"]
+        assert job["progress"]["step"] == job["progress"]["total"], job["progress"]
         require_files(fleet, job)
 
 
