@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +11,7 @@ from shared.http.negotiation import ZIP
 from shared.jobs.context import JobContext
 from shared.jobs.identifiers import job_path
 from shared.storage.blobs import BlobStore
+from shared.storage.zips import pack_zip
 
 
 class StoredFile(BaseModel):
@@ -86,15 +85,8 @@ class JobFiles:
         Args:
             name: of the ZIP.
         """
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for one in self.files:
-                if one == name:
-                    continue
-                entry = zipfile.ZipInfo(one)
-                entry.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
-                archive.writestr(entry, self.read(one), zipfile.ZIP_DEFLATED)
-        return self.put(name, packed.getvalue(), ZIP)
+        packed = pack_zip((one, self.read(one)) for one in self.files if one != name)
+        return self.put(name, packed, ZIP)
 
     def _href(self, name: str) -> str:
         return f"{self._folder}/{quote(name, safe='')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEn
 
 from services.medical.chest_xray.films import Pixels
 from shared.imaging.pictures import encode_png
+from shared.storage.zips import pack_zip
 
 ROWS: Final = 640
 COLUMNS: Final = 512
@@ -101,11 +101,7 @@ def chest_picture() -> bytes:
 
 def chest_series() -> bytes:
     """All of them in a ZIP."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, data in demo_files().items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-    return packed.getvalue()
+    return pack_zip(demo_files().items())
 
 
 def demo_files() -> dict[str, bytes]:

@@ -6,9 +6,7 @@ the low-dose sinogram. The README's curl commands and its picture are made from 
 
 from __future__ import annotations
 
-import io
 import sys
-import zipfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from services.medical.low_dose_ct.simulation import CROP, apply_photon_noise, pr
 from shared.imaging.arrays import encode_npy
 from shared.imaging.dicom_writing import new_ct
 from shared.imaging.windows import parse_window
+from shared.storage.zips import pack_zip
 
 SEED = 7
 
@@ -66,12 +65,9 @@ def low_dose_sinogram() -> bytes:
 
 def low_dose_series() -> bytes:
     """ZIP of two slices of a low-dose scan: the noisy one, and the same one upside down, as NPY."""
-    stream = io.BytesIO()
     hu = read_slice(low_dose_slice(), unit="hu", window=parse_window("lung", pointer="/"), pixel_limit=1024 * 1024).hu
-    with zipfile.ZipFile(stream, "w") as archive:
-        for index, one in enumerate((hu, np.flipud(hu))):
-            archive.writestr(zipfile.ZipInfo(f"{index}.npy"), encode_npy(np.ascontiguousarray(one)))
-    return stream.getvalue()
+    slices = (encode_npy(np.ascontiguousarray(one)) for one in (hu, np.flipud(hu)))
+    return pack_zip(((f"{index}.npy", one) for index, one in enumerate(slices)), compressed=False)
 
 
 def normal_dose_slice() -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import orjson
 from PIL import Image, ImageDraw, ImageFilter
+
+from shared.storage.zips import pack_zip
 
 WIDTH: Final = 448
 HEIGHT: Final = 266
@@ -20,7 +21,6 @@ _STREET: Final = 13
 """Seed of the street that stands alone; it has four cars."""
 
 _HORIZON: Final = 110
-_DATE: Final = (1980, 1, 1, 0, 0, 0)
 _SKY: Final = ((135, 180, 225), (215, 228, 238))
 _ROAD: Final = ((105, 105, 108), (70, 70, 74))
 _COLOURS: Final = ((178, 34, 40), (30, 70, 150), (225, 225, 228), (40, 42, 48), (205, 160, 40), (60, 120, 80))
@@ -67,7 +67,7 @@ def annotated_dusk_streets() -> bytes:
 
 def dusk_streets() -> bytes:
     """ZIP of streets at dusk without any labels: a domain to adapt to."""
-    return _zip({f"dusk-{number}.png": _png(_lit(number, _DUSK)) for number in range(41, 41 + PICTURES)})
+    return pack_zip((f"dusk-{number}.png", _png(_lit(number, _DUSK))) for number in range(41, 41 + PICTURES))
 
 
 def _annotated(seeds: range, light: _Light) -> bytes:
@@ -85,7 +85,7 @@ def _annotated(seeds: range, light: _Light) -> bytes:
             about = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
             annotations.append({**about, "bbox": box, "area": box[2] * box[3]})
     document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": CLASS}]}
-    return _zip({"annotations.json": orjson.dumps(document), **files})
+    return pack_zip({"annotations.json": orjson.dumps(document), **files}.items())
 
 
 def _lit(seed: int, light: _Light) -> Image.Image:
@@ -159,12 +159,4 @@ def _background(seed: int) -> Image.Image:
 def _png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
     return stream.getvalue()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import sys
-import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -18,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from shared.storage.zips import pack_zip
+
 SHAPES: Final = ("disc", "square", "triangle", "cross")
 SIDE: Final = 16
 
 _CHANNELS: Final = 24
 _TRAINED_ON: Final = 1200
 _SEED: Final = 7
-_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 _STOP, _PRIORITY, _YIELD, _NO_ENTRY = 14, 12, 13, 17
 """Numbers of the German signs that are drawn, as GTSRB counts them."""
@@ -39,7 +39,7 @@ def labelled_signs() -> bytes:
             background = tuple(int(value) for value in random.integers(70, 170, 3))
             shift = random.uniform(-2, 2, 2)
             files[f"{label}/{number}.png"] = _png(_sign(label, background, shift))
-    return _zip(files)
+    return pack_zip(files.items(), compressed=False)
 
 
 def labelled_shapes() -> bytes:
@@ -50,7 +50,7 @@ def labelled_shapes() -> bytes:
         name = f"pictures/{number:03d}.png"
         files[name] = _png(Image.fromarray(picture))
         rows.append(f"{name},{label}")
-    return _zip(files | {"labels.csv": "\n".join(rows).encode()})
+    return pack_zip((files | {"labels.csv": "\n".join(rows).encode()}).items(), compressed=False)
 
 
 @lru_cache(maxsize=1)
@@ -161,14 +161,6 @@ def _sign(label: int, background: tuple[int, ...], shift: NDArray[np.float64]) -
 def _png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _DATE), content)
     return stream.getvalue()
 
 

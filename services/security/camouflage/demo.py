@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from typing import Final
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy as np
 from services.security.camouflage.rendering.backgrounds import draw_street
 from services.security.camouflage.rendering.camera import Camera
 from shared.imaging.pictures import encode_png
+from shared.storage.zips import pack_zip
 
 SIDE: Final = 128
 STREETS: Final = 4
@@ -18,7 +17,6 @@ STREETS: Final = 4
 _COLOURS: Final = np.array([(196, 178, 60), (38, 92, 74), (224, 220, 206), (120, 44, 52)], np.uint8)
 _WIDTH: Final = 9.0
 _CAMERA: Final = Camera(0, 8, 10, 40, 160, 120)
-_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def stripes() -> bytes:
@@ -30,9 +28,5 @@ def stripes() -> bytes:
 
 def empty_streets() -> bytes:
     """ZIP of streets without cars."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(STREETS):
-            picture = (draw_street(_CAMERA, 700 + number) * 255 + 0.5).astype(np.uint8)
-            archive.writestr(zipfile.ZipInfo(f"street-{number + 1}.png", _DATE), encode_png(picture))
-    return stream.getvalue()
+    streets = ((draw_street(_CAMERA, 700 + number) * 255 + 0.5).astype(np.uint8) for number in range(STREETS))
+    return pack_zip((f"street-{number}.png", encode_png(one)) for number, one in enumerate(streets, 1))

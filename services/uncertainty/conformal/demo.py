@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import sys
-import zipfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from shared.imaging.arrays import encode_npy
+from shared.storage.zips import pack_zip
 
 SEED = 11
 ITEMS, CLASSES = 1000, 10
@@ -46,13 +46,9 @@ def demo_files(seed: int = SEED) -> dict[str, bytes]:
 
 def signs_zip(random: np.random.Generator) -> bytes:
     """Drawings in a folder for each class."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for label in (12, 13, 14, 17, 38):
-            for index in range(DRAWINGS):
-                entry = zipfile.ZipInfo(f"{label}/{index:02d}.png")
-                archive.writestr(entry, draw_sign(label, random))
-    return stream.getvalue()
+    drawings = ((label, index) for label in (12, 13, 14, 17, 38) for index in range(DRAWINGS))
+    files = ((f"{label}/{index:02d}.png", draw_sign(label, random)) for label, index in drawings)
+    return pack_zip(files, compressed=False)
 
 
 def draw_sign(label: int, random: np.random.Generator) -> bytes:

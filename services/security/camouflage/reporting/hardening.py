@@ -9,8 +9,6 @@ The archive holds PNGs and one document of COCO with the box of the car on each,
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +25,7 @@ from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.frames import finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import Light, Materials
 from shared.imaging.pictures import encode_png
+from shared.storage.zips import pack_zip
 
 Floats = NDArray[np.float32]
 
@@ -36,7 +35,6 @@ PICTURES: Final = 48
 CLASS: Final = "vehicle"
 
 _STREAM: Final = 48_611
-_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def make_hardening_set(
         "annotations": labels,
         "categories": [{"id": 1, "name": CLASS}],
     }
-    return _pack({"annotations.json": orjson.dumps(document), **files})
+    return pack_zip({"annotations.json": orjson.dumps(document), **files}.items())
 
 
 def draw_condition(plan: CamouflagePlan, backgrounds: int, rng: np.random.Generator) -> LearnedCondition:
@@ -122,11 +120,3 @@ def _label(image: int, box: tuple[int, int, int, int]) -> dict[str, Any]:
         "area": sides[2] * sides[3],
         "iscrowd": 0,
     }
-
-
-def _pack(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
-    return stream.getvalue()
