@@ -7,7 +7,7 @@ const show = (samples) => {
     url: "openapi.json",
     dom_id: "#swagger-ui",
     presets: [SwaggerUIBundle.presets.apis],
-    plugins: [facetSamples(samples)],
+    plugins: [facetSamples(samples), facetSubtrees],
     layout: "BaseLayout",
     deepLinking: true,
     defaultModelsExpandDepth: 0,
