@@ -23,7 +23,8 @@ JOB ?= yes
 GRADIENT ?= no
 
 BIN := $(VENV)/bin
-INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+# Not compiled: most of what is installed is never imported, and a first import writes what it needs.
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock --editable
 # What is installed is remembered by stamp files; a change of what they depend on installs again.
 INPUTS := pyproject.toml requirements.lock
 # The same versions with the digests of their files, for what serves.
@@ -233,7 +234,6 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(SERVING): $(INPUTS) $(LOCKS)/local.txt | $(BIN)/python
-	@# Not compiled: of 109 MB of bytecode the fleet needs a third, which its first start writes.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement $(LOCKS)/local.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
