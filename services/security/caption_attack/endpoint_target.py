@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.security.caption_attack.distances import encode_exactly
 from services.security.caption_attack.endpoints import CaptionEndpoint
-from services.security.endpoints.asking import EndpointClient
+from services.security.endpoints.asking import AskingOptions, EndpointClient
 from shared.fleet.budget import QueryBudget
-from shared.fleet.questions import RetryPolicy
-from shared.webhooks.addresses import IPNetwork
-from shared.webhooks.ssrf_guard import Resolve
 
 
 class EndpointTarget(EndpointClient[str]):
@@ -21,36 +19,15 @@ class EndpointTarget(EndpointClient[str]):
 
     Args:
         endpoint: as registered.
-        budget: as of `EndpointClient`, and so are the others.
-        networks: what the operator allows besides public addresses.
-        policy: pauses between tries.
-        resolve: names to addresses.
-        watch: called now and then while answers are waited for.
+        budget: as of `EndpointClient`.
+        options: as of `AskingOptions`.
 
     Raises:
         ValueError: the URL is not allowed, or the secret is not in the environment.
     """
 
-    def __init__(
-        self,
-        endpoint: CaptionEndpoint,
-        budget: QueryBudget,
-        *,
-        networks: tuple[IPNetwork, ...] = (),
-        policy: RetryPolicy | None = None,
-        resolve: Resolve | None = None,
-        watch: Callable[[], object] | None = None,
-    ) -> None:
-        super().__init__(
-            endpoint,
-            endpoint.read_caption,
-            budget,
-            what=("captioner", "caption"),
-            networks=networks,
-            policy=policy,
-            resolve=resolve,
-            watch=watch,
-        )
+    def __init__(self, endpoint: CaptionEndpoint, budget: QueryBudget, **options: Unpack[AskingOptions]) -> None:
+        super().__init__(endpoint, endpoint.read_caption, budget, what=("captioner", "caption"), **options)
 
     def caption(self, pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
         """One caption of each picture, in order.

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypedDict, TypeVar, Unpack
 
 import httpcore
 import httpx
@@ -35,6 +35,22 @@ _BROKEN: Final = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.Pro
 _Answer = TypeVar("_Answer")
 
 
+class AskingOptions(TypedDict, total=False):
+    """How an endpoint is asked, apart from what its registration says.
+
+    Attributes:
+        networks: what the operator allows besides public addresses; there also plain http; by default nothing.
+        policy: pauses between tries; how many there are says the endpoint.
+        resolve: names to addresses; by default as the system does.
+        watch: called now and then while answers are waited for; what it raises ends the waiting.
+    """
+
+    networks: tuple[IPNetwork, ...]
+    policy: RetryPolicy
+    resolve: Resolve
+    watch: Callable[[], object]
+
+
 class EndpointClient(Generic[_Answer]):
     """A model behind a registered endpoint; a context manager, for one thread without an event loop of its own.
 
@@ -47,10 +63,7 @@ class EndpointClient(Generic[_Answer]):
         what: the model and what it answers, in words: ("captioner", "caption").
         budget: each try after the first of a picture takes one query of it before it is sent; the first is for who
             asks to spend.
-        networks: what the operator allows besides public addresses; there also plain http.
-        policy: pauses between tries; how many there are says the endpoint.
-        resolve: names to addresses; by default as the system does.
-        watch: called now and then while answers are waited for; what it raises ends the waiting.
+        options: as of `AskingOptions`.
 
     Raises:
         ValueError: the URL is not allowed, or the secret is not in the environment.
@@ -63,18 +76,15 @@ class EndpointClient(Generic[_Answer]):
         budget: QueryBudget,
         *,
         what: tuple[str, str],
-        networks: tuple[IPNetwork, ...] = (),
-        policy: RetryPolicy | None = None,
-        resolve: Resolve | None = None,
-        watch: Callable[[], object] | None = None,
+        **options: Unpack[AskingOptions],
     ) -> None:
-        self._endpoint, self._budget, self._policy = endpoint, budget, policy or RetryPolicy()
+        self._endpoint, self._budget, self._policy = endpoint, budget, options.get("policy") or RetryPolicy()
         self._read_content, self._wanted = read, what[1]
         self._who = f"The {what[0]} {endpoint.name}"
         self._secret = None if endpoint.secret is None else endpoint.secret.read()
-        self._watch = watch
+        self._watch = options.get("watch")
         self._resolver = Resolver()
-        self._guard = SsrfGuard(resolve or self._resolver, networks)
+        self._guard = SsrfGuard(options.get("resolve") or self._resolver, options.get("networks", ()))
         try:
             self._url = self._guard.parse(endpoint.url)
         except Refused as refused:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 import orjson
@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.detection.detectors import LEAST_SCORE, Found, Picture, merge_classes
 from services.security.camouflage.detector_endpoints import DetectorEndpoint
-from services.security.endpoints.asking import EndpointClient
+from services.security.endpoints.asking import AskingOptions, EndpointClient
 from services.security.endpoints.registration import follow
 from shared.fleet.budget import QueryBudget
-from shared.fleet.questions import RetryPolicy
 from shared.imaging.pictures import encode_png
-from shared.webhooks.addresses import IPNetwork
-from shared.webhooks.ssrf_guard import Resolve
 
 MOST_OBJECTS: Final = 10_000
 """That are read of one answer."""
@@ -83,10 +80,7 @@ class EndpointDetector(EndpointClient[tuple[NDArray[np.float64], NDArray[np.floa
     Args:
         endpoint: as registered.
         budget: of queries.
-        networks: what the operator allows besides public addresses; there also plain http.
-        policy: pauses between tries.
-        resolve: names to addresses; by default as the system does.
-        watch: called now and then while answers are waited for; what it raises ends the waiting.
+        options: as of `AskingOptions`.
 
     Attributes:
         name: as registered.
@@ -95,27 +89,9 @@ class EndpointDetector(EndpointClient[tuple[NDArray[np.float64], NDArray[np.floa
         ValueError: the URL is not allowed, or the secret is not in the environment.
     """
 
-    def __init__(
-        self,
-        endpoint: DetectorEndpoint,
-        budget: QueryBudget,
-        *,
-        networks: tuple[IPNetwork, ...] = (),
-        policy: RetryPolicy | None = None,
-        resolve: Resolve | None = None,
-        watch: Callable[[], object] | None = None,
-    ) -> None:
+    def __init__(self, endpoint: DetectorEndpoint, budget: QueryBudget, **options: Unpack[AskingOptions]) -> None:
         self.name, self._detector = endpoint.name, endpoint
-        super().__init__(
-            endpoint,
-            partial(read_objects, endpoint),
-            budget,
-            what=("detector", "objects"),
-            networks=networks,
-            policy=policy,
-            resolve=resolve,
-            watch=watch,
-        )
+        super().__init__(endpoint, partial(read_objects, endpoint), budget, what=("detector", "objects"), **options)
 
     def find(self, pictures: Sequence[Picture]) -> list[Found]:
         """As `VehicleDetector.find`.
