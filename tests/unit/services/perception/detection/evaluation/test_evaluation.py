@@ -107,8 +107,9 @@ def test_runs_are_measured_and_share_a_beginning(tmp_path: Path, monkeypatch: py
     assert METHODS["acia"] not in text
 
 
-def line(target: str, method: str, seed: int, ap50: float) -> dict[str, Any]:
-    classes = {name: {"AP": ap50, "AP50": ap50, "AP75": ap50, "objects": 9} for name in CLASSES}
+def line(target: str, method: str, seed: int, ap50: float, of_cells: float) -> dict[str, Any]:
+    found = {"WBC": of_cells, "RBC": of_cells, "Platelets": 3 * ap50 - 2 * of_cells}
+    classes = {name: {"AP": one, "AP50": one, "AP75": one, "objects": 9} for name, one in found.items()}
     figures = {"AP": ap50 / 2, "AP50": ap50, "AP75": ap50 / 3, "classes": classes}
     return {
         "key": f"{target}/imagenet/{method}/{seed}",
@@ -119,15 +120,18 @@ def line(target: str, method: str, seed: int, ap50: float) -> dict[str, Any]:
 
 def test_differences_are_of_seeds_that_both_have(tmp_path: Path) -> None:
     lines = [
-        line("P", "source-only", 0, 0.50),
-        line("P", "mean-teacher", 0, 0.60),
-        line("P", "mean-teacher", 1, 0.90),
-        line("P", "acia", 0, 0.64),
-        line("P", "acia", 1, 0.80),
+        line("P", "source-only", 0, 0.50, 0.70),
+        line("P", "mean-teacher", 0, 0.60, 0.75),
+        line("P", "mean-teacher", 1, 0.90, 0.95),
+        line("P", "acia", 0, 0.64, 0.80),
+        line("P", "acia", 1, 0.80, 0.88),
+        line("R", "source-only", 0, 0.50, 0.60),
+        line("R", "acia", 0, 0.40, 0.70),
     ]
     write_report(lines, tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
-    assert "| B and R to P | +14.0 | -3.0 | +10.0 |" in text
-    assert "72.0 (64.0 to 80.0)" in text
+    assert "| B and R to P | +14.0 (+10.0) | -3.0 (-1.0) | +10.0 (+5.0) |" in text
+    assert "| B and P to R | -10.0 (+10.0) |  |  |" in text
+    assert "72.0 (64.0 to 80.0) | 84.0 (80.0 to 88.0)" in text
     assert "WBC (9)" in text
-    assert "| mean | +14.0 | -3.0 | +10.0 |" in text
+    assert "| mean | +2.0 (+10.0) | -3.0 (-1.0) | +10.0 (+5.0) |" in text
