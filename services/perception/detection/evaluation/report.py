@@ -52,7 +52,7 @@ of the third, pictures scaled to a short side of {SHORT_SIDE} pixels. All method
 detector of the last step is measured: nothing was chosen by labels of the target. Where there is more than one seed,
 the mean and the range of them are given. AP50 is the mean of the classes, however few objects (in brackets) one has:
 nine platelets weigh as much as a thousand red cells, hence the column of white and red cells beside it. Labels of the
-set are semi-automatic; nothing here is for diagnosis. Figures of the paper are of street scenes and cannot be compared."""
+set are semi-automatic; nothing here is for diagnosis. Figures of the paper are of street scenes: not to be compared."""
 
 
 def _section(target: str, methods: Lines) -> str:
