@@ -20,12 +20,12 @@ import pytest
 import scipy.fft
 from skimage.transform import iradon
 
-from services.medical.low_dose_ct.chest_phantom import chest_phantom
-from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.filters import filter_projections
-from services.medical.low_dose_ct.geometry import LODOPAB
-from services.medical.low_dose_ct.nonuniform import TOLERANCE, UPSAMPLING
-from services.medical.low_dose_ct.simulation import prepare_slice, simulate_low_dose
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.reconstruction.filters import filter_projections
+from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
+from services.medical.low_dose_ct.reconstruction.nonuniform import TOLERANCE, UPSAMPLING
+from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
+from services.medical.low_dose_ct.scanning.simulation import prepare_slice, simulate_low_dose
 from tests.benchmarks.reporting import ROUNDS, show
 
 Array = np.ndarray[Any, Any]

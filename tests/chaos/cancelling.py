@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 
 from services.medical.low_dose_ct.capability import CT_ENHANCEMENT_SERIES
-from services.medical.low_dose_ct.chest_phantom import chest_phantom
+from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.schemas import EnhancementOptions
 from services.medical.low_dose_ct.series import EnhancementSeries
 from shared.http.negotiation import NPY

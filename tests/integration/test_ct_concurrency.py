@@ -21,7 +21,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 
 from services.medical.app import create_app
-from services.medical.low_dose_ct import tiling
+from services.medical.low_dose_ct.denoising import tiling
 from shared.service import ServiceState
 from shared.settings import Settings
 from tests.integration.gateway.servers import serve

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.perception.app import create_app as create_perception
 from services.security.app import create_app
 from services.security.caption_attack.capability import ATTACKS, PATH
-from services.security.caption_attack.fleet_target import PATH as CAPTIONS
+from services.security.caption_attack.captioners.fleet_target import PATH as CAPTIONS
 from shared.jobs.store import open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
-from services.medical.low_dose_ct.chest_phantom import chest_phantom
-from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.inputs import read_slice
-from services.medical.low_dose_ct.simulation import CROP, apply_photon_noise, project_attenuation
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
+from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
+from services.medical.low_dose_ct.scanning.simulation import CROP, apply_photon_noise, project_attenuation
 from shared.imaging.arrays import encode_npy
 from shared.imaging.dicom_writing import new_ct
 from shared.imaging.windows import parse_window

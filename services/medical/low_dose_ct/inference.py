@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.medical.low_dose_ct.blending import Blend, DenoiserParameters, blend_of, mix
-from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.geometry import LODOPAB
+from services.medical.low_dose_ct.denoising.blending import Blend, DenoiserParameters, blend_of, mix
+from services.medical.low_dose_ct.denoising.tiling import Tile, tiles
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
-from services.medical.low_dose_ct.tiling import Tile, tiles
 from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
 from shared.runtime.sessions import OnnxModel

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
-from services.medical.low_dose_ct.geometry import ParallelBeam
+from services.medical.low_dose_ct.reconstruction.geometry import ParallelBeam
 from services.medical.low_dose_ct.schemas import SinogramUnit, Unit
 from shared.imaging.arrays import decode_npy, require_finite
 from shared.imaging.dicom import AIR_HU, CtSlice, read_ct

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.medical.low_dose_ct.inference import warm_up
-from services.medical.low_dose_ct.loop_cache import fill_loop_cache
+from services.medical.low_dose_ct.reconstruction.loop_cache import fill_loop_cache
 from shared.service_state import ServiceState
 
 

@@ -14,11 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.caption_attack.arms import Arm, ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.captioners.queries import CaptionQueries
 from services.security.caption_attack.checkpoints import pack, unpack
 from services.security.caption_attack.defences import try_defences
-from services.security.caption_attack.findings import (
+from services.security.caption_attack.plan import Run, needs_attention, runs_of
+from services.security.caption_attack.reporting.findings import (
     AttackProgress,
     DefenceView,
     PictureView,
@@ -26,10 +27,9 @@ from services.security.caption_attack.findings import (
     describe_defence,
     describe_run,
 )
-from services.security.caption_attack.objectives import Objective, SuccessGoals
-from services.security.caption_attack.plan import Run, needs_attention, runs_of
-from services.security.caption_attack.queries import CaptionQueries
 from services.security.caption_attack.schemas import AttackOptions
+from services.security.caption_attack.searching.arms import Arm, ArmOptions, make_arm
+from services.security.caption_attack.searching.objectives import Objective, SuccessGoals
 from services.security.caption_attack.targets import AttackTarget
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.imaging.signatures import MediaType

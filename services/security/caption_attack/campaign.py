@@ -22,13 +22,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.security.caption_attack.arms import Arm
+from services.security.caption_attack.captioners.queries import Answer, CaptionQueries, CaptionTarget
 from services.security.caption_attack.checkpoints import pack, unpack
 from services.security.caption_attack.distances import encode_exactly, measure_distances
-from services.security.caption_attack.objectives import Fitness, Goal, Objective, SuccessGoals
-from services.security.caption_attack.perturbations import Genes
 from services.security.caption_attack.progress import CampaignResult, CurvePoint, Ended, Progress, Reached
-from services.security.caption_attack.queries import Answer, CaptionQueries, CaptionTarget
+from services.security.caption_attack.searching.arms import Arm
+from services.security.caption_attack.searching.objectives import Fitness, Goal, Objective, SuccessGoals
+from services.security.caption_attack.searching.perturbations import Genes
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 
 _SEARCH: Final = "search."

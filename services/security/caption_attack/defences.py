@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.security.caption_attack.objectives import Objective
-from services.security.caption_attack.queries import CaptionQueries
+from services.security.caption_attack.captioners.queries import CaptionQueries
+from services.security.caption_attack.searching.objectives import Objective
 
 Defence = Literal["median_3x3", "jpeg_75", "random_resize"]
 """

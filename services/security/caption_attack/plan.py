@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from services.security.caption_attack.arms import ARMS
-from services.security.caption_attack.endpoints import CaptionEndpoint
+from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
 from services.security.caption_attack.schemas import AttackCost, AttackOptions, CostPart
+from services.security.caption_attack.searching.arms import ARMS
 from services.security.caption_attack.settings import CaptionAttackSettings
 
 FURTHER_TRIES: Final = 1.1

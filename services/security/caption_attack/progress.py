@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from services.security.caption_attack.distances import Distances
-from services.security.caption_attack.objectives import Goal
+from services.security.caption_attack.searching.objectives import Goal
 
 Ended = Literal["budget", "success", "finished", "stalled", "repeating"]
 """

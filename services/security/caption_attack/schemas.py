@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.security.caption_attack.arms import ARMS
 from services.security.caption_attack.defences import DEFENCES, Defence
-from services.security.caption_attack.objectives import Fitness, Goal, target_word_of
+from services.security.caption_attack.searching.arms import ARMS
+from services.security.caption_attack.searching.objectives import Fitness, Goal, target_word_of
 from shared.http.route_parts import File, checked_by
 from shared.jobs.files import StoredFile
 

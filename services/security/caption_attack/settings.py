@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.security.caption_attack.endpoints import CaptionEndpoint
+from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
 from services.security.endpoints.settings import EndpointSettings
 
 

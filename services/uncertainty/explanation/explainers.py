@@ -12,9 +12,9 @@ import anyio.to_thread
 from fastapi import Depends
 
 from services.released import open_artifacts
-from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import LARGEST_BATCH, Explainer
+from services.uncertainty.explanation.networks.graph import UnsupportedNetwork
 from services.uncertainty.explanation.settings import ExplanationSettings
 from services.uncertainty.explanation.uploaded import IsolatedSource, require_explainable_card
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts

@@ -16,10 +16,10 @@ from typing import Generic, Protocol, TypeVar, cast
 import numpy as np
 import onnx
 
-from services.uncertainty.explanation.baselines import with_class_map, with_gradient, with_propagation
-from services.uncertainty.explanation.conversion import with_explanation, with_patterns
-from services.uncertainty.explanation.preparation import prepared
-from services.uncertainty.explanation.reading import read_network
+from services.uncertainty.explanation.networks.preparation import prepared
+from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.onnx_graphs.baselines import with_class_map, with_gradient, with_propagation
+from services.uncertainty.explanation.onnx_graphs.conversion import with_explanation, with_patterns
 from shared.memory import release_garbage
 from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.cards import UploadedCard

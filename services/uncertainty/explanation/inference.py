@@ -12,16 +12,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.baselines import GRADIENT, NORMALISED
-from services.uncertainty.explanation.conversion import (
-    CONTRAST,
-    EXPLAINED,
-    PATTERN_LOGITS,
-    RELEVANCE,
-    SUBSTITUTE,
-    TARGET,
-    layer_output,
-)
 from services.uncertainty.explanation.graphs import (
     ExplanationGraphs,
     Graph,
@@ -33,6 +23,16 @@ from services.uncertainty.explanation.graphs import (
 )
 from services.uncertainty.explanation.maps import centre_maps, enlarged, random_maps
 from services.uncertainty.explanation.methods import Method
+from services.uncertainty.explanation.onnx_graphs.baselines import GRADIENT, NORMALISED
+from services.uncertainty.explanation.onnx_graphs.conversion import (
+    CONTRAST,
+    EXPLAINED,
+    PATTERN_LOGITS,
+    RELEVANCE,
+    SUBSTITUTE,
+    TARGET,
+    layer_output,
+)
 from shared.runtime.cards import UploadedCard
 
 Pictures = NDArray[np.float32]

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from services.uncertainty.explanation.graph import UnsupportedNetwork, UnusableModel
 from services.uncertainty.explanation.graphs import GraphKind, extended_file, outline_of
-from services.uncertainty.explanation.verification import verify
+from services.uncertainty.explanation.networks.graph import UnsupportedNetwork, UnusableModel
+from services.uncertainty.explanation.onnx_graphs.verification import verify
 from shared.isolation import read_isolated_request, write_isolated_answer
 from shared.runtime.session_options import session_options
 

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Form, Request, Response
 from numpy.typing import NDArray
 
 from services.uncertainty.explanation.answers import Explained, Pattern, describe, drawn, stacked
-from services.uncertainty.explanation.converter import convert
 from services.uncertainty.explanation.explainers import Explainers, KnownExplainers
-from services.uncertainty.explanation.graph import UnsupportedNetwork
 from services.uncertainty.explanation.graphs import Steps, await_steps
 from services.uncertainty.explanation.inference import Explainer, Explanation, substitute_pictures
 from services.uncertainty.explanation.methods import DESCRIPTIONS, Method
+from services.uncertainty.explanation.networks.graph import UnsupportedNetwork
+from services.uncertainty.explanation.onnx_graphs.converter import convert
 from services.uncertainty.explanation.schemas import (
     ConversionForm,
     ExplainableModel,

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from services.uncertainty.explanation.graph import UnsupportedNetwork, UnusableModel
 from services.uncertainty.explanation.graphs import ExtendedFile, GraphKind, Outline
+from services.uncertainty.explanation.networks.graph import UnsupportedNetwork, UnusableModel
 from shared.imaging.preprocessing import preprocessing_of
 from shared.isolation import run_isolated
 from shared.runtime.cards import UploadedCard

@@ -29,7 +29,7 @@ from deploy.local.redis_server import redis_executable
 from deploy.serve import service_configuration
 from gateway.app import create_app
 from services.declarations import SERVICES, declared_capabilities
-from services.medical.low_dose_ct.geometry import LODOPAB
+from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
 from shared.imaging.arrays import encode_npy
 from shared.settings import Settings, get_settings
 from tests.support.serving import running

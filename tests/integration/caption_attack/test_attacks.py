@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from services.security.caption_attack.captioners.fleet_target import PATH as CAPTIONS
 from services.security.caption_attack.evaluation.asking import ServiceAddress
 from services.security.caption_attack.evaluation.experiments import MAIN, QUERIES, Experiment
 from services.security.caption_attack.evaluation.running import Asker
-from services.security.caption_attack.fleet_target import PATH as CAPTIONS
 from shared.jobs.records import JobStatus
 from tests.integration.caption_attack.conftest import PICTURES
 from tests.support.caption_attacks import AttackBench

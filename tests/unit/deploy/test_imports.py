@@ -70,5 +70,5 @@ warm_up(threads=1)
 
 
 def test_a_simulated_scan_finds_its_loops_when_it_first_needs_them() -> None:
-    code = "from services.medical.low_dose_ct.loop_cache import main; main()"
+    code = "from services.medical.low_dose_ct.reconstruction.loop_cache import main; main()"
     assert loaded(code) >= NUMBA

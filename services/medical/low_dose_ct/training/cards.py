@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.medical.low_dose_ct.tiling import largest_side
+from services.medical.low_dose_ct.denoising.tiling import largest_side
 from services.medical.low_dose_ct.training.export import image_tensors
 from services.medical.low_dose_ct.training.network import DOWNSAMPLING, WIDTHS
 from shared.runtime.cards import (

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from services.medical.low_dose_ct import simulation
-from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.geometry import ELLIPSES
-from services.medical.low_dose_ct.phantoms import Split
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.reconstruction.geometry import ELLIPSES
+from services.medical.low_dose_ct.scanning import simulation
+from services.medical.low_dose_ct.scanning.phantoms import Split
 from services.medical.low_dose_ct.training.data import Image, Pair
 
 EXTRA_NOISE_SEED = 20

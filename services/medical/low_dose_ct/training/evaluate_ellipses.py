@@ -7,10 +7,10 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from services.medical.low_dose_ct import simulation
-from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.geometry import ELLIPSES
 from services.medical.low_dose_ct.metrics import psnr, ssim
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.reconstruction.geometry import ELLIPSES
+from services.medical.low_dose_ct.scanning import simulation
 from services.medical.low_dose_ct.training.ellipses import network_input
 from services.medical.low_dose_ct.training.inference import Denoise
 from services.medical.low_dose_ct.training.statistics import bootstrap

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from services.security.caption_attack.fleet_target import CaptionQuestion, FleetCaptioner
-from services.security.caption_attack.prepaid_budget import PrepaidBudget
+from services.security.caption_attack.captioners.fleet_target import CaptionQuestion, FleetCaptioner
+from services.security.caption_attack.captioners.prepaid_budget import PrepaidBudget
 from shared.fleet.budget import QueryBudget
 from shared.fleet.client import BlockingFleetClient
 from shared.settings import Settings

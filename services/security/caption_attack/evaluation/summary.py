@@ -8,7 +8,6 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from services.security.caption_attack.arms import ARMS
 from services.security.caption_attack.evaluation.experiments import (
     COMPARISONS,
     MAIN,
@@ -16,14 +15,15 @@ from services.security.caption_attack.evaluation.experiments import (
     Setting,
     setting_of,
 )
-from services.security.caption_attack.objectives import GOALS, Objective, SuccessGoals
-from services.security.caption_attack.statistics import (
+from services.security.caption_attack.reporting.statistics import (
     compare_corpora,
     median_queries,
     paired_difference,
     success_curve,
     success_rate,
 )
+from services.security.caption_attack.searching.arms import ARMS
+from services.security.caption_attack.searching.objectives import GOALS, Objective, SuccessGoals
 from shared.captions.bleu import sentence_bleu
 from shared.captions.words import split_words
 from shared.datasets.captioned_photos import CaptionedPhotos

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from tqdm import tqdm
 
-from services.uncertainty.explanation.graph import Network
 from services.uncertainty.explanation.inference import Explainer, substitute_pictures
 from services.uncertainty.explanation.methods import Method
-from services.uncertainty.explanation.reading import read_network
+from services.uncertainty.explanation.networks.graph import Network
+from services.uncertainty.explanation.networks.reading import read_network
 from services.uncertainty.explanation.training import metrics, naive
 from services.uncertainty.explanation.training.blood_cells import CLASSES, MODEL, read_crops
 from services.uncertainty.explanation.training.blood_cells import FOLDER as CELLS

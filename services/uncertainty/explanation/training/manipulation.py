@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from services.uncertainty.explanation.graph import Network
 from services.uncertainty.explanation.methods import Method
-from services.uncertainty.explanation.propagation import epsilon_relevance, gradient, positive_relevance
-from services.uncertainty.explanation.rules import backward, class_relevance, contrasted
+from services.uncertainty.explanation.networks.graph import Network
+from services.uncertainty.explanation.relevance.propagation import epsilon_relevance, gradient, positive_relevance
+from services.uncertainty.explanation.relevance.rules import backward, class_relevance, contrasted
 from services.uncertainty.explanation.training.torch_operations import TorchOperations, forward
 
 BUDGET = 8 / 255

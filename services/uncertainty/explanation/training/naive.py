@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.graph import Branch, Convolution, MaxPool, Network
+from services.uncertainty.explanation.networks.graph import Branch, Convolution, MaxPool, Network
 
 Array = NDArray[np.float64]
 Place = tuple[int, int]

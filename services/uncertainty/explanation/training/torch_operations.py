@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.uncertainty.explanation.graph import Branch, Network, Size, Weights
-from services.uncertainty.explanation.kernels import ungrouped
-from services.uncertainty.explanation.operations import Operations
-from services.uncertainty.explanation.rules import backward, class_relevance, contrasted, pooled
+from services.uncertainty.explanation.networks.graph import Branch, Network, Size, Weights
+from services.uncertainty.explanation.relevance.kernels import ungrouped
+from services.uncertainty.explanation.relevance.operations import Operations
+from services.uncertainty.explanation.relevance.rules import backward, class_relevance, contrasted, pooled
 
 _ROOT_FLOOR = 1e-30
 """The square root has no slope at zero."""

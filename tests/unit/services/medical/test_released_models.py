@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from services.medical.low_dose_ct.chest_phantom import chest_phantom
-from services.medical.low_dose_ct.fbp import filtered_back_projection
 from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr
-from services.medical.low_dose_ct.simulation import prepare_slice, simulate_low_dose
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
+from services.medical.low_dose_ct.scanning.simulation import prepare_slice, simulate_low_dose
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.registry import newest_folder
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from services.medical.app import create_app
 from services.medical.low_dose_ct.attenuation import hu_to_attenuation
-from services.medical.low_dose_ct.geometry import ParallelBeam
-from services.medical.low_dose_ct.projector import forward_project
+from services.medical.low_dose_ct.reconstruction.geometry import ParallelBeam
+from services.medical.low_dose_ct.reconstruction.projector import forward_project
 from tests.support.capability import running_capability
 from tests.support.tiny_models import release
 

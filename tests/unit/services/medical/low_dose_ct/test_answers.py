@@ -10,8 +10,8 @@ import pytest
 
 from services.medical.low_dose_ct import answers
 from services.medical.low_dose_ct.answers import Place
-from services.medical.low_dose_ct.geometry import LODOPAB
 from services.medical.low_dose_ct.inference import Enhanced
+from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import EnhancementAnswer, ReconstructionOptions
 from shared.http.negotiation import DICOM, ZIP
 from shared.imaging.windows import parse_window

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.medical.low_dose_ct import tiling
-from services.medical.low_dose_ct.blending import DEFAULT_NOISE_LEVEL, VACUUM
-from services.medical.low_dose_ct.fbp import filtered_back_projection
+from services.medical.low_dose_ct.denoising import tiling
+from services.medical.low_dose_ct.denoising.blending import DEFAULT_NOISE_LEVEL, VACUUM
 from services.medical.low_dose_ct.inference import Denoising, denoise, noise_estimate, reconstruct, run_parts
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
 from shared.jobs.interrupts import JobCancelled
 from shared.runtime.sessions import OnnxModel

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
-from services.medical.low_dose_ct.geometry import ParallelBeam
 from services.medical.low_dose_ct.inputs import Slice, read_reference, read_sinogram, read_slice
+from services.medical.low_dose_ct.reconstruction.geometry import ParallelBeam
 from services.medical.low_dose_ct.schemas import Unit
 from shared.imaging.dicom_writing import new_ct
 from shared.imaging.pictures import encode_png

@@ -15,9 +15,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from services.medical.low_dose_ct import routes
 from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
-from services.medical.low_dose_ct.fbp import filtered_back_projection
-from services.medical.low_dose_ct.geometry import LODOPAB
-from services.medical.low_dose_ct.projector import forward_project
+from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
+from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
+from services.medical.low_dose_ct.reconstruction.projector import forward_project
 from services.medical.low_dose_ct.schemas import DISCLAIMER
 from shared.imaging.dicom_writing import new_ct
 from shared.imaging.windows import apply_window, parse_window, render_png

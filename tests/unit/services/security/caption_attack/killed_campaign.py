@@ -6,13 +6,13 @@ import sys
 from ipaddress import ip_network
 from pathlib import Path
 
-from services.security.caption_attack.arms import ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
-from services.security.caption_attack.endpoint_target import EndpointTarget
-from services.security.caption_attack.endpoints import CaptionEndpoint
+from services.security.caption_attack.captioners.endpoint_target import EndpointTarget
+from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
+from services.security.caption_attack.searching.arms import ArmOptions, make_arm
 from services.security.endpoints.registration import PICTURE
 from shared.fleet.budget import QueryBudget
-from tests.unit.services.security.caption_attack.captioners import attention_on_region, noise_picture
+from tests.unit.services.security.caption_attack.example_captioners import attention_on_region, noise_picture
 
 LIMIT = 60
 

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.security.caption_attack.arms import ARMS, ArmOptions, make_arm
 from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.captioners.queries import CAPTION_LIMIT, CaptionTarget
 from services.security.caption_attack.distances import decode_png, measure_distances
-from services.security.caption_attack.evolution import EvolutionSettings
 from services.security.caption_attack.progress import CampaignResult
-from services.security.caption_attack.queries import CAPTION_LIMIT, CaptionTarget
+from services.security.caption_attack.searching.arms import ARMS, ArmOptions, make_arm
+from services.security.caption_attack.searching.evolution import EvolutionSettings
 from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.problems import BadGateway, Problem, ServiceUnavailable
-from tests.unit.services.security.caption_attack.captioners import (
+from tests.unit.services.security.caption_attack.example_captioners import (
     ConstantCaptioner,
     RegionCaptioner,
     SamplingCaptioner,

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.security.caption_attack.candidates import choose_positions
+from services.security.caption_attack.captioners.queries import CaptionQueries
 from services.security.caption_attack.defences import DEFENCES, Defence, defend, try_defences
 from services.security.caption_attack.distances import measure_distances
-from services.security.caption_attack.objectives import Objective
-from services.security.caption_attack.perturbations import PixelDeltas
-from services.security.caption_attack.queries import CaptionQueries
+from services.security.caption_attack.searching.candidates import choose_positions
+from services.security.caption_attack.searching.objectives import Objective
+from services.security.caption_attack.searching.perturbations import PixelDeltas
 from shared.fleet.budget import QueryBudget
-from tests.unit.services.security.caption_attack.captioners import RegionCaptioner, noise_picture
+from tests.unit.services.security.caption_attack.example_captioners import RegionCaptioner, noise_picture
 
 SMOOTH = np.asarray(Image.fromarray(noise_picture(4, 5)).resize((40, 24), Image.Resampling.BICUBIC))
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.security.caption_attack.fleet_target import lay_over
+from services.security.caption_attack.captioners.fleet_target import lay_over
 from services.security.caption_attack.pictures import read_attacked_picture
 from services.security.caption_attack.plan import Run, cost_of, needs_attention, runs_of
 from services.security.caption_attack.schemas import parse_arms, parse_defences
 from services.security.caption_attack.settings import CaptionAttackSettings
 from tests.support.capability import png
-from tests.unit.services.security.caption_attack.test_endpoints import endpoint
-from tests.unit.services.security.caption_attack.test_report import OPTIONS
+from tests.unit.services.security.caption_attack.captioners.test_endpoints import endpoint
+from tests.unit.services.security.caption_attack.reporting.test_report import OPTIONS
 
 
 def read(content: bytes, longest_side: int = 256) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

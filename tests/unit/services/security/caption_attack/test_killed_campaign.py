@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.security.caption_attack.captioners.queries import picture_key
 from services.security.caption_attack.checkpoints import unpack
-from services.security.caption_attack.queries import picture_key
-from tests.unit.services.security.caption_attack.captioners import RegionCaptioner, noise_picture
+from tests.unit.services.security.caption_attack.example_captioners import RegionCaptioner, noise_picture
 from tests.unit.services.security.caption_attack.killed_campaign import LIMIT, run
 from tests.unit.services.security.caption_attack.remote_captioner import Answer, RemoteCaptioner, said, serving
 

@@ -14,7 +14,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from services.uncertainty.explanation.graph import Branch, Convolution, Head, Junction, MaxPool, Network, Sides, Size
+from services.uncertainty.explanation.networks.graph import (
+    Branch,
+    Convolution,
+    Head,
+    Junction,
+    MaxPool,
+    Network,
+    Sides,
+    Size,
+)
 
 Choose = Callable[[list[Any]], Any]
 """Draws one of a list."""

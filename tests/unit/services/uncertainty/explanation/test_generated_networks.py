@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from services.uncertainty.explanation.conversion import with_explanation
-from services.uncertainty.explanation.graph import Network, UnsupportedNetwork
+from services.uncertainty.explanation.networks.graph import Network, UnsupportedNetwork
+from services.uncertainty.explanation.onnx_graphs.conversion import with_explanation
+from services.uncertainty.explanation.onnx_graphs.verification import verify
 from services.uncertainty.explanation.training import naive
-from services.uncertainty.explanation.verification import verify
 from shared.runtime.session_options import session_options
 from tests.unit.services.uncertainty.explanation.generated import draw
 

@@ -22,7 +22,7 @@ from services.uncertainty.explanation.explainers import Explainers
 from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer
 from services.uncertainty.explanation.methods import Method
-from services.uncertainty.explanation.verification import verify
+from services.uncertainty.explanation.onnx_graphs.verification import verify
 from shared.runtime.cards import read_card, read_weights
 from shared.runtime.registry import newest_folder
 from shared.settings import Settings

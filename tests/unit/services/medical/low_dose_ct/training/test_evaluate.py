@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.medical.low_dose_ct.metrics import psnr
-from services.medical.low_dose_ct.simulation import simulate_low_dose
+from services.medical.low_dose_ct.scanning.simulation import simulate_low_dose
 from services.medical.low_dose_ct.training.chest import phantom_truth
 from services.medical.low_dose_ct.training.ellipses import ellipses_pairs
 from services.medical.low_dose_ct.training.evaluate_chest import (

@@ -1,0 +1,1 @@
+"""Scans that are simulated, and the objects that are scanned."""

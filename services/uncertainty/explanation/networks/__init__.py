@@ -1,0 +1,1 @@
+"""Classifiers out of ONNX files, as the rules see them."""
