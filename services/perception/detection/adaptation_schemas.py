@@ -58,11 +58,19 @@ class AdaptationOptions(BaseModel):
         allow_inf_nan=False,
         description="Score from which on the teacher's detections are labels",
     )
+    unsure: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Score from which on what the teacher finds, where it is no label, is not learned as background "
+        "either. As high as `threshold`: all that is no label is background, as in the paper",
+    )
     decay: float = Field(
         default=0.995, ge=0, lt=1, allow_inf_nan=False, description="Share of the teacher that stays in a step"
     )
     image_weight: float = Field(
-        default=0.1, ge=0, le=10, allow_inf_nan=False, description="acia: of the image-level domain loss"
+        default=0.02, ge=0, le=10, allow_inf_nan=False, description="acia: of the image-level domain loss"
     )
     instance_weight: float = Field(
         default=0.3, ge=0, le=10, allow_inf_nan=False, description="acia: of the instance-level domain loss"

@@ -16,9 +16,9 @@ from services.perception.detection.optimisation.adaptation_recipe import Adaptat
 PILOT: Final = "pilot/"
 """How their keys begin in the file of results."""
 
-VARIANTS: Final[Mapping[str, Mapping[str, float]]] = {
+VARIANTS: Final[Mapping[str, Mapping[str, float | None]]] = {
     "source alone": {"unsupervised": 0.0, "image": 0.0, "decay": 0.0},
-    "mean teacher": {"image": 0.0},
+    "mean teacher": {"image": 0.0, "unsure": None},
     "mean teacher, unsure 0.2": {"image": 0.0, "unsure": 0.2},
     "the same, image 0.02": {"image": 0.02, "unsure": 0.2},
 }

@@ -17,13 +17,17 @@ DIRECTIONS: Final = {"R": ("B", "P"), "B": ("P", "R"), "P": ("B", "R")}
 """Sources of each target, by the origin of the pictures; on P there is next to nothing to gain, so it comes last."""
 SHORT_SIDE: Final = 256
 
-Method = Literal["source-only", "strong", "mean-teacher", "image", "agnostic", "acia", "target"]
+Method = Literal[
+    "source-only", "strong", "mean-teacher-paper", "acia-paper", "mean-teacher", "image", "agnostic", "acia", "target"
+]
 BackboneName = Literal["imagenet", "scratch"]
 
 METHODS: Final[dict[Method, str]] = {
     "source-only": "Sources alone",
     "strong": "Sources alone, strong colour augmentation",
-    "mean-teacher": "Mean teacher",
+    "mean-teacher-paper": "Mean teacher of the paper: whatever scores less than a label is background",
+    "acia-paper": "ACIA with it, weight of the image-level loss 0.1",
+    "mean-teacher": "Mean teacher that leaves the unsure open",
     "image": "Mean teacher, image-level discriminator",
     "agnostic": "The same, and instances without their class",
     "acia": "ACIA: the same, and instances given their class",
@@ -76,6 +80,10 @@ class Experiment:
                 return labelled
             case "target":  # of one set instead of two, so that a step sees as many pictures
                 return replace(labelled, batch=2 * whole.batch)
+            case "mean-teacher-paper":
+                return replace(whole, image=0.0, instance=0.0, unsure=None)
+            case "acia-paper":
+                return replace(whole, unsure=None, image=0.1)
             case "mean-teacher":
                 return replace(whole, image=0.0, instance=0.0)
             case "image":

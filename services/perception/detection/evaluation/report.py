@@ -89,15 +89,14 @@ def _pilots(lines: Sequence[Mapping[str, Any]]) -> str:
         "",
         "What no label of the target may choose is chosen by adapting from one of its sources to the other (`choose`).",
         "",
-        "| from, to | variant | AP50 | " + " | ".join(CLASSES) + " |",
-        "|---|---|---|" + "---|" * len(CLASSES),
+        "| from, to | variant | AP | AP50 | " + " | ".join(CLASSES) + " |",
+        "|---|---|---|---|" + "---|" * len(CLASSES),
     ]
     for line in lines:
         classes = [_shown([line["figures"]["classes"][name]["AP50"]]) for name in CLASSES]
         pair = line["key"].split("/")[1]
-        rows.append(
-            f"| {pair} | {line['method']} | {_shown([line['figures']['AP50']])} | " + " | ".join(classes) + " |"
-        )
+        whole = [_shown([line["figures"][name]]) for name in ("AP", "AP50")]
+        rows.append(f"| {pair} | {line['method']} | {' | '.join([*whole, *classes])} |")
     return "\n".join(rows)
 
 

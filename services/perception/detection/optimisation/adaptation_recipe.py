@@ -32,9 +32,11 @@ class AdaptationRecipe:
         decay: of the teacher. The paper's 0.9996 is for 90,000 steps.
         threshold: score of pseudo-labels, the paper's.
         unsure: score from which on what the teacher finds is not taken for background, either. None for the paper's
-            way: all below the threshold is, so that a class of which the teacher is mostly unsure is unlearned.
+            way: all below the threshold is, so that a class of which the teacher is mostly unsure is unlearned (the
+            evaluation has both).
         unsupervised: weight of their losses, of classes only, as in the paper.
-        image: weight of the image-level domain loss. The released 0.001 is of a loss that tells no domains apart.
+        image: weight of the image-level domain loss. The released 0.001 is of a loss that tells no domains apart; 0.1
+            loses what is learned of rare classes (the evaluation has both).
         instance: weight of the instance-level domain loss, the paper's.
         alignment: shapes of both.
         guard: limits.
@@ -51,9 +53,9 @@ class AdaptationRecipe:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     decay: float = 0.995
     threshold: float = 0.7
-    unsure: float | None = None
+    unsure: float | None = 0.2
     unsupervised: float = 1.0
-    image: float = 0.1
+    image: float = 0.02
     instance: float = 0.3
     alignment: AlignmentOptions = field(default_factory=AlignmentOptions)
     guard: GuardOptions = field(default_factory=GuardOptions)

@@ -87,6 +87,7 @@ def recipe_of(options: AdaptationOptions, sets: AdaptationSets) -> AdaptationRec
         optimiser=OptimiserOptions(learning_rate=options.learning_rate, warm_up=min(200, options.burn_in // 3 + 1)),
         decay=options.decay if follows else 0.0,
         threshold=options.threshold,
+        unsure=options.unsure,
         unsupervised=1.0 if follows else 0.0,
         image=options.image_weight if aligned else 0.0,
         instance=options.instance_weight if aligned and len(sets.sources) > 1 else 0.0,

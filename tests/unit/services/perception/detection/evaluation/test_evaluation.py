@@ -44,9 +44,11 @@ def test_methods_differ_in_what_they_say_and_share_their_beginning() -> None:
     made = {method: Experiment("P", "imagenet", method, 0) for method in METHODS}
     recipes = {method: one.recipe(burn_in=5, steps=4) for method, one in made.items()}
     weights = {method: (one.unsupervised, one.image, one.instance) for method, one in recipes.items()}
-    assert weights["mean-teacher"] == (1.0, 0.0, 0.0)
-    assert weights["image"] == (1.0, 0.1, 0.0)
-    assert weights["agnostic"] == weights["acia"] == (1.0, 0.1, 0.3)
+    assert weights["mean-teacher"] == weights["mean-teacher-paper"] == (1.0, 0.0, 0.0)
+    assert weights["image"] == (1.0, 0.02, 0.0)
+    assert weights["agnostic"] == weights["acia"] == (1.0, 0.02, 0.3)
+    assert weights["acia-paper"] == (1.0, 0.1, 0.3)
+    assert [method for method, one in recipes.items() if one.unsure is None] == ["mean-teacher-paper", "acia-paper"]
     assert recipes["agnostic"].alignment.conditioned is not recipes["acia"].alignment.conditioned
     assert weights["source-only"] == weights["strong"] == weights["target"] == (0.0, 0.0, 0.0)
     assert len({one.burn_in_key for one in made.values()}) == 3
