@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from services.perception.detection.optimisation.adaptation_recipe import AdaptationRecipe
 from services.perception.detection.optimisation.backbones import BackboneOptions
@@ -18,8 +18,9 @@ DIRECTIONS: Final = {"R": ("B", "P"), "B": ("P", "R"), "P": ("B", "R")}
 SHORT_SIDE: Final = 256
 
 Method = Literal[
-    "source-only", "strong", "mean-teacher-paper", "acia-paper", "mean-teacher", "image", "agnostic", "acia", "target"
-]
+    "source-only", "strong", "mean-teacher-paper", "acia-paper", "mean-teacher", "image", "agnostic",
+    "acia-unbalanced", "acia", "target",
+]  # fmt: skip
 BackboneName = Literal["imagenet", "scratch"]
 
 METHODS: Final[dict[Method, str]] = {
@@ -30,9 +31,26 @@ METHODS: Final[dict[Method, str]] = {
     "mean-teacher": "Mean teacher that leaves the unsure open",
     "image": "Mean teacher, image-level discriminator",
     "agnostic": "The same, and instances without their class",
-    "acia": "ACIA: the same, and instances given their class",
+    "acia-unbalanced": "The same, and instances given their class, which count as often as they are there",
+    "acia": "ACIA: the same, and instances given their class, which count alike",
     "target": "Labels of the target (upper bound)",
 }
+_LABELLED: Final[Mapping[str, Any]] = {"decay": 0.0, "unsupervised": 0.0, "image": 0.0, "instance": 0.0}
+_UNBALANCED: Final = AlignmentOptions(balanced=False)
+_CHANGES: Final[Mapping[Method, Mapping[str, Any]]] = {
+    "source-only": {**_LABELLED, "strong": 0.0},
+    "strong": _LABELLED,
+    "mean-teacher-paper": {"image": 0.0, "instance": 0.0, "unsure": None},
+    "acia-paper": {"image": 0.1, "unsure": None, "alignment": _UNBALANCED},
+    "mean-teacher": {"image": 0.0, "instance": 0.0},
+    "image": {"instance": 0.0},
+    "agnostic": {"alignment": AlignmentOptions(conditioned=False)},
+    "acia-unbalanced": {"alignment": _UNBALANCED},
+    "acia": {},
+    "target": _LABELLED,
+}
+"""Of the base recipe."""
+
 REPEATED: Final[tuple[Method, ...]] = ("mean-teacher", "image", "acia")
 """Methods that more than one seed is spent on."""
 
@@ -72,26 +90,9 @@ class Experiment:
     def recipe(self, *, burn_in: int, steps: int) -> AdaptationRecipe:
         """What is done: equally many steps for all, of which the second part differs between methods."""
         whole = replace(base_recipe(self.backbone), burn_in=burn_in, steps=steps, seed=self.seed)
-        labelled = replace(whole, decay=0.0, unsupervised=0.0, image=0.0, instance=0.0)
-        match self.method:
-            case "source-only":
-                return replace(labelled, strong=0.0)
-            case "strong":
-                return labelled
-            case "target":  # of one set instead of two, so that a step sees as many pictures
-                return replace(labelled, batch=2 * whole.batch)
-            case "mean-teacher-paper":
-                return replace(whole, image=0.0, instance=0.0, unsure=None)
-            case "acia-paper":
-                return replace(whole, unsure=None, image=0.1)
-            case "mean-teacher":
-                return replace(whole, image=0.0, instance=0.0)
-            case "image":
-                return replace(whole, instance=0.0)
-            case "agnostic":
-                return replace(whole, alignment=AlignmentOptions(conditioned=False))
-            case "acia":
-                return whole
+        changed = replace(whole, **_CHANGES[self.method])
+        # Of one set instead of two, so that a step sees as many pictures.
+        return replace(changed, batch=2 * whole.batch) if self.method == "target" else changed
 
 
 def base_recipe(backbone: BackboneName) -> AdaptationRecipe:

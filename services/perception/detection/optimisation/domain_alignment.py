@@ -2,7 +2,8 @@
 
 Both follow the paper's intention where its released code does otherwise (fact sheet, sections 3 and 4): the image-level
 one has an output for each domain and is trained by cross-entropy at each location, and rows of values, queries and
-class keys belong to the same object.
+class keys belong to the same object. The second goes beyond the paper where classes are not equally frequent in the
+sources (`AlignmentOptions.balanced`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class AlignmentOptions:
         dropout: of queries, values and hidden layers.
         conditioned: whether keys are embeddings of classes; without, the classifier is agnostic of classes and attends
             by the features alone.
+        balanced: whether a class counts the same however frequent it is, in the attention and in the loss, and only
+            where two sources hold it in a step. Without, as in the paper, sources are known by how frequent classes are
+            in them, and features become alike by unlearning classes that one of them hardly has.
     """
 
     level: int = 1
@@ -40,6 +44,7 @@ class AlignmentOptions:
     hidden: tuple[int, int] = (64, 32)
     dropout: float = 0.3
     conditioned: bool = True
+    balanced: bool = True
 
 
 class ImageDiscriminator(nn.Module):
@@ -86,7 +91,7 @@ class InstanceDiscriminator(nn.Module):
 
     def __init__(self, width: int, classes: int, sources: int, options: AlignmentOptions) -> None:
         super().__init__()
-        self.options = options
+        self.options, self._balanced = options, options.conditioned and options.balanced
         self.queries, self.values = nn.Linear(width, options.width), nn.Linear(width, options.width)
         self.keys = nn.Embedding(classes, options.width)
         self.dropout = nn.Dropout(options.dropout)
@@ -104,7 +109,9 @@ class InstanceDiscriminator(nn.Module):
         )
 
     def loss(self, features: Tensor, labels: Sequence[Tensor], *, reversal: float) -> Tensor:
-        """Cross-entropy of the source, mean over sources of the mean over their objects; 0 where there are none.
+        """Cross-entropy of the source; 0 where there is nothing to tell apart.
+
+        Mean over sources and, where balanced, their classes of the mean over their objects.
 
         Args:
             features: float32 (objects, width), source after source.
@@ -117,12 +124,19 @@ class InstanceDiscriminator(nn.Module):
         counts = [len(one) for one in labels]
         if sum(counts) != len(features):
             raise ValueError(f"{len(features)} features and {sum(counts)} labels")
-        terms = [
-            functional.cross_entropy(logits, torch.full((count,), source, device=features.device))
-            for source, (rows, own, count) in enumerate(zip(torch.split(features, counts), labels, counts, strict=True))
-            if count and (logits := self(rows, own, reversal=reversal)) is not None
-        ]
+        terms: list[Tensor] = []
+        for source, (rows, own) in enumerate(zip(torch.split(features, counts), _shared(labels), strict=True)):
+            kept = own if self._balanced else torch.ones_like(own)
+            terms += self._losses(rows[kept], labels[source][kept], source, reversal=reversal)
         return torch.stack(terms).mean() if terms else features.sum() * 0
+
+    def _losses(self, features: Tensor, labels: Tensor, source: int, *, reversal: float) -> list[Tensor]:
+        """Of the objects of a source: the mean of each class where they are balanced, else of all."""
+        if not len(labels):
+            return []
+        logits = self(features, labels, reversal=reversal)
+        each = functional.cross_entropy(logits, torch.full_like(labels, source), reduction="none")
+        return [each[labels == one].mean() for one in torch.unique(labels)] if self._balanced else [each.mean()]
 
     def forward(self, features: Tensor, labels: Tensor, *, reversal: float = 1.0) -> Tensor:
         """Logits (objects, sources) of the objects of one source."""
@@ -135,5 +149,12 @@ class InstanceDiscriminator(nn.Module):
         queries = self.dropout(self.queries(features))
         values = self.dropout(self.values(features))
         keys = self.keys(labels) if self.options.conditioned else self.values(features)
-        gathered, weights = self.attention(queries[None], keys[None], values[None])
+        bias = -labels.bincount()[labels].log().expand(len(labels), -1) if self._balanced else None
+        gathered, weights = self.attention(queries[None], keys[None], values[None], attn_mask=bias)
         return gathered[0], weights[0]
+
+
+def _shared(labels: Sequence[Tensor]) -> list[Tensor]:
+    """Of each source which of its objects are of a class that another one holds, too: bool (its objects,)."""
+    held = torch.cat([torch.unique(own) for own in labels]).bincount()
+    return [held[own] > 1 for own in labels]

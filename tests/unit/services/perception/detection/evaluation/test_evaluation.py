@@ -50,6 +50,7 @@ def test_methods_differ_in_what_they_say_and_share_their_beginning() -> None:
     assert weights["acia-paper"] == (1.0, 0.1, 0.3)
     assert [method for method, one in recipes.items() if one.unsure is None] == ["mean-teacher-paper", "acia-paper"]
     assert recipes["agnostic"].alignment.conditioned is not recipes["acia"].alignment.conditioned
+    assert recipes["acia-unbalanced"].alignment.balanced is not recipes["acia"].alignment.balanced
     assert weights["source-only"] == weights["strong"] == weights["target"] == (0.0, 0.0, 0.0)
     assert len({one.burn_in_key for one in made.values()}) == 3
     assert len({json.dumps(asdict(one)) for one in recipes.values()}) == len(METHODS)

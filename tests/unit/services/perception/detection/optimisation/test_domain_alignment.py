@@ -64,9 +64,9 @@ def test_what_tells_domains_apart_is_unlearned_by_the_features() -> None:
         assert float(made.loss(moved, domains, reversal=1.0)) > 2 * float(loss)
 
 
-def instances(*, conditioned: bool = True) -> InstanceDiscriminator:
+def instances(*, conditioned: bool = True, balanced: bool = True) -> InstanceDiscriminator:
     torch.manual_seed(1)
-    options = AlignmentOptions(width=16, heads=2, hidden=(8, 8), conditioned=conditioned)
+    options = AlignmentOptions(width=16, heads=2, hidden=(8, 8), conditioned=conditioned, balanced=balanced)
     return InstanceDiscriminator(12, 3, 2, options).eval()
 
 
@@ -94,14 +94,42 @@ def test_attention_is_by_the_class_of_the_other_object() -> None:
         torch.testing.assert_close(of_class, of_class[:, :1].expand_as(of_class))
 
 
+def test_a_class_attracts_as_much_however_frequent_it_is() -> None:
+    features, often = torch.randn(3, 12), torch.tensor([0, 1, 1, 1, 1])
+    repeated = features[[0, 1, 1, 2, 2]]
+    for balanced in (True, False):
+        made = instances(balanced=balanced)
+        once = made(features, torch.tensor([0, 1, 1]))
+        assert torch.allclose(made(repeated, often)[[0, 1, 3]], once, atol=1e-6) == balanced
+
+
 def test_the_source_is_the_class_of_the_loss() -> None:
-    made, features = instances(), torch.randn(5, 12)
+    made, features = instances(balanced=False), torch.randn(5, 12)
     labels = [torch.tensor([0, 2]), torch.tensor([1, 1, 0])]
     terms = [
         functional.cross_entropy(made(features[:2], labels[0]), torch.zeros(2, dtype=torch.int64)),
         functional.cross_entropy(made(features[2:], labels[1]), torch.ones(3, dtype=torch.int64)),
     ]
     torch.testing.assert_close(made.loss(features, labels, reversal=1.0), torch.stack(terms).mean())
+
+
+def test_classes_of_two_sources_are_told_apart_and_count_the_same() -> None:
+    made, features = instances(), torch.randn(7, 12, requires_grad=True)
+    labels = [torch.tensor([0, 2, 1]), torch.tensor([1, 1, 1, 0])]
+    first = made(features[[0, 2]], labels[0][[0, 2]])
+    second = made(features[3:], labels[1])
+    of_first = functional.cross_entropy(first, torch.zeros(2, dtype=torch.int64), reduction="none")
+    of_second = functional.cross_entropy(second, torch.ones(4, dtype=torch.int64), reduction="none")
+    wanted = torch.stack([of_first[0], of_first[1], of_second[:3].mean(), of_second[3]]).mean()
+    loss = made.loss(features, labels, reversal=1.0)
+    torch.testing.assert_close(loss, wanted)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert [bool(row.any()) for row in gradient] == [True, False, True, True, True, True, True]
+
+
+def test_nothing_is_told_apart_where_no_class_is_shared() -> None:
+    loss = instances().loss(torch.randn(3, 12), [torch.tensor([0, 2]), torch.tensor([1])], reversal=1.0)
+    assert float(loss.detach()) == 0
 
 
 def test_keys_are_not_reversed_and_features_are() -> None:
@@ -115,14 +143,15 @@ def test_keys_are_not_reversed_and_features_are() -> None:
 
 
 def test_a_source_without_objects_is_left_out() -> None:
-    made, features, none = instances(), torch.randn(3, 12), torch.zeros(0, dtype=torch.int64)
+    made, features, none = instances(balanced=False), torch.randn(3, 12), torch.zeros(0, dtype=torch.int64)
     labels = torch.tensor([0, 1, 1])
     alone = functional.cross_entropy(made(features, labels), torch.ones(3, dtype=torch.int64))
     torch.testing.assert_close(made.loss(features, [none, labels], reversal=1.0), alone)
-    empty = torch.zeros(0, 12, requires_grad=True)
-    loss = made.loss(empty, [none, none], reversal=1.0)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert float(loss.detach()) == 0
+    for balanced in (True, False):
+        empty = torch.zeros(0, 12, requires_grad=True)
+        loss = instances(balanced=balanced).loss(empty, [none, none], reversal=1.0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert float(loss.detach()) == 0
 
 
 def test_labels_that_do_not_fit_are_an_error() -> None:
