@@ -50,7 +50,9 @@ def best(candidates: Candidates, place: int) -> tuple[float, np.ndarray]:
     return float(candidates.scores[place, region].detach()), candidates.boxes[place, region].numpy()
 
 
-@pytest.mark.parametrize(("name", "apart"), [("vehicle-detector", 0.01), ("nanodet", 0.03)])
+@pytest.mark.parametrize(
+    ("name", "apart"), [("vehicle-detector", 0.01), ("vehicle-detector-two-stage", 0.01), ("nanodet", 0.03)]
+)
 def test_it_sees_what_the_served_detector_sees(name: str, apart: float) -> None:
     victim, served = open_released(name)
     before = victim.weights_digest()
@@ -62,7 +64,8 @@ def test_it_sees_what_the_served_detector_sees(name: str, apart: float) -> None:
         seen = see(picture, served)
         boxes, scores = served.model.run({IMAGE: seen.tensor})
         surest = scores[:, labels].max(axis=1)
-        wanted = seen.letterboxed.to_posted(boxes[[surest.argmax()]])[0]
+        of_class = boxes.reshape(len(scores), -1, 4)[[surest.argmax()], 0]  # a two-stage detector has boxes by class
+        wanted = seen.letterboxed.to_posted(of_class)[0]
         score, box = best(found, place)
         assert surest.max() > 0.3
         assert score == pytest.approx(surest.max(), abs=apart)  # the served one rounds the scaled picture to bytes
@@ -74,7 +77,7 @@ def test_it_sees_what_the_served_detector_sees(name: str, apart: float) -> None:
     assert victim.digest == hashlib.sha256(read_model(name)[1]).hexdigest() == served.model.card.weights.sha256
 
 
-@pytest.mark.parametrize("name", ["vehicle-detector", "nanodet"])
+@pytest.mark.parametrize("name", ["vehicle-detector", "vehicle-detector-two-stage", "nanodet"])
 def test_of_the_same_tensor_it_computes_what_onnxruntime_computes(name: str) -> None:
     victim, served = open_released(name)
     bucket = victim.letterbox.bucket
