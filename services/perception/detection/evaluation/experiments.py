@@ -27,12 +27,12 @@ METHODS: Final[dict[Method, str]] = {
     "source-only": "Sources alone",
     "strong": "Sources alone, strong colour augmentation",
     "mean-teacher-paper": "Mean teacher of the paper: whatever scores less than a label is background",
-    "acia-paper": "ACIA with it, weight of the image-level loss 0.1",
+    "acia-paper": "ACIA with it, its classes not balanced, weight of the image-level loss 0.1",
     "mean-teacher": "Mean teacher that leaves the unsure open",
-    "image": "Mean teacher, image-level discriminator",
-    "agnostic": "The same, and instances without their class",
-    "acia-unbalanced": "The same, and instances given their class, which count as often as they are there",
-    "acia": "ACIA: the same, and instances given their class, which count alike",
+    "image": "Mean teacher and image-level discriminator",
+    "agnostic": "Mean teacher, image level, instances without their class",
+    "acia-unbalanced": "ACIA whose classes count as often as they are there",
+    "acia": "ACIA whose classes count alike",
     "target": "Labels of the target (upper bound)",
 }
 _LABELLED: Final[Mapping[str, Any]] = {"decay": 0.0, "unsupervised": 0.0, "image": 0.0, "instance": 0.0}

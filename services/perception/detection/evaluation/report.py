@@ -102,6 +102,7 @@ def _pilots(lines: Sequence[Mapping[str, Any]]) -> str:
 
 _COMPARED: Final[Mapping[str, tuple[Method, Method]]] = {
     "ACIA - sources alone": ("acia", "source-only"),
+    "ACIA - the same with strong colours": ("acia", "strong"),
     "ACIA - mean teacher": ("acia", "mean-teacher"),
     "mean teacher - sources alone": ("mean-teacher", "source-only"),
 }

@@ -128,13 +128,14 @@ def test_differences_are_of_seeds_that_both_have(tmp_path: Path) -> None:
         line("P", "mean-teacher", 1, 0.90, 0.95),
         line("P", "acia", 0, 0.64, 0.80),
         line("P", "acia", 1, 0.80, 0.88),
+        line("P", "strong", 0, 0.62, 0.81),
         line("R", "source-only", 0, 0.50, 0.60),
         line("R", "acia", 0, 0.40, 0.70),
     ]
     write_report(lines, tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
-    assert "| B and R to P | +14.0 (+10.0) | -3.0 (-1.0) | +10.0 (+5.0) |" in text
-    assert "| B and P to R | -10.0 (+10.0) |  |  |" in text
+    assert "| B and R to P | +14.0 (+10.0) | +2.0 (-1.0) | -3.0 (-1.0) | +10.0 (+5.0) |" in text
+    assert "| B and P to R | -10.0 (+10.0) |  |  |  |" in text
     assert "72.0 (64.0 to 80.0) | 84.0 (80.0 to 88.0)" in text
     assert "WBC (9)" in text
-    assert "| mean | +2.0 (+10.0) | -3.0 (-1.0) | +10.0 (+5.0) |" in text
+    assert "| mean | +2.0 (+10.0) | +2.0 (-1.0) | -3.0 (-1.0) | +10.0 (+5.0) |" in text
