@@ -61,8 +61,11 @@ def test_caddy_ends_a_request_that_lasts_too_long(gateway: Fleet, tmp_path: Path
         fleet.connect() as caller,
     ):
         nonce = _half_a_body(fleet, caller)
-        # Of the 30 minutes of the shipped file nothing is left but this; a busy machine takes its time.
-        assert caller.closed_within(30)
+        # Of the 30 minutes of the shipped file 3 s are left. Now and then Caddy keeps the connection after them as one
+        # between two requests, which may be idle for 75 s.
+        assert caller.closed_within(90)
+        fleet.close()  # also the other callers' connections may have been idle for too long
+        fleet.open_victims()
         assert fleet.seen(nonce) == []
 
 

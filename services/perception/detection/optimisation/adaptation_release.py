@@ -122,7 +122,7 @@ def make_card(adapted: AdaptedDetector, content: bytes, *, parity: float) -> Upl
     regions: list[dict[str, Any]] = [
         {"name": BOXES, "dtype": "float32", "shape": ["regions", len(classes), 4], "unit": "pixel",
          "description": "left, top, right, bottom of each region for each class, before suppression"},
-        {"name": SCORES, "dtype": "float32", "shape": ["regions", len(classes)], "unit": "probability",
+        {"name": SCORES, "dtype": "float32", "shape": ["regions", len(classes)], "unit": "",
          "range": [0, 1], "description": "of each class, before any threshold"},
     ]  # fmt: skip
     return UploadedCard.model_validate(
