@@ -124,10 +124,10 @@ class InstanceDiscriminator(nn.Module):
         counts = [len(one) for one in labels]
         if sum(counts) != len(features):
             raise ValueError(f"{len(features)} features and {sum(counts)} labels")
+        counted = _shared(labels) if self._balanced else [torch.ones_like(own, dtype=torch.bool) for own in labels]
         terms: list[Tensor] = []
-        for source, (rows, own) in enumerate(zip(torch.split(features, counts), _shared(labels), strict=True)):
-            kept = own if self._balanced else torch.ones_like(own)
-            terms += self._losses(rows[kept], labels[source][kept], source, reversal=reversal)
+        for source, (rows, own, kept) in enumerate(zip(torch.split(features, counts), labels, counted, strict=True)):
+            terms += self._losses(rows[kept], own[kept], source, reversal=reversal)
         return torch.stack(terms).mean() if terms else features.sum() * 0
 
     def _losses(self, features: Tensor, labels: Tensor, source: int, *, reversal: float) -> list[Tensor]:
