@@ -26,7 +26,8 @@ from services.security.bit_error_campaigns.demo import SIDE, shape_classifier
 from services.security.bit_errors.faults import FaultModel
 from services.security.bit_errors.weight_memory import WeightMemory
 from tests.benchmarks.reporting import ROUNDS, show
-from tests.support.bit_error_campaigns import Bench, open_bench, zipped
+from tests.support.archives import zipped
+from tests.support.bit_error_campaigns import Bench, open_bench
 from tests.support.capability import png
 
 PERCEPTION = Path(__file__).parents[2] / "services" / "perception" / "models"

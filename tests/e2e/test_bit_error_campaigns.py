@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.support.bit_error_campaigns import zipped
+from tests.support.archives import zipped
 from tests.support.capability import png
 from tests.support.classifiers import card_of, classifier, upload_form
 

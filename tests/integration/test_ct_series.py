@@ -21,6 +21,7 @@ from shared.jobs.records import JobStatus
 from shared.jobs.store import open_job_store
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
+from tests.support.archives import zipped
 from tests.support.capability import npy
 from tests.support.serving import running, until_models_are_open
 from tests.support.tiny_models import mean_of_neighbours, release
@@ -142,11 +143,8 @@ async def test_events_tell_of_each_slice(bench: Bench) -> None:
 
 
 async def test_zip_in_zip_out(bench: Bench) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for number in (10, 2, 1):
-            archive.writestr(f"scan/slice {number}.npy", npy(slice_hu(number)))
-    result = await bench.result(await bench.post(ENHANCE, parts(packed.getvalue())))
+    packed = zipped({f"scan/slice {number}.npy": npy(slice_hu(number)) for number in (10, 2, 1)})
+    result = await bench.result(await bench.post(ENHANCE, parts(packed)))
     with zipfile.ZipFile(io.BytesIO(bench.file(result, "series.zip"))) as archive:
         assert archive.namelist() == ["slice-0001.npy", "slice-0002.npy", "slice-0003.npy"]
         for name, number in zip(archive.namelist(), (1, 2, 10), strict=True):
@@ -157,20 +155,12 @@ async def test_zip_in_zip_out(bench: Bench) -> None:
 
 async def test_zip_of_a_hospitals_cd(bench: Bench) -> None:
     """Viewers and texts beside the slices are no slices; a file of no known type is refused by its name."""
-    packed, damaged = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive, zipfile.ZipFile(damaged, "w") as other:
-        for name, content in (
-            ("AUTORUN.INF", b"[autorun]\r\nopen=v.exe"),
-            ("README.TXT", b"hello"),
-            ("V.EXE", b"MZ\0"),
-        ):
-            archive.writestr(name, content)
-        archive.writestr("DICOM/I1", dicom(1))
-        other.writestr("DICOM/I1", dicom(1))
-        other.writestr("DICOM/I2", b"\x00\x9f" * 300)
-    result = await bench.result(await bench.post(ENHANCE, parts(packed.getvalue())))
+    viewers = {"AUTORUN.INF": b"[autorun]\r\nopen=v.exe", "README.TXT": b"hello", "V.EXE": b"MZ\0"}
+    packed = zipped(viewers | {"DICOM/I1": dicom(1)})
+    damaged = zipped({"DICOM/I1": dicom(1), "DICOM/I2": b"\x00\x9f" * 300})
+    result = await bench.result(await bench.post(ENHANCE, parts(packed)))
     assert [entry["file"] for entry in result["slices"]] == ["slice-0001.dcm"]
-    answer = await bench.client.post(ENHANCE, files=parts(damaged.getvalue()))
+    answer = await bench.client.post(ENHANCE, files=parts(damaged))
     assert (answer.status_code, "DICOM/I2" in answer.json()["detail"]) == (415, True)
 
 

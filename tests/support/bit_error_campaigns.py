@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,6 @@ from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 from tests.support.serving import running, until_models_are_open
 from tests.support.workers import JobBench
-
-
-def zipped(files: Mapping[str, bytes]) -> bytes:
-    """A ZIP of these files."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
 
 
 class Bench(JobBench):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,15 +64,6 @@ def encoded(pixels: NDArray[np.uint8], kind: str = "PNG", *, orientation: int | 
         exif[0x0112] = orientation
         options["exif"] = exif
     Image.fromarray(pixels).save(stream, format=kind, **options)
-    return stream.getvalue()
-
-
-def zipped(files: Mapping[str, bytes | str]) -> bytes:
-    """A ZIP of these files."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
     return stream.getvalue()
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from services.security.bit_error_campaigns.demo import labelled_shapes, labelled_signs, shape_classifier
 from shared.jobs.records import JobStatus
-from tests.support.bit_error_campaigns import Bench, zipped
+from tests.support.archives import zipped
+from tests.support.bit_error_campaigns import Bench
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,7 +23,8 @@ from services.perception.classification.demo import stop_sign
 from services.security.bit_error_campaigns.demo import labelled_shapes, shape_classifier
 from shared.imaging.preprocessing import preprocessing_of
 from shared.runtime.cards import read_card
-from tests.support.bit_error_campaigns import Bench, zipped
+from tests.support.archives import zipped
+from tests.support.bit_error_campaigns import Bench
 from tests.support.capability import png
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from services.security.bit_error_campaigns.demo import labelled_shapes, labelled_signs, shape_classifier
-from tests.support.bit_error_campaigns import Bench, zipped
+from tests.support.archives import zipped
+from tests.support.bit_error_campaigns import Bench
 from tests.support.capability import png
 from tests.support.own_models import scale
 

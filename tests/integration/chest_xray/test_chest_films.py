@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from services.medical.chest_xray.demo import chest_film, chest_film_lowest_white, chest_picture
 from shared.imaging.pictures import encode_png
 from tests.integration.chest_xray.conftest import ROUTE, ChestFleet
+from tests.support.archives import zipped
 
 FILM, INVERTED, PICTURE = chest_film(), chest_film_lowest_white(), chest_picture()
 NO_CHEST = encode_png(np.tile(np.linspace(0, 255, 160).astype(np.uint8), (200, 1)))
@@ -33,11 +33,9 @@ def calibrate(fleet: ChestFleet, **changed: Any) -> str:
 
 
 def test_a_zip_of_films_becomes_a_job_and_a_bad_film_fails_alone(fleet: ChestFleet) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for number, film in enumerate((FILM, FILM[:-900], INVERTED, NO_CHEST, PICTURE)):
-            archive.writestr(f"{number}.bin", film)
-    job = fleet.finish(fleet.post(packed.getvalue(), accept="image/png"))
+    films = (FILM, FILM[:-900], INVERTED, NO_CHEST, PICTURE)
+    packed = zipped({f"{number}.bin": film for number, film in enumerate(films)})
+    job = fleet.finish(fleet.post(packed, accept="image/png"))
     assert job["status"] == "succeeded", job
     result = job["result"]
     assert [one["file"] for one in result["films"]] == [

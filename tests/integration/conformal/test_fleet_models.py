@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from tests.integration.conformal.conftest import (
     pointers,
     release_classifier,
 )
+from tests.support.archives import zipped
 
 PICTURES = [picture(seed) for seed in range(60)]
 
@@ -122,15 +121,13 @@ async def test_pictures_are_evaluated_as_their_probabilities_are(
             route, json={"probabilities": probabilities.tolist(), "labels": labels.tolist(), "alpha": 0.2}
         )
         assert expected.status_code == 200, expected.text
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as packed:
-            for index, (label, data) in enumerate(zip(labels.tolist(), pictures, strict=True)):
-                packed.writestr(f"{names[label]}/{index:03d}.png", data)
+        numbered = enumerate(zip(labels.tolist(), pictures, strict=True))
+        archive = zipped({f"{names[label]}/{index:03d}.png": data for index, (label, data) in numbered})
         by_number = await client.post(
             route, files=as_files(pictures), data={"labels": ",".join(map(str, labels)), "alpha": "0.2"}
         )
         assert by_number.status_code == 200, by_number.text
-        by_folder = await client.post(route, files={"file": archive.getvalue()}, data={"alpha": "0.2"})
+        by_folder = await client.post(route, files={"file": archive}, data={"alpha": "0.2"})
         for answer in (by_number, by_folder):
             assert answer.json()["coverage"] == expected.json()["coverage"]
             assert answer.json()["classification"]["by_class"] == expected.json()["classification"]["by_class"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ from tests.integration.conformal.conftest import (
     release_classifier,
 )
 from tests.integration.jobs.conftest import kill_group
+from tests.support.archives import zipped
 from tests.support.capability import npy
 from tests.support.workers import start_worker, until_attended
 
@@ -65,11 +64,8 @@ def quoted(labels: list[str]) -> bytes:
 
 def packed(labels: Sequence[int | str]) -> bytes:
     """A ZIP with a folder for each label."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for index, (label, data) in enumerate(zip(labels, PICTURES, strict=True)):
-            archive.writestr(f"{label}/{index}.png", data)
-    return stream.getvalue()
+    numbered = enumerate(zip(labels, PICTURES, strict=True))
+    return zipped({f"{label}/{index}.png": data for index, (label, data) in numbered})
 
 
 async def test_a_model_is_calibrated_and_predicts(

@@ -22,7 +22,8 @@ from services.perception.detection.demo import (
 )
 from shared.jobs.records import JobStatus
 from shared.problems import PROBLEM_MEDIA_TYPE
-from tests.support.detection import Bench, open_bench, zipped
+from tests.support.archives import zipped
+from tests.support.detection import Bench, open_bench
 from tests.support.workers import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,7 +13,8 @@ import pytest_asyncio
 from PIL import Image
 
 from shared.jobs.records import JobStatus
-from tests.support.detection import Bench, bright_picture, encoded, zipped
+from tests.support.archives import zipped
+from tests.support.detection import Bench, bright_picture, encoded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -158,7 +159,8 @@ async def test_pascal_voc_and_yolo_are_read_too(attended: Bench) -> None:
 
 
 async def test_the_same_request_has_the_same_files(attended: Bench) -> None:
-    results = [await attended.result(await attended.post(coco_set(right_boxes()), model="bright")) for _ in range(2)]
+    posted = coco_set(right_boxes())
+    results = [await attended.result(await attended.post(posted, model="bright")) for _ in range(2)]
     for name in ("report.json", "detections.json", "worst-pictures.png"):
         assert results[0]["files"][name]["sha256"] == results[1]["files"][name]["sha256"]
 

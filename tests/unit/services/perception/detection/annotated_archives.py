@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 
 from services.perception.detection.annotations.importing import ImportedSet, import_pictures
 from services.perception.detection.annotations.model import AnnotatedPicture, AnnotatedSet, BoxFaults
+from tests.support.archives import zipped
 
 POINTER = "/body/dataset"
 Box = tuple[float, float, float, float]
@@ -30,16 +30,8 @@ def picture(width: int, height: int, *, kind: str = "PNG", orientation: int | No
     return stream.getvalue()
 
 
-def archive(files: Mapping[str, bytes | str]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as target:
-        for name, content in files.items():
-            target.writestr(name, content)
-    return stream.getvalue()
-
-
 def imported(files: Mapping[str, bytes | str], **options: Any) -> ImportedSet:
-    return import_pictures(archive(files), pointer=POINTER, **options)
+    return import_pictures(zipped(files), pointer=POINTER, **options)
 
 
 def coco(

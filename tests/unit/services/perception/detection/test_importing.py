@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,8 @@ from PIL import Image
 
 from services.perception.detection.annotations.importing import import_pictures
 from shared.problems import ContentTooLarge, Problem, UnprocessableContent, UnsupportedMediaType
-from tests.unit.services.perception.detection.annotated_archives import POINTER, archive, imported, picture, voc
+from tests.support.archives import zipped
+from tests.unit.services.perception.detection.annotated_archives import POINTER, imported, picture, voc
 
 GOOD: dict[str, bytes | str] = {"images/1.png": picture(20, 10), "labels/1.txt": "0 0.5 0.5 1 1", "classes.txt": "a"}
 
@@ -21,7 +21,7 @@ GOOD: dict[str, bytes | str] = {"images/1.png": picture(20, 10), "labels/1.txt":
 @pytest.mark.parametrize("name", ["labels/1.txt", "classes.txt", "set.json", "1.xml"])
 def test_bombs_are_refused_before_they_are_parsed(name: str) -> None:
     bomb = (b"<annotation>" if name.endswith("xml") else b"") + b" " * 70_000_000
-    data = archive({"1.png": picture(5, 5), name: bomb} if name.endswith("xml") else {**GOOD, name: bomb})
+    data = zipped({"1.png": picture(5, 5), name: bomb} if name.endswith("xml") else {**GOOD, name: bomb})
     assert len(data) < 100_000
     with pytest.raises(ContentTooLarge, match="inflates to more than"):
         import_pictures(data, pointer=POINTER)
@@ -64,7 +64,7 @@ def test_headers_behind_long_comments_are_found() -> None:
 @given(st.data())
 def test_damaged_archives_raise_problems_only(data: st.DataObject) -> None:
     text = voc([("a", (1, 1, 5, 5))])
-    whole = bytearray(archive({"1.png": picture(20, 10), "1.xml": text}))
+    whole = bytearray(zipped({"1.png": picture(20, 10), "1.xml": text}))
     for _ in range(data.draw(st.integers(1, 5))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -75,10 +75,7 @@ def test_damaged_archives_raise_problems_only(data: st.DataObject) -> None:
 
 
 def test_encrypted_archives_are_refused() -> None:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as target:
-        target.writestr("1.png", picture(5, 5))
-    data = bytearray(stream.getvalue())
+    data = bytearray(zipped({"1.png": picture(5, 5)}))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(UnprocessableContent, match="encrypted"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import httpx
 import numpy as np
 
 from services.security.app import create_app
+from tests.support.archives import zipped
 from tests.support.capability import png, running_capability
 from tests.support.workers import ROOT
 
@@ -50,11 +49,7 @@ def noise(height: int = SIDE, width: int = SIDE) -> np.ndarray:
 
 def dark_streets(count: int = 5) -> bytes:
     """A ZIP of dark pictures."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as packed:
-        for number in range(count):
-            packed.writestr(f"{number}.png", png(np.full((48, 64, 3), 8 + number, np.uint8)))
-    return content.getvalue()
+    return zipped({f"{number}.png": png(np.full((48, 64, 3), 8 + number, np.uint8)) for number in range(count)})
 
 
 def problem(answer: httpx.Response) -> tuple[int, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.plan import CamouflagePlan
 from services.security.camouflage.schemas import CamouflageForm
 from services.security.camouflage.settings import CamouflageSettings
+from tests.support.archives import zipped
 from tests.support.capability import png
 from tests.unit.services.security.camouflage.posted import (
     CAMOUFLAGES,
@@ -37,23 +37,12 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def bomb() -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        packed.writestr("a.png", bytes(48 * 1024 * 1024))
-    return content.getvalue()
+    return zipped({"a.png": bytes(48 * 1024 * 1024)})
 
 
 def npy(array: np.ndarray) -> bytes:
     content = io.BytesIO()
     np.save(content, array)
-    return content.getvalue()
-
-
-def zipped(**files: bytes) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as packed:
-        for name, data in files.items():
-            packed.writestr(f"{name}.png", data)
     return content.getvalue()
 
 
@@ -74,15 +63,15 @@ FILES: list[tuple[str, bytes, int, str]] = [
     ("background", b"%PDF-1.7", 415, "/body/background/0"),
     ("background", png(noise(8, 64)), 422, "/body/background/0"),
     ("background", bomb(), 413, "/body/background/0"),
-    ("background", zipped(one=png(noise(40, 40)), two=b"\x89PNG\r\n\x1a\n"), 422, "/body/background/0"),
-    ("background", zipped(**{f"n{number}": png(noise(32, 32)) for number in range(129)}), 413, "/body/background/0"),
+    ("background", zipped({"one.png": png(noise(40, 40)), "two.png": b"\x89PNG\r\n\x1a\n"}), 422, "/body/background/0"),
+    ("background", zipped({f"n{number}.png": png(noise(32, 32)) for number in range(129)}), 413, "/body/background/0"),
     ("background", b"", 422, "/body/background/0"),
     ("mesh", b"", 422, "/body/mesh"),
     ("mesh", write_box().replace(b"v 0 0 0", b"v nan 0 0"), 422, "/body/mesh"),
     ("mesh", write_box().replace(b"v 0 0 0", b"v 1e39 0 0"), 422, "/body/mesh"),
     ("texture", b"", 422, "/body/texture"),
     ("texture", write_box(), 415, "/body/texture"),
-    ("texture", zipped(one=png(noise(40, 40))), 415, "/body/texture"),
+    ("texture", zipped({"one.png": png(noise(40, 40))}), 415, "/body/texture"),
     ("texture", png(noise(40, 40))[:900], 422, "/body/texture"),
     ("texture", npy(np.full((8, 8, 3), np.nan, np.float32)), 422, "/body/texture"),
     ("texture", npy(np.zeros((8, 8, 4), np.float32)), 422, "/body/texture"),

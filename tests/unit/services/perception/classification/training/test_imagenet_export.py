@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from services.perception.classification.training.imagenet.release import NAME, r
 from services.training.packages import PinnedFile, WrongFile, extract
 from shared.runtime.cards import read_card
 from shared.runtime.sessions import OnnxModel
+from tests.support.archives import zipped
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +59,7 @@ def test_the_released_folder_opens_on_demand(state: dict[str, torch.Tensor], tmp
 
 
 def test_a_wheel_or_file_with_another_hash_is_refused() -> None:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("names.json", b"[]")
-    wheel = stream.getvalue()
+    wheel = zipped({"names.json": b"[]"})
     right = PinnedFile("names==1", hashlib.sha256(wheel).hexdigest(), "names.json", hashlib.sha256(b"[]").hexdigest())
     assert extract(wheel, right) == b"[]"
     with pytest.raises(WrongFile, match="names==1 has sha256"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,6 +20,7 @@ from shared.jobs.interrupts import GivenBack
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import UploadedCard
 from shared.storage.blobs import BlobStore
+from tests.support.archives import zipped
 from tests.support.detectors import CLASSES, rectangle_image
 
 OPTIONS = AdaptationOptions(backbone="scratch", short_side=96, burn_in=10, steps=4, batch=1, threshold=0.05)
@@ -28,28 +28,25 @@ OPTIONS = AdaptationOptions(backbone="scratch", short_side=96, burn_in=10, steps
 
 def archive(shade: float, *, pictures: int = 4, labelled: bool = True, names: tuple[str, ...] = CLASSES) -> bytes:
     """A ZIP of rectangles in COCO's format."""
-    content = io.BytesIO()
+    files: dict[str, bytes | str] = {}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    with zipfile.ZipFile(content, "w") as packed:
-        for index in range(pictures):
-            rectangles = [(label, (6 + 30 * label, 8 + 4 * index, 30 + 30 * label, 40)) for label in range(3)]
-            image, _ = rectangle_image(rectangles, 96, 128)
-            pixels = (image * shade * 255).numpy().astype(np.uint8).transpose(1, 2, 0)
-            png = io.BytesIO()
-            Image.fromarray(np.ascontiguousarray(pixels)).save(png, "PNG")
-            packed.writestr(f"images/{index}.png", png.getvalue())
-            images.append({"id": index, "file_name": f"{index}.png", "width": 128, "height": 96})
-            for label, (left, top, right, bottom) in rectangles:
-                box = [left, top, right - left, bottom - top]
-                annotations.append(
-                    {"id": len(annotations) + 1, "image_id": index, "category_id": label + 1, "bbox": box}
-                )
-        categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
-        described = {"images": images, "annotations": annotations, "categories": categories}
-        if labelled:
-            packed.writestr("labels.json", json.dumps(described))
-    return content.getvalue()
+    for index in range(pictures):
+        rectangles = [(label, (6 + 30 * label, 8 + 4 * index, 30 + 30 * label, 40)) for label in range(3)]
+        image, _ = rectangle_image(rectangles, 96, 128)
+        pixels = (image * shade * 255).numpy().astype(np.uint8).transpose(1, 2, 0)
+        png = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(png, "PNG")
+        files[f"images/{index}.png"] = png.getvalue()
+        images.append({"id": index, "file_name": f"{index}.png", "width": 128, "height": 96})
+        for label, (left, top, right, bottom) in rectangles:
+            box = [left, top, right - left, bottom - top]
+            annotations.append({"id": len(annotations) + 1, "image_id": index, "category_id": label + 1, "bbox": box})
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    described = {"images": images, "annotations": annotations, "categories": categories}
+    if labelled:
+        files["labels.json"] = json.dumps(described)
+    return zipped(files)
 
 
 class Context:

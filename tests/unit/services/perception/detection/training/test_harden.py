@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from shared.problems import UnprocessableContent
 from shared.runtime.cards import UploadedCard
 from shared.runtime.releases import weights_of, write_release
 from shared.runtime.sessions import OnnxModel
+from tests.support.archives import zipped
 from tests.support.detectors import CLASSES, SOURCE, TINY, rectangle_image, sharpen, tiny_detector
 
 RECIPE = DetectionRecipe(DetectorOptions(CLASSES, "single-stage", TINY), batch=2)
@@ -45,23 +45,21 @@ PIXELS = 100_000
 
 def archive(classes: tuple[str, ...] = ("yellow", "Red"), pictures: int = 3) -> bytes:
     """Small pictures with an object each, whose classes are others' in another order."""
-    stream = io.BytesIO()
+    files: dict[str, bytes | str] = {}
     document: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
     document["categories"] = [{"id": 7 + number, "name": name} for number, name in enumerate(classes)]
-    with zipfile.ZipFile(stream, "w") as packed:
-        for number in range(1, pictures + 1):
-            label = number % len(classes)
-            box = (4 * number, 6, 4 * number + 10, 20)
-            image, _ = rectangle_image([(CLASSES.index(classes[label].lower()), box)], 32, 40)
-            encoded = io.BytesIO()
-            Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)).save(encoded, "PNG")
-            packed.writestr(f"images/{number}.png", encoded.getvalue())
-            document["images"].append({"id": number, "file_name": f"images/{number}.png", "width": 40, "height": 32})
-            document["annotations"].append(
-                {"id": number, "image_id": number, "category_id": 7 + label, "bbox": [box[0], 6, 10, 14], "area": 140}
-            )
-        packed.writestr("annotations.json", json.dumps(document))
-    return stream.getvalue()
+    for number in range(1, pictures + 1):
+        label = number % len(classes)
+        box = (4 * number, 6, 4 * number + 10, 20)
+        image, _ = rectangle_image([(CLASSES.index(classes[label].lower()), box)], 32, 40)
+        encoded = io.BytesIO()
+        Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)).save(encoded, "PNG")
+        files[f"images/{number}.png"] = encoded.getvalue()
+        document["images"].append({"id": number, "file_name": f"images/{number}.png", "width": 40, "height": 32})
+        document["annotations"].append(
+            {"id": number, "image_id": number, "category_id": 7 + label, "bbox": [box[0], 6, 10, 14], "area": 140}
+        )
+    return zipped(files | {"annotations.json": json.dumps(document)})
 
 
 @pytest.fixture(scope="module")
