@@ -61,10 +61,10 @@ test: $(DEV) ## All tests, or a part of them (ARGS="tests/unit -k fbp")
 ifneq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest $(ARGS)
 else
-	@# Whole fleets and the clocks of hostile callers want both cores for themselves: they come last, alone.
+	@# Whole fleets and the clocks of hostile callers come last: one process has the shared fleet, one all the others.
 	@status=0; \
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/unit tests/contract tests/integration || status=1; \
-	$(BIN)/python -m pytest tests/e2e tests/hostile || status=1; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope tests/e2e tests/hostile || status=1; \
 	exit $$status
 endif
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.addresses import NOWHERE
 from tests.support.serving import FLEET_TOKEN
@@ -36,3 +39,21 @@ def _leave_the_living_alone() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+class FleetScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Two halves for two processes: tests of the one fleet of tests/e2e, and those of hostile callers or own fleets.
+
+    Hostile callers mostly wait and browsers mostly compute, so that both at once take two thirds of the time.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        own = "hostile" in file.parts or "start_fleet" in (self.config.rootpath / file).read_text("utf-8")
+        return "own fleets" if own else "shared fleet"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FleetScheduling | None:
+    """Halve what `--dist loadscope` runs."""
+    return FleetScheduling(config, log) if config.getoption("dist") == "loadscope" else None
