@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from services.uncertainty.explanation.networks.preparation import prepared
-from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.networks.reading.network import read_network
 from services.uncertainty.explanation.onnx_graphs.baselines import with_class_map, with_gradient, with_propagation
 from services.uncertainty.explanation.onnx_graphs.conversion import with_explanation, with_patterns
 from shared.memory import release_garbage

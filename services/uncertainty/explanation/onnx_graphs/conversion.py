@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from services.uncertainty.explanation.networks.graph import Network
 from services.uncertainty.explanation.networks.preparation import opset_of, prepared
-from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.networks.reading.network import read_network
 from services.uncertainty.explanation.relevance.graph_operations import GraphOperations
 from services.uncertainty.explanation.relevance.patterns import pattern_logits
 from services.uncertainty.explanation.relevance.rules import backward, class_relevance, contrasted

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from services.uncertainty.explanation.networks.graph import UnsupportedNetwork
 from services.uncertainty.explanation.networks.preparation import prepared
-from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.networks.reading.network import read_network
 from services.uncertainty.explanation.onnx_graphs.conversion import with_explanation
 from services.uncertainty.explanation.onnx_graphs.verification import verify
 from shared.problems import UnprocessableContent, field_problem

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from services.uncertainty.explanation.inference import Explainer, substitute_pictures
 from services.uncertainty.explanation.methods import Method
 from services.uncertainty.explanation.networks.graph import Network
-from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.networks.reading.network import read_network
 from services.uncertainty.explanation.training import metrics, naive
 from services.uncertainty.explanation.training.blood_cells import CLASSES, MODEL, read_crops
 from services.uncertainty.explanation.training.blood_cells import FOLDER as CELLS

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from services.perception.classification.training.network import ResNet18
 from services.uncertainty.explanation.networks.graph import UnsupportedNetwork
-from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.networks.reading.network import read_network
 from services.uncertainty.explanation.onnx_graphs.conversion import with_explanation
 from services.uncertainty.explanation.onnx_graphs.verification import verify
 from services.uncertainty.explanation.training.torch_operations import explain

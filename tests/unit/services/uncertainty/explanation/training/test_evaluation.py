@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from services.uncertainty.explanation.methods import Method
-from services.uncertainty.explanation.networks.reading import read_network
+from services.uncertainty.explanation.networks.reading.network import read_network
 from services.uncertainty.explanation.training.blood_cells import MODEL, read_crops
 from services.uncertainty.explanation.training.evaluate import PARTS, _normaliser
 from services.uncertainty.explanation.training.manipulation import ATTACKED, BUDGET, attack, relevance

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.networks.attributes import read_attributes, same_steps, sides_of
 from services.uncertainty.explanation.networks.graph import Branch, Convolution, Sides, UnsupportedNode
-from services.uncertainty.explanation.networks.layers.constants import finite
-from services.uncertainty.explanation.networks.layers.tensors import Feature, Padded, Tensors, Total
+from services.uncertainty.explanation.networks.reading.attributes import read_attributes, same_steps, sides_of
+from services.uncertainty.explanation.networks.reading.constants import finite
+from services.uncertainty.explanation.networks.reading.tensors import Feature, Padded, Tensors, Total
 
 _MOST_UNGROUPED: Final = 16 * 1024 * 1024
 """Weights of a kernel whose groups are more than a channel wide, for its norms: 64 MB."""

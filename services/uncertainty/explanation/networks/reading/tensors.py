@@ -19,7 +19,7 @@ from services.uncertainty.explanation.networks.graph import (
     Size,
     UnsupportedNode,
 )
-from services.uncertainty.explanation.networks.layers.constants import finite, per_channel
+from services.uncertainty.explanation.networks.reading.constants import finite, per_channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,25 @@ import onnx
 from onnx import shape_inference
 
 from services.uncertainty.explanation.networks.graph import Network, UnsupportedNetwork, UnsupportedNode
-from services.uncertainty.explanation.networks.layers.activation import read_clip, read_identity, read_rectifier
-from services.uncertainty.explanation.networks.layers.addition import read_addition
-from services.uncertainty.explanation.networks.layers.convolution import (
+from services.uncertainty.explanation.networks.reading.activation import read_clip, read_identity, read_rectifier
+from services.uncertainty.explanation.networks.reading.addition import read_addition
+from services.uncertainty.explanation.networks.reading.convolution import (
     read_batch_normalization,
     read_convolution,
     read_padding,
 )
-from services.uncertainty.explanation.networks.layers.linear import head_of, read_linear, read_reshaping
-from services.uncertainty.explanation.networks.layers.normalisation import (
+from services.uncertainty.explanation.networks.reading.linear import head_of, read_linear, read_reshaping
+from services.uncertainty.explanation.networks.reading.normalisation import (
     fold_constants,
     is_normalisation,
     with_known_padding,
 )
-from services.uncertainty.explanation.networks.layers.pooling import (
+from services.uncertainty.explanation.networks.reading.pooling import (
     read_average_pool,
     read_global_average,
     read_max_pool,
 )
-from services.uncertainty.explanation.networks.layers.tensors import Tensors
+from services.uncertainty.explanation.networks.reading.tensors import Tensors
 
 
 def _pass_over(tensors: Tensors, node: onnx.NodeProto) -> None:

@@ -7,10 +7,10 @@ from typing import Final
 
 import onnx
 
-from services.uncertainty.explanation.networks.attributes import padding_of, read_attributes, same_steps
 from services.uncertainty.explanation.networks.graph import Branch, MaxPool, UnsupportedNode
-from services.uncertainty.explanation.networks.layers.constants import alike, is_identity
-from services.uncertainty.explanation.networks.layers.tensors import Feature, Pooled, Tensors, Total
+from services.uncertainty.explanation.networks.reading.attributes import padding_of, read_attributes, same_steps
+from services.uncertainty.explanation.networks.reading.constants import alike, is_identity
+from services.uncertainty.explanation.networks.reading.tensors import Feature, Pooled, Tensors, Total
 
 _MOST_POOLED_CHANNELS: Final = 1024
 """Of a pooling that becomes a convolution, whose weights grow with the square."""

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.networks.attributes import read_attributes
 from services.uncertainty.explanation.networks.graph import (
     Branch,
     Convolution,
@@ -17,9 +16,10 @@ from services.uncertainty.explanation.networks.graph import (
     UnsupportedNetwork,
     UnsupportedNode,
 )
-from services.uncertainty.explanation.networks.layers.constants import finite, row
-from services.uncertainty.explanation.networks.layers.pooling import plain_feature
-from services.uncertainty.explanation.networks.layers.tensors import Feature, Flattened, Pooled, Scores, Tensors, Total
+from services.uncertainty.explanation.networks.reading.attributes import read_attributes
+from services.uncertainty.explanation.networks.reading.constants import finite, row
+from services.uncertainty.explanation.networks.reading.pooling import plain_feature
+from services.uncertainty.explanation.networks.reading.tensors import Feature, Flattened, Pooled, Scores, Tensors, Total
 
 
 def read_linear(tensors: Tensors, node: onnx.NodeProto) -> None:

@@ -6,9 +6,9 @@ import math
 
 import onnx
 
-from services.uncertainty.explanation.networks.attributes import read_attributes
 from services.uncertainty.explanation.networks.graph import UnsupportedNode
-from services.uncertainty.explanation.networks.layers.tensors import Feature, Tensors, Total
+from services.uncertainty.explanation.networks.reading.attributes import read_attributes
+from services.uncertainty.explanation.networks.reading.tensors import Feature, Tensors, Total
 
 
 def read_rectifier(tensors: Tensors, node: onnx.NodeProto) -> None:

@@ -10,8 +10,8 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from services.uncertainty.explanation.networks.graph import UnsupportedNode
-from services.uncertainty.explanation.networks.layers.activation import require_identity
-from services.uncertainty.explanation.networks.layers.tensors import Tensors
+from services.uncertainty.explanation.networks.reading.activation import require_identity
+from services.uncertainty.explanation.networks.reading.tensors import Tensors
 
 _FOLDED: Final = frozenset(
     {

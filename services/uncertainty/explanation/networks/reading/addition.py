@@ -8,11 +8,11 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from services.uncertainty.explanation.networks.attributes import read_attributes
 from services.uncertainty.explanation.networks.graph import Branch, UnsupportedNode
-from services.uncertainty.explanation.networks.layers.constants import finite, row
-from services.uncertainty.explanation.networks.layers.pooling import pooled_branch
-from services.uncertainty.explanation.networks.layers.tensors import Feature, Meaning, Scores, Tensors, Total
+from services.uncertainty.explanation.networks.reading.attributes import read_attributes
+from services.uncertainty.explanation.networks.reading.constants import finite, row
+from services.uncertainty.explanation.networks.reading.pooling import pooled_branch
+from services.uncertainty.explanation.networks.reading.tensors import Feature, Meaning, Scores, Tensors, Total
 
 
 def read_addition(tensors: Tensors, node: onnx.NodeProto) -> None:

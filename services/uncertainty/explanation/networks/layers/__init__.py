@@ -1,1 +1,0 @@
-"""What each family of ONNX operators is to the decomposition."""
