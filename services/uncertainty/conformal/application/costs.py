@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
+from services.uncertainty.conformal.interruption import checking
 from services.uncertainty.conformal.methods.calibration import Calibration
-from services.uncertainty.conformal.methods.interruption import checking
 from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Entmax, Score

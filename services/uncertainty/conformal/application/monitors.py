@@ -17,9 +17,9 @@ from services.uncertainty.conformal.application.prediction import (
     refuse_costly_sets,
     score_draws,
 )
+from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.calibration import Calibration
-from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.martingales import (
     Bet,
     Monitor,

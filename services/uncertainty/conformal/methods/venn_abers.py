@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
-from services.uncertainty.conformal.methods.interruption import check_interruption
 
 _CHECK_EVERY = 4096
 """Points between two looks whether anybody still waits for the answer."""

@@ -13,8 +13,8 @@ from itertools import combinations
 
 import numpy as np
 
+from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.arrays import FloatArray, require_finite
-from services.uncertainty.conformal.methods.interruption import check_interruption
 from services.uncertainty.conformal.methods.venn_abers import VennAbers, single_probability, venn_abers
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.interruption import check_interruption
+from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.scores import Values
 
 SEARCHED_ITEMS = 2000

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.interruption import check_interruption
+from services.uncertainty.conformal.interruption import check_interruption
 
 Inputs = NDArray[np.floating[Any]]
 Values = NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.interruption import check_interruption
+from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, check_labels
 
 

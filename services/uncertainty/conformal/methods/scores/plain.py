@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from services.uncertainty.conformal.methods.interruption import check_interruption
+from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.scores.base import Inputs, Labels, Score, Values, block_of, check_labels
 from services.uncertainty.conformal.methods.scores.transforms import Transform, transform_label_scores, transform_scores
 
