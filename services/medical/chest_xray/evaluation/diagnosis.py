@@ -24,8 +24,8 @@ from services.medical.chest_xray.patient_statistics import (
     calibration_error,
 )
 from services.medical.chest_xray.roles import CLASSES
-from services.medical.chest_xray.training.linear_heads import probabilities
-from services.medical.chest_xray.training.temperatures import fit_temperature
+from services.medical.chest_xray.training.heads.linear_heads import probabilities
+from services.medical.chest_xray.training.heads.temperatures import fit_temperature
 
 FIXED: Final = "fixed split"
 CROSS_VALIDATED: Final = "cross-validation"

@@ -29,7 +29,7 @@ from services.medical.chest_xray.training.frozen_features import (
     randomise,
     read_backbone,
 )
-from services.medical.chest_xray.training.linear_heads import INVERSE_PENALTIES, LinearHead, fit_head
+from services.medical.chest_xray.training.heads.linear_heads import INVERSE_PENALTIES, LinearHead, fit_head
 from shared.runtime.session_options import session_options
 
 CALIBRATING: Final = 16

@@ -40,7 +40,7 @@ from services.medical.chest_xray.training.frozen_features import (
     feature_graph,
     read_backbone,
 )
-from services.medical.chest_xray.training.linear_heads import fit_head
+from services.medical.chest_xray.training.heads.linear_heads import fit_head
 from services.medical.chest_xray.training.other_pictures import SEEN, UNSEEN, Kind, Source, Split
 from shared.command_line import add_data_option
 from shared.intervals import wilson_interval

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
-from services.medical.chest_xray.training.linear_heads import fit_head
+from services.medical.chest_xray.training.heads.linear_heads import fit_head
+from services.medical.chest_xray.training.heads.temperatures import fit_temperature
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
-from services.medical.chest_xray.training.temperatures import fit_temperature
 
 Features = NDArray[np.float32]
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from services.medical.chest_xray.training.data.manifest import TAGS
-from services.medical.chest_xray.training.losses import (
+from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
+from services.medical.chest_xray.training.stages.batches import Batch, Mixture, Source, to_films
+from services.medical.chest_xray.training.stages.losses import (
     JointLoss,
     attention_loss,
     classification_loss,
     tag_loss,
     triplet_loss,
 )
-from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
-from services.medical.chest_xray.training.stages.batches import Batch, Mixture, Source, to_films
 from services.medical.chest_xray.training.stages.recipes import Recipe
 from services.medical.chest_xray.training.stages.training import Stage, StageOptions
 

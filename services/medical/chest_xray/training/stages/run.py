@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from services.medical.chest_xray.training.data.preparation import PreparedFilms
+from services.medical.chest_xray.training.heads.temperatures import fit_temperature
 from services.medical.chest_xray.training.networks.network import ChestXrayNetwork
 from services.medical.chest_xray.training.networks.options import options_of
 from services.medical.chest_xray.training.stages.features import pooled_features
@@ -19,7 +20,6 @@ from services.medical.chest_xray.training.stages.final_heads import adjust_prior
 from services.medical.chest_xray.training.stages.objectives import Pooled, Stages
 from services.medical.chest_xray.training.stages.recipes import Recipe
 from services.medical.chest_xray.training.stages.training import CHECKPOINT, StageTraining, save_whole
-from services.medical.chest_xray.training.temperatures import fit_temperature
 
 FINISHED: Final = "network.pt"
 

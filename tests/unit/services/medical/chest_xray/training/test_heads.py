@@ -8,8 +8,8 @@ import torch
 from scipy.special import log_softmax
 from torch import nn
 
+from services.medical.chest_xray.training.heads.temperatures import fit_temperature
 from services.medical.chest_xray.training.stages.final_heads import adjust_priors
-from services.medical.chest_xray.training.temperatures import fit_temperature
 
 
 @pytest.mark.parametrize("wanted", [0.5, 1.0, 3.0])

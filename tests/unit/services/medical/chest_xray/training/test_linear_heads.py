@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from services.medical.chest_xray.training.linear_heads import fit_head, probabilities
+from services.medical.chest_xray.training.heads.linear_heads import fit_head, probabilities
 
 RANDOM = np.random.default_rng(2)
 LABELS = np.arange(240) % 3

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from services.medical.chest_xray.training.losses import (
+from services.medical.chest_xray.training.stages.losses import (
     JointLoss,
     attention_loss,
     classification_loss,

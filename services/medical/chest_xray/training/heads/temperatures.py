@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from services.medical.chest_xray.training.linear_heads import probabilities
+from services.medical.chest_xray.training.heads.linear_heads import probabilities
 
 LEAST: Final = 0.05
 MOST: Final = 20.0
