@@ -17,8 +17,8 @@ import httpx
 import numpy as np
 import pytest
 
-from services.medical.low_dose_ct.attenuation import hu_to_attenuation
 from services.medical.low_dose_ct.demo import demo_files
+from services.medical.low_dose_ct.images.attenuation import hu_to_attenuation
 from services.medical.low_dose_ct.inference import denoise
 from services.medical.low_dose_ct.released import open_model
 from shared.imaging.arrays import decode_npy

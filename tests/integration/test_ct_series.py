@@ -14,7 +14,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from services.medical.app import create_app
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu, hu_to_attenuation
 from shared.imaging.dicom_writing import SlicePlace, new_ct
 from shared.imaging.signatures import MediaType, sniff
 from shared.jobs.records import JobStatus

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu
+from services.medical.low_dose_ct.images.metrics import mean_hu_bias, psnr, ssim
 from services.medical.low_dose_ct.inference import Enhanced, Image, noise_estimate
-from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr, ssim
 from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.schemas import (
     Comparison,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.inputs import read_slice
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB

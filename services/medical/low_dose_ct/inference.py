@@ -2,7 +2,7 @@
 
 Source: Selig, März, Storath, Weinmann, "Low-Dose CT Image Reconstruction by Fine-Tuning a UNet Pretrained for Gaussian
 Denoising for the Downstream Task of Image Enhancement" (arXiv 2403.03551). Images are normalised attenuation throughout
-(`attenuation.py`), never windowed or clipped on their way into the network.
+(`images/attenuation.py`), never windowed or clipped on their way into the network.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.reconstruction.geometry import ParallelBeam
 from services.medical.low_dose_ct.schemas import SinogramUnit, Unit
 from shared.imaging.arrays import decode_npy, require_finite

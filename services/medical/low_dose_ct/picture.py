@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.demo import demo_files
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.pipelines import ReconstructionPipeline
 from services.medical.low_dose_ct.released import open_model
 from services.medical.low_dose_ct.schemas import ReconstructionOptions

@@ -16,7 +16,7 @@ from services.medical.low_dose_ct.capability import CT_ENHANCEMENT_SERIES, CT_RE
 from services.medical.low_dose_ct.inference import Denoising, Image, put_part
 from services.medical.low_dose_ct.inputs import read_slice
 from services.medical.low_dose_ct.pipelines import EnhancementPipeline, Pipeline, Prepared, ReconstructionPipeline
-from services.medical.low_dose_ct.scanning.scans import SCAN_COST, simulate
+from services.medical.low_dose_ct.scans import SCAN_COST, simulate
 from services.medical.low_dose_ct.schemas import (
     DISCLAIMER,
     EnhancementAnswer,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.medical.low_dose_ct.attenuation import HU_MAX, MU_AIR, MU_MAX, MU_WATER
+from services.medical.low_dose_ct.images.attenuation import HU_MAX, MU_AIR, MU_MAX, MU_WATER
 from services.medical.low_dose_ct.reconstruction.filters import FilterName, Ramp
 from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB, ParallelBeam
 from shared.answers.representations import STORE_HELP, LinkedAnswer

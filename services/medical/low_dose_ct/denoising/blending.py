@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU, attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.denoising.noise import equivalent_noise
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, MU_PER_HU, attenuation_to_hu, hu_to_attenuation
 from shared.imaging.dicom import AIR_HU
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import UploadedCard

@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu
 from shared.imaging.dicom import AIR_HU
 
 _FINE, _COARSE, _STRUCTURE = 0.7, 1.4, 3.0

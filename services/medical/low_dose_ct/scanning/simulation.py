@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, hu_to_attenuation
 from services.medical.low_dose_ct.reconstruction.geometry import ELLIPSES, LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.reconstruction.projector import forward_project
 from services.medical.low_dose_ct.scanning.phantoms import Split, ellipses_phantoms

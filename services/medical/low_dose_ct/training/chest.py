@@ -18,7 +18,7 @@ import numpy as np
 import pydicom
 from tqdm import tqdm
 
-from services.medical.low_dose_ct.attenuation import MU_MAX
+from services.medical.low_dose_ct.images.attenuation import MU_MAX
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.scanning.simulation import apply_photon_noise, prepare_slice, project_attenuation

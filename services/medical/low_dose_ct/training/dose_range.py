@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU
 from services.medical.low_dose_ct.denoising.noise import equivalent_noise
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, MU_PER_HU
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.filters import FilterName
 from services.medical.low_dose_ct.scanning.simulation import PHOTONS, apply_photon_noise

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from skimage.restoration import denoise_tv_chambolle
 
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu
-from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr, ssim
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu
+from services.medical.low_dose_ct.images.metrics import mean_hu_bias, psnr, ssim
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.training.chest import (
     NOISE_SEEDS,

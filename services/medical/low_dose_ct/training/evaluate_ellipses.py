@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from services.medical.low_dose_ct.metrics import psnr, ssim
+from services.medical.low_dose_ct.images.metrics import psnr, ssim
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.geometry import ELLIPSES
 from services.medical.low_dose_ct.scanning import simulation

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, attenuation_to_hu
+from services.medical.low_dose_ct.images.metrics import psnr
 from services.medical.low_dose_ct.inference import denoise
 from services.medical.low_dose_ct.inputs import read_slice
-from services.medical.low_dose_ct.metrics import psnr
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.filters import FilterName
 from services.medical.low_dose_ct.scanning.simulation import PHOTONS, apply_photon_noise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.medical.low_dose_ct.metrics import psnr
+from services.medical.low_dose_ct.images.metrics import psnr
 from services.medical.low_dose_ct.training.data import Image, Pair
 from services.medical.low_dose_ct.training.inference import network_denoiser
 from services.medical.low_dose_ct.training.network import DRUNet

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr
+from services.medical.low_dose_ct.images.metrics import mean_hu_bias, psnr
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.scanning.simulation import prepare_slice, simulate_low_dose

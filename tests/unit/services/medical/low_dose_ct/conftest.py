@@ -12,7 +12,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from services.medical.app import create_app
-from services.medical.low_dose_ct.attenuation import hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import hu_to_attenuation
 from services.medical.low_dose_ct.reconstruction.geometry import ParallelBeam
 from services.medical.low_dose_ct.reconstruction.projector import forward_project
 from tests.support.capability import running_capability

@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu
 from services.medical.low_dose_ct.demo import demo_files, main
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from shared.imaging.dicom import read_ct
 from tests.support.capability import from_npy

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.inputs import Slice, read_reference, read_sinogram, read_slice
 from services.medical.low_dose_ct.reconstruction.geometry import ParallelBeam
 from services.medical.low_dose_ct.schemas import Unit

@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from services.medical.low_dose_ct import routes
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
 from services.medical.low_dose_ct.reconstruction.projector import forward_project

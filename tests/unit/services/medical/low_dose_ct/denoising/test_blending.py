@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU, attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.denoising.blending import VACUUM, Blend, DenoiserParameters, blend_of, mix, share_of
 from services.medical.low_dose_ct.denoising.noise import equivalent_noise
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, MU_PER_HU, attenuation_to_hu, hu_to_attenuation
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import UploadedCard
 from tests.support.tiny_models import card_of, denoiser

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from services.medical.low_dose_ct.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.denoising import tiling
 from services.medical.low_dose_ct.denoising.blending import DenoiserParameters
 from services.medical.low_dose_ct.denoising.tiling import largest_side, tiles
+from services.medical.low_dose_ct.images.attenuation import attenuation_to_hu, hu_to_attenuation
 from services.medical.low_dose_ct.inference import Denoising, denoise
 from services.medical.low_dose_ct.released import open_model
 from shared.runtime.cards import ModelCard

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import iradon
 
-from services.medical.low_dose_ct.metrics import psnr, ssim
+from services.medical.low_dose_ct.images.metrics import psnr, ssim
 from services.medical.low_dose_ct.reconstruction.fbp import METHODS, Method, filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.filters import FILTER_NAMES, FilterName, Ramp
 from services.medical.low_dose_ct.reconstruction.geometry import ELLIPSES, LODOPAB, ParallelBeam

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, hu_to_attenuation
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.reconstruction.geometry import ELLIPSES, LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.scanning.phantoms import disc, ellipse_image, ellipse_sinogram

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU, hu_to_attenuation
 from services.medical.low_dose_ct.denoising.blending import DenoiserParameters
 from services.medical.low_dose_ct.denoising.noise import equivalent_noise
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, MU_PER_HU, hu_to_attenuation
 from services.medical.low_dose_ct.training import dose_range, evaluate_range, network, recipes
 from services.medical.low_dose_ct.training.__main__ import main
 from services.medical.low_dose_ct.training.chest import ChestSlice, phantom_truth

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.medical.low_dose_ct.metrics import psnr
+from services.medical.low_dose_ct.images.metrics import psnr
 from services.medical.low_dose_ct.scanning.simulation import simulate_low_dose
 from services.medical.low_dose_ct.training.chest import phantom_truth
 from services.medical.low_dose_ct.training.ellipses import ellipses_pairs

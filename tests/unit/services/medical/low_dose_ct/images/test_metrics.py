@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from services.medical.low_dose_ct import metrics
-from services.medical.low_dose_ct.attenuation import MU_AIR, MU_MAX, MU_WATER
-from services.medical.low_dose_ct.metrics import mean_hu_bias, psnr, ssim
+from services.medical.low_dose_ct.images import metrics
+from services.medical.low_dose_ct.images.attenuation import MU_AIR, MU_MAX, MU_WATER
+from services.medical.low_dose_ct.images.metrics import mean_hu_bias, psnr, ssim
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.medical.low_dose_ct.answers import describe_geometry
-from services.medical.low_dose_ct.attenuation import MU_MAX, hu_to_attenuation
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, hu_to_attenuation
 from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB, ParallelBeam
 from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.scanning.simulation import (

@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from services.medical.low_dose_ct.attenuation import MU_MAX, MU_PER_HU
+from services.medical.low_dose_ct.images.attenuation import MU_MAX, MU_PER_HU
 
 FULL_RANGE = 1.0
 """Range of normalised attenuation."""
