@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.perception.captioning.vocabulary import END, START
-from services.security.caption_attack.pictures import read_attacked_picture
+from services.security.caption_attack.pictures.posted_pictures import read_attacked_picture
 from shared.imaging.preprocessing import preprocessing_of
 from shared.runtime.cards import read_card
 from tests.benchmarks.reporting import ROUNDS, show

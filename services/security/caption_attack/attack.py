@@ -14,11 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.checkpoints import pack, unpack
+from services.security.caption_attack.campaigns.defences import try_defences
+from services.security.caption_attack.campaigns.options import AttackOptions
+from services.security.caption_attack.campaigns.runs import Run, needs_attention, runs_of
 from services.security.caption_attack.captioners.queries import CaptionQueries
-from services.security.caption_attack.checkpoints import pack, unpack
-from services.security.caption_attack.defences import try_defences
-from services.security.caption_attack.plan import Run, needs_attention, runs_of
 from services.security.caption_attack.reporting.findings import (
     AttackProgress,
     DefenceView,
@@ -27,7 +28,6 @@ from services.security.caption_attack.reporting.findings import (
     describe_defence,
     describe_run,
 )
-from services.security.caption_attack.schemas import AttackOptions
 from services.security.caption_attack.searching.arms import Arm, ArmOptions, make_arm
 from services.security.caption_attack.searching.objectives import Objective, SuccessGoals
 from services.security.caption_attack.targets import AttackTarget

@@ -8,14 +8,15 @@ from typing import Any, Final
 import orjson
 
 from services.security.caption_attack.attack import Advance, Attack, Picture
-from services.security.caption_attack.distances import decode_png, difference_picture
-from services.security.caption_attack.pictures import read_attacked_picture
-from services.security.caption_attack.plan import runs_of
+from services.security.caption_attack.campaigns.options import AttackOptions
+from services.security.caption_attack.campaigns.runs import runs_of
+from services.security.caption_attack.pictures.distances import decode_png, difference_picture
+from services.security.caption_attack.pictures.posted_pictures import read_attacked_picture
 from services.security.caption_attack.reporting.advice import advise
 from services.security.caption_attack.reporting.charts import attention_picture, compare_side_by_side, curve_chart
 from services.security.caption_attack.reporting.report import AttackReport, TargetView, build_report
 from services.security.caption_attack.reporting.report_page import report_page
-from services.security.caption_attack.schemas import AttackOptions, AttackResult, AttackTask
+from services.security.caption_attack.schemas import AttackResult, AttackTask
 from services.security.caption_attack.settings import CaptionAttackSettings
 from services.security.caption_attack.targets import open_target, registered_endpoint
 from shared.http.negotiation import HTML, JSON, PNG

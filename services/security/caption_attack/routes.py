@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request, Response
 
+from services.security.caption_attack.campaigns.options import AttackOptions
 from services.security.caption_attack.capability import ATTACKS, ENDPOINTS_PATH, PATH
 from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
-from services.security.caption_attack.pictures import read_attacked_picture
+from services.security.caption_attack.pictures.posted_pictures import read_attacked_picture
 from services.security.caption_attack.plan import cost_of
 from services.security.caption_attack.schemas import (
     AttackCost,
     AttackForm,
-    AttackOptions,
     AttackTask,
     EndpointsAnswer,
     EndpointView,

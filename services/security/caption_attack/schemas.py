@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.security.caption_attack.defences import DEFENCES, Defence
+from services.security.caption_attack.campaigns.defences import DEFENCES, Defence
+from services.security.caption_attack.campaigns.options import AttackOptions
 from services.security.caption_attack.searching.arms import ARMS
-from services.security.caption_attack.searching.objectives import Fitness, Goal, target_word_of
+from services.security.caption_attack.searching.objectives import Goal, target_word_of
 from shared.http.route_parts import File, checked_by
 from shared.jobs.files import StoredFile
 
@@ -17,13 +18,6 @@ PICTURES_LIMIT: Final = 32
 
 MOST_SEEDS: Final = 20
 NO_DEFENCES: Final = "none"
-
-_FITNESS: Final[dict[Goal, Fitness]] = {
-    "caption_differs": "bleu4",
-    "content_lost": "content_words",
-    "score_halved": "bleu4",
-    "target_word": "target_word",
-}
 
 
 def parse_arms(text: str) -> tuple[str, ...]:
@@ -51,51 +45,6 @@ def parse_defences(text: str) -> tuple[Defence, ...]:
     if unknown := [one for one in names if one not in DEFENCES]:
         raise ValueError(f"{unknown[0][:40]!r} is no defence: give some of {', '.join(DEFENCES)}, or {NO_DEFENCES}.")
     return tuple(one for one in DEFENCES if one in names)
-
-
-class AttackOptions(BaseModel):
-    """What an attack does; arguments of its job.
-
-    Attributes:
-        model: a captioner of the fleet, if it is the target; None for the default one.
-        endpoint: a registered captioner, if it is the target.
-        guide: a captioner of the fleet that says where to look, for an endpoint.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str | None
-    endpoint: str | None
-    guide: str | None
-    beams: int
-    most_words: int
-    goal: Goal
-    target: str | None
-    arms: tuple[str, ...]
-    queries: int
-    budget: int | None
-    pixels_percent: float
-    bound: int
-    first_seed: int
-    seeds: int
-    stop_at_goal: bool
-    defences: tuple[Defence, ...]
-    probes: int
-    longest_side: int
-
-    @property
-    def fitness(self) -> Fitness:
-        """What is made small on the way to the goal."""
-        return _FITNESS[self.goal]
-
-    @property
-    def all_seeds(self) -> range:
-        """Every seed."""
-        return range(self.first_seed, self.first_seed + self.seeds)
-
-    def pixels(self, height: int, width: int) -> int:
-        """How many pixels of a picture may change: k, at least one."""
-        return max(1, round(self.pixels_percent / 100 * height * width))
 
 
 class AttackForm(BaseModel):

@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.security.caption_attack.campaigns.options import AttackOptions
+from services.security.caption_attack.campaigns.runs import needs_attention
 from services.security.caption_attack.captioners.endpoint_target import EndpointTarget
 from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
 from services.security.caption_attack.captioners.fleet_target import CaptionQuestion, FleetCaptioner
 from services.security.caption_attack.captioners.prepaid_budget import PrepaidBudget
 from services.security.caption_attack.captioners.queries import CaptionTarget
-from services.security.caption_attack.plan import needs_attention
-from services.security.caption_attack.schemas import AttackOptions
 from services.security.caption_attack.settings import CaptionAttackSettings
 from shared.fleet.budget import QueryBudget
 from shared.fleet.client import BlockingFleetClient

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
-from services.security.caption_attack.distances import encode_exactly
+from services.security.caption_attack.pictures.distances import encode_exactly
 from services.security.endpoints.asking import AskingOptions, EndpointClient
 from shared.fleet.budget import QueryBudget
 

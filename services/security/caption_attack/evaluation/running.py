@@ -10,14 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.defences import DEFENCES, try_defences
+from services.security.caption_attack.campaigns.progress import CampaignResult
 from services.security.caption_attack.captioners.fleet_target import AttendedCaption, FleetCaptioner
 from services.security.caption_attack.captioners.queries import CaptionQueries
-from services.security.caption_attack.defences import DEFENCES, try_defences
 from services.security.caption_attack.evaluation.asking import ServiceAddress, asked_captioner
 from services.security.caption_attack.evaluation.experiments import QUERIES, Experiment
-from services.security.caption_attack.pictures import read_attacked_picture
-from services.security.caption_attack.progress import CampaignResult
+from services.security.caption_attack.pictures.posted_pictures import read_attacked_picture
 from services.security.caption_attack.searching.arms import Arm, ArmOptions, make_arm
 from services.security.caption_attack.searching.objectives import Objective, SuccessGoals
 from services.security.caption_attack.searching.searches import RandomDraws

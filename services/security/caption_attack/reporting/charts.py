@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.security.caption_attack.distances import difference_picture
+from services.security.caption_attack.pictures.distances import difference_picture
 from services.security.caption_attack.reporting.report import ArmView
 from services.security.caption_attack.searching.candidates import upsample_attention
 from shared.imaging.charts import Curve, Plot

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from services.security.caption_attack.defences import DefendedCaptions
-from services.security.caption_attack.plan import Run
-from services.security.caption_attack.progress import CampaignResult, Ended, Reached
+from services.security.caption_attack.campaigns.defences import DefendedCaptions
+from services.security.caption_attack.campaigns.progress import CampaignResult, Ended, Reached
+from services.security.caption_attack.campaigns.runs import Run
 from services.security.caption_attack.searching.objectives import Goal, SuccessGoals
 from shared.runtime.cards import ModelReference
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
+from services.security.caption_attack.campaigns.options import AttackOptions
 from services.security.caption_attack.reporting.findings import PictureView, RunView
 from services.security.caption_attack.reporting.statistics import (
     MeanDifference,
@@ -19,7 +20,6 @@ from services.security.caption_attack.reporting.statistics import (
     success_curve,
     success_rate,
 )
-from services.security.caption_attack.schemas import AttackOptions
 from services.security.caption_attack.searching.arms import ARMS
 from services.security.caption_attack.searching.objectives import GOALS, Goal
 from shared.runtime.cards import ModelReference

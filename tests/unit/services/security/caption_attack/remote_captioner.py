@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.security.caption_attack.distances import decode_png
+from services.security.caption_attack.pictures.distances import decode_png
 
 Answer = tuple[int, dict[str, str], bytes]
 

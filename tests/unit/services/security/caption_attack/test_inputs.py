@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from services.security.caption_attack.campaigns.runs import Run, needs_attention, runs_of
 from services.security.caption_attack.captioners.fleet_target import lay_over
-from services.security.caption_attack.pictures import read_attacked_picture
-from services.security.caption_attack.plan import Run, cost_of, needs_attention, runs_of
+from services.security.caption_attack.pictures.posted_pictures import read_attacked_picture
+from services.security.caption_attack.plan import cost_of
 from services.security.caption_attack.schemas import parse_arms, parse_defences
 from services.security.caption_attack.settings import CaptionAttackSettings
 from tests.support.capability import png

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.campaign import Campaign, CampaignSettings
 from services.security.caption_attack.captioners.endpoint_target import EndpointTarget
 from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
 from services.security.caption_attack.searching.arms import ArmOptions, make_arm

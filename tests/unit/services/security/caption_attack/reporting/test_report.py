@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.security.caption_attack.distances import decode_png
-from services.security.caption_attack.progress import Reached
+from services.security.caption_attack.campaigns.options import AttackOptions
+from services.security.caption_attack.campaigns.progress import Reached
+from services.security.caption_attack.pictures.distances import decode_png
 from services.security.caption_attack.reporting.advice import advise
 from services.security.caption_attack.reporting.charts import attention_picture, compare_side_by_side, curve_chart
 from services.security.caption_attack.reporting.findings import (
@@ -20,7 +21,6 @@ from services.security.caption_attack.reporting.findings import (
 )
 from services.security.caption_attack.reporting.report import AttackReport, TargetView, build_report
 from services.security.caption_attack.reporting.report_page import report_page
-from services.security.caption_attack.schemas import AttackOptions
 
 OPTIONS = AttackOptions(
     model=None,

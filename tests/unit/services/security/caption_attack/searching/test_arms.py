@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.security.caption_attack.distances import decode_png, encode_exactly, measure_distances
+from services.security.caption_attack.pictures.distances import decode_png, encode_exactly, measure_distances
 from services.security.caption_attack.searching.arms import ARMS, ArmOptions, expected_l2, make_arm
 from tests.unit.services.security.caption_attack.example_captioners import attention_on_region, noise_picture
 

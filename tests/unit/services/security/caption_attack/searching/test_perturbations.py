@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from services.security.caption_attack.distances import (
+from services.security.caption_attack.pictures.distances import (
     decode_png,
     difference_picture,
     encode_exactly,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from services.security.caption_attack.distances import Distances
+from services.security.caption_attack.pictures.distances import Distances
 from services.security.caption_attack.searching.objectives import Goal
 
 Ended = Literal["budget", "success", "finished", "stalled", "repeating"]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from services.security.caption_attack.campaigns.defences import DEFENCES, Defence, defend, try_defences
 from services.security.caption_attack.captioners.queries import CaptionQueries
-from services.security.caption_attack.defences import DEFENCES, Defence, defend, try_defences
-from services.security.caption_attack.distances import measure_distances
+from services.security.caption_attack.pictures.distances import measure_distances
 from services.security.caption_attack.searching.candidates import choose_positions
 from services.security.caption_attack.searching.objectives import Objective
 from services.security.caption_attack.searching.perturbations import PixelDeltas

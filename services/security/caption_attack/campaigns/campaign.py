@@ -22,10 +22,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.security.caption_attack.campaigns.checkpoints import pack, unpack
+from services.security.caption_attack.campaigns.progress import CampaignResult, CurvePoint, Ended, Progress, Reached
 from services.security.caption_attack.captioners.queries import Answer, CaptionQueries, CaptionTarget
-from services.security.caption_attack.checkpoints import pack, unpack
-from services.security.caption_attack.distances import encode_exactly, measure_distances
-from services.security.caption_attack.progress import CampaignResult, CurvePoint, Ended, Progress, Reached
+from services.security.caption_attack.pictures.distances import encode_exactly, measure_distances
 from services.security.caption_attack.searching.arms import Arm
 from services.security.caption_attack.searching.objectives import Fitness, Goal, Objective, SuccessGoals
 from services.security.caption_attack.searching.perturbations import Genes

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.progress import CampaignResult
 from services.security.caption_attack.captioners.queries import CAPTION_LIMIT, CaptionTarget
-from services.security.caption_attack.distances import decode_png, measure_distances
-from services.security.caption_attack.progress import CampaignResult
+from services.security.caption_attack.pictures.distances import decode_png, measure_distances
 from services.security.caption_attack.searching.arms import ARMS, ArmOptions, make_arm
 from services.security.caption_attack.searching.evolution import EvolutionSettings
 from shared.fleet.budget import BudgetExhausted, QueryBudget

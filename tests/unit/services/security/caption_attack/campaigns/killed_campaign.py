@@ -6,7 +6,7 @@ import sys
 from ipaddress import ip_network
 from pathlib import Path
 
-from services.security.caption_attack.campaign import Campaign, CampaignSettings
+from services.security.caption_attack.campaigns.campaign import Campaign, CampaignSettings
 from services.security.caption_attack.captioners.endpoint_target import EndpointTarget
 from services.security.caption_attack.captioners.endpoints import CaptionEndpoint
 from services.security.caption_attack.searching.arms import ArmOptions, make_arm

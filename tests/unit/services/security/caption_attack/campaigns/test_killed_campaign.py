@@ -12,14 +12,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.security.caption_attack.campaigns.checkpoints import unpack
 from services.security.caption_attack.captioners.queries import picture_key
-from services.security.caption_attack.checkpoints import unpack
+from tests.unit.services.security.caption_attack.campaigns.killed_campaign import LIMIT, run
 from tests.unit.services.security.caption_attack.example_captioners import RegionCaptioner, noise_picture
-from tests.unit.services.security.caption_attack.killed_campaign import LIMIT, run
 from tests.unit.services.security.caption_attack.remote_captioner import Answer, RemoteCaptioner, said, serving
 
 SCRIPT = Path(__file__).with_name("killed_campaign.py")
-ROOT = Path(__file__).parents[5]
+ROOT = Path(__file__).parents[6]
 KILLED_AT = 35
 """Within the second generation: 3 clean queries, 20 members, then trials."""
 
