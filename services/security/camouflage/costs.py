@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from services.security.camouflage.detection.endpoints import DetectorEndpoint
 from services.security.camouflage.detection.transfers import PREFIX, use_endpoint
-from services.security.camouflage.detector_endpoints import DetectorEndpoint
 from services.security.camouflage.measurement.grids import DISTANCES, ELEVATIONS
-from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.reporting.hardening import PICTURES as HARDENING_PICTURES
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.reporting.turntables import FRAMES as TURNTABLE_FRAMES
 from services.security.camouflage.reporting.turntables import SIDE as TURNTABLE_SIDE
 from services.security.camouflage.schemas import CamouflageCost, CamouflageOptions, CostPart, EndpointCost

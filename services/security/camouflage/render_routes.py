@@ -7,9 +7,9 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from services.security.camouflage.capability import RENDERS_PATH
-from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.render_schemas import RenderAnswer, RenderForm, RenderOptions
 from services.security.camouflage.renders import COST, Render, RenderFiles, render
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.textures.posted_textures import TEXTURE_TYPES
 from shared.answers.representations import Representations, Wish, respond
 from shared.http.files import FILE_HEADERS

@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from services.security.camouflage.form_values import number_of
+from services.security.camouflage.planning.subjects import SubjectOptions
 from services.security.camouflage.rendering.reflection import LEAST_ROUGHNESS
-from services.security.camouflage.subjects import SubjectOptions
 from services.security.camouflage.textures.paints import HexColour
 from shared.answers.representations import STORE_HELP, LinkedAnswer
 from shared.http.route_parts import File

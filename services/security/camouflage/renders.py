@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.meshes.mesh import Part
-from services.security.camouflage.notices import SIMULATION
+from services.security.camouflage.planning.subjects import Subject, find_subject
 from services.security.camouflage.render_schemas import PaintedSurface, RenderAnswer, RenderOptions
 from services.security.camouflage.rendering.backgrounds import draw_street, fit_background
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.frames import Frame, Scene, finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS, Material, make_daylight
-from services.security.camouflage.subjects import Subject, find_subject
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.textures.paints import parse_colour, plain_texture
 from services.security.camouflage.textures.posted_textures import read_texture
 from services.security.camouflage.textures.uv_previews import draw_uv_preview

@@ -16,7 +16,8 @@ from services.security.camouflage.costs import cost_of
 from services.security.camouflage.detection.fleet_detectors import FleetDetectors
 from services.security.camouflage.detection.transfers import PREFIX, Transfers, read_transfers, use_endpoint
 from services.security.camouflage.meshes.atlas_maps import map_atlas
-from services.security.camouflage.notices import SIMULATION
+from services.security.camouflage.planning.subjects import find_subject, require_distance
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.schemas import (
     CamouflageCost,
     CamouflageForm,
@@ -26,7 +27,6 @@ from services.security.camouflage.schemas import (
     EndpointView,
 )
 from services.security.camouflage.settings import CamouflageSettings
-from services.security.camouflage.subjects import find_subject, require_distance
 from services.security.camouflage.textures.covers import CoverTooLarge, make_cover
 from services.security.camouflage.textures.posted_textures import TEXTURE_POINTER, read_texture
 from shared.access.audit import AUDIT_NOTE_HEADER

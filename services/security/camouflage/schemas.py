@@ -1,14 +1,14 @@
-"""What the routes of camouflages take, what their job gets, and what it answers."""
+"""What the routes of camouflages take and answer, and what their job gets."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from services.security.camouflage.detection.transfers import PREFIX, EndpointUsed
 from services.security.camouflage.form_values import number_of
-from services.security.camouflage.plan import (
+from services.security.camouflage.planning.plan import (
     CamouflagePlan,
     Cover,
     CoverMode,
@@ -17,11 +17,10 @@ from services.security.camouflage.plan import (
     StickerPlace,
     Views,
 )
+from services.security.camouflage.planning.subjects import SubjectOptions
 from services.security.camouflage.render_schemas import TextureSide
-from services.security.camouflage.subjects import SubjectOptions
 from services.security.camouflage.textures.paints import HexColour, parse_colour
 from shared.http.route_parts import File
-from shared.jobs.files import StoredFile
 from shared.problems import field_problem
 from shared.runtime.cards import LONGEST_NAME, MODEL_NAME, ModelReference
 
@@ -213,14 +212,3 @@ class EndpointsAnswer(BaseModel):
     """Detectors that the operator has registered."""
 
     endpoints: list[EndpointView] = Field(description="By name")
-
-
-class CamouflageResult(BaseModel):
-    """Result of the job."""
-
-    notice: str = Field(description="What whoever sees the result must know")
-    report: dict[str, Any] = Field(description="The report, as in report.json")
-    files: dict[str, StoredFile] = Field(
-        description="texture.png, mask.png, uv.png, turntable.webp, pictures.png, losses.png, report.json, "
-        "report.html, hardening-set.zip; a run that was stopped has fewer"
-    )

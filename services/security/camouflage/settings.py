@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.security.camouflage.detector_endpoints import DetectorEndpoint
+from services.security.camouflage.detection.endpoints import DetectorEndpoint
 from services.security.endpoints.settings import EndpointSettings
 
 

@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from services.security.camouflage.detection.endpoint_detector import EndpointDetector
+from services.security.camouflage.detection.endpoints import DetectorEndpoint
 from services.security.camouflage.detection.transfers import PREFIX, EndpointUsed
-from services.security.camouflage.settings import CamouflageSettings
+from services.security.endpoints.settings import EndpointSettings
 from shared.fleet.budget import QueryBudget
 from shared.problems import UnprocessableContent, field_problem
 
@@ -44,7 +45,7 @@ class AskedEndpoints:
 @contextmanager
 def open_endpoints(
     used: Sequence[EndpointUsed],
-    settings: CamouflageSettings,
+    settings: EndpointSettings[DetectorEndpoint],
     *,
     spent: Mapping[str, int],
     watch: Callable[[], object],

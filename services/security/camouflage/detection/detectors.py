@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from services.released import released_folders
-from services.security.camouflage.vehicles import is_vehicle, vehicle_labels
+from services.security.camouflage.detection.vehicles import is_vehicle, vehicle_labels
 from shared.detectors.detections import Detections, suppress_overlaps
 from shared.detectors.inference import Selection, detect_blocking, see
 from shared.detectors.models import read_detector

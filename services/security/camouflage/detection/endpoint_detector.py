@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from services.security.camouflage.detection.detectors import LEAST_SCORE, Found, Picture, merge_classes
-from services.security.camouflage.detector_endpoints import DetectorEndpoint
+from services.security.camouflage.detection.endpoints import DetectorEndpoint
 from services.security.endpoints.asking import AskingOptions, EndpointClient
 from services.security.endpoints.registration import follow
 from shared.fleet.budget import QueryBudget

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.released import open_artifacts
-from services.security.camouflage.vehicles import vehicle_labels
+from services.security.camouflage.detection.vehicles import vehicle_labels
 from shared.detectors.models import require_role
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
 from shared.problems import NotFound, UnprocessableContent, field_problem

@@ -13,8 +13,8 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from services.security.camouflage.detector_endpoints import DetectorEndpoint
-from services.security.camouflage.settings import CamouflageSettings
+from services.security.camouflage.detection.endpoints import DetectorEndpoint
+from services.security.endpoints.settings import EndpointSettings
 from shared.problems import field_problem
 
 PREFIX: Final = "endpoint:"
@@ -56,7 +56,7 @@ class EndpointUsed(BaseModel):
     budget: int = Field(description="Most pictures that it is shown, further tries included; never exceeded")
 
 
-def read_transfers(names: Sequence[str], settings: CamouflageSettings) -> Transfers:
+def read_transfers(names: Sequence[str], settings: EndpointSettings[DetectorEndpoint]) -> Transfers:
     """Tell models from endpoints.
 
     Raises:
@@ -82,7 +82,7 @@ def use_endpoint(endpoint: DetectorEndpoint, *, pictures: int) -> EndpointUsed:
     )
 
 
-def _registered(name: str, settings: CamouflageSettings, place: int) -> DetectorEndpoint:
+def _registered(name: str, settings: EndpointSettings[DetectorEndpoint], place: int) -> DetectorEndpoint:
     wanted = name.removeprefix(PREFIX)
     try:
         return settings.endpoint(wanted)

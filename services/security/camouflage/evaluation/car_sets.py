@@ -20,7 +20,7 @@ from services.security.camouflage.measurement.measuring import Stage
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.meshes.cars import CarName, make_car
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.textures.paints import plain_texture
 from services.security.camouflage.textures.palettes import Palette, find_palette
 

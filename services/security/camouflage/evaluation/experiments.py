@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from services.security.camouflage.meshes.cars import CARS, CarName
-from services.security.camouflage.plan import (
+from services.security.camouflage.planning.plan import (
     PATTERNS,
     CamouflagePlan,
     Cover,

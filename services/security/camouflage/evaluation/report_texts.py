@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.security.camouflage.evaluation.experiments import PAINT, VICTIM
-from services.security.camouflage.notices import SIMULATION
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.reporting.report import THRESHOLDS
 
 HEAD: Final = f"""# Camouflage: what was measured

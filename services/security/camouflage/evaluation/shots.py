@@ -22,7 +22,7 @@ from services.security.camouflage.measurement.measures import Conditions
 from services.security.camouflage.measurement.measuring import LEAST_PIXELS, Stage, conditions_of_look, to_bytes
 from services.security.camouflage.meshes.mesh import Part
 from services.security.camouflage.optimisation.scenes import ScenePool
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.rendering.frames import Frame, Scene, finish_frame, make_frame
 from services.security.camouflage.rendering.light import MATERIALS, Light, Materials
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.mesh import Part
-from services.security.camouflage.plan import Views
+from services.security.camouflage.planning.plan import Views
 from services.security.camouflage.rendering.backgrounds import draw_street, fit_background
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.light import MATERIALS, Light, Material, Materials, make_daylight

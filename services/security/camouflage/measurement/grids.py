@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.measurement.conditions import TEST_LIGHTS, TEST_STREETS, Condition, make_test_grid
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.rendering.backgrounds import draw_street, fit_background
 from services.security.camouflage.rendering.camera import Camera
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.rasteriser import find_all
+from services.security.camouflage.meshes.rasteriser import find_all
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,13 +32,13 @@ from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.optimisation.assembly import fleet_parts
 from services.security.camouflage.optimisation.parts import Beginning, Parts
 from services.security.camouflage.optimisation.progress import Progress
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
+from services.security.camouflage.planning.subjects import Subject, find_subject
 from services.security.camouflage.rendering.frames import Frame, finish_frame
 from services.security.camouflage.reporting.report import DetectorUsed
 from services.security.camouflage.reporting.results import Outcome, drawn_pictures, write_partial, write_result
 from services.security.camouflage.schemas import CamouflageTask
 from services.security.camouflage.settings import CamouflageSettings
-from services.security.camouflage.subjects import Subject, find_subject
 from services.security.camouflage.textures.covers import CoverMask, make_cover
 from services.security.camouflage.textures.posted_textures import TEXTURE_POINTER, read_texture
 from shared.http.negotiation import PNG

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.detection.detectors import VehicleDetector
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from shared.runtime.cards import ModelReference
 
 

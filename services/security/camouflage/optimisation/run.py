@@ -27,7 +27,7 @@ from services.security.camouflage.optimisation.rendering.renderer import FrameBa
 from services.security.camouflage.optimisation.rendering.textures import LevelStack
 from services.security.camouflage.optimisation.scenes import ScenePool, generator_of
 from services.security.camouflage.optimisation.sensors import quantise, take_pictures
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.textures.covers import CoverMask, make_cover
 from services.security.camouflage.textures.palettes import PRINTABLE, Palette
 

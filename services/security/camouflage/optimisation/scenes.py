@@ -20,7 +20,7 @@ from services.security.camouflage.measurement.conditions import (
     draw_sun,
 )
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.rendering.frames import Frame, Scene, make_frame, make_scene
 from services.security.camouflage.textures.palettes import Palette, find_palette
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from services.security.camouflage.detection.vehicles import vehicle_labels
 from services.security.camouflage.optimisation.graphs.folding import UnusableGraph, fold
 from services.security.camouflage.optimisation.graphs.functions import GraphFunction
 from services.security.camouflage.optimisation.letterboxing import Letterbox
-from services.security.camouflage.vehicles import vehicle_labels
 from shared.detectors.letterboxing import Size
 from shared.detectors.models import buckets_of, require_role
 from shared.detectors.roles import IMAGE, SCORES

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.rasteriser import find_nearest, make_planes
+from services.security.camouflage.meshes.rasteriser import find_nearest, make_planes
 
 SUN_SIDE: Final = 192
 """Cells along each axis of a map for a direction of the sun."""

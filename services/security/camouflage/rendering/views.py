@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.rasteriser import Planes, find_nearest, make_planes
+from services.security.camouflage.meshes.rasteriser import Planes, find_nearest, make_planes
 from services.security.camouflage.rendering.camera import Camera
 
 SAMPLES: Final = 2

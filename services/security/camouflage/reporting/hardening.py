@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.measurement.conditions import draw_camera, draw_light, draw_materials, draw_sun
 from services.security.camouflage.measurement.measuring import LEAST_PIXELS, Stage, random_texture, to_bytes
-from services.security.camouflage.notices import SIMULATION
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.frames import finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import Light, Materials
+from services.security.camouflage.reporting.notices import SIMULATION
 from shared.imaging.pictures import encode_png
 from shared.storage.zips import pack_zip
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, computed_field
 from services.security.camouflage.detection.transfers import PREFIX, EndpointUsed
 from services.security.camouflage.measurement.measures import OVERLAP, average_precision
 from services.security.camouflage.measurement.measuring import LEAST_PIXELS, Measured, Sight
-from services.security.camouflage.notices import SIMULATION
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
+from services.security.camouflage.reporting.notices import SIMULATION
 from shared.intervals import wilson_interval
 from shared.runtime.cards import ModelReference
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from services.security.camouflage.measurement.measuring import (
     Measured,
@@ -22,10 +23,11 @@ from services.security.camouflage.measurement.measuring import (
     to_bytes,
 )
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps
-from services.security.camouflage.notices import SIMULATION
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
+from services.security.camouflage.planning.subjects import Subject
 from services.security.camouflage.reporting.advice import advise
 from services.security.camouflage.reporting.hardening import PICTURES, make_hardening_set
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.reporting.report import (
     RESULT,
     THRESHOLDS,
@@ -39,20 +41,29 @@ from services.security.camouflage.reporting.report import (
 )
 from services.security.camouflage.reporting.report_page import loss_chart, report_page
 from services.security.camouflage.reporting.turntables import FRAMES, WEBP, encode_webp, turn
-from services.security.camouflage.schemas import CamouflageResult
-from services.security.camouflage.subjects import Subject
 from services.security.camouflage.textures.covers import CoverMask
 from services.security.camouflage.textures.uv_previews import draw_uv_preview
 from shared.http.negotiation import HTML, JSON, PNG, ZIP
 from shared.imaging.charts import to_png
 from shared.imaging.pictures import encode_png
 from shared.imaging.sheets import Panel, sheet
-from shared.jobs.files import JobFiles
+from shared.jobs.files import JobFiles, StoredFile
 
 Floats = NDArray[np.float32]
 
 _SHOWN: Final = 4
 """Conditions that are shown."""
+
+
+class CamouflageResult(BaseModel):
+    """Result of the job."""
+
+    notice: str = Field(description="What whoever sees the result must know")
+    report: dict[str, Any] = Field(description="The report, as in report.json")
+    files: dict[str, StoredFile] = Field(
+        description="texture.png, mask.png, uv.png, turntable.webp, pictures.png, losses.png, report.json, "
+        "report.html, hardening-set.zip; a run that was stopped has fewer"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

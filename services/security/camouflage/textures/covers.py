@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps
 from services.security.camouflage.meshes.mesh import Mesh
 from services.security.camouflage.meshes.normals import face_normals
-from services.security.camouflage.plan import Cover, StickerPlace
+from services.security.camouflage.planning.plan import Cover, StickerPlace
 
 _LEAST_CHART: Final = 0.3
 """Surface of a place in a chart, as a share of that in its largest chart, below which the chart gets no sticker."""

@@ -10,7 +10,7 @@ from services.security.camouflage.optimisation.patterns.generator import Generat
 from services.security.camouflage.optimisation.patterns.pattern import Pattern
 from services.security.camouflage.optimisation.patterns.pixels import PixelPattern
 from services.security.camouflage.optimisation.patterns.prior_weights import read_prior
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.textures.covers import CoverMask
 
 

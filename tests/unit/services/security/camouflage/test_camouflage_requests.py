@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from services.security.camouflage.capability import ENDPOINTS_PATH
-from services.security.camouflage.notices import SIMULATION
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
+from services.security.camouflage.reporting.notices import SIMULATION
 from services.security.camouflage.schemas import CamouflageForm
 from services.security.camouflage.settings import CamouflageSettings
 from tests.support.archives import zipped

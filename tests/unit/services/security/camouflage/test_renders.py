@@ -14,11 +14,11 @@ from PIL import Image
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Part
-from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.rendering.backgrounds import draw_street, fit_background
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.frames import finish_frame, make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS, Material, make_daylight
+from services.security.camouflage.reporting.notices import SIMULATION
 from shared.imaging.pictures import decode_picture
 from tests.support.capability import from_npy, npy, png
 from tests.unit.services.security.camouflage.posted import RENDERS, SIDE, noise, running_security, write_box

@@ -20,7 +20,7 @@ from services.security.camouflage.detection.endpoint_detector import (
     read_objects,
     to_found,
 )
-from services.security.camouflage.detector_endpoints import DetectorEndpoint
+from services.security.camouflage.detection.endpoints import DetectorEndpoint
 from services.security.endpoints.registration import PICTURE
 from shared.detectors.detections import intersection_over_union
 from shared.detectors.inference import Selection, detect_blocking, see

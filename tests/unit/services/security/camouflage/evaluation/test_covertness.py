@@ -8,7 +8,7 @@ import pytest
 from services.security.camouflage.evaluation.covertness import colour_difference, measure_covertness
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
-from services.security.camouflage.plan import Cover
+from services.security.camouflage.planning.plan import Cover
 from services.security.camouflage.rendering.colours import to_lab
 from services.security.camouflage.textures.covers import CoverMask, make_cover
 from services.security.camouflage.textures.paints import plain_texture

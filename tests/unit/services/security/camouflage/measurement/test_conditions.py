@@ -14,7 +14,7 @@ from services.security.camouflage.measurement.conditions import (
     make_test_grid,
 )
 from services.security.camouflage.meshes.mesh import Part
-from services.security.camouflage.plan import Views
+from services.security.camouflage.planning.plan import Views
 from services.security.camouflage.rendering.light import make_daylight
 
 VIEWS = Views()

@@ -13,7 +13,7 @@ from services.security.camouflage.measurement.measures import Look
 from services.security.camouflage.measurement.measuring import Measured, Sight, compared_textures, conditions_of_look
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.reporting.advice import advise
 from services.security.camouflage.reporting.report import (
     CamouflageReport,

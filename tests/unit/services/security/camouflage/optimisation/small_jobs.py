@@ -28,7 +28,8 @@ from services.security.camouflage.rendering.frames import make_frame, make_scene
 from services.security.camouflage.rendering.light import MATERIALS, make_daylight
 from services.security.camouflage.reporting import results
 from services.security.camouflage.reporting.report import CamouflageReport
-from services.security.camouflage.schemas import CamouflageOptions, CamouflageResult, CamouflageTask
+from services.security.camouflage.reporting.results import CamouflageResult
+from services.security.camouflage.schemas import CamouflageOptions, CamouflageTask
 from services.security.camouflage.textures.paints import plain_texture
 from shared.jobs.context import JobContext
 from shared.jobs.interrupts import GivenBack

@@ -11,11 +11,11 @@ from PIL import Image
 
 from services.perception.detection.annotations.importing import import_pictures
 from services.security.camouflage.measurement.grids import deal_grid
-from services.security.camouflage.notices import SIMULATION
 from services.security.camouflage.optimisation import jobs
 from services.security.camouflage.optimisation.parts import VictimDigests
 from services.security.camouflage.reporting import hardening
-from services.security.camouflage.schemas import CamouflageResult
+from services.security.camouflage.reporting.notices import SIMULATION
+from services.security.camouflage.reporting.results import CamouflageResult
 from shared.jobs.interrupts import GivenBack, JobCancelled
 from shared.problems import Conflict, UnprocessableContent
 from shared.storage.blobs import BlobStore

@@ -21,7 +21,7 @@ from services.security.camouflage.optimisation.patterns.generator import Generat
 from services.security.camouflage.optimisation.patterns.making import make_pattern
 from services.security.camouflage.optimisation.patterns.pattern import Pattern
 from services.security.camouflage.optimisation.patterns.pixels import PixelPattern
-from services.security.camouflage.plan import CamouflagePlan, Cover
+from services.security.camouflage.planning.plan import CamouflagePlan, Cover
 from services.security.camouflage.textures.covers import CoverMask, make_cover
 
 TEXTURE = 128

@@ -17,7 +17,7 @@ from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.optimisation.patterns.diffusion import NoisePredictor
 from services.security.camouflage.optimisation.run import CamouflageRun
 from services.security.camouflage.optimisation.scenes import ScenePool, generator_of
-from services.security.camouflage.plan import CamouflagePlan
+from services.security.camouflage.planning.plan import CamouflagePlan
 from services.security.camouflage.textures.covers import CoverTooLarge
 from services.security.camouflage.training.exports import export_prior
 

@@ -12,9 +12,9 @@ import torch
 from onnx import helper
 from torch import Tensor
 
+from services.security.camouflage.detection.vehicles import vehicle_labels
 from services.security.camouflage.optimisation.letterboxing import Letterbox
 from services.security.camouflage.optimisation.victims import Candidates, Victim, open_victim
-from services.security.camouflage.vehicles import vehicle_labels
 from shared.detectors.inference import see
 from shared.detectors.letterboxing import Buckets, Size
 from shared.detectors.letterboxing import letterbox as lay_served

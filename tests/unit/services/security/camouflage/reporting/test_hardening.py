@@ -21,7 +21,7 @@ from services.security.camouflage.measurement.measuring import Stage
 from services.security.camouflage.meshes.atlas_maps import map_atlas
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Part
-from services.security.camouflage.plan import CamouflagePlan, Views
+from services.security.camouflage.planning.plan import CamouflagePlan, Views
 from services.security.camouflage.reporting.hardening import CLASS, LearnedCondition, draw_condition, make_hardening_set
 
 SIDE = 96

@@ -7,7 +7,7 @@ import pytest
 
 from services.security.camouflage.meshes.atlas_maps import AtlasMaps, map_atlas
 from services.security.camouflage.meshes.cars import CARS, CarName, make_car
-from services.security.camouflage.plan import Cover, StickerPlace
+from services.security.camouflage.planning.plan import Cover, StickerPlace
 from services.security.camouflage.textures.covers import CoverTooLarge, make_cover
 
 SIDE = 256

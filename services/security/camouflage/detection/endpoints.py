@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.security.camouflage.vehicles import VEHICLES
+from services.security.camouflage.detection.vehicles import VEHICLES
 from services.security.endpoints.registration import Endpoint, is_pointer
 
 _POINTERS: Final = ("objects", "boxes", "scores", "labels")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.security.camouflage.meshes.cars import make_car
 from services.security.camouflage.meshes.mesh import Mesh
-from services.security.camouflage.rasteriser import find_nearest, make_planes
+from services.security.camouflage.meshes.rasteriser import find_nearest, make_planes
 from services.security.camouflage.rendering.camera import Camera
 from services.security.camouflage.rendering.views import see_mesh
 from tests.unit.services.security.camouflage.surfaces import make_box, make_mesh, make_sphere, make_wall
