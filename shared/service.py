@@ -15,7 +15,7 @@ from shared.http.fleet import FleetTokenMiddleware, require_fleet_token
 from shared.http.image_bodies import endpoints_of
 from shared.inference_protocol.inference import DirectInference, Inference
 from shared.inference_protocol.routes import inference_router
-from shared.runtime.listing import models_router
+from shared.runtime.models.listing import models_router
 from shared.service_lifetime import ServiceLifetime, ServiceParts
 from shared.service_state import Service, ServiceState, service_state, state_of
 from shared.settings import Domain, Settings, get_settings

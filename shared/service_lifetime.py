@@ -20,11 +20,11 @@ from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
 from shared.memory import release_regularly
 from shared.runtime.batching.items import BatchLimits
+from shared.runtime.batching.metrics import BatchMetrics, QueueMetrics
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import ComputePool
 from shared.runtime.inspection.preparation import TrialLimits
-from shared.runtime.metrics import BatchMetrics, QueueMetrics
-from shared.runtime.model_batchers import Batchers
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from shared.service_state import ServiceState, ServiceWarmUp, StateOpener, state_of_application
 from shared.settings import Domain, Settings
 from shared.storage.blobs import BlobStore

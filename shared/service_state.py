@@ -11,9 +11,9 @@ from fastapi import Depends, FastAPI, Request
 
 from shared.answers.stored_files import AnswerFiles
 from shared.jobs.store import JobStore
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import ComputePool
-from shared.runtime.model_batchers import Batchers
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from shared.settings import Settings
 from shared.storage.blobs import BlobStore
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 from gateway.state import Gateway
 from gateway.upstream.services import ServiceUnreadable, Upstreams
 from shared.problems import NotFound, ServiceUnavailable, problem_responses
+from shared.runtime.models.version_routing import DEFAULT_ALIAS, by_number, resolve
 from shared.runtime.states import ListedModel, ModelState
-from shared.runtime.version_routing import DEFAULT_ALIAS, by_number, resolve
 from shared.settings import DOMAINS, Domain
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

@@ -11,7 +11,7 @@ from gateway.models.listing import CanaryShare, FleetCard, ModelName, ModelOverv
 from gateway.models.management import PROBLEMS, Managed
 from shared.deployments.desired_state import require_alias
 from shared.problems import Conflict, NotFound, ServiceUnavailable, problem_responses
-from shared.runtime.version_routing import Canary
+from shared.runtime.models.version_routing import Canary
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
 

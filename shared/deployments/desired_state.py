@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.problems import Conflict, FieldError, NotFound, UnprocessableContent, field_problem
 from shared.runtime.cards import TensorDescription, UploadedCard
-from shared.runtime.version_routing import Canary
+from shared.runtime.models.version_routing import Canary
 
 ALIAS_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 """Never a version: those begin with a digit."""

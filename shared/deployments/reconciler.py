@@ -15,13 +15,13 @@ import anyio
 from shared.deployments.desired_state import Deployment, DesiredState, Key
 from shared.deployments.store import DesiredStateStore, Report, VersionReport
 from shared.problems import FieldError, ServiceUnavailable
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cancellation import CancellationToken, interruptible
 from shared.runtime.inspection.preparation import TrialLimits, prepare_async
 from shared.runtime.inspection.sandbox import try_model
 from shared.runtime.inspection.verification import MOST_BYTES, Refused, refused, verify
-from shared.runtime.model_batchers import Batchers
-from shared.runtime.registry import ModelNote, ModelRegistry
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelNote, ModelRegistry
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import Domain
 from shared.storage.blobs import BlobCorrupted, BlobMissing, BlobStore
 

@@ -17,8 +17,8 @@ from shared.deployments.desired_state import Deployment, DesiredState
 from shared.jobs.connection import unavailable_without_redis
 from shared.problems import Conflict, FieldError
 from shared.runtime.cards import UploadedCard
+from shared.runtime.models.version_routing import Canary
 from shared.runtime.states import ModelState
-from shared.runtime.version_routing import Canary
 from shared.settings import Domain
 
 REPORT_KEPT_S: Final = 6.0

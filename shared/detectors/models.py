@@ -11,8 +11,8 @@ from shared.detectors.letterboxing import STRIDE, Buckets, Size
 from shared.detectors.roles import BOXES, IMAGE, PARAMETER, SCORES, DetectorRole, read_role
 from shared.problems import Problem, field_problem
 from shared.runtime.cards import ModelReference, TensorDescription, UploadedCard, reference_of
-from shared.runtime.role_models import caveats_of
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.role_models import caveats_of
+from shared.runtime.models.sessions import OnnxModel
 
 _FORM: Final = (
     f"a detector has one float32 input {IMAGE} [1, 3, height, width], and the float32 outputs {BOXES} [regions, 4] or "

@@ -20,7 +20,7 @@ from shared.deployments.store import DesiredStateStore
 from shared.jobs.connection import api_client
 from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE, DigestMismatch, ModelCard, UploadedCard, read_card, read_weights
-from shared.runtime.version_routing import DEFAULT_ALIAS, by_number, resolve
+from shared.runtime.models.version_routing import DEFAULT_ALIAS, by_number, resolve
 from shared.settings import DOMAINS, Domain, Settings
 from shared.storage.blobs import BlobCorrupted, BlobMissing, BlobStore
 

@@ -19,10 +19,10 @@ from shared.inference_protocol.large_numbers import LARGE_BYTES, LARGE_ELEMENTS
 from shared.inference_protocol.requests import InferenceRequest, read_request, split_request
 from shared.inference_protocol.signature import Signature, signature_of
 from shared.problems import BadRequest, NotFound, UnsupportedMediaType, field_problem
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.inspection.failure_reasons import reason_of
-from shared.runtime.model_batchers import Batchers
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 HEADER_LENGTH: Final = b"inference-header-content-length"

@@ -13,7 +13,7 @@ from shared.inference_protocol.inference import HEADER_LENGTH, Inference
 from shared.inference_protocol.signature import PLATFORM
 from shared.inference_protocol.statistics import StatisticsAnswer, statistics_of
 from shared.problems import NotFound, ServiceUnavailable, UnsupportedMediaType, problem_responses
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from shared.telemetry.model_totals import ModelTotals
 
 _PARAMETERS = {

@@ -11,7 +11,7 @@ import pytest
 from services.declarations import SERVICES
 from services.medical.chest_xray.evaluation.latency import measure_latency
 from services.medical.chest_xray.evaluation.subjects import OnnxFilms
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from tests.benchmarks.reporting import ROUNDS, show
 
 MODELS = SERVICES / "medical" / "models"

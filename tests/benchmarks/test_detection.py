@@ -18,8 +18,8 @@ from services.declarations import SERVICES
 from services.perception.detection.detectors import VEHICLES
 from shared.detectors.inference import SeenPicture, Selection, detect_blocking, see
 from shared.detectors.models import Detector, read_detector
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import newest_folder
+from shared.runtime.models.sessions import OnnxModel
 from tests.benchmarks.reporting import ROUNDS, show
 
 MODELS: Final = SERVICES / "perception" / "models"

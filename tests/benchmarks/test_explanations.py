@@ -17,8 +17,8 @@ from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer
 from services.uncertainty.explanation.methods import Method
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import newest_folder
+from shared.runtime.models.sessions import OnnxModel
 from tests.benchmarks.reporting import ROUNDS, show
 from tests.e2e.fleet import Fleet, start_fleet
 

@@ -21,7 +21,7 @@ from services.perception.captioning.training.release import release_captioner
 from services.perception.captioning.training.runs import FinishedRun
 from services.perception.captioning.vocabulary import SPECIALS, Vocabulary
 from shared.runtime.cards import ModelCard, read_card
-from shared.runtime.releases import write_card
+from shared.runtime.models.releases import write_card
 
 SIDE = 64
 """Of pictures that they see, whose places are a grid of 4 x 4."""

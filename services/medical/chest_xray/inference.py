@@ -16,8 +16,8 @@ from services.medical.chest_xray.roles import ATTENTION, CLASSES, EVIDENCE, FILM
 from shared.fleet.classifiers import softmax
 from shared.inference_protocol.failures import computation_failures
 from shared.problems import Problem, field_problem
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.inspection.failure_reasons import reason_of
-from shared.runtime.model_batchers import Batchers
 
 ROWS: Final = 4
 """Films of one run, unless the model's card says otherwise."""

@@ -29,7 +29,7 @@ from shared.problems import Conflict, Problem, ProblemDetails, UnprocessableCont
 from shared.runtime.cards import ModelReference
 from shared.runtime.inspection.preparation import TrialLimits, prepare
 from shared.runtime.inspection.verification import inspect
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import get_settings
 
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from services.medical.chest_xray.roles import FILM, OUTPUTS, PARAMETER, ChestFilmRole, read_role
 from shared.problems import Problem, ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, TensorDescription, UploadedCard, reference_of
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.role_models import RoleModels, caveats_of
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.role_models import RoleModels, caveats_of
+from shared.runtime.models.sessions import OnnxModel
 
 RELEASED: Final = "chest-xray-attention"
 """Name of the model that is asked where a request names none; where it is not here, the first by name is."""

@@ -20,7 +20,7 @@ from services.medical.low_dose_ct.reconstruction.geometry import LODOPAB
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
 from shared.runtime.batching.items import Answer, Arrays
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 Image = NDArray[np.float32]

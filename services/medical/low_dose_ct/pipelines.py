@@ -32,7 +32,7 @@ from shared.answers.representations import LinkedAnswer
 from shared.imaging.dicom import CtSlice
 from shared.imaging.sizes import stated_pixels
 from shared.imaging.windows import Window, parse_window
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.telemetry.timing import timed
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import newest_folder
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import get_settings
 
 MODELS = Path(__file__).parents[1] / "models"

@@ -42,7 +42,7 @@ from shared.jobs.answers import JOB_RESPONSES, JobView
 from shared.jobs.creation import wants_job
 from shared.jobs.kinds import JobKind
 from shared.problems import ContentTooLarge, field_problem
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.service import ServiceState, service_state
 from shared.telemetry.timing import timed
 

@@ -34,9 +34,9 @@ from shared.imaging.colour import Pictures, read_pixels
 from shared.imaging.preprocessing import Box, Preprocessing, preprocessing_of
 from shared.problems import Problem, ServiceUnavailable, field_problem
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.role_models import caveats_of
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.role_models import caveats_of
+from shared.runtime.models.sessions import OnnxModel
 
 MOST_ROWS: Final = 32
 """Of a step: more are no quicker each."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from services.perception.captioning.captioners import Captioner, SeenPicture
 from services.perception.captioning.decoding import DecodedCaption
 from services.perception.captioning.schemas import CaptionOptions
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import Admission
-from shared.runtime.model_batchers import Batchers
 from shared.telemetry.timing import timed
 
 

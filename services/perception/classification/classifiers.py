@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from shared.datasets.traffic_sign_names import SIGNS
 from shared.fleet.classifiers import ClassifierDescription, describe_classifier
 from shared.runtime.cards import ModelReference
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 SIGNS_MODEL: Final = "traffic-signs"
 SIGNS_CAVEAT: Final = (

@@ -7,8 +7,8 @@ from typing import Final
 from shared.detectors.models import Detector, read_detector
 from shared.detectors.roles import PARAMETER
 from shared.problems import ServiceUnavailable, field_problem
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.role_models import RoleModels
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.role_models import RoleModels
 
 VEHICLES: Final = "vehicle-detector"
 """Name of the detector that is asked where a request names none; where it is not here, the first by name is."""

@@ -12,9 +12,9 @@ from shared.detectors.models import Detector
 from shared.detectors.roles import IMAGE
 from shared.imaging.colour import read_rgb
 from shared.inference_protocol.failures import computation_failures
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.compute_pool import Admission
 from shared.runtime.inspection.failure_reasons import reason_of
-from shared.runtime.model_batchers import Batchers
 from shared.telemetry.timing import timed
 
 

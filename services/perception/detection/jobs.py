@@ -40,7 +40,7 @@ from shared.jobs.files import JobFiles
 from shared.problems import Conflict, Problem
 from shared.runtime.inspection.preparation import TrialLimits, prepare
 from shared.runtime.inspection.verification import inspect
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import Settings, get_settings
 
 CHECKPOINT_EVERY: Final = 25

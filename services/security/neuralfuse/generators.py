@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from services.security.neuralfuse.roles import BaseRole, GeneratorRole, role_of
 from shared.problems import NotFound, ServiceUnavailable, field_problem
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import ModelReference, UploadedCard, reference_of
-from shared.runtime.model_batchers import Batchers
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 
 NO_GENERATOR: Final = "none"
 """Name that stands for no generator."""

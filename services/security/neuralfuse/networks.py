@@ -25,7 +25,7 @@ from shared.problems import field_problem
 from shared.runtime.cards import ModelReference
 from shared.runtime.inspection.preparation import TrialLimits, prepare
 from shared.runtime.inspection.verification import MOST_BYTES, Refused, verify
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.service_state import ServiceState
 from shared.settings import Settings
 

@@ -19,9 +19,9 @@ from services.uncertainty.explanation.settings import ExplanationSettings
 from services.uncertainty.explanation.uploaded import IsolatedSource, require_explainable_card
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts
 from shared.problems import ServiceUnavailable, field_problem
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import ModelReference, reference_of
 from shared.runtime.inspection.preparation import TrialLimits
-from shared.runtime.model_batchers import Batchers
 from shared.service_state import ServiceState, state_of
 from shared.settings import Settings
 

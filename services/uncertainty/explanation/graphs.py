@@ -22,10 +22,10 @@ from services.uncertainty.explanation.onnx_graphs.baselines import with_class_ma
 from services.uncertainty.explanation.onnx_graphs.conversion import with_explanation, with_patterns
 from shared.memory import release_garbage
 from shared.runtime.batching.items import Answer, Arrays
+from shared.runtime.batching.model_batchers import Batchers
 from shared.runtime.cards import UploadedCard
 from shared.runtime.compute_pool import Admission
-from shared.runtime.model_batchers import Batchers
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 Result = TypeVar("Result")
 

@@ -1,1 +1,1 @@
-"""Many requests in one run of a model: queue, batches, executors, what is admitted, and what batches take in time."""
+"""Many requests in one run of a model: queues and what they admit, batches, executors, time that runs take, metrics."""

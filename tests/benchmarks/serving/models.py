@@ -29,7 +29,7 @@ from shared.runtime.cards import (
     TrainingRecord,
     Weights,
 )
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import DOMAINS
 
 ROOT = Path(__file__).parents[3]

@@ -19,7 +19,7 @@ from PIL import Image
 from services.perception.app import create_app as create_perception
 from services.uncertainty.app import create_app
 from shared.runtime.cards import read_card
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from shared.settings import Settings
 from tests.integration.conftest import free_port
 from tests.support.capability import png, write_model

@@ -13,7 +13,7 @@ from shared.deployments.store import DesiredStateStore, Report, VersionReport
 from shared.jobs.connection import api_client
 from shared.problems import Conflict, FieldError, ServiceUnavailable
 from shared.runtime.cards import UploadedCard
-from shared.runtime.version_routing import Canary
+from shared.runtime.models.version_routing import Canary
 from tests.support.own_models import own_card, scale
 
 CARD = UploadedCard.model_validate(own_card(scale(2)))

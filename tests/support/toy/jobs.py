@@ -9,8 +9,8 @@ import numpy as np
 
 from shared.http.files import extension_of
 from shared.jobs.context import JobContext
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import newest_folder
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.toy.capability import CAPABILITY
 
 

@@ -27,7 +27,7 @@ from shared.runtime.cards import (
     TrainingRecord,
     Weights,
 )
-from shared.runtime.releases import NOT_MEASURED
+from shared.runtime.models.releases import NOT_MEASURED
 
 
 @dataclass(frozen=True, slots=True)

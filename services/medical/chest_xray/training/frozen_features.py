@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from services.declarations import SERVICES
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from shared.runtime.session_options import session_options
 
 BACKBONE: Final = "imagenet-lite0"

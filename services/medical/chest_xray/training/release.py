@@ -43,8 +43,8 @@ from services.medical.chest_xray.training.stages.films import FilmFolder
 from services.medical.chest_xray.training.stages.run import FinishedRun
 from services.training.half_precision import halve_weights
 from shared.runtime.cards import Parity
-from shared.runtime.releases import measure_latency, weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import measure_latency, weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 
 NAME: Final = "chest-xray-attention"
 VERSION: Final = "1.0.0"

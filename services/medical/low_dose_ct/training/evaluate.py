@@ -45,8 +45,8 @@ from services.medical.low_dose_ct.training.inference import Denoise, network_den
 from services.medical.low_dose_ct.training.release import release_folder
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record
 from shared.runtime.cards import Quality, read_card
-from shared.runtime.releases import MODEL_FILE, write_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import MODEL_FILE, write_card
+from shared.runtime.models.sessions import OnnxModel
 
 Part = Literal["photographs", "chest", "range", "ellipses"]
 PARTS: tuple[Part, ...] = get_args(Part)

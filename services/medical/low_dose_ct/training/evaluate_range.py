@@ -32,7 +32,7 @@ from services.medical.low_dose_ct.training.data import Image
 from services.medical.low_dose_ct.training.statistics import bootstrap
 from shared.imaging.dicom import AIR_HU
 from shared.imaging.windows import WINDOWS
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 Answer = Callable[[Image], tuple[Image, float]]
 """Takes an image in normalised attenuation; returns what is answered, and the share of the network's answer in it."""

@@ -13,7 +13,7 @@ from services.medical.low_dose_ct.training.weights import (
     load_record,
     save_half,
 )
-from shared.runtime.releases import MODEL_FILE, weights_of, write_release
+from shared.runtime.models.releases import MODEL_FILE, weights_of, write_release
 
 RELEASES = {
     cards.GAUSSIAN: ("gaussian", cards.gaussian_card),

@@ -33,8 +33,8 @@ from services.training.half_precision import halve_weights
 from shared.imaging.preprocessing import PARAMETER as PREPROCESSING_PARAMETER
 from shared.imaging.preprocessing import Preprocessing
 from shared.runtime.cards import ModelCard, Paper, Parity, RuntimeOptions, TensorDescription, TrainingRecord
-from shared.runtime.releases import NOT_MEASURED, measure_latency, weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import NOT_MEASURED, measure_latency, weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 
 CONTEXTS: Final = ("place_keys", "place_values")
 STATES: Final = ("position", "word_keys", "word_values")

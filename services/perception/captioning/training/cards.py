@@ -22,7 +22,7 @@ from shared.runtime.cards import (
     Weights,
 )
 from shared.runtime.inspection.onnx_file import TensorFact, read_onnx
-from shared.runtime.releases import NOT_MEASURED
+from shared.runtime.models.releases import NOT_MEASURED
 
 ROWS: Final = 1
 """Pictures of one run of the encoder: several are no quicker each, and take ten megabytes of feature maps each."""

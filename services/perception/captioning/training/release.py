@@ -35,8 +35,8 @@ from services.perception.captioning.training.transformer import MOST_WORDS
 from services.perception.captioning.vocabulary import END, FORBIDDEN, START
 from services.training.half_precision import halve_weights
 from shared.runtime.cards import Latency, ModelCard, UploadedCard
-from shared.runtime.releases import measure_latency, weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import measure_latency, weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 
 VERSION: Final = "1.0.0"
 MODELS: Final = Path(__file__).parents[2] / "models"

@@ -17,8 +17,8 @@ from services.perception.classification.training.weights import keep, load
 from shared.command_line import add_data_option, add_threads_option
 from shared.datasets.traffic_signs import FOLDER, Signs, read_test, read_training, split_by_track
 from shared.runtime.cards import read_card
-from shared.runtime.releases import write_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import write_card
+from shared.runtime.models.sessions import OnnxModel
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from services.perception.classification.training.calibration import (
     negative_log_likelihood,
 )
 from shared.datasets.traffic_signs import Signs
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 EVALUATION = Path(__file__).parent / "evaluation.json"
 LOGITS = Path(__file__).parents[1] / "traffic-signs-test-logits.npz"

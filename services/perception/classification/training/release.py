@@ -15,8 +15,8 @@ from services.perception.classification.training.train import logits
 from shared.datasets.traffic_sign_names import SIGNS
 from shared.datasets.traffic_signs import Signs
 from shared.runtime.cards import Baseline, ModelCard, Paper, Parity, Quality, TensorDescription, TrainingRecord, Weights
-from shared.runtime.releases import MODEL_FILE, NOT_MEASURED, measure_latency, weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import MODEL_FILE, NOT_MEASURED, measure_latency, weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 
 NAME, VERSION, OPSET = "traffic-signs", "1.0.0", 18
 MODELS = Path(__file__).parents[2] / "models"

@@ -36,7 +36,7 @@ from shared.runtime.cards import (
     Weights,
     read_card,
 )
-from shared.runtime.releases import NOT_MEASURED
+from shared.runtime.models.releases import NOT_MEASURED
 
 _DEFAULTS: Final = DetectionOptions()
 

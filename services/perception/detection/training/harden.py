@@ -35,7 +35,7 @@ from services.perception.detection.training.train import CHECKPOINT, DetectionRe
 from services.training.half_precision import halve_weights
 from shared.detectors.models import Detector as ServedDetector
 from shared.runtime.cards import CARD_FILE, ModelCard, read_card, read_weights, reference_of
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 
 FIGURES: Final = "hardening.json"
 DETECTOR: Final = "detector.onnx"

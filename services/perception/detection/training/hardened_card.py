@@ -11,7 +11,7 @@ from services.perception.detection.training.evaluate import AveragePrecision
 from services.perception.detection.training.figures import Difference
 from services.perception.detection.training.train import DetectionRecipe
 from shared.runtime.cards import Baseline, ModelCard, Parity, Quality, TrainingRecord, UploadedCard
-from shared.runtime.releases import weights_of
+from shared.runtime.models.releases import weights_of
 
 SETS: Final = "Labelled sets for hardening, pictures of simulated cars under generated and random textures"
 LIMITS: Final = (

@@ -35,7 +35,7 @@ from services.perception.detection.training.thresholds import OperatingFigures, 
 from services.perception.detection.training.train import DetectionRecipe
 from services.training.half_precision import halve_weights
 from shared.runtime.cards import Baseline, ModelCard
-from shared.runtime.releases import weights_of, write_release
+from shared.runtime.models.releases import weights_of, write_release
 
 VERSION: Final = "1.0.0"
 MODELS: Final = Path(__file__).parents[2] / "models"

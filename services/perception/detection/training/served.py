@@ -13,7 +13,7 @@ from shared.detectors.detections import Detections
 from shared.detectors.inference import Selection, detect_blocking, see
 from shared.detectors.models import Detector, read_detector
 from shared.runtime.cards import UploadedCard
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 
 def open_served(content: bytes, card: UploadedCard, *, threads: int = 1) -> Detector:

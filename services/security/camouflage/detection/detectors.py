@@ -24,7 +24,7 @@ from shared.problems import BadGateway, Conflict, NotFound, Problem, field_probl
 from shared.runtime.cards import ModelReference, UploadedCard
 from shared.runtime.inspection.preparation import prepare
 from shared.runtime.inspection.verification import MOST_BYTES, Refused, verify
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import Settings
 
 LEAST_SCORE: Final = 0.01

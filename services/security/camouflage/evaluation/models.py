@@ -14,7 +14,7 @@ from services.security.camouflage.detection.fleet_detectors import PRIOR
 from services.security.camouflage.evaluation.experiments import HARDENED
 from services.security.camouflage.optimisation.victims import Victim, open_victim
 from shared.runtime.cards import UploadedCard, read_card, read_weights
-from shared.runtime.version_routing import by_number
+from shared.runtime.models.version_routing import by_number
 from shared.settings import Settings
 
 _POINTER = "/model"

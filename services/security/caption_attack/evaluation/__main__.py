@@ -26,7 +26,7 @@ from shared.datasets.captioned_photos import FOLDER, CaptionedPhotos, read_capti
 from shared.problems import Problem
 from shared.result_lines import open_lines, read_lines, write_line
 from shared.runtime.cards import read_card
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 
 VICTIMS: Final = ("captioner-lstm-lite0", "captioner-transformer-lite2")
 MODELS: Final = Path(__file__).parents[3] / "perception" / "models"

@@ -10,7 +10,7 @@ import numpy as np
 from services.security.neuralfuse.evaluation.published import UNPROTECTED
 from services.security.neuralfuse.training.release import release_folder
 from shared.runtime.cards import Baseline, Quality, read_card
-from shared.runtime.releases import write_card
+from shared.runtime.models.releases import write_card
 
 _RATE_NAMES = {"0.005": "0.5 %", "0.01": "1 %", "0.02": "2 %"}
 

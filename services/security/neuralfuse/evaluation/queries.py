@@ -29,7 +29,7 @@ from services.security.neuralfuse.training.runs import read_fuse
 from services.security.neuralfuse.training.served_classifiers import ServedClassifier
 from shared.datasets.traffic_signs import FOLDER, read_training, split_by_track
 from shared.fleet.budget import QueryBudget
-from shared.runtime.releases import weights_of
+from shared.runtime.models.releases import weights_of
 
 GENERATOR_RUN = "unetl-vgg11"
 CHIPS = (40_000, 40_001, 40_002, 40_003)

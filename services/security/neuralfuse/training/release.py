@@ -24,8 +24,8 @@ from shared.runtime.cards import (
     Weights,
     read_card,
 )
-from shared.runtime.releases import MODEL_FILE, NOT_MEASURED, measure_latency, weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import MODEL_FILE, NOT_MEASURED, measure_latency, weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 
 VERSION: Final = "1.0.0"
 MODELS: Final = Path(__file__).parents[2] / "models"

@@ -25,7 +25,7 @@ from services.uncertainty.explanation.training import metrics
 from shared.datasets.photos import subjects
 from shared.imaging.preprocessing import preprocessing_of
 from shared.runtime.cards import ModelCard, read_card, read_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 
 NAME: Final = "imagenet-lite0"
 MOSAICS: Final = 24

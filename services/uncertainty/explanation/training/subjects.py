@@ -15,7 +15,7 @@ from services.uncertainty.explanation.inference import Explainer, Explanation
 from services.uncertainty.explanation.methods import Method
 from shared.datasets.traffic_signs import SIDE, Signs
 from shared.runtime.cards import ModelCard, read_card, read_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 
 Array = NDArray[np.float32]
 

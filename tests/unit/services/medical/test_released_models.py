@@ -15,7 +15,7 @@ from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projec
 from services.medical.low_dose_ct.scanning.chest_phantom import chest_phantom
 from services.medical.low_dose_ct.scanning.simulation import prepare_slice, simulate_low_dose
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 
 MODELS = Path(__file__).parents[4] / "services/medical/models"
 RELEASES = sorted(folder.parent for folder in MODELS.glob("*/*/card.json"))

@@ -9,7 +9,7 @@ import pytest
 from shared.deployments.desired_state import Deployment, DesiredState, require_alias, require_interchangeable
 from shared.problems import Conflict, NotFound, UnprocessableContent
 from shared.runtime.cards import UploadedCard
-from shared.runtime.version_routing import Canary
+from shared.runtime.models.version_routing import Canary
 from tests.support.own_models import own_card, scale
 
 

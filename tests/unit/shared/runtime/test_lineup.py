@@ -9,8 +9,8 @@ import pytest
 
 from shared.problems import NotFound, ServiceUnavailable
 from shared.request_context import bound, new_context
-from shared.runtime.registry import ModelNote, ModelRegistry
-from shared.runtime.version_routing import Canary, by_number, falls_to_canary, resolve
+from shared.runtime.models.registry import ModelNote, ModelRegistry
+from shared.runtime.models.version_routing import Canary, by_number, falls_to_canary, resolve
 from tests.support.tiny_models import release
 
 NAME = "low-dose-ct"

@@ -15,8 +15,8 @@ from shared.http.middleware import Telemetry
 from shared.problems import GatewayTimeout, ServiceUnavailable
 from shared.runtime.batching.batcher import Batcher
 from shared.runtime.batching.items import Answer, Arrays, BatchLimits
+from shared.runtime.batching.metrics import BatchMetrics, QueueMetrics
 from shared.runtime.compute_pool import ComputePool
-from shared.runtime.metrics import BatchMetrics, QueueMetrics
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.timing import count_batch, note_model, timed
 

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from shared.http.errors import install_problem_handlers
 from shared.problems import NotFound, ServiceUnavailable
 from shared.runtime.cards import CARD_FILE
-from shared.runtime.listing import models_router
-from shared.runtime.registry import ModelRegistry, newest_folder
+from shared.runtime.models.listing import models_router
+from shared.runtime.models.registry import ModelRegistry, newest_folder
 from tests.support.tiny_models import card_of, release
 
 

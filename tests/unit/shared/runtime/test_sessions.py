@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 from shared.runtime.cards import DigestMismatch, read_card, read_weights
+from shared.runtime.models.sessions import OnnxModel
 from shared.runtime.session_options import session_options
-from shared.runtime.sessions import OnnxModel
 from tests.support.tiny_models import mean_of_neighbours, release
 
 

@@ -14,7 +14,7 @@ from shared.runtime.inspection.onnx_file import read_onnx
 from shared.runtime.inspection.preparation import TrialLimits, prepare
 from shared.runtime.inspection.sandbox import require_warm_up, try_model
 from shared.runtime.inspection.verification import Refused
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.own_models import endless, own_card, scale
 from tests.support.tiny_models import denoiser
 

@@ -22,8 +22,8 @@ from services.perception.classification.training.imagenet.release import (
 from services.training.packages import class_names, published_weights
 from shared.command_line import add_data_option
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.releases import write_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import write_card
+from shared.runtime.models.sessions import OnnxModel
 
 
 def _release() -> None:

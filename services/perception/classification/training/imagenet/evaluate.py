@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from shared.datasets.photos import photographs, subjects
 from shared.imaging.preprocessing import preprocessing_of
 from shared.runtime.cards import ModelCard
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 EVALUATION = Path(__file__).parent / "evaluation.json"
 PIXEL_LIMIT = 10**8

@@ -13,8 +13,8 @@ from services.perception.detection.training.nanodet.published import published_m
 from services.perception.detection.training.nanodet.release import MODELS, NAME, VERSION, release, with_quality
 from shared.command_line import add_data_option, add_threads_option
 from shared.runtime.cards import read_card
-from shared.runtime.releases import write_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import write_card
+from shared.runtime.models.sessions import OnnxModel
 
 
 def _measure(data: Path, threads: int) -> None:

@@ -25,7 +25,7 @@ from shared.detectors.detections import Detections, suppress_overlaps
 from shared.detectors.letterboxing import Buckets, letterbox
 from shared.detectors.roles import BOXES, IMAGE, SCORES
 from shared.runtime.cards import UploadedCard
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 EVALUATION: Final = Path(__file__).parent / "evaluation.json"
 

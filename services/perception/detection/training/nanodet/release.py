@@ -31,8 +31,8 @@ from shared.runtime.cards import (
     TrainingRecord,
     Weights,
 )
-from shared.runtime.releases import NOT_MEASURED, measure_latency, weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import NOT_MEASURED, measure_latency, weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 
 NAME, VERSION = "nanodet", "1.0.0"
 MODELS: Final = Path(__file__).parents[3] / "models"

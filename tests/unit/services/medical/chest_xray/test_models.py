@@ -15,7 +15,7 @@ from services.medical.chest_xray.models import ChestModel, read_model
 from services.medical.chest_xray.screening import Screening, require_passed
 from shared.imaging.signatures import MediaType
 from shared.problems import UnprocessableContent
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.chest_xray_models import SIZE, constant_model, release_chest_model, symmetric_model
 
 FILM = Film(draw_chest(160, 120), MediaType.PNG)

@@ -13,7 +13,7 @@ from services.medical.low_dose_ct.inference import Denoising, denoise, noise_est
 from services.medical.low_dose_ct.reconstruction.fbp import filtered_back_projection
 from services.medical.low_dose_ct.schemas import ReconstructionOptions
 from shared.jobs.interrupts import JobCancelled
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.tiny_models import release
 from tests.unit.services.medical.low_dose_ct.conftest import SMALL_SCAN, sinogram
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.perception.captioning.captioners import Captioner, Captioners
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from tests.support.captioners import release_tiny
 
 

@@ -18,8 +18,8 @@ from services.perception.captioning.roles import DecoderRole
 from services.perception.captioning.training.features import PREPROCESSING, read_picture
 from shared.problems import NotFound, Problem, ServiceUnavailable, UnprocessableContent
 from shared.runtime.cards import read_card
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.capability import png
 from tests.support.captioners import GRID, SIDE, WORDS, change_card, mosaic
 

@@ -19,7 +19,7 @@ from PIL import Image
 from services.declarations import SERVICES
 from services.perception.app import create_app
 from shared.datasets.photos import FOLDER, subjects
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from shared.settings import get_settings
 from tests.support.capability import png, running_capability
 

@@ -19,7 +19,7 @@ from shared.detectors.inference import Selection, detect_blocking, finish
 from shared.detectors.letterboxing import Size
 from shared.detectors.models import Detector
 from shared.problems import NotFound, ServiceUnavailable, UnprocessableContent
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from tests.support.detection import BOXES, SCORES, encoded, release_detectors
 from tests.support.detector_models import constant_detector, detector_card, release_detector
 from tests.support.detectors import ARCHITECTURES, CLASSES, sharpen, tiny_detector

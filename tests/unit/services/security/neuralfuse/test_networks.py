@@ -17,7 +17,7 @@ from services.security.neuralfuse.roles import BaseRole, GeneratorRole, role_of
 from shared.fleet.classifiers import describe_classifier
 from shared.problems import ServiceUnavailable, UnprocessableContent
 from shared.runtime.inspection.preparation import TrialLimits
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from tests.support.neuralfuse_models import (
     base_card,
     base_model,

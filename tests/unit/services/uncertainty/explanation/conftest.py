@@ -21,7 +21,7 @@ from services.uncertainty.app import create_app
 from services.uncertainty.explanation.graphs import TrustedSource
 from services.uncertainty.explanation.inference import Explainer
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from tests.support.capability import running_capability, write_model
 
 

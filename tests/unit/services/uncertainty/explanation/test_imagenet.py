@@ -24,7 +24,7 @@ from services.uncertainty.explanation.inference import Explainer
 from services.uncertainty.explanation.methods import Method
 from services.uncertainty.explanation.onnx_graphs.verification import verify
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from shared.settings import Settings
 from tests.support.addresses import NO_REDIS
 from tests.support.capability import png, running_capability

@@ -92,7 +92,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from services.medical.low_dose_ct.inference import denoise
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 model = OnnxModel.open(Path(sys.argv[1]), threads=1)
 image = np.full((2048, 2048), 0.25, np.float32)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

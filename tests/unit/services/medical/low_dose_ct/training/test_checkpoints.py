@@ -11,7 +11,7 @@ from services.medical.low_dose_ct.training.evaluate import CHEST_CONTROLS, ELLIP
 from services.medical.low_dose_ct.training.inference import network_denoiser, released_denoiser
 from services.medical.low_dose_ct.training.release import RELEASES, release_folder
 from services.medical.low_dose_ct.training.weights import CHECKPOINTS, load_network, load_record
-from shared.runtime.releases import MODEL_FILE
+from shared.runtime.models.releases import MODEL_FILE
 
 COMMITTED = sorted(CHECKPOINTS.glob("*.pt"))
 

@@ -10,7 +10,7 @@ import torch
 from services.medical.low_dose_ct.training.export import export_network, measure_parity
 from services.medical.low_dose_ct.training.inference import released_denoiser
 from services.medical.low_dose_ct.training.network import DRUNet, Width
-from shared.runtime.releases import weights_of
+from shared.runtime.models.releases import weights_of
 
 
 @pytest.fixture(scope="module")

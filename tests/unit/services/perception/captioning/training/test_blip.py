@@ -19,7 +19,7 @@ from services.perception.captioning.training.blip import (
     read_blip,
 )
 from services.perception.captioning.training.parity import mosaics
-from shared.runtime.registry import ModelRegistry
+from shared.runtime.models.registry import ModelRegistry
 from tests.support.capability import png
 from tests.support.captioners import mosaic
 

@@ -14,7 +14,7 @@ from services.perception.classification.training.imagenet.export import build
 from services.perception.classification.training.imagenet.release import NAME, release, run
 from services.training.packages import PinnedFile, WrongFile, extract
 from shared.runtime.cards import read_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.archives import zipped
 
 

@@ -15,7 +15,7 @@ from services.perception.classification.training.release import release
 from services.perception.classification.training.train import Recipe, logits
 from shared.datasets.traffic_signs import Signs
 from shared.runtime.cards import read_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 
 @pytest.fixture

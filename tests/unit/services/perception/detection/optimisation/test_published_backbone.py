@@ -12,7 +12,7 @@ import torch
 from services.optimisation.efficientnet_lite import EfficientNetLite
 from services.perception.detection.optimisation.backbones import BackboneOptions, LiteBody
 from services.perception.detection.optimisation.published_backbone import CLASSIFIER, weights_of_classifier
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 
 FILE = newest_folder(Path(__file__).parents[6] / "services" / "perception" / "models", CLASSIFIER) / "model.onnx"
 

@@ -26,7 +26,7 @@ from services.perception.detection.optimisation.released_weights import read_rel
 from services.perception.detection.training.data import CARLA
 from services.perception.detection.training.plan import RUNS
 from services.training.half_precision import halve_weights
-from shared.runtime.registry import newest_folder
+from shared.runtime.models.registry import newest_folder
 from shared.settings import get_settings
 from tests.support.detectors import CLASSES, TINY, TINY_STAGES, sharpen, tiny_detector
 

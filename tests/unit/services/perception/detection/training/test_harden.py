@@ -32,8 +32,8 @@ from shared.detectors.letterboxing import Buckets
 from shared.detectors.models import read_detector
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import UploadedCard
-from shared.runtime.releases import weights_of, write_release
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.releases import weights_of, write_release
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.archives import zipped
 from tests.support.detectors import CLASSES, SOURCE, TINY, rectangle_image, sharpen, tiny_detector
 

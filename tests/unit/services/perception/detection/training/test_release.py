@@ -28,8 +28,8 @@ from services.perception.detection.training.release import MODELS, ReleaseRefuse
 from services.perception.detection.training.train import DetectionRecipe
 from shared.detectors.models import read_detector as read_served
 from shared.runtime.cards import read_card
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.capability import running_capability
 from tests.support.detectors import ARCHITECTURES, CLASSES, SOURCE, TINY, TINY_STAGES, tiny_detector
 

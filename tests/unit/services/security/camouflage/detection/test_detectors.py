@@ -29,7 +29,7 @@ from shared.fleet.budget import BudgetExhausted, QueryBudget
 from shared.fleet.questions import RetryPolicy
 from shared.problems import BadGateway, UnprocessableContent
 from shared.runtime.cards import ModelCard
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.detector_models import bright_detector, constant_detector, detector_card
 from tests.unit.services.security.camouflage.rendered_cars import photograph, quantised, read_model
 from tests.unit.services.security.caption_attack.remote_captioner import RemoteCaptioner, serving

@@ -17,7 +17,7 @@ from services.security.camouflage.rendering.light import MATERIALS, make_dayligh
 from shared.detectors.inference import Selection, detect_blocking, see
 from shared.detectors.models import Detector, read_detector
 from shared.runtime.cards import read_card, read_weights
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 MODELS = Path(__file__).parents[6] / "services" / "perception" / "models"
 VEHICLES = {"vehicle", "car", "truck", "bus"}

@@ -11,7 +11,7 @@ import torch
 from services.security.camouflage.optimisation.patterns.diffusion import SIDE, STEPS, decode, make_periodic
 from services.security.camouflage.optimisation.patterns.prior_weights import PRIOR, read_prior
 from shared.runtime.cards import ModelCard, read_card, read_weights
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 FOLDER = max((Path(__file__).parents[6] / "services" / "security" / "models" / PRIOR).iterdir())
 

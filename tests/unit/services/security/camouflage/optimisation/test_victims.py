@@ -22,7 +22,7 @@ from shared.detectors.models import Detector, read_detector
 from shared.detectors.roles import IMAGE
 from shared.problems import UnprocessableContent
 from shared.runtime.cards import ModelCard
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from tests.support.detector_models import constant_detector, detector_card
 from tests.unit.services.security.camouflage.optimisation.graphs.exported_detectors import exported
 from tests.unit.services.security.camouflage.rendered_cars import photograph, quantised, read_model

@@ -8,8 +8,8 @@ import pytest
 
 from services.declarations import SERVICES
 from services.perception.detection.training.nanodet.release import NAME
-from shared.runtime.registry import newest_folder
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import newest_folder
+from shared.runtime.models.sessions import OnnxModel
 
 
 @pytest.fixture(scope="package")

@@ -18,7 +18,7 @@ from services.perception.detection.training.nanodet.decoding import REGION_LIMIT
 from services.perception.detection.training.nanodet.graph import build, normalise
 from services.perception.detection.training.nanodet.published import Convolution
 from services.perception.detection.training.nanodet.reference import decode
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 SIZES = ((64, 96), (256, 416), (416, 416))
 

@@ -26,7 +26,7 @@ from services.perception.detection.training.nanodet.measure import (
 from services.perception.detection.training.nanodet.release import DETECTION, NAME, with_quality
 from shared.detectors.detections import Detections
 from shared.runtime.cards import read_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.settings import get_settings
 from tests.support.capability import running_capability
 

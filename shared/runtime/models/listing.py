@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from shared.problems import NotFound, problem_responses
 from shared.runtime.cards import UploadedCard, left_out
-from shared.runtime.registry import ModelEntry, ModelRegistry
+from shared.runtime.models.registry import ModelEntry, ModelRegistry
 from shared.runtime.states import ListedModel
 
 

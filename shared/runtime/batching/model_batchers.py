@@ -8,9 +8,9 @@ from weakref import WeakSet
 
 from shared.runtime.batching.batcher import Batcher
 from shared.runtime.batching.items import Answer, Arrays, BatchLimits
+from shared.runtime.batching.metrics import BatchMetrics
 from shared.runtime.cards import UploadedCard
-from shared.runtime.metrics import BatchMetrics
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 from shared.telemetry.model_totals import BatchTotals
 from shared.telemetry.timing import note_model
 

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from shared.runtime.cards import UploadedCard
-from shared.runtime.registry import ModelRegistry
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.registry import ModelRegistry
+from shared.runtime.models.sessions import OnnxModel
 
 Found = TypeVar("Found")
 

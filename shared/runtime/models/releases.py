@@ -15,7 +15,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from shared.runtime.cards import CARD_FILE, Latency, ModelCard, Parity, Quality, Weights, read_card
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
 
 MODEL_FILE: Final = "model.onnx"
 

@@ -15,9 +15,9 @@ from shared.problems import NotFound, ServiceUnavailable
 from shared.request_context import current_context
 from shared.runtime.cards import CARD_FILE, DigestMismatch, UploadedCard
 from shared.runtime.inspection.verification import Refused
-from shared.runtime.sessions import OnnxModel
+from shared.runtime.models.sessions import OnnxModel
+from shared.runtime.models.version_routing import DEFAULT_ALIAS, Canary, VersionRouting, by_number, line_up, resolve
 from shared.runtime.states import ModelState
-from shared.runtime.version_routing import DEFAULT_ALIAS, Canary, VersionRouting, by_number, line_up, resolve
 
 logger = logging.getLogger(__name__)
 

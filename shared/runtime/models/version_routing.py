@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the gateway names canaries and loads no onnxruntime
-    from shared.runtime.sessions import OnnxModel
+    from shared.runtime.models.sessions import OnnxModel
 
 _BEGINNING = re.compile(r"(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5}))?")
 
