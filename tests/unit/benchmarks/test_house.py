@@ -9,6 +9,7 @@ import pytest
 from services.declarations import SERVICES
 from shared.http.negotiation import choose_media_type
 from shared.imaging.windows import parse_window
+from tests.benchmarks.house.__main__ import CODE, ROOT
 from tests.benchmarks.house.duplicates import duplicates
 from tests.benchmarks.house.graph import by_package, circles, read_imports
 from tests.benchmarks.house.request_paths import Recorder, RequestPath, profiler
@@ -67,6 +68,13 @@ def test_shares_and_ratios(module: Module) -> None:
 
 def test_spread() -> None:
     assert str(Spread.of([*range(101)], quantile=0.95)) == "50 / 95 / 100"
+
+
+def test_no_file_and_no_package_here_imports_itself_by_way_of_others() -> None:
+    folders = {part: ROOT / part for part in CODE}
+    imports = read_imports(folders)
+    assert circles(imports) == []
+    assert circles(by_package(imports, folders)) == []
 
 
 def test_circles_are_found_whoever_is_asked_first() -> None:
