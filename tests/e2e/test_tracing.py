@@ -19,6 +19,9 @@ from tests.support.trace_receiver import ReceivedSpan, TraceReceiver, receiving_
 CALLER = "b7ad6b7169203331"
 CLASSIFY, ENHANCE = "/v1/perception/classifications", "/v1/medical/ct/enhancements"
 
+SLACK_NS = 20_000_000
+"""Phases are measured by another clock than beginnings and ends, and a busy machine may stop between the two."""
+
 
 @pytest.fixture(scope="module")
 def traces() -> Iterator[TraceReceiver]:
@@ -55,15 +58,15 @@ def found(spans: list[ReceivedSpan], service: str, name: str) -> ReceivedSpan:
 
 
 def is_within(inner: ReceivedSpan, outer: ReceivedSpan) -> bool:
-    slack_ns = 2_000_000  # the phases are measured by another clock than the beginning and the end
-    return outer.began_ns - slack_ns <= inner.began_ns <= inner.ended_ns <= outer.ended_ns + slack_ns
+    return outer.began_ns - SLACK_NS <= inner.began_ns <= inner.ended_ns <= outer.ended_ns + SLACK_NS
 
 
 def test_gateway_service_and_phases_are_one_trace(caller: httpx.Client, traces: TraceReceiver) -> None:
     trace_id = "1" * 32
     answer = caller.post(CLASSIFY, files={"file": ("jane.png", stop_sign())}, headers=headers(trace_id))
     assert answer.status_code == 200
-    until(lambda: {"facet-gateway", "facet-perception"} <= {span.service for span in traces.of(trace_id)})
+    ends = {("facet-gateway", "server"), ("facet-gateway", "client"), ("facet-perception", "server")}
+    until(lambda: ends <= {(span.service, span.kind) for span in traces.of(trace_id)})
     spans = traces.of(trace_id)
     door = found(spans, "gateway", f"POST {_gateway_route(spans)}")
     hop = found(spans, "gateway", "POST")
@@ -77,9 +80,11 @@ def test_gateway_service_and_phases_are_one_trace(caller: httpx.Client, traces: 
         assert span.parent_id == service.span_id
         assert span.attributes["facet.model.name"] == "traffic-signs"
         assert is_within(span, service)
+        assert is_within(span, hop)
     assert phases["infer"].attributes["facet.batch.rows"] == 1
-    assert phases["queue"].ended_ns <= phases["infer"].began_ns + 2_000_000
-    assert is_within(service, hop)
+    assert phases["queue"].ended_ns <= phases["infer"].began_ns + SLACK_NS
+    # The service ends its span once all is sent: the gateway may have ended its own by then.
+    assert hop.began_ns - SLACK_NS <= service.began_ns <= hop.ended_ns
     assert "jane" not in str(spans).lower()
 
 
