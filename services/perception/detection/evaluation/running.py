@@ -63,12 +63,11 @@ class Runner:
         ended, began_s = None, time.monotonic()
         try:
             for _ in tqdm(range(adaptation.step, recipe.total), desc=experiment.key, initial=adaptation.step):
-                report = adaptation.advance()
+                adaptation.advance()
                 if adaptation.step % _SAVED_EVERY == 0 or adaptation.step == recipe.burn_in:
                     self._save(adaptation, checkpoint, beginning, seconds + time.monotonic() - began_s)
-            labels = report.labels_per_picture
         except Diverged as diverged:
-            ended, labels = str(diverged), adaptation.guard.labels_per_picture
+            ended = str(diverged)
         seconds += time.monotonic() - began_s
         line = {
             "key": experiment.key,
@@ -84,7 +83,7 @@ class Runner:
                 for origin in experiment.sources
                 if origin != experiment.target
             },
-            "labels_per_picture": round(labels, 2),
+            "labels_per_picture": round(adaptation.guard.labels_per_picture, 2),
             "capped": adaptation.guard.capped,
             "ended": ended,
             "seconds": round(seconds, 1),

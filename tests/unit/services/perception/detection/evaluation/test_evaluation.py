@@ -16,6 +16,7 @@ from services.perception.detection.evaluation.choices import VARIANTS, Pilot, pi
 from services.perception.detection.evaluation.experiments import CLASSES, DIRECTIONS, METHODS, Experiment, experiments
 from services.perception.detection.evaluation.report import write_report
 from services.perception.detection.evaluation.running import Runner
+from services.perception.detection.optimisation.adaptation import Adaptation
 from tests.support.detectors import rectangle_image
 
 
@@ -108,6 +109,24 @@ def test_runs_are_measured_and_share_a_beginning(tmp_path: Path, monkeypatch: py
     assert METHODS["image"] in text
     assert "| B to P | mean teacher, unsure 0.2 |" in text
     assert METHODS["acia"] not in text
+
+
+def test_a_run_that_was_cut_off_before_it_was_measured_is_measured_without_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "SHORT_SIDE", 64)
+    monkeypatch.setattr(running, "_SAVED_EVERY", 1)
+    runner = Runner(blood_cells(tmp_path), tmp_path / "checkpoints", burn_in=1, steps=0)
+    experiment = Experiment("P", "scratch", "source-only", 0)
+    with monkeypatch.context() as during:
+        during.setattr(running, "evaluate", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(experiment)
+    monkeypatch.setattr(Adaptation, "advance", cut_off)
+    assert runner.run(experiment)["ended"] is None
 
 
 def line(target: str, method: str, seed: int, ap50: float, of_cells: float) -> dict[str, Any]:
