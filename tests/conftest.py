@@ -45,6 +45,7 @@ class FleetScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Two halves for two processes: tests of the one fleet of tests/e2e, and those of hostile callers or own fleets.
 
     Hostile callers mostly wait and browsers mostly compute, so that both at once take two thirds of the time.
+    (`--dist loadgroup` of pytest-xdist 3.8 writes the group into an attribute that pytest 9.2 no longer reads.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
