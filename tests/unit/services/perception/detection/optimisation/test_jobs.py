@@ -140,6 +140,10 @@ def test_an_interrupted_job_ends_at_the_same_detector(blobs: BlobStore, monkeypa
     assert resumed.model == unbroken.model
     assert resumed.before == unbroken.before
     assert [one.step for one in resumed.epochs] == [one.step for one in unbroken.epochs]
+    last = Context(blobs, task(blobs))
+    last.saved = second.saved
+    assert run(last).model == unbroken.model
+    assert last.steps == [], "all steps were done when the worker was lost"
 
 
 def test_one_source_is_adapted_without_instances(blobs: BlobStore) -> None:
