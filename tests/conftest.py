@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,12 @@ class FleetScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.partition("::")[0])
-        own = "hostile" in file.parts or "start_fleet" in (self.config.rootpath / file).read_text("utf-8")
-        return "own fleets" if own else "shared fleet"
+        return "own fleets" if _starts_fleets(self.config.rootpath / nodeid.partition("::")[0]) else "shared fleet"
+
+
+@cache
+def _starts_fleets(file: Path) -> bool:
+    return "hostile" in file.parts or "start_fleet" in file.read_text("utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from shared.storage.zips import pack_zip
 
 
-def zipped(files: Mapping[str, bytes | str], *, compressed: bool = True) -> bytes:
+def zipped(files: Mapping[str, bytes | str]) -> bytes:
     """A ZIP of these files, texts as UTF-8."""
-    contents = ((name, content.encode() if isinstance(content, str) else content) for name, content in files.items())
-    return pack_zip(contents, compressed=compressed)
+    return pack_zip((name, one.encode() if isinstance(one, str) else one) for name, one in files.items())
