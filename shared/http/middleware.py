@@ -120,7 +120,7 @@ class Telemetry:
             uncollect(tokens[1])
             unbind(tokens[0])
             route = getattr(scope.get("route"), "path", None) or "unmatched"
-            self.end(scope, record, route, time.perf_counter() - began)
+            self.end(scope, record, route, began, time.perf_counter())
 
     def context_of(self, scope: Scope) -> RequestContext:
         """Who the request is, by its headers."""
@@ -157,16 +157,18 @@ class Telemetry:
         self.metrics.begin()
         return time.perf_counter()
 
-    def end(self, scope: Scope, record: RequestRecord, route: str, seconds: float) -> None:
-        """It was answered: count it, and write its line."""
+    def end(self, scope: Scope, record: RequestRecord, route: str, began: float, ended: float) -> None:
+        """It was answered, between two instants (`time.perf_counter`): count it, and write its line."""
+        seconds, timings = ended - began, record.timings
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self.metrics.end(method=method, route=route, status=record.status, seconds=seconds, timings=record.timings)
-        timings = record.timings
+        self.metrics.end(method=method, route=route, status=record.status, seconds=seconds, timings=timings)
         if timings.intervals is not None:
-            record_request(record.context, timings, method=method, route=route, status=record.status, seconds=seconds)
+            record_request(
+                record.context, timings, method=method, route=route, status=record.status, began=began, ended=ended
+            )
         if scope["path"] in _QUIET_PATHS:
             return
-        phases = {phase: round(value * 1000, 1) for phase, value in record.timings.seconds.items()}
+        phases = {phase: round(value * 1000, 1) for phase, value in timings.seconds.items()}
         line: dict[str, Any] = {
             "request_id": record.context.request_id,
             "trace_id": record.context.trace_id,

@@ -27,7 +27,7 @@ class Timings:
         seconds: by phase.
         model: name and version of the model that was asked, if one was.
         rows: rows of the batch that it was computed in, 0 without one.
-        intervals: phase, end (`time.perf_counter`) and seconds of each time that one was entered; None unless the
+        intervals: phase, beginning and end (`time.perf_counter`) of each time that one was entered; None unless the
             request is traced.
     """
 
@@ -37,11 +37,11 @@ class Timings:
         self.rows = 0
         self.intervals: list[tuple[Phase, float, float]] | None = None
 
-    def add(self, phase: Phase, seconds: float, *, ago_s: float = 0.0) -> None:
-        """Count `seconds`, which ended `ago_s` before now, towards a phase."""
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+    def add(self, phase: Phase, began: float, ended: float) -> None:
+        """Count the time between two instants (`time.perf_counter`) towards a phase."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + ended - began
         if self.intervals is not None and len(self.intervals) < _INTERVALS:
-            self.intervals.append((phase, time.perf_counter() - ago_s, seconds))
+            self.intervals.append((phase, began, ended))
 
     def header(self) -> str:
         """The value of Server-Timing, durations in milliseconds."""
@@ -74,22 +74,23 @@ def timed(phase: Phase) -> Iterator[None]:
     try:
         yield
     finally:
-        count_phase(phase, time.perf_counter() - began)
+        if (timings := _current.get()) is not None:
+            timings.add(phase, began, time.perf_counter())
 
 
-def count_phase(phase: Phase, seconds: float) -> None:
-    """Count time that was measured elsewhere towards a phase of the current request, if there is one."""
+def count_batch(*, arrived: float, began: float, ended: float, rows: int) -> None:
+    """Count the wait for a batch, and its run, towards the current request, if there is one.
+
+    Args:
+        arrived: when it began to wait (`time.perf_counter`).
+        began: when the batch did.
+        ended: likewise.
+        rows: of the batch.
+    """
     timings = _current.get()
     if timings is not None:
-        timings.add(phase, seconds)
-
-
-def count_batch(*, queue_s: float, infer_s: float, rows: int) -> None:
-    """Count the wait for a batch, and its run, towards the current request, if there is one."""
-    timings = _current.get()
-    if timings is not None:
-        timings.add("queue", queue_s, ago_s=infer_s)
-        timings.add("infer", infer_s)
+        timings.add("queue", arrived, began)
+        timings.add("infer", began, ended)
         timings.rows = rows
 
 

@@ -20,7 +20,7 @@ CALLER = "b7ad6b7169203331"
 CLASSIFY, ENHANCE = "/v1/perception/classifications", "/v1/medical/ct/enhancements"
 
 SLACK_NS = 2_000_000
-"""Phases are measured by another clock than beginnings and ends."""
+"""Two processes look at their clocks apart."""
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def found(spans: list[ReceivedSpan], service: str, name: str) -> ReceivedSpan:
     return span
 
 
-def is_within(inner: ReceivedSpan, outer: ReceivedSpan) -> bool:
-    return outer.began_ns - SLACK_NS <= inner.began_ns <= inner.ended_ns <= outer.ended_ns + SLACK_NS
+def is_within(inner: ReceivedSpan, outer: ReceivedSpan, *, slack_ns: int = 0) -> bool:
+    return outer.began_ns - slack_ns <= inner.began_ns <= inner.ended_ns <= outer.ended_ns + slack_ns
 
 
 def test_gateway_service_and_phases_are_one_trace(caller: httpx.Client, traces: TraceReceiver) -> None:
@@ -80,9 +80,9 @@ def test_gateway_service_and_phases_are_one_trace(caller: httpx.Client, traces: 
         assert span.parent_id == service.span_id
         assert span.attributes["facet.model.name"] == "traffic-signs"
         assert is_within(span, service)
-        assert is_within(span, hop)
+        assert is_within(span, hop, slack_ns=SLACK_NS)
     assert phases["infer"].attributes["facet.batch.rows"] == 1
-    assert phases["queue"].ended_ns <= phases["infer"].began_ns + SLACK_NS
+    assert phases["queue"].ended_ns == phases["infer"].began_ns
     # The service ends its span once all is sent: the gateway may have ended its own by then.
     assert hop.began_ns - SLACK_NS <= service.began_ns <= hop.ended_ns
     assert "jane" not in str(spans).lower()

@@ -111,7 +111,8 @@ class Batcher:
             return kept
         self._require_room(deadline_s)
         item = self._enqueue(inputs, common, key, cost, stackable=stackable)
-        waiter = Waiter(asyncio.get_running_loop().create_future(), time.monotonic() + deadline_s)
+        arrived = time.perf_counter()
+        waiter = Waiter(asyncio.get_running_loop().create_future(), arrived + deadline_s)
         item.waiters.append(waiter)
         timer = self._end_at_deadline(item, waiter, deadline_s)
         try:
@@ -124,7 +125,8 @@ class Batcher:
         finally:
             if timer is not None:
                 timer.cancel()
-        count_batch(queue_s=done.queue_s, infer_s=done.infer_s, rows=done.rows)
+        began = max(arrived, done.began)  # an equal item may have been under way
+        count_batch(arrived=arrived, began=began, ended=done.ended, rows=done.rows)
         return done.answer
 
     def _end_at_deadline(self, item: Item, waiter: Waiter, deadline_s: float) -> asyncio.TimerHandle | None:
@@ -182,7 +184,7 @@ class Batcher:
         signature += tuple((name, array.dtype.str, array.shape, array.tobytes()) for name, array in common.items())
         if not stackable:
             signature = (object(),)
-        item = Item(inputs, common, rows, rows if cost is None else cost, signature, key, time.monotonic())
+        item = Item(inputs, common, rows, rows if cost is None else cost, signature, key, time.perf_counter())
         self._queue.append(item)
         self._known.begin(item)
         self._wake()
@@ -198,7 +200,7 @@ class Batcher:
         self._scheduled = False
         while self._queue and (way := self._executors.way(len(self._queue))) is not None:
             items = self._take(way)
-            if items and self._done_at_once(Batch(items, way, time.monotonic())):
+            if items and self._done_at_once(Batch(items, way, time.perf_counter())):
                 break  # others get their turn of the loop; it has been woken for what is left
         self._tell_if_idle()
 
@@ -239,7 +241,7 @@ class Batcher:
         """The next batch: from the oldest item on, those that stack with it and fit."""
         items: list[Item] = []
         left: deque[Item] = deque()
-        rows, cost, now = 0, 0.0, time.monotonic()
+        rows, cost, now = 0, 0.0, time.perf_counter()
         most = self._most_rows(way)
         while self._queue:
             item = self._queue.popleft()
@@ -260,25 +262,25 @@ class Batcher:
         self._queue = left
         return items
 
-    def _finish(self, batch: Batch, outcomes: Sequence[Answer | Exception], seconds: float) -> None:
+    def _finish(self, batch: Batch, outcomes: Sequence[Answer | Exception], began: float, ended: float) -> None:
         in_flight = self.in_flight
         self._executors.running.remove(batch)
-        batch.way.pace.learn(batch.rows, seconds)
-        self._admitted.learn(time.monotonic() - batch.items[0].arrived, in_flight=in_flight)
+        batch.way.pace.learn(batch.rows, ended - began)
+        self._admitted.learn(time.perf_counter() - batch.items[0].arrived, in_flight=in_flight)
         for item, outcome in zip(batch.items, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._fail(item, outcome)
                 continue
             self._known.end(item)
             self._known.keep(item, outcome)
-            done = Done(outcome, batch.began - item.arrived, seconds, batch.rows)
+            done = Done(outcome, began, ended, batch.rows)
             for waiter in item.waiters:
                 if not waiter.future.done():
                     waiter.future.set_result(done)
         self._wake()
         self._tell_if_idle()
         if self._observe is not None:
-            self._observe(BatchReport(len(batch.items), batch.rows, seconds, len(self._queue)))
+            self._observe(BatchReport(len(batch.items), batch.rows, ended - began, len(self._queue)))
 
     def _fail(self, item: Item, error: Exception) -> None:
         self._known.end(item)

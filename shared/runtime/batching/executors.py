@@ -79,7 +79,7 @@ class BatchExecutors:
         full, rest = divmod(rows, most)
         ahead = (full * way.pace.predict(most) + way.pace.predict(rest)) / lanes
         if self.running and not self.free:
-            ahead += min(batch.expected_rest_s(time.monotonic()) for batch in self.running)
+            ahead += min(batch.expected_rest_s(time.perf_counter()) for batch in self.running)
         return ahead
 
     def submit(self, work: Callable[[], object]) -> None:
@@ -91,14 +91,14 @@ class BatchExecutors:
         self._pool.shutdown()
 
 
-def compute_batch(batch: Batch) -> tuple[list[Answer | Exception], float]:
-    """The answer or the error of each item of a batch, and how many seconds that took.
+def compute_batch(batch: Batch) -> tuple[list[Answer | Exception], float, float]:
+    """The answer or the error of each item of a batch, and when that began and ended (`time.perf_counter`).
 
     If the batch raises, its items are computed one by one, so that a bad one spoils no other's answer.
     """
     began = time.perf_counter()
     outcomes = list(_outcomes(batch))
-    return outcomes, time.perf_counter() - began
+    return outcomes, began, time.perf_counter()
 
 
 def _outcomes(batch: Batch) -> Iterator[Answer | Exception]:

@@ -22,7 +22,7 @@ Answer = Sequence[NDArray[Any]]
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """One who waits for an item, and until when (`time.monotonic`)."""
+    """One who waits for an item, and until when (`time.perf_counter`)."""
 
     future: asyncio.Future[Done]
     deadline: float
@@ -39,7 +39,7 @@ class Item:
         cost: towards the limit of a batch.
         signature: equal for items that stack.
         key: digest of the inputs, where equal items are computed once.
-        arrived: when (`time.monotonic`).
+        arrived: when (`time.perf_counter`).
         waiters: who wants it.
     """
 
@@ -65,11 +65,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An item's answer, how long it waited and was computed, and the rows of its batch."""
+    """An item's answer, when its batch began and ended (`time.perf_counter`), and the rows of that."""
 
     answer: Answer
-    queue_s: float
-    infer_s: float
+    began: float
+    ended: float
     rows: int
 
 
@@ -96,7 +96,7 @@ class Batch:
         return sum(item.rows for item in self.items)
 
     def expected_rest_s(self, now: float) -> float:
-        """Seconds it will take from now (`time.monotonic`) on."""
+        """Seconds it will take from now (`time.perf_counter`) on."""
         return max(0.0, self.way.pace.predict(self.rows) - (now - self.began))
 
 

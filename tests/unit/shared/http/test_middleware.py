@@ -169,9 +169,9 @@ async def test_other_protocols_pass_untouched() -> None:
 
 def test_phases_add_up_and_read_as_milliseconds() -> None:
     timings = Timings()
-    timings.add("pre", 0.001)
-    timings.add("infer", 0.25)
-    timings.add("pre", 0.0005)
+    timings.add("pre", 1.0, 1.001)
+    timings.add("infer", 1.0, 1.25)
+    timings.add("pre", 2.0, 2.0005)
     assert timings.header() == "pre;dur=1.5, infer;dur=250.0"
     assert Timings().header() == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from shared.runtime.batching.batcher import Batcher
 from shared.runtime.batching.items import Answer, Arrays, BatchLimits, BatchReport
 from shared.runtime.batching.latency_model import LatencyModel
 from shared.runtime.cancellation import current_cancellation
+from shared.telemetry.timing import Timings, collecting
 from tests.support.cancellation import is_interrupted
 
 
@@ -240,6 +242,30 @@ async def test_equal_items_under_way_are_computed_once() -> None:
     np.testing.assert_array_equal(answers[0][0], answers[1][0])
     np.testing.assert_array_equal(answers[2][0], 8)
     assert model.batches == [(1, 3), (1, 3), (1, 3)], "the third came later: nothing is kept"
+
+
+async def test_who_joins_a_batch_under_way_is_told_of_his_own_time_only() -> None:
+    model = Model()
+
+    async def join(made: Batcher) -> Timings:
+        with collecting() as timings:
+            timings.intervals = []
+            await made.infer(row(-1))
+        return timings
+
+    async with batcher(model, coalesce=True) as made:
+        first = await held(made, model)
+        await asyncio.sleep(0.02)
+        joined = time.perf_counter()
+        joins = asyncio.create_task(join(made))
+        await settle()
+        model.gate.set()
+        await first
+        timings = await joins
+    assert timings.intervals is not None
+    ((queue, *waited), (infer, *computed)) = timings.intervals
+    assert (queue, infer) == ("queue", "infer")
+    assert joined <= waited[0] == waited[1] == computed[0] <= computed[1] <= time.perf_counter()
 
 
 async def test_answers_are_kept_up_to_a_number_and_cannot_be_changed() -> None:

@@ -124,7 +124,7 @@ async def test_phases_by_model_are_those_of_server_timing() -> None:
         assert callable(send)
         with timed("pre"):
             note_model(*KEY)
-        count_batch(queue_s=0.25, infer_s=2.0, rows=1)
+        count_batch(arrived=1.0, began=1.25, ended=3.25, rows=1)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 

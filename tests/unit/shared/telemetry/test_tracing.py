@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from shared.http.middleware import Telemetry
 from shared.request_context import RequestContext, current_context, new_context
 from shared.settings import Settings
-from shared.telemetry import tracing
+from shared.telemetry import spans, tracing
 from shared.telemetry.metrics import HttpMetrics
 from shared.telemetry.span_recording import Span, Tracer
 from shared.telemetry.spans import begin_hop, job_attempt, record_delivery
@@ -27,6 +28,9 @@ from tests.support.trace_receiver import receiving_traces
 ROOT = Path(__file__).parents[4]
 TRACE, CALLER = "1" * 32, "2" * 16
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{CALLER}-01", f"00-{TRACE}-{CALLER}-00"
+
+SLACK_NS = 2_000_000
+"""The offset between two clocks is known to as much as looking at both takes."""
 
 
 @dataclass
@@ -55,7 +59,8 @@ def stopped() -> Iterator[None]:
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     with timed("pre"):
         note_model("signs", "1.0.0")
-    count_batch(queue_s=0.002, infer_s=0.003, rows=7)
+    arrived = time.perf_counter()
+    count_batch(arrived=arrived, began=arrived + 0.002, ended=arrived + 0.005, rows=7)
     last = scope["path"].rpartition("/")[2]
     status = int(last) if last.isdigit() else 200
     await send({"type": "http.response.start", "status": status, "headers": []})
@@ -117,8 +122,27 @@ async def test_a_request_and_its_phases(recorded: Recorded) -> None:
     queue, infer = phases[1:]
     assert infer.attributes == {"facet.model.name": "signs", "facet.model.version": "1.0.0", "facet.batch.rows": 7}
     assert infer.ended_ns - infer.began_ns == pytest.approx(3e6, abs=2)
-    assert queue.ended_ns == pytest.approx(infer.began_ns, abs=200_000)
+    assert queue.ended_ns == infer.began_ns
     assert "Jane" not in str(recorded.spans)
+
+
+async def test_phases_lie_within_their_request_where_the_process_is_put_aside_while_it_looks_at_its_clocks(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = iter((0.02, 0.01))
+
+    def time_ns() -> int:
+        time.sleep(next(pauses, 0.0))
+        return time.time_ns()
+
+    monkeypatch.setattr(spans, "time", SimpleNamespace(time_ns=time_ns, perf_counter_ns=time.perf_counter_ns))
+    before_ns = time.time_ns()
+    await get("/things/200", traceparent=SAMPLED)
+    after_ns = time.time_ns()
+    *phases, server = recorded.spans
+    assert next(pauses, None) is None, "the clocks were looked at again"
+    assert before_ns - SLACK_NS <= server.began_ns <= phases[0].began_ns <= phases[0].ended_ns
+    assert phases[0].ended_ns <= server.ended_ns <= after_ns + SLACK_NS
 
 
 async def test_a_failed_request_is_an_error_and_a_refused_one_is_not(recorded: Recorded) -> None:
