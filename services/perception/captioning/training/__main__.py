@@ -30,6 +30,7 @@ from services.perception.captioning.training.meteor_files import fetch_meteor
 from services.perception.captioning.training.neighbours import neighbour_captions
 from services.perception.captioning.training.plan import RELEASED, RUNS
 from services.perception.captioning.training.release import MODELS, release_captioner, released_name
+from services.perception.captioning.training.released import TrainedCaptioner, read_release
 from services.perception.captioning.training.runs import FinishedRun, read_run
 from shared.captions.corpus import measure_corpus
 from shared.command_line import add_data_option, add_threads_option
@@ -71,7 +72,7 @@ class Workspace:
         encoder = planned.recipe.encoder
         backbone = self.backbone(encoder)
         data = self.data(encoder, backbone, ("train", "val"))
-        start = read_run(self.runs / planned.start, self.backbone(encoder)) if planned.start else None
+        start = self.start(planned.start) if planned.start else None
         training = CaptionTraining(
             planned.recipe,
             data["train"],
@@ -79,9 +80,19 @@ class Workspace:
             map_channels(encoder),
             self.runs / name,
             tail=backbone.split(CUT)[1] if planned.recipe.tail_learning_rate > 0 else None,
-            start=start.captioner.state_dict() if start else None,
+            start=start.weights if start else None,
         )
+        if start is not None and start.words != training.vocabulary.words:
+            raise ValueError(f"{planned.start} was trained on other captions: its words are not those of these")
         training.run()
+
+    def start(self, name: str) -> TrainedCaptioner:
+        """What another run goes on from: the run of that name, or where its folder is gone what was released of it."""
+        planned, folder = RUNS[name], self.runs / name
+        if not (folder / "checkpoint.pt").exists():
+            return read_release(MODELS, released_name(planned.recipe), planned.version)
+        run = read_run(folder, self.backbone(planned.recipe.encoder))
+        return TrainedCaptioner(run.captioner.state_dict(), run.vocabulary.words, run.hours)
 
     def measure(self, name: str, split: str) -> dict[str, dict[str, float]]:
         """Figures of a run beside the nearest neighbour's on the same features; METEOR where Java is there."""
@@ -129,18 +140,24 @@ class Workspace:
             dataset = f"Flickr8k at 112 x 112, {len(self.photos[split])} photographs of the {split} part of our split"
             figures = Figures(dataset, json.loads(measured.read_text(encoding="utf-8")))
         return release_captioner(
-            run, backbone, self._origin(name, run), name=released_name(run), figures=figures, models=models
+            run,
+            backbone,
+            self._origin(name, run),
+            name=released_name(run.recipe),
+            version=RUNS[name].version,
+            figures=figures,
+            models=models,
         )
 
     def _origin(self, name: str, run: FinishedRun) -> Origin:
         start = RUNS[name].start
-        before = read_run(self.runs / start, self.backbone(run.recipe.encoder)) if start else None
+        before = self.start(start) if start else None
         return Origin(
             photographs=len(self.photos["train"]),
             hours=round(run.hours + (before.hours if before else 0), 2),
             machine=f"{platform.machine()} CPU, {self.threads} threads",
             command=" ".join([COMMAND, "train", *([start] if start else []), name]),
-            before=before.recipe.epochs if before else 0,
+            before=RUNS[start].recipe.epochs if start else 0,
         )
 
     def _part(self, encoder: str, backbone: EfficientNetLite, split: str, photos: CaptionedPhotos) -> CaptionSet:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto
 
 from services.perception.captioning.roles import DecoderRole, EncoderRole, read_role
@@ -20,6 +21,7 @@ from services.perception.captioning.training.cards import Figures
 from services.perception.captioning.training.exports import export_step
 from services.perception.captioning.training.plan import RELEASED, RUNS, PlannedRun
 from services.perception.captioning.training.release import ReleaseRefused, release_captioner, released_name
+from services.perception.captioning.training.released import read_release
 from services.perception.captioning.vocabulary import SPECIALS
 from services.training.half_precision import halve_weights
 from shared.runtime.cards import ModelCard, read_card, read_weights
@@ -107,28 +109,71 @@ def test_half_precision_halves_the_file_and_keeps_its_interface() -> None:
 
 
 def test_releases_are_named_by_decoder_and_backbone() -> None:
-    run = tiny_run("lstm")
-    names = [released_name(replace(run, recipe=RUNS[name].recipe)) for name in RELEASED]
+    names = [released_name(RUNS[name].recipe) for name in RELEASED]
     assert names == ["captioner-lstm-lite0", "captioner-transformer-lite2"]
     with pytest.raises(ReleaseRefused, match="ablation"):
-        released_name(replace(run, recipe=RUNS["lstm-lite0-random"].recipe))
+        released_name(RUNS["lstm-lite0-random"].recipe)
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "transformer"])
+def test_trained_weights_are_read_back_from_a_release(tmp_path: Path, decoder: str) -> None:
+    encoder, _ = release_tiny(tmp_path, "tiny", decoder=decoder)
+    trained = tiny_run(decoder)
+    found = read_release(tmp_path, "tiny", "1.0.0")
+    expected = trained.captioner.state_dict()
+    assert found.weights.keys() == expected.keys()
+    for name, weights in expected.items():
+        np.testing.assert_allclose(found.weights[name], weights, rtol=1e-3, atol=1e-6)
+    assert found.words == trained.vocabulary.words
+    with pytest.raises(ValueError, match="no decoder"):
+        read_release(tmp_path, encoder.parent.name, "1.0.0")
+    with pytest.raises(OSError, match=r"1\.1\.0"):
+        read_release(tmp_path, "tiny", "1.1.0")
 
 
 def test_commands_train_measure_and_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squares_folder(tmp_path / "data" / "captions", {"train": 16, "val": 4, "test": 4})
     recipe = CaptionRecipe(encoder="tiny", width=16, epochs=1, batch=8, warm_up=1, minimum_count=1)
     monkeypatch.setitem(RUNS, "squares", PlannedRun(recipe))
-    monkeypatch.setitem(RUNS, "squares-tuned", PlannedRun(replace(recipe, tail_learning_rate=1e-4), start="squares"))
+    tuned = replace(recipe, tail_learning_rate=1e-4)
+    monkeypatch.setitem(RUNS, "squares-tuned", PlannedRun(tuned, version="1.1.0", start="squares"))
     monkeypatch.setattr(shutil, "which", lambda _: None)  # METEOR would be downloaded
     monkeypatch.setattr(command_line, "released_name", lambda _: "captioner-squares")
     common = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "runs"), "--threads", "1"]
     command_line.main([*common, "train", "squares", "squares-tuned"])
     command_line.main([*common, "measure", "squares-tuned"])
     command_line.main([*common, "release", "squares-tuned", "--models", str(tmp_path / "models")])
-    card = read_card(tmp_path / "models" / "captioner-squares" / "1.0.0")
+    card = read_card(tmp_path / "models" / "captioner-squares" / "1.1.0")
     found = json.loads((tmp_path / "runs" / "squares-tuned" / "test.json").read_text(encoding="utf-8"))
     assert card.quality[0].value == pytest.approx(found["beams"]["BLEU-1"], abs=1e-4)
     assert card.quality[0].dataset == "Flickr8k at 112 x 112, 4 photographs of the test part of our split"
     assert card.training.command.endswith("training train squares squares-tuned")
     assert "16 photographs" in card.training.data[0]
     assert "after 1 epochs with the backbone as published" in card.training.procedure
+
+
+def test_a_run_is_tuned_from_its_release_where_its_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = squares_folder(tmp_path / "data" / "captions", {"train": 16, "val": 4, "test": 4}).parent
+    recipe = CaptionRecipe(encoder="tiny", width=16, epochs=1, batch=8, warm_up=1, minimum_count=1)
+    tuned = replace(recipe, learning_rate=0.0, tail_learning_rate=1e-9)
+    monkeypatch.setitem(RUNS, "squares", PlannedRun(recipe))
+    monkeypatch.setitem(RUNS, "squares-tuned", PlannedRun(tuned, start="squares"))
+    monkeypatch.setattr(command_line, "released_name", lambda _: "captioner-squares")
+    monkeypatch.setattr(command_line, "MODELS", tmp_path / "models")
+    common = ["--data", str(data), "--out", str(tmp_path / "runs"), "--threads", "1"]
+    command_line.main([*common, "train", "squares"])
+    command_line.main([*common, "release", "squares", "--models", str(tmp_path / "models")])
+    trained = torch.load(tmp_path / "runs" / "squares" / "best.pt", weights_only=True)["captioner"]
+    shutil.rmtree(tmp_path / "runs" / "squares")
+    command_line.main([*common, "train", "squares-tuned"])
+    found = torch.load(tmp_path / "runs" / "squares-tuned" / "best.pt", weights_only=True)["captioner"]
+    for name, weights in trained.items():
+        np.testing.assert_allclose(found[name], weights, rtol=1e-3, atol=1e-6)
+
+    shutil.rmtree(tmp_path / "runs" / "squares-tuned")
+    captions = data / "captions" / "captions.csv"
+    captions.write_text(captions.read_text(encoding="utf-8").replace("square", "box"), encoding="utf-8")
+    with pytest.raises(ValueError, match="other captions"):
+        command_line.main([*common, "train", "squares-tuned"])
