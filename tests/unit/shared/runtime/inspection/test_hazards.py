@@ -23,7 +23,7 @@ from shared.runtime.inspection.preparation import TrialLimits, prepare
 from shared.runtime.inspection.verification import Refused
 from tests.support.own_models import scale
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 Array = NDArray[Any]
 KINDS = {np.int32: TensorProto.INT32, np.int64: TensorProto.INT64}
 A, B = (helper.make_tensor_value_info(name, TensorProto.INT32, ["n"]) for name in "ab")
