@@ -29,7 +29,7 @@ from services.perception.captioning.training.meteor import meteor
 from services.perception.captioning.training.meteor_files import fetch_meteor
 from services.perception.captioning.training.neighbours import neighbour_captions
 from services.perception.captioning.training.plan import RELEASED, RUNS
-from services.perception.captioning.training.release import MODELS, release_captioner, released_name
+from services.perception.captioning.training.release import MODELS, VERSION, release_captioner, released_name
 from services.perception.captioning.training.released import TrainedCaptioner, read_release
 from services.perception.captioning.training.runs import FinishedRun, read_run
 from shared.captions.corpus import measure_corpus
@@ -90,7 +90,7 @@ class Workspace:
         """What another run goes on from: the run of that name, or where its folder is gone what was released of it."""
         planned, folder = RUNS[name], self.runs / name
         if not (folder / "checkpoint.pt").exists():
-            return read_release(MODELS, released_name(planned.recipe), planned.version)
+            return read_release(MODELS, released_name(planned.recipe), VERSION)
         run = read_run(folder, self.backbone(planned.recipe.encoder))
         return TrainedCaptioner(run.captioner.state_dict(), run.vocabulary.words, run.hours)
 
@@ -144,7 +144,6 @@ class Workspace:
             backbone,
             self._origin(name, run),
             name=released_name(run.recipe),
-            version=RUNS[name].version,
             figures=figures,
             models=models,
         )

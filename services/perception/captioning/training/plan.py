@@ -15,12 +15,10 @@ class PlannedRun:
 
     Attributes:
         recipe: of the run.
-        version: that it is released as; a tuned captioner goes by the name of the one that it goes on from.
-        start: name of the run that it goes on from, or from the release of which where that is gone.
+        start: name of the run that it goes on from, or from its release where its folder is gone.
     """
 
     recipe: CaptionRecipe
-    version: str = "1.0.0"
     start: str | None = None
 
 
@@ -39,12 +37,14 @@ def _tune(recipe: CaptionRecipe) -> CaptionRecipe:
 RUNS: Final[Mapping[str, PlannedRun]] = {
     "lstm-lite0": PlannedRun(_LSTM),
     "transformer-lite2": PlannedRun(_TRANSFORMER),
-    "lstm-lite0-tuned": PlannedRun(_tune(_LSTM), version="1.1.0", start="lstm-lite0"),
-    "transformer-lite2-tuned": PlannedRun(_tune(_TRANSFORMER), version="1.1.0", start="transformer-lite2"),
+    "lstm-lite0-tuned": PlannedRun(_tune(_LSTM), start="lstm-lite0"),
+    "transformer-lite2-tuned": PlannedRun(_tune(_TRANSFORMER), start="transformer-lite2"),
+    "lstm-lite0-longer": PlannedRun(replace(_tune(_LSTM), tail_learning_rate=0.0), start="lstm-lite0"),
     "lstm-lite0-random": PlannedRun(replace(_LSTM, encoder="lite0-random", epochs=_ABLATED_EPOCHS)),
     "lstm-lite0-short": PlannedRun(replace(_LSTM, epochs=_ABLATED_EPOCHS)),
 }
-"""By the folder of each; the last two are the ablation without ImageNet, and what it is to be compared with."""
+"""By the folder of each. `longer` is what a tuned run is to be compared with, the last two are the ablation without
+ImageNet and what that is to be compared with."""
 
-RELEASED: Final = ("lstm-lite0-tuned", "transformer-lite2-tuned")
+RELEASED: Final = ("lstm-lite0", "transformer-lite2", "lstm-lite0-tuned", "transformer-lite2-tuned")
 """Runs that are released unless others are named."""

@@ -39,6 +39,7 @@ from shared.runtime.cards import Latency, ModelCard, UploadedCard
 from shared.runtime.models.releases import measure_latency, weights_of, write_release
 from shared.runtime.models.sessions import OnnxModel
 
+VERSION: Final = "1.0.0"
 MODELS: Final = Path(__file__).parents[2] / "models"
 """Released models of the perception service."""
 
@@ -82,7 +83,7 @@ def released_name(recipe: CaptionRecipe) -> str:
     """
     if BACKBONES[recipe.encoder].weights is None:
         raise ReleaseRefused(f"a backbone of random weights ({recipe.encoder}) is an ablation, and not released")
-    return f"captioner-{recipe.decoder}-{recipe.encoder}"
+    return f"captioner-{recipe.decoder}-{recipe.encoder}{'-tuned' if recipe.tail_learning_rate > 0 else ''}"
 
 
 def release_captioner(
@@ -91,7 +92,6 @@ def release_captioner(
     origin: Origin,
     *,
     name: str,
-    version: str = "1.0.0",
     figures: Figures | None = None,
     models: Path = MODELS,
     side: int = SIDE,
@@ -103,7 +103,6 @@ def release_captioner(
         backbone: published; its last stages are replaced by those of the run where it tuned them.
         origin: how the run came about.
         name: of the decoder; `<name>-encoder` is that of the encoder.
-        version: of both.
         figures: what was measured of the run.
         models: folder of released models.
         side: height and width of pictures.
@@ -115,11 +114,11 @@ def release_captioner(
         ReleaseRefused: the exported graphs do not do what the trained network does.
     """
     graphs = export_captioner(run, backbone, side=side)
-    report = compare(_open(graphs, run, origin, name, version), run.captioner, backbone, side=side)
+    report = compare(_open(graphs, run, origin, name), run.captioner, backbone, side=side)
     if report.same != report.captions or max(report.encoder, report.decoder) > LARGEST_DIFFERENCE:
         raise ReleaseRefused(f"the exported graphs differ from the trained network: {report}")
     graphs = graphs.halved()
-    captioner = _open(graphs, run, origin, name, version)
+    captioner = _open(graphs, run, origin, name)
     stored = compare(captioner, run.captioner, backbone, side=side)
     encoder, decoder = (_with_storage(card, stored) for card in (captioner.encoder.card, captioner.decoder.card))
     encoder, decoder = _measured(captioner, encoder, decoder, report)
@@ -162,11 +161,11 @@ def decoder_parameters(run: FinishedRun, encoder: ModelCard, grid: tuple[int, in
     return {PARAMETER: role.model_dump(mode="json")}
 
 
-def _open(graphs: Graphs, run: FinishedRun, origin: Origin, name: str, version: str) -> ServedCaptioner:
+def _open(graphs: Graphs, run: FinishedRun, origin: Origin, name: str) -> ServedCaptioner:
     """The captioner that two graphs make, with cards that lack what is measured."""
-    encoder = encoder_card(weights_of(graphs.encoder), run, origin, name=name, version=version, side=graphs.side)
+    encoder = encoder_card(weights_of(graphs.encoder), run, origin, name=name, version=VERSION, side=graphs.side)
     parameters = decoder_parameters(run, encoder, graphs.grid)
-    decoder = decoder_card(weights_of(graphs.decoder), run, origin, name=name, version=version, parameters=parameters)
+    decoder = decoder_card(weights_of(graphs.decoder), run, origin, name=name, version=VERSION, parameters=parameters)
     encoder, decoder = with_tensors(encoder, graphs.encoder), with_tensors(decoder, graphs.decoder)
     models = OnnxModel(encoder, graphs.encoder, threads=1), OnnxModel(decoder, graphs.decoder, threads=1)
     return make_captioner(*models, DecoderRole.model_validate(parameters[PARAMETER]))

@@ -109,8 +109,9 @@ def test_half_precision_halves_the_file_and_keeps_its_interface() -> None:
 
 
 def test_releases_are_named_by_decoder_and_backbone() -> None:
-    names = [released_name(RUNS[name].recipe) for name in RELEASED]
-    assert names == ["captioner-lstm-lite0", "captioner-transformer-lite2"]
+    names = [released_name(RUNS[name].recipe) for name in ("lstm-lite0", "transformer-lite2-tuned")]
+    assert names == ["captioner-lstm-lite0", "captioner-transformer-lite2-tuned"]
+    assert len({released_name(RUNS[name].recipe) for name in RELEASED}) == len(RELEASED)
     with pytest.raises(ReleaseRefused, match="ablation"):
         released_name(RUNS["lstm-lite0-random"].recipe)
 
@@ -136,14 +137,14 @@ def test_commands_train_measure_and_release(tmp_path: Path, monkeypatch: pytest.
     recipe = CaptionRecipe(encoder="tiny", width=16, epochs=1, batch=8, warm_up=1, minimum_count=1)
     monkeypatch.setitem(RUNS, "squares", PlannedRun(recipe))
     tuned = replace(recipe, tail_learning_rate=1e-4)
-    monkeypatch.setitem(RUNS, "squares-tuned", PlannedRun(tuned, version="1.1.0", start="squares"))
+    monkeypatch.setitem(RUNS, "squares-tuned", PlannedRun(tuned, start="squares"))
     monkeypatch.setattr(shutil, "which", lambda _: None)  # METEOR would be downloaded
     monkeypatch.setattr(command_line, "released_name", lambda _: "captioner-squares")
     common = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "runs"), "--threads", "1"]
     command_line.main([*common, "train", "squares", "squares-tuned"])
     command_line.main([*common, "measure", "squares-tuned"])
     command_line.main([*common, "release", "squares-tuned", "--models", str(tmp_path / "models")])
-    card = read_card(tmp_path / "models" / "captioner-squares" / "1.1.0")
+    card = read_card(tmp_path / "models" / "captioner-squares" / "1.0.0")
     found = json.loads((tmp_path / "runs" / "squares-tuned" / "test.json").read_text(encoding="utf-8"))
     assert card.quality[0].value == pytest.approx(found["beams"]["BLEU-1"], abs=1e-4)
     assert card.quality[0].dataset == "Flickr8k at 112 x 112, 4 photographs of the test part of our split"
