@@ -21,6 +21,8 @@ from services.security.camouflage.textures.paints import Colour
 VICTIM: Final = "vehicle-detector"
 OUTSIDER: Final = "nanodet"
 """A detector that nobody here has trained."""
+TWO_STAGE: Final = "vehicle-detector-two-stage"
+"""The other detector of the fleet; it is asked where it is the victim, since it takes longest."""
 HARDENED: Final = "hardened"
 """The victim after it was fine-tuned on generated textures."""
 
@@ -93,7 +95,7 @@ class Experiment:
             that was; `profile`: where a step's time goes; `renderer`: an attack's texture by a path tracer; `lpips`:
             how differently the car looks from what is behind it.
         car: that is painted.
-        victim: name of the detector whose gradients are used.
+        victim: name of the detector whose gradients are used, or that looks at what nobody optimised.
         pattern: how the texture is made.
         cover: of what is replaced.
         covert: weight of the covert loss, by name.
@@ -111,13 +113,17 @@ class Experiment:
         """Names it among those of one scale."""
         match self.part:
             case "detectors":
-                return f"{self.part}/{self.car}"
+                return f"{self.part}/{self._other_victim}{self.car}"
             case "unoptimised":
-                return f"{self.part}/{self.cover}"
+                return f"{self.part}/{self._other_victim}{self.cover}"
             case "profile":
                 return f"{self.part}/{self.victim}"
             case "attack" | "renderer" | "lpips":
                 return f"{self.part}/{self.victim}/{self.pattern}/{self.cover}/{self.covert}"
+
+    @property
+    def _other_victim(self) -> str:
+        return "" if self.victim == VICTIM else f"{self.victim}/"
 
     def key(self, scale: Scale) -> str:
         """Names it in the file of results."""
@@ -182,3 +188,7 @@ def _experiments(*, hardened: bool, reference: bool) -> Iterator[Experiment]:
         yield from (Experiment("attack", pattern=pattern, covert=covert) for covert in _HELD)
     if hardened:
         yield from (Experiment("attack", victim=HARDENED, pattern=pattern) for pattern in _NETWORKS)
+    yield from (Experiment("detectors", car=car, victim=TWO_STAGE) for car in CARS)
+    yield Experiment("unoptimised", victim=TWO_STAGE)
+    yield Experiment("profile", victim=TWO_STAGE)
+    yield from (Experiment("attack", victim=TWO_STAGE, pattern=pattern) for pattern in PATTERNS)

@@ -56,14 +56,14 @@ def _of_scale(lines: Sequence[Line], *, has_prior: bool) -> Figures:
     parts: dict[str, list[Line]] = {}
     for line in lines:
         parts.setdefault(line["part"], []).append(line)
-    unoptimised = {line["cover"]: line for line in parts.get("unoptimised", [])}
+    unoptimised = _joined(parts.get("unoptimised", []), "cover")
     attacks = parts.get("attack", [])
     distances = {_arm_of(line): line["lpips"] for line in parts.get("lpips", [])}
     return {
         "scale": lines[0]["scale"],
         "backgrounds": lines[0]["backgrounds"],
         "machines": sorted({line["machine"] for line in lines}),
-        "detectors": {line["car"]: _before(line) for line in parts.get("detectors", [])},
+        "detectors": {car: _before(line) for car, line in _joined(parts.get("detectors", []), "car").items()},
         "arms": [arm for line in [*unoptimised.values(), *attacks] for arm in _arms(line, distances)],
         "differences": [one for line in attacks for one in _differences(line, unoptimised.get(line["cover"]))],
         "factors": _factors(attacks, unoptimised.get("full")),
@@ -73,6 +73,17 @@ def _of_scale(lines: Sequence[Line], *, has_prior: bool) -> Figures:
         "defence": _defence([line for line in attacks if line["victim"] == HARDENED]),
         "missing": _missing(lines, has_prior=has_prior),
     }
+
+
+def _joined(lines: Sequence[Line], name: str) -> dict[str, Figures]:
+    """Lines by what they are of; those of one thing, which other detectors have looked at, are one."""
+    found: dict[str, Figures] = {}
+    for line in lines:
+        before = found.setdefault(line[name], {**line, "detectors": {}, "factors": {}})
+        before["detectors"] |= line["detectors"]
+        for unseen, detectors in line.get("factors", {}).items():
+            before["factors"][unseen] = before["factors"].get(unseen, {}) | detectors
+    return found
 
 
 def _before(line: Line) -> Figures:
@@ -92,7 +103,7 @@ def _arm_of(line: Line) -> tuple[str, ...]:
 def _arms(line: Line, distances: Mapping[tuple[str, ...], Mapping[str, Sequence[float]]]) -> list[Figures]:
     """Each texture of a line with the figures of all detectors."""
     attack = line["part"] == "attack"
-    names = next(iter(line["detectors"].values()))
+    names = dict.fromkeys(name for textures in line["detectors"].values() for name in textures)
     lpips = distances.get(_arm_of(line), {})
     shown = [name for name in names if not attack or name not in NOT_MADE]
     return [
@@ -106,6 +117,7 @@ def _arms(line: Line, distances: Mapping[tuple[str, ...], Mapping[str, Sequence[
             "detectors": {
                 detector: {"figures": textures[name]["figures"], "bins": textures[name].get("bins")}
                 for detector, textures in line["detectors"].items()
+                if name in textures
             },
             "covertness": {
                 **line["covertness"][name],

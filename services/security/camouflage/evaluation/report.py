@@ -17,7 +17,7 @@ from services.security.camouflage.evaluation.experiments import (
     VICTIM,
 )
 from services.security.camouflage.evaluation.report_texts import DEFENCE, HEAD, RENDERER
-from services.security.camouflage.evaluation.running import EARLIER, RESULT, START
+from services.security.camouflage.evaluation.running import MADE_AGAINST, RESULT, START
 from services.security.camouflage.reporting.report import THRESHOLDS
 
 REPORT: Final = Path(__file__).parents[1] / "report.md"
@@ -118,8 +118,8 @@ def _named(arm: Figures) -> str:
     covert = "" if arm["covert"] == "none" else f", covert {COVERT[arm['covert']]:g}"
     if texture == START:
         return f"`{arm['pattern']}` before the first step"
-    if texture == EARLIER:
-        return f"`{arm['pattern']}`{covert} {EARLIER}"
+    if texture.startswith(MADE_AGAINST):
+        return f"`{arm['pattern']}`{covert} {texture}"
     return f"**`{arm['pattern']}`{covert} against {arm['victim']}**"
 
 

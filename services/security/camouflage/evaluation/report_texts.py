@@ -23,7 +23,7 @@ vary with the camera, not how another seed would have ended, for there is one te
 little of the car are left out before any detector is asked. Views, lights and backgrounds of the grid are unseen by
 every step.
 
-Simple cars, one at a time, alone on the street, and two small detectors: figures of published camouflages are of other
+Simple cars, one at a time, alone on the street, and small detectors: figures of published camouflages are of other
 renderers and detectors, and cannot be compared. Three measures of covertness are of the texture: mean CIEDE2000 to the
 nearest of six colours of held-out backgrounds, distance to printable colours (NPS), and total variation (TV). LPIPS
 (version 0.1, AlexNet) is of the pictures: how differently the car looks from the same background without it, in the

@@ -25,6 +25,7 @@ from services.security.camouflage.evaluation.experiments import (
     OUTSIDER,
     PAINT,
     PAINTS,
+    TWO_STAGE,
     VICTIM,
     Experiment,
     Scale,
@@ -51,7 +52,8 @@ RANDOMS: Final = 4
 """Random camouflages of an area."""
 START: Final = "start"
 RESULT: Final = "result"
-EARLIER: Final = "made against the detector before"
+MADE_AGAINST: Final = "made against "
+EARLIER: Final = f"{MADE_AGAINST}the detector before"
 NOT_MADE: Final = (PAINT, "random 1")
 """Textures that nobody optimised and that a fine-tuned detector is shown, too."""
 _PROFILED: Final = 6
@@ -121,7 +123,7 @@ class Runner:
             pictures.append(shot.with_texture(plain_texture((red, green, blue), side), cars.mask))
         found = {
             name: describe(look_at_pictures(shots.taken, pictures, detector), bins=True, resamples=self.resamples)
-            for name, detector in self.detectors().items()
+            for name, detector in self._lookers(experiment).items()
         }
         return {"pictures": len(pictures), "left_out": shots.left_out, "detectors": found}
 
@@ -129,7 +131,7 @@ class Runner:
         """Plain paints, greys and random camouflages on as much as an attack of this cover has."""
         cars, cover = self.car_set(experiment.car), self._cover(experiment)
         textures = self._unoptimised(experiment, cover)
-        detectors = self.detectors()
+        detectors = self._lookers(experiment)
         looks = look_at_textures(cars.grid.taken, textures, cars.mask, detectors)
         line: Line = {
             "pictures": len(cars.grid.taken),
@@ -157,12 +159,17 @@ class Runner:
         textures[RESULT] = quantise(run.texture())
         self.files.write_texture(key, textures[RESULT])
         if experiment.victim == HARDENED:
-            before = self.files.read_texture(self._before(experiment).key(self.scale))
+            before = self.files.read_texture(replace(experiment, victim=VICTIM).key(self.scale))
             textures |= {} if before is None else {EARLIER: before}
             unoptimised = self._unoptimised(experiment, cover)
             textures |= {name: unoptimised[name] for name in NOT_MADE}
         detectors = self.detectors(experiment.victim)
         looks = look_at_textures(cars.grid.taken, textures, cars.mask, detectors)
+        if experiment.victim == TWO_STAGE:
+            made = self._made_against_others(experiment)
+            victim = {TWO_STAGE: detectors[TWO_STAGE]}
+            looks[TWO_STAGE] |= look_at_textures(cars.grid.taken, made, cars.mask, victim)[TWO_STAGE]
+            textures |= made
         line: Line = {
             "pictures": len(cars.grid.taken),
             "left_out": cars.grid.left_out,
@@ -236,12 +243,19 @@ class Runner:
         cars = self.car_set(experiment.car)
         return make_cover(cars.mesh, cars.maps, cover_of(experiment.cover))
 
-    def _before(self, experiment: Experiment) -> Experiment:
-        """The same attack on the detector that was not fine-tuned."""
-        return Experiment("attack", experiment.car, VICTIM, experiment.pattern, experiment.cover, experiment.covert)
+    def _made_against_others(self, experiment: Experiment) -> dict[str, Floats]:
+        """Textures of the same attack on the other detectors, as far as they are in the folder of runs."""
+        others = (VICTIM, OUTSIDER)
+        found = {one: self.files.read_texture(replace(experiment, victim=one).key(self.scale)) for one in others}
+        return {MADE_AGAINST + one: texture for one, texture in found.items() if texture is not None}
+
+    def _lookers(self, experiment: Experiment) -> dict[str, VehicleDetector]:
+        """Who looks at what nobody optimised: the two that look at everything, or another one alone."""
+        detectors = self.detectors(experiment.victim)
+        return detectors if experiment.victim == VICTIM else {experiment.victim: detectors[experiment.victim]}
 
     def detectors(self, victim: str = VICTIM) -> dict[str, VehicleDetector]:
-        """Both released detectors, and the victim if it is another."""
+        """The two that look at everything, and the victim if it is another."""
         for name in dict.fromkeys((VICTIM, OUTSIDER, victim)):
             if name not in self._opened:
                 self._opened[name] = self.shelf.find(name).detector(self.threads)

@@ -17,7 +17,15 @@ from PIL import Image
 from services.security.camouflage.evaluation.__main__ import main
 from services.security.camouflage.evaluation.backgrounds import split_backgrounds
 from services.security.camouflage.evaluation.covertness import measure_lpips
-from services.security.camouflage.evaluation.experiments import HARDENED, NOBODY, OUTSIDER, VICTIM, Experiment, Scale
+from services.security.camouflage.evaluation.experiments import (
+    HARDENED,
+    NOBODY,
+    OUTSIDER,
+    TWO_STAGE,
+    VICTIM,
+    Experiment,
+    Scale,
+)
 from services.security.camouflage.evaluation.figures import paired_difference, summarise
 from services.security.camouflage.evaluation.hardening_sets import write_hardening_sets
 from services.security.camouflage.evaluation.mitsuba_reference import INTERPRETER, find_interpreter
@@ -25,7 +33,15 @@ from services.security.camouflage.evaluation.models import ModelShelf
 from services.security.camouflage.evaluation.reference_pictures import look_by_both_renderers
 from services.security.camouflage.evaluation.report import write_report
 from services.security.camouflage.evaluation.run_files import RunFiles
-from services.security.camouflage.evaluation.running import EARLIER, NOT_MADE, RESULT, START, NotPossible, Runner
+from services.security.camouflage.evaluation.running import (
+    EARLIER,
+    MADE_AGAINST,
+    NOT_MADE,
+    RESULT,
+    START,
+    NotPossible,
+    Runner,
+)
 from services.security.camouflage.evaluation.shots import FACTORS
 from services.security.camouflage.measurement.conditions import Streets
 from services.security.camouflage.measurement.measuring import random_texture
@@ -47,6 +63,7 @@ HARDENING = {
         "after": {"AP": 0.55, "AP50": 0.865, "AP75": 0.6},
     },
 }
+TWO_STAGE_ATTACK = replace(ATTACK, victim=TWO_STAGE)
 BEFORE = Experiment("attack", cover="sticker-20")
 """The same on the detector that was not fine-tuned."""
 
@@ -81,6 +98,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     release(folder / "perception", VICTIM)
     release(folder / "perception", OUTSIDER, sureness=1.0)
+    release(folder / "perception", TWO_STAGE, sureness=2.0)
     release(folder, HARDENED, sureness=3.0)
     hardened = folder / HARDENED / "1.0.0"
     (hardened / "model.onnx").rename(hardened / "detector.onnx")  # as fine-tuning calls it
@@ -98,7 +116,11 @@ def runner(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def lines(runner: Runner) -> dict[str, dict[str, Any]]:
     runner.files.write_texture(BEFORE.key(SCALE), random_texture(SCALE.texture_side, 9))
-    planned = [Experiment("detectors"), Experiment("unoptimised", cover="sticker-20"), ATTACK]
+    planned = [Experiment("detectors"), Experiment("unoptimised", cover="sticker-20"), ATTACK, TWO_STAGE_ATTACK]
+    planned += [
+        Experiment("detectors", victim=TWO_STAGE),
+        Experiment("unoptimised", victim=TWO_STAGE, cover="sticker-20"),
+    ]
     planned += [Experiment("lpips", victim=NOBODY, cover="sticker-20"), replace(ATTACK, part="lpips")]
     return {one.name: json.loads(json.dumps(runner.run(one))) for one in planned}
 
@@ -128,6 +150,17 @@ def test_an_attack_is_measured_beside_where_it_started_and_what_was_made_before(
     texture = runner.files.read_texture(ATTACK.key(SCALE))
     assert texture is not None
     assert texture.shape == (128, 128, 3)
+
+
+def test_the_two_stage_detector_is_asked_where_it_is_the_victim(lines: dict[str, dict[str, Any]]) -> None:
+    line = lines[TWO_STAGE_ATTACK.name]
+    assert set(line["detectors"]) == {VICTIM, OUTSIDER, TWO_STAGE}
+    assert list(line["detectors"][VICTIM]) == [START, RESULT]
+    found = line["detectors"][TWO_STAGE]
+    assert list(found) == [START, RESULT, MADE_AGAINST + VICTIM], "of the outsider there is no texture"
+    assert len({json.dumps(one["scores"]) for one in found.values()}) == 3
+    for name in (f"detectors/{TWO_STAGE}/sedan", f"unoptimised/{TWO_STAGE}/sticker-20"):
+        assert list(lines[name]["detectors"]) == [TWO_STAGE]
 
 
 def test_what_is_missing_is_said(runner: Runner, models: Path) -> None:
@@ -255,6 +288,15 @@ def test_the_page_says_what_was_measured_and_what_was_not(lines: dict[str, dict[
         "| random 1",
     ]
     assert "Not measured. Detectors are trained" not in text
+    (arm,) = [arm for arm in found["arms"] if arm["texture"] == MADE_AGAINST + VICTIM]
+    assert (arm["victim"], list(arm["detectors"])) == (TWO_STAGE, [TWO_STAGE])
+    (before,) = found["detectors"].values()
+    assert set(before["detectors"]) == {VICTIM, OUTSIDER, TWO_STAGE}
+    compared = {one["less"] for one in found["differences"] if one["detector"] == one["victim"] == TWO_STAGE}
+    assert {"red", "grey", "random 1", START} <= compared
+    seen = text.partition(f"Seen by **{TWO_STAGE}**")[2].partition("Seen by")[0]
+    for row in ("| plain red |", f"**`pixels` against {TWO_STAGE}**", f"| `pixels` made against {VICTIM} |"):
+        assert row in seen
     assert "texture-diffusion is not released" in text
 
 
