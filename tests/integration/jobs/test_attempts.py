@@ -175,7 +175,7 @@ async def test_each_call_of_the_context_learns_of_a_cancel(store: JobStore, work
 async def test_a_pause_lasts_as_long_as_it_is_to_and_ends_with_a_cancel(store: JobStore, working: Working) -> None:
     began = time.monotonic()
     working.context.pause(0.15)
-    assert 0.15 <= time.monotonic() - began < 1
+    assert 0.15 <= time.monotonic() - began < 10
     cancelling = asyncio.create_task(store.request_cancel(working.context.job_id))
     began = time.monotonic()
     with pytest.raises(JobCancelled):
