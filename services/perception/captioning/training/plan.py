@@ -39,6 +39,9 @@ RUNS: Final[Mapping[str, PlannedRun]] = {
     "transformer-lite2": PlannedRun(_TRANSFORMER),
     "lstm-lite0-tuned": PlannedRun(_tune(_LSTM), start="lstm-lite0"),
     "transformer-lite2-tuned": PlannedRun(_tune(_TRANSFORMER), start="transformer-lite2"),
+    "lstm-lite0-tuned-faster": PlannedRun(
+        replace(_tune(_LSTM), learning_rate=2e-4, tail_learning_rate=2e-4), start="lstm-lite0"
+    ),
     "lstm-lite0-longer": PlannedRun(replace(_tune(_LSTM), tail_learning_rate=0.0), start="lstm-lite0"),
     "lstm-lite0-random": PlannedRun(replace(_LSTM, encoder="lite0-random", epochs=_ABLATED_EPOCHS)),
     "lstm-lite0-short": PlannedRun(replace(_LSTM, epochs=_ABLATED_EPOCHS)),
