@@ -68,7 +68,7 @@ def test_waiting_for_a_job(fleet: Fleet) -> None:
     began = time.monotonic()
     answer = fleet.first_answer(messages.head("GET", f"/v1/jobs/{job}", [b"Prefer: wait=2"]))
     assert answer.status == 200
-    assert 1.9 < time.monotonic() - began < 4
+    assert 1.9 < time.monotonic() - began < 15
     asyncio.run(cancel_job(fleet.redis_url, job))
 
 

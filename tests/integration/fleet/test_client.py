@@ -96,7 +96,7 @@ async def test_the_deadline_holds_for_all_tries_together(service: Service, setti
         with pytest.raises(GatewayTimeout):
             await client.ask(question)
     assert service.seen <= 3
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 async def test_a_service_that_is_down_is_said_to_be() -> None:

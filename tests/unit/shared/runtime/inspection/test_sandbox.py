@@ -58,7 +58,7 @@ async def test_an_endless_model_is_given_up_on() -> None:
     began = time.monotonic()
     with pytest.raises(Refused, match="within 3 s"):
         await try_model(endless(), card(endless()), TrialLimits(timeout_s=3))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
 
 
 async def test_a_model_that_takes_all_memory_is_refused() -> None:
