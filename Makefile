@@ -187,7 +187,7 @@ train-texture-diffusion: $(DEV) ## Train and release the diffusion model of text
 	export $(KEEP_MEMORY); run="$(BIN)/python -m services.security.camouflage.training $(ARGS)"; \
 	$$run train && $$run release
 
-train-captioning: $(DEV) ## Train, measure and release both captioners (four hours; goes on where it ended; ARGS="--out FOLDER")
+train-captioning: $(DEV) ## Train, measure and release captioners (six hours; goes on where it ended; ARGS="--out FOLDER")
 	export $(KEEP_MEMORY); run="$(BIN)/python -m services.perception.captioning.training $(ARGS)"; \
 	$$run train && $$run measure && $$run release
 
