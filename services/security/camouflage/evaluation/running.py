@@ -159,24 +159,21 @@ class Runner:
         textures[RESULT] = quantise(run.texture())
         self.files.write_texture(key, textures[RESULT])
         if experiment.victim == HARDENED:
-            before = self.files.read_texture(replace(experiment, victim=VICTIM).key(self.scale))
-            textures |= {} if before is None else {EARLIER: before}
-            unoptimised = self._unoptimised(experiment, cover)
-            textures |= {name: unoptimised[name] for name in NOT_MADE}
+            textures |= self._shown_to_hardened(experiment, cover)
+        made = self._made_against_others(experiment) if experiment.victim == TWO_STAGE else {}
         detectors = self.detectors(experiment.victim)
+        victim = {experiment.victim: detectors[experiment.victim]}
         looks = look_at_textures(cars.grid.taken, textures, cars.mask, detectors)
-        if experiment.victim == TWO_STAGE:
-            made = self._made_against_others(experiment)
-            victim = {TWO_STAGE: detectors[TWO_STAGE]}
-            looks[TWO_STAGE] |= look_at_textures(cars.grid.taken, made, cars.mask, victim)[TWO_STAGE]
-            textures |= made
+        looks[experiment.victim] |= look_at_textures(cars.grid.taken, made, cars.mask, victim)[experiment.victim]
         line: Line = {
             "pictures": len(cars.grid.taken),
             "left_out": cars.grid.left_out,
             "share": round(cover.share, 4),
             "detectors": describe_all(looks, cars.plain_looks("all", detectors), bins=True, resamples=self.resamples),
-            "factors": self._by_factor(cars, textures[RESULT], {experiment.victim: detectors[experiment.victim]}),
-            "covertness": {name: measure_covertness(one, cover, cars.palette) for name, one in textures.items()},
+            "factors": self._by_factor(cars, textures[RESULT], victim),
+            "covertness": {
+                name: measure_covertness(one, cover, cars.palette) for name, one in (textures | made).items()
+            },
         }
         if experiment.victim == HARDENED:
             line["hardening"] = self.shelf.read_hardening()
@@ -242,6 +239,12 @@ class Runner:
     def _cover(self, experiment: Experiment) -> CoverMask:
         cars = self.car_set(experiment.car)
         return make_cover(cars.mesh, cars.maps, cover_of(experiment.cover))
+
+    def _shown_to_hardened(self, experiment: Experiment, cover: CoverMask) -> dict[str, Floats]:
+        """What the same attack made of the detector before, and some that nobody optimised."""
+        unoptimised = self._unoptimised(experiment, cover)
+        before = self.files.read_texture(replace(experiment, victim=VICTIM).key(self.scale))
+        return ({} if before is None else {EARLIER: before}) | {name: unoptimised[name] for name in NOT_MADE}
 
     def _made_against_others(self, experiment: Experiment) -> dict[str, Floats]:
         """Textures of the same attack on the other detectors, as far as they are in the folder of runs."""
