@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import orjson
+from onnx import helper
 
 from shared.inference_protocol.datatypes import BYTES
+from tests.support.graphs import release_graph
 
 SIDE = 720
 TEXTS = [f'text {number}, "quoted"' for number in range(100_000)]
@@ -26,3 +31,12 @@ def body_of(numbers: np.ndarray[tuple[int, int], np.dtype[np.float32]], *, neste
 def texts_body() -> bytes:
     """A request with `TEXTS`."""
     return orjson.dumps({"inputs": [{"name": "x", "datatype": BYTES, "shape": [len(TEXTS)], "data": TEXTS}]})
+
+
+def release_one(folder: Path, operator: str, dtype: str, sides: Sequence[str]) -> str:
+    """Release the model `same` of one operator into a folder of models, which is returned."""
+    node = helper.make_node(operator, ["x"], ["y"])
+    release_graph(
+        folder / "perception", "same", [node], inputs=[("x", dtype, [*sides])], outputs=[("y", dtype, [*sides])]
+    )
+    return str(folder)

@@ -16,15 +16,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from onnx import helper
 
 from services.perception.app import create_app
 from shared.inference_protocol import inference, large_numbers, large_texts, requests
 from shared.inference_protocol.datatypes import BYTES
 from shared.inference_protocol.large_numbers import LARGE_BYTES, LARGE_ELEMENTS
 from tests.integration.protocol.conftest import settings_of
-from tests.support.graphs import release_graph
-from tests.support.large_json import TEXTS, body_of, numbers_of, texts_body
+from tests.support.large_json import TEXTS, body_of, numbers_of, release_one, texts_body
 from tests.support.serving import running, until_models_are_open
 
 LARGEST_NUMBER = 32
@@ -68,12 +66,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     for module in (large_numbers, large_texts):
         found.watch_json(monkeypatch, module)
     return found
-
-
-def release_one(folder: Path, operator: str, dtype: str, sides: list[str | int]) -> str:
-    node = helper.make_node(operator, ["x"], ["y"])
-    release_graph(folder / "perception", "same", [node], inputs=[("x", dtype, sides)], outputs=[("y", dtype, sides)])
-    return str(folder)
 
 
 @pytest.mark.parametrize("nested", [True, False])
