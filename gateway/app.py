@@ -46,6 +46,7 @@ from shared.jobs.connection import api_client
 from shared.jobs.kinds import JobKinds
 from shared.jobs.metrics import register_job_metrics
 from shared.jobs.store import JobStore
+from shared.memory import released_regularly
 from shared.network_exposure import require_safe_binding
 from shared.settings import DOMAINS, Settings, get_settings
 from shared.storage.blobs import BlobStore
@@ -97,7 +98,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with worker.working():
+        async with worker.working(), released_regularly():
             yield
         await state.audit.close()
         resolver.close()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -43,8 +45,20 @@ def release_garbage() -> None:
     release_free_memory()
 
 
-async def release_regularly(every_s: float = EVERY_S) -> None:
-    """Give back what the peaks of requests left, until cancelled."""
+@asynccontextmanager
+async def released_regularly(every_s: float = EVERY_S) -> AsyncIterator[None]:
+    """As long as it is open, a task gives back what the peaks of requests left.
+
+    Args:
+        every_s: seconds between two looks.
+    """
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_release_regularly, every_s)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _release_regularly(every_s: float) -> None:
     while True:
         await anyio.sleep(every_s)
         await anyio.to_thread.run_sync(release_free_memory)

@@ -18,7 +18,7 @@ from shared.http.direct import DirectRoute
 from shared.http.health import Check
 from shared.jobs.connection import api_client
 from shared.jobs.store import JobStore, open_job_store
-from shared.memory import release_regularly
+from shared.memory import released_regularly
 from shared.runtime.batching.items import BatchLimits
 from shared.runtime.batching.metrics import BatchMetrics, QueueMetrics
 from shared.runtime.batching.model_batchers import Batchers
@@ -83,6 +83,7 @@ class ServiceLifetime:
             open_answer_files(settings, blobs) as answer_files,
             self._open_batchers() as batchers,
             open_reconciler(self._domain, settings, self.registry, batchers, blobs) as follower,
+            released_regularly(),
             anyio.create_task_group() as tasks,
         ):
             self.checks["uploaded models"] = follower.check
@@ -91,7 +92,6 @@ class ServiceLifetime:
                 for opener in self._parts.states:
                     state.states.add(await states.enter_async_context(opener(state)))
                 tasks.start_soon(_open_models, self.registry, follower)
-                tasks.start_soon(release_regularly)
                 yield
             tasks.cancel_scope.cancel()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from shared.memory import EVERY_S
 from tests.hostile import messages
 from tests.hostile.client import PATIENCE_S, Answer, Caller
 from tests.hostile.framing import Request
@@ -179,7 +180,7 @@ class Fleet:
         require_in_time(self.live_s)
         self.require_entitled(self._mark)
         if self._check_memory:
-            self._require_memory(memory)
+            self.require_memory(memory)
         self._well = True
 
     def open_victims(self) -> None:
@@ -272,10 +273,16 @@ class Fleet:
         requests = [one for one in self.tap.since(self._mark) if isinstance(one, Request)]
         return [one for one in requests if one.method != "GET" or one.target not in _OWN_TARGETS]
 
-    def _require_memory(self, before: int) -> None:
-        limit = before + _GROWTH_LIMIT_BYTES
+    def require_memory(self, before: int, *, growth: int = _GROWTH_LIMIT_BYTES) -> None:
+        """The gateway has given back what it took; it looks after free memory every `EVERY_S`.
+
+        Args:
+            before: bytes that were resident.
+            growth: most bytes over that.
+        """
+        limit = before + growth
         grown = f"memory is {self.gateway.resident_bytes() - before} bytes over what it was"
-        _poll(lambda: self.gateway.resident_bytes() <= limit, said=grown)
+        _poll(lambda: self.gateway.resident_bytes() <= limit, said=grown, seconds=EVERY_S + _SETTLING_S)
 
 
 def read_outcome(caller: Caller, sentinel: str, *, methods: Sequence[str] = ("POST",)) -> Outcome:
@@ -307,8 +314,8 @@ def _require_answer(caller: Caller) -> Answer:
     return answer
 
 
-def _poll(condition: Callable[[], bool], *, said: str) -> None:
-    deadline = time.monotonic() + _SETTLING_S
+def _poll(condition: Callable[[], bool], *, said: str, seconds: float = _SETTLING_S) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, said
         time.sleep(0.02)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import redis
 
+from deploy.commands import ENVIRONMENT
 from deploy.local.lifeline import Lifeline
 from deploy.local.redis_server import redis_executable
 from tests.support.processes import family
@@ -88,7 +89,7 @@ def running(command: Sequence[str], log: Path, environment: Mapping[str, str]) -
         environment: variables of the fleet; what this process was told of another fleet is left out.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
-    variables = {**inherited, "PYTHONPATH": str(ROOT), **environment}
+    variables = {**ENVIRONMENT, **inherited, "PYTHONPATH": str(ROOT), **environment}
     with log.open("wb") as output:
         popen = subprocess.Popen(
             list(command),

@@ -15,6 +15,8 @@ _MANY = 200
 _ANSWER_VALUES = 1 << 17
 _HELD_LIMIT_BYTES = 64 << 20
 """More than this must not be held for one connection that asks for 100 MiB and reads nothing."""
+_KEPT_LIMIT_BYTES = 16 << 20
+"""More than this must not stay behind 48 MiB of answers that nobody read."""
 
 
 def _fill(fleet: Fleet, nonce: str, values: int) -> bytes:
@@ -127,6 +129,7 @@ def test_many_small_requests_and_no_answer_read(fleet: Fleet) -> None:
 @pytest.mark.parametrize("readers", [1, 6])
 def test_a_large_answer_that_nobody_reads(fleet: Fleet, readers: int) -> None:
     values = (48 << 20) // 4 // readers
+    before = fleet.gateway.resident_bytes()
     callers = [fleet.connect(patience_s=4 * SEND_TIMEOUT_S) for _ in range(readers)]
     for caller in callers:
         caller.send(_fill(fleet, fleet.nonce(), values))
@@ -139,6 +142,7 @@ def test_a_large_answer_that_nobody_reads(fleet: Fleet, readers: int) -> None:
         with pytest.raises(BrokenAnswer):
             caller.answer()
         caller.close()
+    fleet.require_memory(before, growth=_KEPT_LIMIT_BYTES)
 
 
 def test_a_slow_reader_gets_all_of_a_large_answer(fleet: Fleet) -> None:
