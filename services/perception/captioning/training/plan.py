@@ -43,6 +43,9 @@ RUNS: Final[Mapping[str, PlannedRun]] = {
         _tune(_LSTM, learning_rate=1e-4, tail_learning_rate=5e-5), start="lstm-lite0"
     ),
     "lstm-lite0-longer": PlannedRun(_tune(_LSTM, learning_rate=1e-4, tail_learning_rate=0.0), start="lstm-lite0"),
+    "transformer-lite2-longer": PlannedRun(
+        _tune(_TRANSFORMER, learning_rate=1e-4, tail_learning_rate=0.0), start="transformer-lite2"
+    ),
     "lstm-lite0-random": PlannedRun(replace(_LSTM, encoder="lite0-random", epochs=_ABLATED_EPOCHS)),
     "lstm-lite0-short": PlannedRun(replace(_LSTM, epochs=_ABLATED_EPOCHS)),
 }
