@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from shared.http.known_fields import explain_unknown
 from shared.http.negotiation import JSON
 from shared.problems import (
     BY_STATUS,
@@ -48,16 +49,25 @@ def json_pointer(location: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
-def _explain(message: str) -> str:
+def _explain(error: Mapping[str, Any], schema: Any, beside: Collection[str]) -> str:
     """Pydantic's message, in the words of HTTP where it speaks of Python."""
+    message: str = error["msg"]
+    if error["type"] == "extra_forbidden":
+        return explain_unknown(schema, error["loc"][1:], beside=beside)
     if "Expected UploadFile" in message:
         return "This must be a file: a multipart part with a file name (curl -F 'file=@path')."
     return message.removeprefix("Value error, ")
 
 
-def validation_problem(errors: Sequence[Any]) -> Problem:
-    """The 422 (or 400, where the body is not JSON at all) that lists Pydantic's findings."""
-    found = [FieldError(pointer=json_pointer(error["loc"]), detail=_explain(error["msg"])) for error in errors]
+def validation_problem(errors: Sequence[Any], schema: Any, *, beside: Collection[str] = ()) -> Problem:
+    """The 422 (or 400, where the body is not JSON at all) that lists Pydantic's findings.
+
+    Args:
+        errors: as Pydantic lists them, each below "body", "query" or another part of the request.
+        schema: type that this part was validated as.
+        beside: names of further fields, which are validated elsewhere.
+    """
+    found = [FieldError(pointer=json_pointer(error["loc"]), detail=_explain(error, schema, beside)) for error in errors]
     if any(error["type"] == "json_invalid" for error in errors):
         return BadRequest("The body is not valid JSON.", errors=found)
     named = "; ".join(f"{error.pointer.rpartition('/')[2]}: {error.detail}" for error in found[:3])
@@ -78,7 +88,8 @@ async def _validation(request: Request, exception: Exception) -> Response:
     if not isinstance(exception, RequestValidationError):
         raise exception
     errors = exception.errors()
-    problem = validation_problem(errors)
+    body = getattr(request.scope["route"], "body_field", None)
+    problem = validation_problem(errors, body.field_info.annotation if body else None)
     # FastAPI gives a body that it was to read as JSON, and whose Content-Type is another, to Pydantic as it came.
     if isinstance(exception.body, bytes) and exception.body and any(error["loc"][:1] == ("body",) for error in errors):
         problem = unsupported_type(request.headers.get("content-type"), accepted=(JSON,))

@@ -169,9 +169,8 @@ class ImageForm(Generic[Options]):
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            raise validation_problem(
-                [cast("dict[str, Any]", one) | {"loc": (place, *one["loc"])} for one in error.errors()]
-            ) from None
+            errors = [cast("dict[str, Any]", one) | {"loc": (place, *one["loc"])} for one in error.errors()]
+            raise validation_problem(errors, model) from None
 
 
 def _require_stated(body: bytes, stated: str) -> None:

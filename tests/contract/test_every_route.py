@@ -163,8 +163,11 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(fleet: Fleet, rou
 
 
 @each_sample
-def test_an_unknown_field_is_refused(fleet: Fleet, route: Route, sample: Sample) -> None:
-    require_problem(fleet.send(route, sample, changed={"surprise": "1"}), 422, "/body/surprise")
+def test_an_unknown_field_is_refused_and_known_ones_are_named(fleet: Fleet, route: Route, sample: Sample) -> None:
+    answer = fleet.send(route, sample, changed={"surprise": "1"})
+    require_problem(answer, 422, "/body/surprise")
+    sent = next(iter({**(sample.json or sample.form), **sample.files}))
+    assert sent in answer.json()["detail"]
 
 
 @each

@@ -85,6 +85,13 @@ async def test_faults_are_named(client: httpx.AsyncClient, change: dict[str, Any
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
+async def test_a_field_that_is_not_known_is_told_from_those_that_are(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/webhooks", json=WANTED | {"event": ["job.failed"]})
+    (error,) = answer.json()["errors"]
+    assert error["detail"].startswith("This field is not known. Did you mean events? Known are: ")
+    assert {"events", "url"} <= set(error["detail"].rpartition(": ")[2].rstrip(".").split(", "))
+
+
 async def test_their_number_is_bounded(client: httpx.AsyncClient, settings: Settings) -> None:
     answers = [(await client.post("/v1/webhooks", json=WANTED)).status_code for _ in range(settings.webhook_limit + 1)]
     assert answers == [201] * settings.webhook_limit + [409]

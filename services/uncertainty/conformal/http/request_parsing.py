@@ -47,12 +47,14 @@ class ParsedRequest:
         lists: arrays of a JSON body, by name.
         files: files of a form, by name.
         limit: most numbers of one array.
+        arrays: names of those that the route takes.
     """
 
     options: Mapping[str, Any]
     lists: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, list[UploadFile]] = field(default_factory=dict)
     limit: int = 50_000_000
+    arrays: Collection[str] = ()
 
     def has(self, name: str) -> bool:
         """Whether an array of this name was posted."""
@@ -68,7 +70,7 @@ class ParsedRequest:
             return model.model_validate(self.options)
         except ValidationError as error:
             errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-            raise validation_problem(errors) from None
+            raise validation_problem(errors, model, beside=self.arrays) from None
 
     def refuse_others(self, names: Collection[str]) -> None:
         """Refuse arrays of other names, which nothing would look at.
@@ -162,7 +164,7 @@ async def _read_form(request: Request, arrays: Collection[str], limit: int) -> P
         if name in options:
             raise field_problem(f"/body/{name}", "This is given as a file and as text; one of them is enough.")
     lists = {name: _parse_list(options.pop(name), f"/body/{name}") for name in arrays if name in options}
-    return ParsedRequest(options, lists=lists, files=files, limit=limit)
+    return ParsedRequest(options, lists=lists, files=files, limit=limit, arrays=arrays)
 
 
 def _parse_list(value: str | list[str], pointer: str) -> list[Any]:
@@ -195,9 +197,8 @@ async def _read_json(request: Request, arrays: Collection[str], limit: int) -> P
     for name, value in lists.items():
         if not isinstance(value, list):
             raise field_problem(f"/body/{name}", "A list is needed.")
-    return ParsedRequest(
-        {name: value for name, value in document.items() if name not in arrays}, lists=lists, limit=limit
-    )
+    options = {name: value for name, value in document.items() if name not in arrays}
+    return ParsedRequest(options, lists=lists, limit=limit, arrays=arrays)
 
 
 def _flatten_column(values: list[Any]) -> list[Any]:

@@ -174,11 +174,11 @@ def test_pointers_are_those_of_rfc_6901(location: tuple[str | int, ...], pointer
 
 def test_many_faults_are_all_listed_and_three_are_named() -> None:
     errors = [{"loc": ("body", f"field{number}"), "msg": f"fault {number}", "type": "missing"} for number in range(9)]
-    problem = validation_problem(errors)
+    problem = validation_problem(errors, Slice)
     assert len(problem.errors) == 9
     assert "fault 2" in problem.detail
     assert "fault 3" not in problem.detail
-    assert isinstance(validation_problem([{"loc": ("body", 1), "msg": "m", "type": "json_invalid"}]), BadRequest)
+    assert isinstance(validation_problem([{"loc": ("body", 1), "msg": "m", "type": "json_invalid"}], Slice), BadRequest)
 
 
 def test_every_kind_of_problem_can_be_told_by_its_status() -> None:
