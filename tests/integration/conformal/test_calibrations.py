@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from services.uncertainty.app import create_app
-from services.uncertainty.conformal.methods.calibration import calibrate, make_class_taxonomy
-from services.uncertainty.conformal.methods.interval_bands import around_quantiles
+from services.uncertainty.conformal.methods.classification.calibration import calibrate, make_class_taxonomy
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
+from services.uncertainty.conformal.methods.regression.interval_bands import around_quantiles
 from services.uncertainty.conformal.methods.scores import APS, THR
 from shared.settings import Settings
 from tests.integration.conformal.conftest import CALIBRATIONS, RESOURCES_LIMIT, calibrated, logits, pointers

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn.isotonic import IsotonicRegression
 
-from services.uncertainty.conformal.methods.mask_losses import false_discovery_losses
-from services.uncertainty.conformal.methods.risk_control import (
+from services.uncertainty.conformal.methods.risk.mask_losses import false_discovery_losses
+from services.uncertainty.conformal.methods.risk.risk_control import (
     learn_then_test,
     risk_controlling_set,
     upper_risk_bound,

@@ -17,8 +17,8 @@ import pytest
 
 from services.uncertainty.conformal.application.costs import stoppable
 from services.uncertainty.conformal.methods.scores import Entmax
-from services.uncertainty.conformal.methods.venn_abers import venn_abers
-from services.uncertainty.conformal.methods.venn_abers_multiclass import class_venn_abers
+from services.uncertainty.conformal.methods.venn_abers.binary import venn_abers
+from services.uncertainty.conformal.methods.venn_abers.multiclass import class_venn_abers
 from shared.runtime import compute_pool
 from shared.runtime.cancellation import CancellationToken, Interrupted, interruptible
 from shared.stores.owned_records import PAGE_LIMIT

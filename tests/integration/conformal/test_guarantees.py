@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from services.uncertainty.conformal.methods.aggregated_aci import create_dtaci
-from services.uncertainty.conformal.methods.online import OnlineMethod, create_aci, step
+from services.uncertainty.conformal.methods.online.adaptive_inference import OnlineMethod, create_aci, step
+from services.uncertainty.conformal.methods.online.aggregated_aci import create_dtaci
 from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits
 
 STREAMS = "/v1/uncertainty/streams"

@@ -13,7 +13,7 @@ from services.uncertainty.conformal.application.calibration_fit import fit_items
 from services.uncertainty.conformal.application.classification_items import Items
 from services.uncertainty.conformal.application.item_draws import draw_by_content
 from services.uncertainty.conformal.application.prediction import draw_for_items, predict_sets
-from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.calibration import Calibration
 from services.uncertainty.conformal.schemas.calibrations import ClassificationOptions
 from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from tests.integration.conformal.conftest import CALIBRATIONS, calibrated

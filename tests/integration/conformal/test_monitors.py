@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from services.uncertainty.app import create_app
-from services.uncertainty.conformal.methods.martingales import Bet, online_p_values, start_monitor, watch
+from services.uncertainty.conformal.methods.online.martingales import Bet, online_p_values, start_monitor, watch
 from shared.settings import Settings
 from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits, pointers
 from tests.support.serving import running

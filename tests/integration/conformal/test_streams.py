@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from services.uncertainty.app import create_app
-from services.uncertainty.conformal.methods.interval_bands import around_points
-from services.uncertainty.conformal.methods.online import create_aci, step
+from services.uncertainty.conformal.methods.online.adaptive_inference import create_aci, step
+from services.uncertainty.conformal.methods.regression.interval_bands import around_points
 from shared.settings import Settings
 from tests.integration.conformal.conftest import pointers
 from tests.support.serving import running

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from services.uncertainty.conformal.methods.calibration import calibrate
+from services.uncertainty.conformal.methods.classification.calibration import calibrate
 from services.uncertainty.conformal.methods.scores import APS, RAPS, Transform
 from services.uncertainty.conformal.methods.ties import count_tied, find_ties
 from tests.integration.conformal.conftest import CALIBRATIONS, calibrated, logits

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from services.uncertainty.conformal.application.fitted_calibration import FittedCalibration, digest_of_arrays
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.calibrations import (
     CalibrationAnswer,
     ClassificationOptions,

@@ -24,15 +24,19 @@ from services.uncertainty.conformal.application.prediction import (
     warn_of_unknown_groups,
 )
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
-from services.uncertainty.conformal.methods import metrics
-from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.rank_calibration import RankCalibration
 from services.uncertainty.conformal.methods.coverage_distribution import binomial_interval, hits_interval, hits_p_value
-from services.uncertainty.conformal.methods.efficiency_criteria import criteria
-from services.uncertainty.conformal.methods.interval_scores import winkler_scores
-from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
-from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
+from services.uncertainty.conformal.methods.metrics import set_metrics
+from services.uncertainty.conformal.methods.metrics.efficiency_criteria import criteria
+from services.uncertainty.conformal.methods.metrics.interval_scores import winkler_scores
+from services.uncertainty.conformal.methods.metrics.worst_slab_coverage import (
+    DIRECTIONS,
+    SEARCHED_ITEMS,
+    worst_slab_coverage,
+)
+from services.uncertainty.conformal.methods.regression.split_regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.ties import find_ties
-from services.uncertainty.conformal.methods.worst_slab_coverage import DIRECTIONS, SEARCHED_ITEMS, worst_slab_coverage
 from services.uncertainty.conformal.schemas.evaluations import (
     ChartKind,
     ClassificationMetrics,
@@ -102,7 +106,7 @@ def evaluate_sets(
     draws = draw_for_items(calibration, items, prediction, version=version, by_repetition=True)
     predicted = predict_sets(calibration, items, prediction, [alpha], draws)
     sets = predicted.sets[0]
-    covered = metrics.hits(sets, labels)
+    covered = set_metrics.hits(sets, labels)
     measured = _metrics(sets, items, labels, alpha).model_copy(
         update={
             "worst_slab_coverage": _slab(features, covered, options.seed or 0),
@@ -123,22 +127,22 @@ def evaluate_sets(
 
 def _metrics(sets: NDArray[np.bool_], items: Items, labels: NDArray[np.int64], alpha: float) -> ClassificationMetrics:
     """Measure what needs the sets and labels alone: no features, no p-values."""
-    single = metrics.singletons(sets, labels)
+    single = set_metrics.singletons(sets, labels)
     sizes = sets.sum(axis=1)
     plain = items.name != "features"
     return ClassificationMetrics(
-        average_size=metrics.average_size(sets),
-        size_histogram=metrics.size_histogram(sets).tolist(),
+        average_size=set_metrics.average_size(sets),
+        size_histogram=set_metrics.size_histogram(sets).tolist(),
         empty=int((sizes == 0).sum()),
         full=int((sizes == sets.shape[1]).sum()),
         singleton_rate=single.rate,
         singleton_right=single.right,
         singleton_accuracy=single.accuracy,
-        macro_coverage=metrics.macro_coverage(sets, labels),
-        coverage_gap=metrics.coverage_gap(sets, labels, alpha),
-        violated_classes=metrics.violated_classes(sets, labels, alpha),
-        size_stratified_violation=metrics.size_stratified_violation(sets, labels, alpha),
-        difficulty_violation=metrics.difficulty_violation(items.inputs, sets, labels, alpha) if plain else None,
+        macro_coverage=set_metrics.macro_coverage(sets, labels),
+        coverage_gap=set_metrics.coverage_gap(sets, labels, alpha),
+        violated_classes=set_metrics.violated_classes(sets, labels, alpha),
+        size_stratified_violation=set_metrics.size_stratified_violation(sets, labels, alpha),
+        difficulty_violation=set_metrics.difficulty_violation(items.inputs, sets, labels, alpha) if plain else None,
         worst_slab_coverage=None,
         by_size=_by_size(sets, labels),
         by_class=_by_class(sets, labels, items.called),
@@ -227,9 +231,9 @@ def _stratum(name: str, covered: NDArray[np.bool_], sizes: NDArray[np.float64]) 
 
 
 def _by_size(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[StratumCoverage]:
-    covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1)
+    covered, sizes = set_metrics.hits(sets, labels), sets.sum(axis=1)
     measured = []
-    for first, last in metrics.SIZE_STRATA:
+    for first, last in set_metrics.SIZE_STRATA:
         inside = (sizes >= first) & (sizes <= (math.inf if last is None else last))
         name = f"size {first} or more" if last is None else f"size {first} to {last}"
         measured.append(_stratum(name, covered[inside], sizes[inside].astype(np.float64)))
@@ -237,7 +241,7 @@ def _by_size(sets: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[Stratum
 
 
 def _by_class(sets: NDArray[np.bool_], labels: NDArray[np.int64], called: ClassLabels | None) -> list[StratumCoverage]:
-    covered, sizes = metrics.hits(sets, labels), sets.sum(axis=1).astype(np.float64)
+    covered, sizes = set_metrics.hits(sets, labels), sets.sum(axis=1).astype(np.float64)
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], np.arange(sets.shape[1] + 1))
     parts = [order[ends[label] : ends[label + 1]] for label in range(sets.shape[1])]

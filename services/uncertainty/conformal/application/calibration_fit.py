@@ -38,19 +38,22 @@ from services.uncertainty.conformal.application.fitted_calibration import (
 from services.uncertainty.conformal.application.item_draws import seed_of_digest
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.score_options import make_score, read_training
-from services.uncertainty.conformal.methods.calibration import (
+from services.uncertainty.conformal.methods.classification.calibration import (
     Calibration,
     calibrate,
     make_class_taxonomy,
     make_group_taxonomy,
 )
-from services.uncertainty.conformal.methods.clustering import ClusterPlan, calibrate_clustered
+from services.uncertainty.conformal.methods.classification.clustering import ClusterPlan, calibrate_clustered
+from services.uncertainty.conformal.methods.classification.rank_calibration import RankCalibration, calibrate_ranks
+from services.uncertainty.conformal.methods.classification.weighted_calibration import (
+    WeightedCalibration,
+    calibrate_weighted,
+)
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
-from services.uncertainty.conformal.methods.rank_calibration import RankCalibration, calibrate_ranks
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Score, Values
 from services.uncertainty.conformal.methods.ties import count_tied
-from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration, calibrate_weighted
 from services.uncertainty.conformal.schemas.calibrations import (
     ClassificationOptions,
     Method,

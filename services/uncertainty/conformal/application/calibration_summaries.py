@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.uncertainty.conformal.application.class_labels import ClassLabels, name_class
+from services.uncertainty.conformal.methods.classification.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.classification.taxonomies import ByCluster, ByGroup, ByLabel, Taxonomy
+from services.uncertainty.conformal.methods.classification.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.methods.coverage_distribution import coverage_band, expected_coverage
 from services.uncertainty.conformal.methods.levels import needed_count, to_level
-from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.methods.sorted_scores import EVERYTHING, SortedScores
-from services.uncertainty.conformal.methods.taxonomies import ByCluster, ByGroup, ByLabel, Taxonomy
 from services.uncertainty.conformal.methods.ties import find_ties
-from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.schemas.calibrations import (
     CellSummary,
     CellThreshold,

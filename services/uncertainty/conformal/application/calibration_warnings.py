@@ -12,7 +12,7 @@ from services.uncertainty.conformal.application.classification_items import Item
 from services.uncertainty.conformal.application.fitted_calibration import SIZED_ITEMS
 from services.uncertainty.conformal.application.item_draws import count_repeated_rows
 from services.uncertainty.conformal.application.validation import SUM_TOLERANCE
-from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.calibration import Calibration
 from services.uncertainty.conformal.methods.levels import needed_count
 from services.uncertainty.conformal.methods.scores import Score
 from services.uncertainty.conformal.schemas.calibrations import (

@@ -21,8 +21,8 @@ from services.uncertainty.conformal.application.validation import (
     check_scores,
     check_weights,
 )
+from services.uncertainty.conformal.methods.classification.taxonomies import Groups
 from services.uncertainty.conformal.methods.scores import Inputs, Values
-from services.uncertainty.conformal.methods.taxonomies import Groups
 from shared.problems import field_problem
 
 ARRAYS: Final[Mapping[str, str]] = {

@@ -11,9 +11,9 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from services.uncertainty.conformal.interruption import checking
-from services.uncertainty.conformal.methods.calibration import Calibration
-from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.classification.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import KNN, Entmax, Score
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 from shared.problems import field_problem

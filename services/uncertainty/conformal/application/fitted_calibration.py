@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
-from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
+from services.uncertainty.conformal.methods.classification.weighted_calibration import WeightedCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.calibrations import CellSummary, LevelSummary
 from services.uncertainty.conformal.storage.serialization import AnyCalibration
 

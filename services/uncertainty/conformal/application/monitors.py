@@ -19,8 +19,8 @@ from services.uncertainty.conformal.application.prediction import (
 )
 from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.calibration import Calibration
-from services.uncertainty.conformal.methods.martingales import (
+from services.uncertainty.conformal.methods.classification.calibration import Calibration
+from services.uncertainty.conformal.methods.online.martingales import (
     Bet,
     Monitor,
     OnlinePValues,
@@ -28,7 +28,7 @@ from services.uncertainty.conformal.methods.martingales import (
     start_monitor,
     watch,
 )
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.monitors import (
     SCORES_LIMIT,
     Alarm,

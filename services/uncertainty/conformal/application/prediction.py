@@ -17,12 +17,12 @@ from services.uncertainty.conformal.application.costs import refuse_costly, refu
 from services.uncertainty.conformal.application.item_draws import ItemDraws, draw_by_content, draw_by_number
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.regression_fit import Points, read_points
-from services.uncertainty.conformal.methods.calibration import Calibration, add_best_label
-from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
-from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
+from services.uncertainty.conformal.methods.classification.calibration import Calibration, add_best_label
+from services.uncertainty.conformal.methods.classification.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.classification.taxonomies import ByGroup
+from services.uncertainty.conformal.methods.classification.weighted_calibration import WeightedCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.methods.scores import Values
-from services.uncertainty.conformal.methods.taxonomies import ByGroup
-from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.schemas.calibrations import RegressionOptions
 from services.uncertainty.conformal.schemas.predictions import PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry

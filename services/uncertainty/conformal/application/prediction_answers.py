@@ -14,7 +14,7 @@ from services.uncertainty.conformal.application.class_labels import ClassLabels,
 from services.uncertainty.conformal.application.prediction import Sets, warn_of_unknown_groups
 from services.uncertainty.conformal.application.regression_fit import Points, crossed_warnings
 from services.uncertainty.conformal.methods.group_scores import confidence, credibility
-from services.uncertainty.conformal.methods.regression import Intervals, RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import Intervals, RegressionCalibration
 from services.uncertainty.conformal.schemas.predictions import PredictionAnswer, PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.problems import ContentTooLarge

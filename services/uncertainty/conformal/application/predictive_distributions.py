@@ -14,7 +14,7 @@ from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import LARGEST, check_count, check_test_count, check_values
 from services.uncertainty.conformal.interruption import check_interruption
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.predictive_systems import Predictive, fit_predictive_system
+from services.uncertainty.conformal.methods.regression.predictive_systems import Predictive, fit_predictive_system
 from services.uncertainty.conformal.schemas.controls import Distribution, DistributionAnswer, DistributionOptions
 from shared.problems import field_problem
 

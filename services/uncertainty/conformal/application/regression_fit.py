@@ -27,7 +27,7 @@ from services.uncertainty.conformal.application.fitted_calibration import (
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import LARGEST, check_count, check_values, check_weights
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.interval_bands import (
+from services.uncertainty.conformal.methods.regression.interval_bands import (
     Band,
     around_median,
     around_points,
@@ -36,7 +36,7 @@ from services.uncertainty.conformal.methods.interval_bands import (
     around_quantiles_by_median,
     around_quantiles_relative,
 )
-from services.uncertainty.conformal.methods.regression import RegressionCalibration, calibrate
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration, calibrate
 from services.uncertainty.conformal.methods.ties import count_tied
 from services.uncertainty.conformal.schemas.calibrations import RegressionOptions, RegressionScore
 from shared.problems import field_problem

@@ -11,12 +11,12 @@ from services.uncertainty.conformal.application.costs import refuse_costly
 from services.uncertainty.conformal.application.named_arrays import NamedArrays
 from services.uncertainty.conformal.application.validation import check_finite, check_values
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.mask_losses import (
+from services.uncertainty.conformal.methods.risk.mask_losses import (
     false_discovery_losses,
     false_negative_losses,
     set_shares,
 )
-from services.uncertainty.conformal.methods.risk_control import (
+from services.uncertainty.conformal.methods.risk.risk_control import (
     control_expected_loss,
     hoeffding_bentkus_p_values,
     learn_then_test,

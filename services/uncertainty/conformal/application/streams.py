@@ -13,10 +13,16 @@ from services.uncertainty.conformal.application.costs import STEPS_S
 from services.uncertainty.conformal.application.regression_fit import band_arrays, make_band
 from services.uncertainty.conformal.application.validation import LARGEST
 from services.uncertainty.conformal.interruption import check_interruption
-from services.uncertainty.conformal.methods.aggregated_aci import AgACI, DtACI, create_agaci, create_dtaci
-from services.uncertainty.conformal.methods.conformal_pid import WINDOW, ConformalPID, create_conformal_pid
-from services.uncertainty.conformal.methods.interval_bands import Band
-from services.uncertainty.conformal.methods.online import ACI, CAPACITY, OnlineMethod, create_aci, step
+from services.uncertainty.conformal.methods.online.adaptive_inference import (
+    ACI,
+    CAPACITY,
+    OnlineMethod,
+    create_aci,
+    step,
+)
+from services.uncertainty.conformal.methods.online.aggregated_aci import AgACI, DtACI, create_agaci, create_dtaci
+from services.uncertainty.conformal.methods.online.conformal_pid import WINDOW, ConformalPID, create_conformal_pid
+from services.uncertainty.conformal.methods.regression.interval_bands import Band
 from services.uncertainty.conformal.schemas.streams import (
     Observation,
     Point,

@@ -16,8 +16,8 @@ from services.uncertainty.conformal.application.validation import (
     check_test_count,
     check_values,
 )
-from services.uncertainty.conformal.methods.venn_abers import single_probability, venn_abers
-from services.uncertainty.conformal.methods.venn_abers_multiclass import Decomposition, class_venn_abers
+from services.uncertainty.conformal.methods.venn_abers.binary import single_probability, venn_abers
+from services.uncertainty.conformal.methods.venn_abers.multiclass import Decomposition, class_venn_abers
 from services.uncertainty.conformal.schemas.controls import ProbabilityPair, VennAbersAnswer, VennAbersOptions
 from shared.problems import field_problem
 

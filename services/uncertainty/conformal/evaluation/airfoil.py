@@ -15,8 +15,8 @@ from services.uncertainty.conformal.evaluation.published_tables import Table
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.covariate_shift import fit_density_ratio
 from services.uncertainty.conformal.methods.coverage_distribution import effective_sample_size
-from services.uncertainty.conformal.methods.interval_bands import around_points
-from services.uncertainty.conformal.methods.regression import Intervals, calibrate
+from services.uncertainty.conformal.methods.regression.interval_bands import around_points
+from services.uncertainty.conformal.methods.regression.split_regression import Intervals, calibrate
 
 ALPHA = "0.1"
 TILT = np.array([-1.0, 0, 0, 0, 1])

@@ -15,10 +15,10 @@ import numpy as np
 
 from services.uncertainty.conformal.evaluation.airfoil import summary
 from services.uncertainty.conformal.evaluation.published_tables import Table
-from services.uncertainty.conformal.methods import interval_bands
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.interval_bands import SMALLEST_UNIT, Band
-from services.uncertainty.conformal.methods.regression import Intervals, calibrate
+from services.uncertainty.conformal.methods.regression import interval_bands
+from services.uncertainty.conformal.methods.regression.interval_bands import SMALLEST_UNIT, Band
+from services.uncertainty.conformal.methods.regression.split_regression import Intervals, calibrate
 
 ALPHA = "0.1"
 NOMINAL = 0.05

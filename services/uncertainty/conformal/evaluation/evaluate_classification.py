@@ -19,13 +19,17 @@ from scipy import stats
 from services.uncertainty.conformal.evaluation.classification_tables import findings, tables
 from services.uncertainty.conformal.evaluation.noisy_logits import measure_noisy
 from services.uncertainty.conformal.evaluation.report import Record
-from services.uncertainty.conformal.methods import metrics
-from services.uncertainty.conformal.methods.calibration import add_best_label, calibrate, make_class_taxonomy
-from services.uncertainty.conformal.methods.clustering import calibrate_clustered
+from services.uncertainty.conformal.methods.classification.calibration import (
+    add_best_label,
+    calibrate,
+    make_class_taxonomy,
+)
+from services.uncertainty.conformal.methods.classification.clustering import calibrate_clustered
+from services.uncertainty.conformal.methods.classification.rank_calibration import calibrate_ranks
 from services.uncertainty.conformal.methods.coverage_distribution import expected_coverage, hits_law
 from services.uncertainty.conformal.methods.levels import conformal_quantile
+from services.uncertainty.conformal.methods.metrics import set_metrics
 from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
-from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
 from services.uncertainty.conformal.methods.scores import (
     APS,
     RAPS,
@@ -153,12 +157,12 @@ def _ks_p_value(hits: NDArray[np.float64], alpha: str, count: int, *, key: int) 
 def _figures(sets: Sets, labels: Labels, alpha: str) -> dict[str, float]:
     sizes = sets.sum(axis=1)
     return {
-        "hits": float(metrics.hits(sets, labels).sum()),
+        "hits": float(set_metrics.hits(sets, labels).sum()),
         "size": float(sizes.mean()),
         "empty": float((sizes == 0).mean()),
         "single": float((sizes == 1).mean()),
-        "gap": metrics.coverage_gap(sets, labels, alpha),
-        "sscv": metrics.size_stratified_violation(sets, labels, alpha),
+        "gap": set_metrics.coverage_gap(sets, labels, alpha),
+        "sscv": set_metrics.size_stratified_violation(sets, labels, alpha),
     }
 
 
@@ -168,8 +172,8 @@ def _summary(rows: list[dict[str, float]], alpha: str, count: int) -> Record:
     hits = np.array([one["hits"] for one in rows])
     law = hits_law(calibration, alpha, tests)
     mean, spread = float(hits.mean() / tests), float(law.std() / tests / np.sqrt(len(hits)))
-    low = metrics.required_coverage(alpha) - 3 * spread
-    high = metrics.required_coverage(alpha) + 1 / (calibration + 1) + 3 * spread
+    low = set_metrics.required_coverage(alpha) - 3 * spread
+    high = set_metrics.required_coverage(alpha) + 1 / (calibration + 1) + 3 * spread
     return {
         "coverage": mean,
         "expected": expected_coverage(calibration, alpha),
@@ -190,7 +194,7 @@ def measure_predictors(items: Items, *, splits: int) -> Record:
         for score_name in ("THR", "APS"):
             for name, sets in _predictors(SCORES[score_name], items, calibration, tests, split).items():
                 figures = _figures(sets, items.labels[tests], "0.1")
-                macro = metrics.macro_coverage(sets, items.labels[tests])
+                macro = set_metrics.macro_coverage(sets, items.labels[tests])
                 coverage = figures.pop("hits") / len(tests)
                 drawn.setdefault(f"{score_name}, {name}", []).append({**figures, "coverage": coverage, "macro": macro})
     return {name: {key: float(np.mean([one[key] for one in rows])) for key in rows[0]} for name, rows in drawn.items()}

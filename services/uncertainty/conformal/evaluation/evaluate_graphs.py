@@ -15,9 +15,10 @@ from scipy import sparse
 
 from services.uncertainty.conformal.evaluation.airfoil import summary
 from services.uncertainty.conformal.evaluation.report import Record, head, row
-from services.uncertainty.conformal.methods import graphs, metrics
+from services.uncertainty.conformal.methods import graphs
 from services.uncertainty.conformal.methods.arrays import FloatArray
 from services.uncertainty.conformal.methods.levels import conformal_quantile
+from services.uncertainty.conformal.methods.metrics import set_metrics
 from services.uncertainty.conformal.methods.scores import APS, Sets
 
 ALPHA = "0.1"
@@ -80,9 +81,9 @@ def run(noises: tuple[float, ...], seed: int) -> dict[str, dict[str, float]]:
 
 def _figures(sets: Sets, labels: NDArray[np.int64]) -> dict[str, float]:
     return {
-        "coverage": metrics.coverage(sets, labels),
-        "size": metrics.average_size(sets),
-        "worst community": float(np.nanmin(metrics.class_coverage(sets, labels))),
+        "coverage": set_metrics.coverage(sets, labels),
+        "size": set_metrics.average_size(sets),
+        "worst community": float(np.nanmin(set_metrics.class_coverage(sets, labels))),
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from services.uncertainty.conformal.evaluation.airfoil import summary
 from services.uncertainty.conformal.evaluation.report import Record, head, row
-from services.uncertainty.conformal.methods.language import (
+from services.uncertainty.conformal.methods.language.sampled_sets import (
     Bounds,
     Samples,
     TunedBounds,
@@ -20,7 +20,7 @@ from services.uncertainty.conformal.methods.language import (
     tune,
     validate,
 )
-from services.uncertainty.conformal.methods.set_scores import SetScore
+from services.uncertainty.conformal.methods.language.set_scores import SetScore
 
 ALPHA, DELTA = "0.35", "0.1"
 ANSWERS, DRAWN = 12, 20

@@ -17,12 +17,17 @@ from services.uncertainty.conformal.evaluation import published_tables
 from services.uncertainty.conformal.evaluation.airfoil import fit_line, predict_line
 from services.uncertainty.conformal.evaluation.published_tables import Table
 from services.uncertainty.conformal.evaluation.report import Record
-from services.uncertainty.conformal.methods.aggregated_aci import create_agaci, create_dtaci
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.conformal_pid import choose_saturation, create_conformal_pid
-from services.uncertainty.conformal.methods.ensembles import create_sliding_residuals, out_of_bag
 from services.uncertainty.conformal.methods.levels import ordered_quantile
-from services.uncertainty.conformal.methods.online import OnlineMethod, adaptive_error_bound, create_aci, step
+from services.uncertainty.conformal.methods.online.adaptive_inference import (
+    OnlineMethod,
+    adaptive_error_bound,
+    create_aci,
+    step,
+)
+from services.uncertainty.conformal.methods.online.aggregated_aci import create_agaci, create_dtaci
+from services.uncertainty.conformal.methods.online.conformal_pid import choose_saturation, create_conformal_pid
+from services.uncertainty.conformal.methods.regression.ensembles import create_sliding_residuals, out_of_bag
 
 ALPHA = 0.1
 FITTING = CALIBRATING = 1000

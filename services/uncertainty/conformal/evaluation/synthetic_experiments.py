@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from services.uncertainty.conformal.evaluation import synthetic_data
 from services.uncertainty.conformal.evaluation.synthetic_data import Items, perceptron, train
-from services.uncertainty.conformal.methods import metrics
-from services.uncertainty.conformal.methods.calibration import calibrate
+from services.uncertainty.conformal.methods.classification.calibration import calibrate
+from services.uncertainty.conformal.methods.metrics import set_metrics
 from services.uncertainty.conformal.methods.scores import APS, THR, Score, Sets
 from services.uncertainty.conformal.training.discriminative import OrderPreservingAdapter, discriminative_loss
 from services.uncertainty.conformal.training.ordinal import UnimodalHead
@@ -101,7 +101,7 @@ def hard_items(seed: int) -> Figures:
     found = {}
     for name, network in ways.items():
         figures, sets = _figures(APS(), network, *held_out)
-        hits = metrics.hits(sets, held_out[1].targets.numpy())
+        hits = set_metrics.hits(sets, held_out[1].targets.numpy())
         hard = held_out[1].hard.numpy()
         found[name] = figures | {"hard": float(hits[hard].mean()), "others": float(hits[~hard].mean())}
     return found
@@ -155,5 +155,5 @@ def _figures(score: Score, network: nn.Module, calibrating: Items, testing: Item
     random = np.random.default_rng(0)
     calibration = calibrate(score, known, calibrating.targets.numpy(), uniforms=random.random(len(known)))
     sets = calibration.sets(asked, ALPHA, uniforms=random.random(len(asked)))
-    covered = metrics.coverage(sets, testing.targets.numpy())
-    return {"coverage": covered, "size": metrics.average_size(sets)}, sets
+    covered = set_metrics.coverage(sets, testing.targets.numpy())
+    return {"coverage": covered, "size": set_metrics.average_size(sets)}, sets

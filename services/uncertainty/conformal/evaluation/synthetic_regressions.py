@@ -12,10 +12,15 @@ from services.uncertainty.conformal.evaluation import synthetic_data
 from services.uncertainty.conformal.evaluation.synthetic_data import Items, perceptron, train
 from services.uncertainty.conformal.evaluation.synthetic_experiments import ALPHA, CALIBRATING, TESTING, Figures
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.interval_bands import Band, around_points, around_quantiles
 from services.uncertainty.conformal.methods.levels import conformal_quantile
-from services.uncertainty.conformal.methods.r2ccp import BinnedDensity, binned_density, contain, total_lengths
-from services.uncertainty.conformal.methods.regression import calibrate
+from services.uncertainty.conformal.methods.regression.interval_bands import Band, around_points, around_quantiles
+from services.uncertainty.conformal.methods.regression.r2ccp import (
+    BinnedDensity,
+    binned_density,
+    contain,
+    total_lengths,
+)
+from services.uncertainty.conformal.methods.regression.split_regression import calibrate
 from services.uncertainty.conformal.training.interval_losses import pinball_loss, r2ccp_loss
 
 LEVELS = (0.05, 0.95)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from services.uncertainty.conformal.methods.risk_control import Correction
-from services.uncertainty.conformal.methods.venn_abers_multiclass import Decomposition
+from services.uncertainty.conformal.methods.risk.risk_control import Correction
+from services.uncertainty.conformal.methods.venn_abers.multiclass import Decomposition
 from services.uncertainty.conformal.schemas.calibrations import Alpha, as_list
 from services.uncertainty.conformal.schemas.used_options import require_used
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from services.uncertainty.conformal.methods.martingales import Bet
+from services.uncertainty.conformal.methods.online.martingales import Bet
 from services.uncertainty.conformal.schemas.bases import (
     NamedOptions,
     Page,

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from services.uncertainty.conformal.methods.aggregated_aci import GAMMAS, INTERVAL
-from services.uncertainty.conformal.methods.conformal_pid import WINDOW
-from services.uncertainty.conformal.methods.online import CAPACITY
+from services.uncertainty.conformal.methods.online.adaptive_inference import CAPACITY
+from services.uncertainty.conformal.methods.online.aggregated_aci import GAMMAS, INTERVAL
+from services.uncertainty.conformal.methods.online.conformal_pid import WINDOW
 from services.uncertainty.conformal.schemas.bases import (
     NamedOptions,
     Page,

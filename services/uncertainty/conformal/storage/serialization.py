@@ -11,14 +11,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.uncertainty.conformal.methods.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.calibration import Calibration
+from services.uncertainty.conformal.methods.classification.rank_calibration import RankCalibration
+from services.uncertainty.conformal.methods.classification.taxonomies import TAXONOMIES, Taxonomy
+from services.uncertainty.conformal.methods.classification.weighted_calibration import WeightedCalibration
 from services.uncertainty.conformal.methods.group_scores import Cells
 from services.uncertainty.conformal.methods.levels import WeightedScores
-from services.uncertainty.conformal.methods.rank_calibration import RankCalibration
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.methods.scores import SCORES, Score, Transform
-from services.uncertainty.conformal.methods.taxonomies import TAXONOMIES, Taxonomy
-from services.uncertainty.conformal.methods.weighted_calibration import WeightedCalibration
 
 ClassifierCalibration: TypeAlias = Calibration | WeightedCalibration | RankCalibration
 AnyCalibration: TypeAlias = ClassifierCalibration | RegressionCalibration

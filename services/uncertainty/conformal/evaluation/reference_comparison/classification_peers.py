@@ -16,7 +16,7 @@ from services.uncertainty.conformal.evaluation.reference_comparison.findings imp
 )
 from services.uncertainty.conformal.evaluation.reference_comparison.references import Values, mapie_classifier
 from services.uncertainty.conformal.methods import scores as own
-from services.uncertainty.conformal.methods.calibration import calibrate, make_group_taxonomy
+from services.uncertainty.conformal.methods.classification.calibration import calibrate, make_group_taxonomy
 
 MAPIE, CREPES = "MAPIE 1.6.0", "crepes 0.9.1"
 

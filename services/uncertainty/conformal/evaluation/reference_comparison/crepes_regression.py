@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.interval_bands import Band, around_points, around_points_normalised
 from services.uncertainty.conformal.methods.levels import conformal_rank
-from services.uncertainty.conformal.methods.predictive_systems import fit_predictive_system
-from services.uncertainty.conformal.methods.regression import calibrate
+from services.uncertainty.conformal.methods.regression.interval_bands import (
+    Band,
+    around_points,
+    around_points_normalised,
+)
+from services.uncertainty.conformal.methods.regression.predictive_systems import fit_predictive_system
+from services.uncertainty.conformal.methods.regression.split_regression import calibrate
 
 COUNT, TESTS = 503, 200
 ALPHAS = (0.01, 0.05, 0.1, 0.2)

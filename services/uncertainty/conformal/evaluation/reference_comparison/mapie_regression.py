@@ -10,18 +10,18 @@ import numpy as np
 from scipy.special import expit
 
 from services.uncertainty.conformal.methods.arrays import FloatArray
-from services.uncertainty.conformal.methods.interval_bands import around_points, around_quantiles
-from services.uncertainty.conformal.methods.martingales import Bet, start_monitor, watch
-from services.uncertainty.conformal.methods.online import create_aci, step
-from services.uncertainty.conformal.methods.regression import calibrate
-from services.uncertainty.conformal.methods.risk_control import (
+from services.uncertainty.conformal.methods.online.adaptive_inference import create_aci, step
+from services.uncertainty.conformal.methods.online.martingales import Bet, start_monitor, watch
+from services.uncertainty.conformal.methods.regression.interval_bands import around_points, around_quantiles
+from services.uncertainty.conformal.methods.regression.split_regression import calibrate
+from services.uncertainty.conformal.methods.risk.risk_control import (
     Correction,
     control_expected_loss,
     hoeffding_bentkus_p_values,
     learn_then_test,
 )
-from services.uncertainty.conformal.methods.venn_abers import venn_abers
-from services.uncertainty.conformal.methods.venn_abers_multiclass import Decomposition, class_venn_abers
+from services.uncertainty.conformal.methods.venn_abers.binary import venn_abers
+from services.uncertainty.conformal.methods.venn_abers.multiclass import Decomposition, class_venn_abers
 
 COUNT, TESTS = 503, 200
 ALPHAS = (0.05, 0.1, 0.2)

@@ -37,7 +37,7 @@ def draw_problem(kind: str) -> tuple[Inputs, NDArray[np.int64], Inputs]:
 
 def facet(score_name: str, kind: str, threads: int) -> Steps:
     """Ours."""
-    from services.uncertainty.conformal.methods.calibration import Calibration, calibrate
+    from services.uncertainty.conformal.methods.classification.calibration import Calibration, calibrate
     from services.uncertainty.conformal.methods.randomness import Purpose, uniforms
     from services.uncertainty.conformal.methods.scores import APS, RAPS, THR, Score, Transform
 

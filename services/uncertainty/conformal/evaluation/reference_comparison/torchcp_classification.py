@@ -20,12 +20,12 @@ from services.uncertainty.conformal.evaluation.reference_comparison.findings imp
     tensor,
 )
 from services.uncertainty.conformal.evaluation.reference_comparison.references import random_numbers
-from services.uncertainty.conformal.evaluation.reference_comparison.torchcp_metrics import set_metrics
+from services.uncertainty.conformal.evaluation.reference_comparison.torchcp_metrics import compare_metrics
 from services.uncertainty.conformal.evaluation.reference_comparison.torchcp_predictors import predictors
-from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods import scores as own
-from services.uncertainty.conformal.methods.calibration import calibrate
+from services.uncertainty.conformal.methods.classification.calibration import calibrate
 from services.uncertainty.conformal.methods.levels import conformal_quantile
+from services.uncertainty.conformal.methods.metrics import set_metrics
 
 
 def findings() -> list[Finding]:
@@ -33,7 +33,7 @@ def findings() -> list[Finding]:
     torch.set_default_dtype(torch.float64)
     warnings.simplefilter("ignore")
     material = Material.drawn()
-    parts = (_scores, _thresholds, _plain_saps, _p_values, _neighbours, _ranks_of_levels, predictors, set_metrics)
+    parts = (_scores, _thresholds, _plain_saps, _p_values, _neighbours, _ranks_of_levels, predictors, compare_metrics)
     return [finding for part in parts for finding in part(material)]
 
 
@@ -101,11 +101,11 @@ def _plain_saps(material: Material) -> Iterator[Finding]:
     from torchcp.classification.score import SAPS
 
     calibration = calibrate(own.SAPS(randomised=False), material.logits, material.labels)
-    ours = metrics.coverage(calibration.sets(material.tests, 0.5), material.test_labels)
+    ours = set_metrics.coverage(calibration.sets(material.tests, 0.5), material.test_labels)
     predictor = SplitPredictor(SAPS(randomized=False), alpha=0.5)
     predictor.calculate_threshold(tensor(material.logits), tensor(material.labels))
     sets = predictor.predict_with_logits(tensor(material.tests)).numpy().astype(bool)
-    theirs = metrics.coverage(sets, material.test_labels)
+    theirs = set_metrics.coverage(sets, material.test_labels)
     note = f"one label has 0 at rank 0, all labels have pi_max: ours covers {ours:.2f}, TorchCP {theirs:.2f}"
     yield Finding(TORCHCP, "SAPS, not randomised: coverage at nominal .50", abs(ours - theirs), note)
 

@@ -14,14 +14,14 @@ from services.uncertainty.conformal.evaluation.reference_comparison.findings imp
     difference,
     tensor,
 )
-from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods import scores as own
-from services.uncertainty.conformal.methods.calibration import Calibration, calibrate
-from services.uncertainty.conformal.methods.efficiency_criteria import criteria
+from services.uncertainty.conformal.methods.classification.calibration import Calibration, calibrate
 from services.uncertainty.conformal.methods.group_scores import p_values
+from services.uncertainty.conformal.methods.metrics import set_metrics
+from services.uncertainty.conformal.methods.metrics.efficiency_criteria import criteria
 
 
-def set_metrics(material: Material) -> Iterator[Finding]:
+def compare_metrics(material: Material) -> Iterator[Finding]:
     """All metrics, once with a class absent."""
     from torchcp.classification.utils.metrics import Metrics
 
@@ -30,24 +30,24 @@ def set_metrics(material: Material) -> Iterator[Finding]:
     sets = calibration.sets(material.tests, 0.1)
     labels, given = material.test_labels, (tensor(sets.astype(np.int64)), tensor(material.test_labels))
     pairs: dict[str, tuple[float, Any]] = {
-        "coverage": (metrics.coverage(sets, labels), ask("coverage_rate")(*given)),
-        "average size": (metrics.average_size(sets), ask("average_size")(*given)),
-        "CovGap": (metrics.coverage_gap(sets, labels, 0.1), ask("CovGap")(*given, 0.1, 20)),
-        "VioClasses": (metrics.violated_classes(sets, labels, 0.1), ask("VioClasses")(*given, 0.1, 20)),
-        "SSCV": (metrics.size_stratified_violation(sets, labels, 0.1), ask("SSCV")(*given, 0.1)),
+        "coverage": (set_metrics.coverage(sets, labels), ask("coverage_rate")(*given)),
+        "average size": (set_metrics.average_size(sets), ask("average_size")(*given)),
+        "CovGap": (set_metrics.coverage_gap(sets, labels, 0.1), ask("CovGap")(*given, 0.1, 20)),
+        "VioClasses": (set_metrics.violated_classes(sets, labels, 0.1), ask("VioClasses")(*given, 0.1, 20)),
+        "SSCV": (set_metrics.size_stratified_violation(sets, labels, 0.1), ask("SSCV")(*given, 0.1)),
         "DiffViolation": (
-            metrics.difficulty_violation(material.tests, sets, labels, 0.1),
+            set_metrics.difficulty_violation(material.tests, sets, labels, 0.1),
             ask("DiffViolation")(tensor(material.tests), *given, 0.1)[0],
         ),
-        "singleton hit ratio": (metrics.singletons(sets, labels).right, ask("singleton_hit_ratio")(*given)),
+        "singleton hit ratio": (set_metrics.singletons(sets, labels).right, ask("singleton_hit_ratio")(*given)),
         "macro coverage, every class present": (
-            metrics.macro_coverage(sets, labels),
+            set_metrics.macro_coverage(sets, labels),
             ask("coverage_rate")(*given, coverage_type="macro", num_classes=20),
         ),
     }
     absent = labels < 19
     pairs["macro coverage, one class absent"] = (
-        metrics.macro_coverage(sets[absent], labels[absent]),
+        set_metrics.macro_coverage(sets[absent], labels[absent]),
         ask("coverage_rate")(given[0][absent], given[1][absent], coverage_type="macro", num_classes=20),
     )
     for name, (ours, theirs) in pairs.items():

@@ -17,13 +17,17 @@ from services.uncertainty.conformal.evaluation.reference_comparison.findings imp
     share_of_other_members,
     tensor,
 )
-from services.uncertainty.conformal.methods import metrics
 from services.uncertainty.conformal.methods import scores as own
-from services.uncertainty.conformal.methods.calibration import Calibration, calibrate, make_class_taxonomy
+from services.uncertainty.conformal.methods.classification.calibration import (
+    Calibration,
+    calibrate,
+    make_class_taxonomy,
+)
+from services.uncertainty.conformal.methods.classification.rank_calibration import calibrate_ranks
+from services.uncertainty.conformal.methods.classification.taxonomies import ByCluster
+from services.uncertainty.conformal.methods.classification.weighted_calibration import calibrate_weighted
 from services.uncertainty.conformal.methods.group_scores import Cells
-from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
-from services.uncertainty.conformal.methods.taxonomies import ByCluster
-from services.uncertainty.conformal.methods.weighted_calibration import calibrate_weighted
+from services.uncertainty.conformal.methods.metrics import set_metrics
 
 
 def predictors(material: Material) -> Iterator[Finding]:
@@ -128,9 +132,9 @@ def _weights(material: Material) -> Iterator[Finding]:
         their_sets = predictor.predict_with_logits(
             tensor(logits[target]), predictor.scores_sorted[place_of_level][:, None]
         )
-        ours.append(metrics.coverage(sets, labels[target]))
-        theirs.append(metrics.coverage(their_sets.numpy().astype(bool), labels[target]))
-        sizes.append((metrics.average_size(sets), float(their_sets.sum(dim=1).double().mean())))
+        ours.append(set_metrics.coverage(sets, labels[target]))
+        theirs.append(set_metrics.coverage(their_sets.numpy().astype(bool), labels[target]))
+        sizes.append((set_metrics.average_size(sets), float(their_sets.sum(dim=1).double().mean())))
     our_size, their_size = np.mean(sizes, axis=0)
     yield Finding(
         TORCHCP,

@@ -29,7 +29,7 @@ from services.uncertainty.conformal.http.routes.calibrated_requests import (
 )
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
 from services.uncertainty.conformal.http.routes.predictions import LABELLED_ARRAYS
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.evaluations import EvaluationAnswer, EvaluationOptions
 from shared.http.deprecation import DEPRECATION, deprecation_headers
 from shared.http.negotiation import JSON, PNG, SVG, accept_of, choose_media_type

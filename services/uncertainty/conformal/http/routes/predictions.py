@@ -29,7 +29,7 @@ from services.uncertainty.conformal.http.routes.calibrated_requests import (
     read_calibrated_request,
 )
 from services.uncertainty.conformal.http.routes.common import POSTING, PREFIX, READING, TAGS, CalibrationId
-from services.uncertainty.conformal.methods.regression import RegressionCalibration
+from services.uncertainty.conformal.methods.regression.split_regression import RegressionCalibration
 from services.uncertainty.conformal.schemas.predictions import PredictionAnswer, PredictionOptions
 from services.uncertainty.conformal.storage.calibration_entries import CalibrationEntry
 from shared.http.files import file_response

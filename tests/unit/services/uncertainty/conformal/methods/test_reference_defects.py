@@ -8,14 +8,14 @@ import warnings
 import numpy as np
 import pytest
 
-from services.uncertainty.conformal.methods.calibration import calibrate, make_class_taxonomy
-from services.uncertainty.conformal.methods.clustering import calibrate_clustered
+from services.uncertainty.conformal.methods.classification.calibration import calibrate, make_class_taxonomy
+from services.uncertainty.conformal.methods.classification.clustering import calibrate_clustered
+from services.uncertainty.conformal.methods.classification.rank_calibration import calibrate_ranks
+from services.uncertainty.conformal.methods.classification.taxonomies import ByCluster
+from services.uncertainty.conformal.methods.classification.weighted_calibration import calibrate_weighted
 from services.uncertainty.conformal.methods.levels import conformal_rank
-from services.uncertainty.conformal.methods.metrics import macro_coverage, size_stratified_violation
-from services.uncertainty.conformal.methods.rank_calibration import calibrate_ranks
+from services.uncertainty.conformal.methods.metrics.set_metrics import macro_coverage, size_stratified_violation
 from services.uncertainty.conformal.methods.scores import SAPS, THR, Entmax, Margin, Transform
-from services.uncertainty.conformal.methods.taxonomies import ByCluster
-from services.uncertainty.conformal.methods.weighted_calibration import calibrate_weighted
 
 
 def modest_classifier(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Calibrations of classifiers: plain, in cells, by rank, weighted."""

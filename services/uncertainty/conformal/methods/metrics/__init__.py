@@ -1,0 +1,1 @@
+"""What sets and intervals are measured by."""

@@ -1,0 +1,1 @@
+"""Streams: levels that adapt, and watching for the end of exchangeability."""

@@ -1,0 +1,1 @@
+"""Intervals, densities and whole distributions for numbers."""

@@ -1,0 +1,1 @@
+"""Control of other risks than missing the label."""
