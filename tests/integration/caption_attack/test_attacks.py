@@ -130,7 +130,7 @@ async def test_an_experiment_of_the_evaluation_spends_what_it_says(
     files[0].write_bytes(PICTURES[0])
     assert bench.settings.fleet_token is not None
     address = ServiceAddress(bench.settings.perception_url, bench.settings.fleet_token.get_secret_value())
-    asker, before = Asker(address, ("tiny-lstm", "tiny-transformer"), files), bench.captioner.pictures
+    asker, before = Asker(address, "tiny-lstm", ("tiny-transformer",), files), bench.captioner.pictures
     experiment = Experiment("tiny-lstm", guide, "A", MAIN, seed=0, photograph=0)
     line = await asyncio.to_thread(asker.run, experiment)
     shown = line.get("shown", {})

@@ -9,7 +9,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,15 @@ from shared.result_lines import open_lines, read_lines, write_line
 from shared.runtime.cards import read_card
 from shared.runtime.models.registry import newest_folder
 
-VICTIMS: Final = ("captioner-lstm-lite0", "captioner-transformer-lite2")
+VICTIMS: Final = (
+    "captioner-lstm-lite0",
+    "captioner-transformer-lite2",
+    "captioner-lstm-lite0-tuned",
+    "captioner-transformer-lite2-tuned",
+)
+"""Captioners that are attacked, the first in all settings."""
+SHOWN_TO: Final = ("captioner-transformer-lite2",)
+"""Those that pictures found on the first one are shown to."""
 MODELS: Final = Path(__file__).parents[3] / "perception" / "models"
 RUNS: Final = Path(__file__).parent / "runs.jsonl"
 _FAILURES: Final = 20
@@ -61,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command in ("run", "all"):
         run(options, photographs, victims)
     if options.command in ("report", "all"):
-        lines = current(read_lines(options.out), victims)
+        lines = current(read_lines(options.out), victims, released(SHOWN_TO))
         figures = summarise(lines, photographs, quality=qualities(victims))
         EVALUATION.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         write_report(figures)
@@ -75,14 +83,14 @@ def run(options: argparse.Namespace, photographs: CaptionedPhotos, victims: tupl
         RuntimeError: the service does not start, or too many questions fail.
     """
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    done = {line["key"] for line in current(read_lines(options.out), victims)}
+    done = {line["key"] for line in current(read_lines(options.out), victims, released(SHOWN_TO))}
     wanted = list(
         experiments(victims, photographs=len(photographs), seeds=options.seeds, further_seeds=options.further_seeds)
     )
     left = [one for one in wanted if one.key not in done]
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     with open_lines(options.out) as lines, perception_service(threads=options.threads) as address:
-        beginning = (address, victims, tuple(photographs.files))
+        beginning = (address, victims[0], released(SHOWN_TO), tuple(photographs.files))
         with ProcessPoolExecutor(options.processes, initializer=_begin, initargs=beginning) as pool:
             found = _finished(pool, left, until_s=deadline_of(options), waiting=2 * options.processes)
             for line in tqdm(found, total=len(wanted), initial=len(wanted) - len(left), unit="run"):
@@ -116,9 +124,9 @@ def _finished(pool: Executor, left: Iterable[Experiment], *, until_s: float, wai
         raise RuntimeError(f"{failures} runs failed; the others are written down")
 
 
-def _begin(address: ServiceAddress, victims: tuple[str, ...], files: tuple[Path, ...]) -> None:
+def _begin(address: ServiceAddress, first: str, shown_to: tuple[str, ...], files: tuple[Path, ...]) -> None:
     global _asker  # noqa: PLW0603 - of a process that does nothing else
-    _asker = Asker(address, victims, files)
+    _asker = Asker(address, first, shown_to, files)
 
 
 def _run(experiment: Experiment) -> dict[str, Any]:
@@ -131,10 +139,11 @@ def _run(experiment: Experiment) -> dict[str, Any]:
     return {**line, "seconds": round(time.monotonic() - began_s, 3)}
 
 
-def current(lines: Iterable[Mapping[str, Any]], victims: Iterable[str]) -> list[Mapping[str, Any]]:
-    """Runs against the weights that are released now, and shown to all others of them."""
-    weights = {name: _weights(name) for name in victims}
-    others = set(list(weights)[1:])
+def current(
+    lines: Iterable[Mapping[str, Any]], victims: Iterable[str], shown_to: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """Runs against the weights that are released now, and shown to all that pictures are shown to."""
+    weights, others = {name: _weights(name) for name in victims}, set(shown_to)
     return [
         line
         for line in lines

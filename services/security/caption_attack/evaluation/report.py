@@ -178,7 +178,9 @@ def _transfer(figures: Mapping[str, Any]) -> Iterator[str]:
                 f"- {one['victim']} attacked where {one['guide']} looks ({one['runs']} runs): score "
                 f"{one['other']:.3f}, own attention {one['own']:.3f}, any pixels {one['any']:.3f}. "
                 f"The other's attention against any pixels: {judge(one['other_less_any'])}; "
-                f"against its own: {judge(one['other_less_own'])}."
+                f"against its own: {judge(one['other_less_own'])}. "
+                f"Search A on {one['victim']} ({one['own']:.3f}) against the same on {one['guide']} "
+                f"({one['first']:.3f}): {judge(one['own_less_first'])}."
             )
     for one in figures["shown"]:
         yield (

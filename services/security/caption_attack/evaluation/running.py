@@ -34,13 +34,15 @@ class Asker:
 
     Attributes:
         address: of the service.
-        victims: captioners; what is found on the first is shown to the others.
+        first: captioner that pictures are found on which are shown to others.
+        shown_to: those others.
         files: photographs.
         attended: attention by captioner and photograph.
     """
 
     address: ServiceAddress
-    victims: tuple[str, ...]
+    first: str
+    shown_to: tuple[str, ...]
     files: tuple[Path, ...]
     attended: dict[tuple[str, int], AttendedCaption] = field(default_factory=dict)
 
@@ -64,10 +66,10 @@ class Asker:
                 line["defences"] = _defend(experiment, captioner, budget, picture, result)
             assert captioner.models is not None  # noqa: S101 - it has answered
             line["model"] = captioner.models[0].weights_sha256
-        if experiment.shown and experiment.victim == self.victims[0]:
+        if experiment.shown and experiment.victim == self.first:
             drawn = RandomDraws(arm.space, seed=experiment.seed, draws=1).ask(1)
             pictures = {"clean": picture, "drawn": arm.space.render(drawn)[0], "found": result.picture}
-            line["shown"] = {other: self._show(other, pictures) for other in self.victims[1:]}
+            line["shown"] = {other: self._show(other, pictures) for other in self.shown_to}
         return line
 
     def _show(self, model: str, pictures: dict[str, NDArray[np.uint8]]) -> dict[str, str]:

@@ -170,8 +170,9 @@ def _guidance(lines: Sequence[Line], victim: str, guide: str) -> dict[str, Any]:
     main = [line for line in lines if line["victim"] == victim and _setting(line) == MAIN]
     groups = {
         "other": {(one["photograph"], one["seed"]): one for one in main if one["guide"] == guide},
-        "own": {(one["photograph"], one["seed"]): one for one in main if one["guide"] == victim and one["arm"] == "A"},
+        "own": _of_search(lines, victim),
         "any": {(one["photograph"], one["seed"]): one for one in main if one["guide"] == victim and one["arm"] == "C"},
+        "first": _of_search(lines, guide),
     }
     shared = sorted(set.intersection(*map(set, groups.values())))
     found: dict[str, Any] = {"victim": victim, "guide": guide, "runs": len(shared)}
@@ -179,8 +180,15 @@ def _guidance(lines: Sequence[Line], victim: str, guide: str) -> dict[str, Any]:
         scores = {name: _by_photograph(group[key] for key in shared) for name, group in groups.items()}
         found |= {name: fmean(values) for name, values in scores.items()}
         found["other_less_own"] = asdict(paired_difference(scores["other"], scores["own"]))
+        found["own_less_first"] = asdict(paired_difference(scores["own"], scores["first"]))
         found["other_less_any"] = asdict(paired_difference(scores["other"], scores["any"]))
     return found
+
+
+def _of_search(lines: Sequence[Line], victim: str) -> dict[tuple[int, int], Line]:
+    """Runs of search A on a captioner in the main setting, where that one itself says where to look."""
+    found = (one for one in lines if one["victim"] == one["guide"] == victim and one["arm"] == "A")
+    return {(one["photograph"], one["seed"]): one for one in found if _setting(one) == MAIN}
 
 
 def _shown(lines: Iterable[Line]) -> Iterable[dict[str, Any]]:

@@ -70,8 +70,8 @@ def test_runs_against_other_weights_count_no_longer(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(command, "_weights", {"v1": "sha", "v2": "two"}.__getitem__)
     kept = line("A", 0, 0.2, shown={"v2": {}})
     lines = [kept, line("A", 1, 0.2, shown={}), line("C", 0, 0.2, model="older"), line("A", 0, 0.2, victim="gone")]
-    assert command.current(lines, ["v1", "v2"]) == [kept]
-    assert command.current(lines, ["v1"]) == lines[:2]
+    assert command.current(lines, ["v1", "v2"], ["v2"]) == [kept]
+    assert command.current(lines, ["v1"], []) == lines[:2]
 
 
 @pytest.mark.parametrize("failing", [3, command._FAILURES + 1])
