@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from shared.problems import BadRequest, ContentTooLarge, FieldError, UnprocessableContent
-
-_LARGEST_BODY: Final = 1024 * 1024
+from shared.http.errors import findings, validation_problem
+from shared.http.json_bodies import SMALL_JSON_BYTES, read_body
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -20,30 +19,18 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
 
     Raises:
         BadRequest: it is no JSON.
-        ContentTooLarge: it has more than 1 MiB.
+        ContentTooLarge: it has more than 64 KiB.
         UnprocessableContent: it is no object with such fields.
     """
 
     async def read(request: Request) -> Body:
-        content = bytearray()
-        async for part in request.stream():
-            content += part
-            if len(content) > _LARGEST_BODY:
-                raise ContentTooLarge(f"The body may have {_LARGEST_BODY} bytes. Models come by POST /v1/models.")
+        content = await read_body(request, SMALL_JSON_BYTES, hint="Models come by POST /v1/models.")
         try:
             return model.model_validate_json(content.strip() or b"{}")
         except ValidationError as error:
-            raise _problem_of(error) from None
+            raise validation_problem(findings(error, "body"), model) from None
 
     return read
-
-
-def _problem_of(error: ValidationError) -> BadRequest | UnprocessableContent:
-    faults = error.errors(include_url=False, include_input=False)
-    if faults[0]["type"] == "json_invalid":
-        return BadRequest(f"The body is not valid JSON: {faults[0]['msg']}.")
-    errors = [FieldError(pointer="/".join(["/body", *map(str, one["loc"])]), detail=one["msg"]) for one in faults]
-    return UnprocessableContent(f"{errors[0].pointer}: {errors[0].detail}.", errors=errors)
 
 
 def body_documentation(model: type[BaseModel]) -> dict[str, Any]:

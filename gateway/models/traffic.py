@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.models.listing import CanaryShare, FleetCard, ModelName, ModelOverview, find_versions, overview
 from gateway.models.management import PROBLEMS, Managed
 from shared.deployments.desired_state import require_alias
+from shared.http.json_bodies import JsonRoute
 from shared.problems import Conflict, NotFound, ServiceUnavailable, problem_responses
 from shared.runtime.models.version_routing import Canary
 
-router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
+router = APIRouter(prefix="/v1/models/{name}", tags=["models"], route_class=JsonRoute)
 
 _PROBLEMS = problem_responses(*PROBLEMS)
 _READ_PROBLEMS = problem_responses(NotFound, ServiceUnavailable)

@@ -12,11 +12,11 @@ from gateway.models.listing import FleetCard
 from gateway.models.management import PROBLEMS, Managed
 from gateway.state import Gateway
 from shared.deployments.desired_state import Deployment
+from shared.http.errors import field_errors, findings
 from shared.http.route_parts import File
 from shared.http.uploads import UploadRoute, read_upload
 from shared.problems import (
     ContentTooLarge,
-    FieldError,
     UnprocessableContent,
     UnsupportedMediaType,
     field_problem,
@@ -132,10 +132,7 @@ def read_uploaded_card(content: bytes) -> UploadedCard:
     try:
         return UploadedCard.model_validate_json(content)
     except ValidationError as error:
-        faults = [
-            FieldError(pointer="/".join(["/body/card", *map(str, fault["loc"])]), detail=fault["msg"])
-            for fault in error.errors(include_url=False, include_input=False)
-        ]
+        faults = field_errors(findings(error, "body", "card"), UploadedCard, depth=2)
     if faults[0].pointer == "/body/card":
         raise field_problem("/body/card", f"This is no card: {faults[0].detail}.")
     raise UnprocessableContent("The card lacks something or holds something that no card has.", errors=faults)

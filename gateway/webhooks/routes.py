@@ -18,6 +18,7 @@ from gateway.webhooks.schemas import (
     WebhookView,
     webhook_path,
 )
+from shared.http.json_bodies import JsonRoute
 from shared.problems import (
     BadRequest,
     Conflict,
@@ -30,7 +31,7 @@ from shared.problems import (
 )
 from shared.webhooks.ssrf_guard import Refused, SsrfGuard
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=JsonRoute)
 
 WebhookId = Annotated[
     str, Path(description="Id of the webhook", max_length=64, examples=["wh_5d0a1c2b3d4e5f6071829304"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -24,6 +25,13 @@ from shared.problems import (
     UnsupportedMediaType,
 )
 from shared.request_context import current_context, public_path
+
+_LOOKED_AT = 1000
+_LISTED = 100
+"""Findings of one request that are listed: nobody reads more, and a body may hold a hundred thousand."""
+_NAMED = 3
+"""Findings that the sentence names."""
+_LONGEST_NAME = 100
 
 PROTOCOL_PATH = "/v2/"
 """Where the Open Inference Protocol is spoken."""
@@ -49,29 +57,67 @@ def json_pointer(location: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
-def _explain(error: Mapping[str, Any], schema: Any, beside: Collection[str]) -> str:
+def _explain(message: str) -> str:
     """Pydantic's message, in the words of HTTP where it speaks of Python."""
-    message: str = error["msg"]
-    if error["type"] == "extra_forbidden":
-        return explain_unknown(schema, error["loc"][1:], beside=beside)
     if "Expected UploadFile" in message:
         return "This must be a file: a multipart part with a file name (curl -F 'file=@path')."
     return message.removeprefix("Value error, ")
 
 
-def validation_problem(errors: Sequence[Any], schema: Any, *, beside: Collection[str] = ()) -> Problem:
-    """The 422 (or 400, where the body is not JSON at all) that lists Pydantic's findings.
+def findings(error: ValidationError, *below: str) -> list[dict[str, Any]]:
+    """What Pydantic has found in a part of a request, located in the whole.
+
+    Args:
+        error: of the part.
+        below: where it is: "body", or further keys behind that.
+
+    Raises:
+        UnprocessableContent: it is too much to be looked at one by one, which takes a microsecond each.
+    """
+    if (count := error.error_count()) > _LOOKED_AT:
+        detail = f"{count} faults were found here, too many to list: is it the document that was meant?"
+        raise UnprocessableContent(detail, errors=[FieldError(pointer=json_pointer(below), detail=detail)])
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [cast("dict[str, Any]", one) | {"loc": (*below, *one["loc"])} for one in found]
+
+
+def field_errors(
+    errors: Sequence[Any], schema: Any, *, depth: int = 1, beside: Collection[str] = ()
+) -> list[FieldError]:
+    """What Pydantic has found, for people; no more than a hundred of it.
 
     Args:
         errors: as Pydantic lists them, each below "body", "query" or another part of the request.
         schema: type that this part was validated as.
+        depth: keys of each location that are above that type.
         beside: names of further fields, which are validated elsewhere.
     """
-    found = [FieldError(pointer=json_pointer(error["loc"]), detail=_explain(error, schema, beside)) for error in errors]
+
+    def explain(error: Mapping[str, Any]) -> str:
+        if error["type"] == "extra_forbidden":
+            return explain_unknown(schema, error["loc"][depth:], beside=beside)
+        return _explain(error["msg"])
+
+    return [FieldError(pointer=json_pointer(error["loc"]), detail=explain(error)) for error in errors[:_LISTED]]
+
+
+def validation_problem(errors: Sequence[Any], schema: Any, *, beside: Collection[str] = ()) -> Problem:
+    """The 422 (or 400, where the body is not JSON at all) that lists Pydantic's findings; as `field_errors`."""
+    found = field_errors(errors, schema, beside=beside)
     if any(error["type"] == "json_invalid" for error in errors):
         return BadRequest("The body is not valid JSON.", errors=found)
-    named = "; ".join(f"{error.pointer.rpartition('/')[2]}: {error.detail}" for error in found[:3])
-    return UnprocessableContent(f"The request does not fit the schema of this route. {named}", errors=found)
+    more = f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+    return UnprocessableContent(
+        f"The request does not fit the schema of this route. {_name(found[:_NAMED])}{more}", errors=found
+    )
+
+
+def _name(found: Sequence[FieldError]) -> str:
+    """Fields and what is wrong with them, in a sentence; what is wrong with several is said once."""
+    fields: dict[str, list[str]] = {}
+    for error in found:
+        fields.setdefault(error.detail, []).append(error.pointer.rpartition("/")[2][:_LONGEST_NAME])
+    return "; ".join(f"{', '.join(names)}: {detail}" for detail, names in fields.items())
 
 
 # The handlers are coroutines so that an error costs no trip through a thread. They read the path from the scope:

@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from shared.http.errors import json_pointer, validation_problem
+from shared.http.errors import findings, json_pointer, validation_problem
 from shared.http.negotiation import OCTETS
 from shared.http.uploads import FORM_TYPES, content_type_of, list_fields, read_form, read_upload, require_single
 from shared.imaging.signatures import MediaType, describe, sniff
@@ -169,8 +169,7 @@ class ImageForm(Generic[Options]):
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            errors = [cast("dict[str, Any]", one) | {"loc": (place, *one["loc"])} for one in error.errors()]
-            raise validation_problem(errors, model) from None
+            raise validation_problem(findings(error, place), model) from None
 
 
 def _require_stated(body: bytes, stated: str) -> None:

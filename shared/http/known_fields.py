@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
 
 Schema = Mapping[str, Any]
+
+_LONGEST = 100
+"""Letters of a name that are compared: a body may hold one of a million."""
 
 
 def explain_unknown(annotation: Any, location: Sequence[str | int], *, beside: Collection[str] = ()) -> str:
@@ -19,13 +23,18 @@ def explain_unknown(annotation: Any, location: Sequence[str | int], *, beside: C
         location: of the field, as Pydantic names it: keys, indices, and tags of the models of a union.
         beside: names of further fields that the request may have.
     """
-    schema = TypeAdapter(annotation).json_schema()
+    schema = _schema_of(annotation)
     names = _names(schema, schema, location[:-1])
     if len(location) == 1:
         names = sorted({*names, *beside})
-    near = get_close_matches(str(location[-1]), names, n=1)
+    near = get_close_matches(str(location[-1])[:_LONGEST], names, n=1)
     guess = f" Did you mean {near[0]}?" if near else ""
     return f"This field is not known.{guess}" + (f" Known are: {', '.join(names)}." if names else "")
+
+
+@cache
+def _schema_of(annotation: Any) -> Schema:
+    return TypeAdapter(annotation).json_schema()
 
 
 def _names(whole: Schema, node: Schema | None, location: Sequence[str | int]) -> list[str]:

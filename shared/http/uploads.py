@@ -15,7 +15,6 @@ from typing import Any, Final, Literal, get_origin
 
 import anyio
 from fastapi import params
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
@@ -25,6 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.errors import json_pointer, problem_response
+from shared.http.json_bodies import JsonRoute
 from shared.http.multipart import WholeMultiPartParser
 from shared.imaging.signatures import MediaType, require_type
 from shared.problems import BadRequest, ContentTooLarge, FieldError, UnsupportedMediaType, field_problem
@@ -155,8 +155,8 @@ async def _drain(receive: Receive) -> None:
             return
 
 
-class UploadRoute(APIRoute):
-    """A FastAPI route that parses forms under FormLimits: `APIRouter(route_class=UploadRoute)`.
+class UploadRoute(JsonRoute):
+    """A FastAPI route that parses forms under FormLimits: `APIRouter(route_class=UploadRoute)`; JSON as a `JsonRoute`.
 
     A route that documents lists of more fields than a form may have otherwise takes as many as it documents. FastAPI
     parses a form before the function of the route runs, and answers what goes wrong with a bare 400. This

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
 from gateway.edge.formats import MEDIA_TYPES
 from shared.capabilities.declaration import Sample
-from tests.contract.documents import resolved
+from tests.contract.documents import operations, resolved
 from tests.contract.fleet import Fleet, Route, routes, running_fleet
 
 POSTED = routes("POST")
@@ -168,6 +169,26 @@ def test_an_unknown_field_is_refused_and_known_ones_are_named(fleet: Fleet, rout
     require_problem(answer, 422, "/body/surprise")
     sent = next(iter({**(sample.json or sample.form), **sample.files}))
     assert sent in answer.json()["detail"]
+
+
+def test_a_json_body_of_very_many_unknown_fields_is_refused_in_few_words(fleet: Fleet) -> None:
+    """Routes of the gateway itself among them. To list what is wrong with each field would hold up everybody else."""
+    body = orjson.dumps({f"surprise-{number}": 1 for number in range(100_000)})
+    posted, tried = {route.path: route for route in POSTED}, 0
+    model = fleet.client.get("/v1/models").json()["models"][0]
+    for path, method, operation in operations(fleet.document):
+        if "application/json" in operation.get("requestBody", {}).get("content", {}):
+            target = (
+                fleet.target(posted[path])
+                if path in posted
+                else re.sub(r"{(\w+)}", lambda name: model.get(name[1], "x"), path)
+            )
+            answer = fleet.client.request(method, target, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code in {413, 422}, (path, answer.text[:300])
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert len(answer.content) < 100_000, path
+            tried += 1
+    assert tried > 15
 
 
 @each

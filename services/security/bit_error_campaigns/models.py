@@ -24,8 +24,8 @@ from services.security.bit_error_campaigns.schemas import CampaignTask, ModelUse
 from services.security.bit_error_campaigns.settings import CampaignSettings
 from services.security.bit_errors.faults import FaultKind, Layout
 from shared.fleet.artifacts import ModelArtifact, ModelArtifacts, model_artifact
-from shared.http.errors import json_pointer
-from shared.problems import Conflict, FieldError, UnprocessableContent, field_problem
+from shared.http.errors import field_errors, findings
+from shared.problems import Conflict, UnprocessableContent, field_problem
 from shared.runtime.inspection.preparation import TrialLimits, prepare, prepare_async
 from shared.runtime.inspection.verification import Refused, inspect
 from shared.service_state import ServiceState
@@ -165,10 +165,7 @@ def parse_parameters(text: str | None) -> PostedParameters:
     try:
         return PostedParameters.model_validate(read)
     except ValidationError as error:
-        errors = [
-            FieldError(pointer=json_pointer(["body", "parameters", *one["loc"]]), detail=one["msg"])
-            for one in error.errors()
-        ]
+        errors = field_errors(findings(error, "body", "parameters"), PostedParameters, depth=2)
         raise UnprocessableContent(
             "`parameters` does not say how a classifier takes pictures.", errors=errors
         ) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
 import anyio
@@ -19,7 +20,8 @@ from starlette.datastructures import UploadFile
 
 from services.uncertainty.conformal.http.table_readers import TableFile, read_numbers
 from services.uncertainty.conformal.http.text_readers import read_texts
-from shared.http.errors import validation_problem
+from shared.http.errors import findings, validation_problem
+from shared.http.json_bodies import read_body
 from shared.http.uploads import read_form
 from shared.problems import (
     BadRequest,
@@ -32,6 +34,8 @@ from shared.problems import (
 
 MODEL = TypeVar("MODEL", bound=BaseModel)
 _JSON_BYTES: Final = 64 * 1024 * 1024
+_OPTIONS: Final = 1000
+"""Options that are looked at: no request has so many, so that what is left out is as unknown as most of them."""
 _FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
 _NAMES: Final = ("/class_names", "/labels", "/groups", "/training_labels")
 """Arrays that may hold texts, which a form gives between commas as they are."""
@@ -67,10 +71,9 @@ class ParsedRequest:
             UnprocessableContent: they do not fit the model.
         """
         try:
-            return model.model_validate(self.options)
+            return model.model_validate(dict(islice(self.options.items(), _OPTIONS)))
         except ValidationError as error:
-            errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-            raise validation_problem(errors, model, beside=self.arrays) from None
+            raise validation_problem(findings(error, "body"), model, beside=self.arrays) from None
 
     def refuse_others(self, names: Collection[str]) -> None:
         """Refuse arrays of other names, which nothing would look at.
@@ -180,11 +183,7 @@ def _parse_list(value: str | list[str], pointer: str) -> list[Any]:
 
 
 async def _read_json(request: Request, arrays: Collection[str], limit: int) -> ParsedRequest:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _JSON_BYTES:
-            raise ContentTooLarge(f"A JSON body may have {_JSON_BYTES} bytes. Post larger arrays as NPY files.")
+    body = await read_body(request, _JSON_BYTES, hint="Post larger arrays as NPY files.")
     try:
         document = await anyio.to_thread.run_sync(orjson.loads, body)
     except orjson.JSONDecodeError as error:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Form, HTTPException, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.http.errors import install_problem_handlers, json_pointer, problem_response, validation_problem
+from shared.http.errors import findings, install_problem_handlers, json_pointer, problem_response, validation_problem
 from shared.problems import BY_STATUS, BadRequest, Conflict, Problem, ServiceUnavailable, field_problem
 from shared.request_context import bound, new_context
 
@@ -179,6 +179,25 @@ def test_many_faults_are_all_listed_and_three_are_named() -> None:
     assert "fault 2" in problem.detail
     assert "fault 3" not in problem.detail
     assert isinstance(validation_problem([{"loc": ("body", 1), "msg": "m", "type": "json_invalid"}], Slice), BadRequest)
+
+
+def test_a_sentence_says_once_what_is_wrong_with_several_fields() -> None:
+    errors = [{"loc": ("body", name), "msg": "-", "type": "extra_forbidden"} for name in ("a", "b")]
+    detail = validation_problem(errors, Slice).detail
+    assert detail.endswith("route. a, b: This field is not known. Known are: size, window.")
+
+
+@pytest.mark.parametrize(("count", "listed"), [(100, 100), (101, 100), (1000, 100), (1001, 1)])
+def test_a_hundred_faults_are_listed_and_a_thousand_looked_at(count: int, listed: int) -> None:
+    class Strict(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+    with pytest.raises(ValidationError) as caught:
+        Strict.model_validate({f"k{number}": 1 for number in range(count)})
+    with pytest.raises(Problem) as refused:
+        raise validation_problem(findings(caught.value, "body"), Strict)
+    assert len(refused.value.errors) == listed
+    assert (f"{count} faults" if listed == 1 else f"and {count - 3} more") in refused.value.detail
 
 
 def test_every_kind_of_problem_can_be_told_by_its_status() -> None:

@@ -30,6 +30,7 @@ from services.uncertainty.conformal.schemas.streams import (
     StreamList,
     StreamOptions,
 )
+from shared.http.json_bodies import JsonRoute
 from shared.request_context import current_caller
 from shared.service import Service
 from shared.stores.versioned_state import Document, VersionedState
@@ -60,7 +61,13 @@ async def begin_stream(options: StreamOptions, resources: Resources, response: R
     return await begin_state(RESOURCE, resources, response, options=options, state=state)
 
 
-router = create_state_router(RESOURCE, begin_stream)
+class PointsRoute(JsonRoute):
+    """A route that takes a thousand points as JSON, each of some numbers with all of their digits."""
+
+    most_bytes = 512 * 1024
+
+
+router = create_state_router(RESOURCE, begin_stream, route_class=PointsRoute)
 
 
 @router.post("/{stream_id}/predictions", summary="Predict the next interval", responses={**READING, **RUNNING})
