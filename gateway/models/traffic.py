@@ -11,12 +11,13 @@ from gateway.models.listing import CanaryShare, FleetCard, ModelName, ModelOverv
 from gateway.models.management import PROBLEMS, Managed
 from shared.deployments.desired_state import require_alias
 from shared.http.json_bodies import JsonRoute
-from shared.problems import Conflict, NotFound, ServiceUnavailable, problem_responses
+from shared.problems import Conflict, ContentTooLarge, NotFound, ServiceUnavailable, problem_responses
 from shared.runtime.models.version_routing import Canary
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"], route_class=JsonRoute)
 
 _PROBLEMS = problem_responses(*PROBLEMS)
+_BODY_PROBLEMS = problem_responses(ContentTooLarge, *PROBLEMS)
 _READ_PROBLEMS = problem_responses(NotFound, ServiceUnavailable)
 
 Alias = Annotated[
@@ -47,7 +48,7 @@ async def get_alias(models: Managed, name: ModelName, alias: Alias) -> AliasTarg
     raise NotFound(f"{name} has no alias {alias}.")
 
 
-@router.put("/aliases/{alias}", summary="Point an alias at a version", responses=_PROBLEMS)
+@router.put("/aliases/{alias}", summary="Point an alias at a version", responses=_BODY_PROBLEMS)
 async def put_alias(models: Managed, name: ModelName, alias: Alias, target: AliasTarget) -> AliasTarget:
     """Requests find the alias wherever a version stands, as soon as this is answered; rolling back is pointing back."""
     require_alias(alias)
@@ -62,7 +63,7 @@ async def delete_alias(models: Managed, name: ModelName, alias: Alias) -> None:
     await models.change(name, lambda plan: plan.without_alias(name, alias))
 
 
-@router.put("/canary", summary="Send a share of requests to a version", responses=_PROBLEMS)
+@router.put("/canary", summary="Send a share of requests to a version", responses=_BODY_PROBLEMS)
 async def put_canary(models: Managed, name: ModelName, order: CanaryOrder) -> ModelOverview:
     """That share of the requests that name no version goes to it, by a hash of the request's id: a repeated id gets the
     same version. Answers name the version that gave them.

@@ -27,8 +27,9 @@ from shared.problems import (
 from shared.request_context import current_context, public_path
 
 _LOOKED_AT = 1000
+"""Findings of a part of a request that are looked at; a body may hold a hundred thousand."""
 _LISTED = 100
-"""Findings of one request that are listed: nobody reads more, and a body may hold a hundred thousand."""
+"""Those that are listed: nobody reads more."""
 _NAMED = 3
 """Findings that the sentence names."""
 _LONGEST_NAME = 100
