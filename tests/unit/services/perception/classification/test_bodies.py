@@ -29,9 +29,12 @@ def options(draw: DrawFn) -> list[tuple[str, str]]:
 
 
 def as_in_form(problem: dict[str, object]) -> list[tuple[str, str]]:
+    """What is wrong, as a form is told of it, which may have the file as well."""
     errors = problem["errors"]
     assert isinstance(errors, list)
-    return [(error["pointer"].replace("/query/", "/body/", 1), error["detail"]) for error in errors]
+    pointers = [error["pointer"].replace("/query/", "/body/", 1) for error in errors]
+    details = [error["detail"].replace("Known are: model", "Known are: file, model") for error in errors]
+    return [*zip(pointers, details, strict=True)]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
